@@ -1,0 +1,222 @@
+//! Does UDP get through? Probes, their echoes, and which way voice goes meanwhile.
+//!
+//! Voice begins on TCP and moves to UDP with the first echo. A probe that is not answered promptly makes the path
+//! doubtful: voice goes both ways at once (listeners drop what comes twice), so that little is lost whichever way it
+//! turns out. No echo for [`limits::PROBE_TIMEOUT`] after that, and it is TCP again until a probe succeeds.
+
+use alloc::collections::VecDeque;
+
+use crate::{
+    limits,
+    server::VoicePath,
+    time::{Duration, Instant},
+};
+
+/// How long ago voice may have been sent or heard for the path to count as active.
+const ACTIVE_FOR: Duration = Duration::from_secs(2);
+
+/// Probes whose echo may still come.
+const PROBES_IN_FLIGHT: usize = 16;
+
+/// The state of the path of one connection.
+#[derive(Debug)]
+pub(super) struct PathProber {
+    path: VoicePath,
+    /// Probes since the last echo, oldest first: number and time.
+    waiting: VecDeque<(u64, Instant)>,
+    last_token: u64,
+    last_answered: u64,
+    next_probe: Instant,
+    /// Until then a path that was not proven yet is probed quickly.
+    in_haste_until: Instant,
+    last_voice: Option<Instant>,
+    rtt: Option<Duration>,
+}
+
+/// What [`PathProber::handle_timeout`] wants done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Todo {
+    /// Send a probe with this token.
+    pub(super) probe: Option<u64>,
+    /// The path changed; tell the server.
+    pub(super) switch: Option<VoicePath>,
+}
+
+impl PathProber {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            path: VoicePath::Tcp,
+            waiting: VecDeque::new(),
+            last_token: 0,
+            last_answered: 0,
+            next_probe: now,
+            in_haste_until: now + limits::PROBE_TIMEOUT,
+            last_voice: None,
+            rtt: None,
+        }
+    }
+
+    pub(super) fn path(&self) -> VoicePath {
+        self.path
+    }
+
+    /// Round-trip time of the last probe that was answered.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.verdict_due().map_or(self.next_probe, |due| due.min(self.next_probe))
+    }
+
+    pub(super) fn note_voice(&mut self, now: Instant) {
+        if !self.is_active(now) {
+            self.next_probe = self.next_probe.min(now + limits::PROBE_INTERVAL_ACTIVE);
+        }
+        self.last_voice = Some(now);
+    }
+
+    /// An echo of `token`. Returns the new path when it changes.
+    pub(super) fn handle_echo(&mut self, now: Instant, token: u64) -> Option<VoicePath> {
+        if token <= self.last_answered || token > self.last_token {
+            return None;
+        }
+        self.last_answered = token;
+        while let Some(&(waiting, sent)) = self.waiting.front().filter(|(waiting, _)| *waiting <= token) {
+            self.waiting.pop_front();
+            if waiting == token {
+                self.rtt = Some(now.since(sent));
+            }
+        }
+        self.in_haste_until = now;
+        self.next_probe = now + self.interval(now);
+        self.switch_to(VoicePath::Udp)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        if self.verdict_due().is_some_and(|due| due <= now) {
+            todo.switch = match self.path {
+                VoicePath::Udp => self.switch_to(VoicePath::Both),
+                VoicePath::Both => {
+                    self.waiting.clear();
+                    self.switch_to(VoicePath::Tcp)
+                }
+                VoicePath::Tcp => None,
+            };
+            // A doubtful path is probed at once, and again soon.
+            self.next_probe = now;
+        }
+        if self.next_probe <= now {
+            self.last_token += 1;
+            if self.waiting.len() == PROBES_IN_FLIGHT {
+                // The oldest one says since when there was no echo; it stays.
+                self.waiting.remove(1);
+            }
+            self.waiting.push_back((self.last_token, now));
+            let in_haste = self.path == VoicePath::Both || now < self.in_haste_until;
+            self.next_probe = now + if in_haste { limits::PROBE_RETRY } else { self.interval(now) };
+            todo.probe = Some(self.last_token);
+        }
+        todo
+    }
+
+    /// When the path is found doubtful, or dead, if no echo comes before.
+    fn verdict_due(&self) -> Option<Instant> {
+        let &(_, since) = self.waiting.front()?;
+        let two_ways = self.rtt.unwrap_or_default() * 2;
+        match self.path {
+            VoicePath::Udp => Some(since + limits::PROBE_RETRY.max(two_ways)),
+            VoicePath::Both => Some(since + limits::PROBE_TIMEOUT.max(two_ways * 2)),
+            VoicePath::Tcp => None,
+        }
+    }
+
+    fn interval(&self, now: Instant) -> Duration {
+        if self.is_active(now) { limits::PROBE_INTERVAL_ACTIVE } else { limits::PROBE_INTERVAL_IDLE }
+    }
+
+    fn is_active(&self, now: Instant) -> bool {
+        self.last_voice.is_some_and(|last| now.since(last) < ACTIVE_FOR)
+    }
+
+    fn switch_to(&mut self, path: VoicePath) -> Option<VoicePath> {
+        (core::mem::replace(&mut self.path, path) != path).then_some(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    /// Runs the prober from `from` to `to` against a network that answers after `rtt_ms` (or never); returns the
+    /// switches with their times.
+    fn run(prober: &mut PathProber, from: u64, to: u64, rtt_ms: Option<u64>) -> Vec<(u64, VoicePath)> {
+        let mut switches = vec![];
+        let mut echoes: Vec<(u64, u64)> = vec![];
+        for ms in from..to {
+            prober.note_voice(at(ms));
+            while let Some(&(due, token)) = echoes.first().filter(|(due, _)| *due <= ms) {
+                echoes.remove(0);
+                switches.extend(prober.handle_echo(at(due), token).map(|path| (ms, path)));
+            }
+            if prober.poll_timeout() <= at(ms) {
+                let todo = prober.handle_timeout(at(ms));
+                assert!(prober.poll_timeout() > at(ms), "it would spin");
+                switches.extend(todo.switch.map(|path| (ms, path)));
+                echoes.extend(todo.probe.zip(rtt_ms).map(|(token, rtt)| (ms + rtt, token)));
+            }
+        }
+        switches
+    }
+
+    #[test]
+    fn voice_moves_to_udp_with_the_first_echo_and_back_when_echoes_stop() {
+        let mut prober = PathProber::new(at(0));
+        assert_eq!(run(&mut prober, 0, 5_000, Some(30)), [(30, VoicePath::Udp)]);
+        assert_eq!(prober.rtt(), Some(Duration::from_millis(30)));
+        let switches = run(&mut prober, 5_000, 10_000, None);
+        assert!(matches!(switches[..], [(_, VoicePath::Both), (_, VoicePath::Tcp)]), "{switches:?}");
+        let (doubted, given_up) = (switches[0].0, switches[1].0);
+        assert!((5_200..6_300).contains(&doubted), "{doubted}");
+        assert!((800..=1_200).contains(&(given_up - doubted)), "{given_up}");
+        let switches = run(&mut prober, 10_000, 20_000, Some(30));
+        assert!(matches!(switches[..], [(10_000..11_100, VoicePath::Udp)]), "{switches:?}");
+    }
+
+    #[test]
+    fn a_long_way_is_no_lost_way() {
+        let mut prober = PathProber::new(at(0));
+        assert_eq!(
+            run(&mut prober, 0, 30_000, Some(600)).last().map(|(_, path)| *path),
+            Some(VoicePath::Udp)
+        );
+    }
+
+    #[test]
+    fn echoes_of_probes_never_sent_mean_nothing() {
+        let mut prober = PathProber::new(at(0));
+        assert_eq!(prober.handle_echo(at(1), 0), None);
+        assert_eq!(prober.handle_echo(at(1), 5), None);
+        assert_eq!(prober.path(), VoicePath::Tcp);
+    }
+
+    #[test]
+    fn an_idle_path_is_probed_seldom() {
+        let mut prober = PathProber::new(at(0));
+        let mut probes = 0;
+        for ms in 0..60_000 {
+            if let Some(token) = prober.handle_timeout(at(ms)).probe {
+                probes += 1;
+                prober.handle_echo(at(ms), token);
+            }
+        }
+        assert_eq!(probes, 12);
+    }
+}

@@ -1,0 +1,517 @@
+//! The hub: who is in which room, what was said there in which order, and who is told of it.
+//!
+//! Knows sessions, names, rooms and rights. Knows no bytes, no connections and no voice codec: dialects turn bytes into
+//! calls, and its notices into bytes. Every change is told through a `tell` function, in order.
+
+mod room;
+mod session;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::fmt;
+
+use self::{
+    room::Room,
+    session::{Presence, Repeat, Session, Sessions},
+};
+pub use self::{
+    room::{Event, LeaveReason, What},
+    session::ResumeToken,
+};
+use crate::{
+    ids::{MessageId, RoomId, Seq, SessionId},
+    limits,
+    name::{FoldedName, Name, NameError},
+    rng::Rng,
+    text::{self, MessageError},
+    time::Instant,
+};
+
+/// Something that sessions are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice<'a> {
+    /// An event in their room. The sender of a message is told [`Notice::Accepted`] instead.
+    Happened {
+        /// Where.
+        room: RoomId,
+        /// Its place there.
+        seq: Seq,
+        /// What.
+        event: &'a Event,
+    },
+    /// Their message got this place. A repeat of an accepted message is told its first place again.
+    Accepted {
+        /// Where.
+        room: RoomId,
+        /// Its place there.
+        seq: Seq,
+        /// Which message.
+        id: MessageId,
+    },
+    /// Their message will not be delivered.
+    Rejected {
+        /// Which message.
+        id: MessageId,
+        /// Why.
+        why: Rejection,
+    },
+}
+
+/// Why a message is not delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    /// It is no message.
+    Message(MessageError),
+    /// Its number is older than what the server remembers of this sender.
+    Stale,
+    /// The sender is not in that room.
+    NotInRoom,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(error) => error.fmt(f),
+            Self::Stale => write!(f, "a message with a later number was already delivered"),
+            Self::NotInRoom => write!(f, "you are not in that room"),
+        }
+    }
+}
+
+/// Who is told a [`Notice`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Audience<'a> {
+    members: &'a [SessionId],
+    except: Option<SessionId>,
+}
+
+impl<'a> Audience<'a> {
+    /// The sessions.
+    pub fn iter(self) -> impl Iterator<Item = SessionId> + 'a {
+        self.members.iter().copied().filter(move |member| Some(*member) != self.except)
+    }
+}
+
+/// Who wants in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinRequest<'a> {
+    /// The name as it was typed.
+    pub name: &'a str,
+    /// The room as it was typed; empty for the default room.
+    pub room: &'a str,
+    /// A former session to go on with.
+    pub resume: Option<ResumeRequest<'a>>,
+}
+
+/// A former session, and how far it got.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResumeRequest<'a> {
+    /// Which.
+    pub session: SessionId,
+    /// Its secret.
+    pub token: &'a [u8],
+    /// The numbering that `last_seq` belongs to.
+    pub epoch: u64,
+    /// The last event it saw.
+    pub last_seq: Seq,
+}
+
+/// Somebody was let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admission {
+    /// The session.
+    pub session: SessionId,
+    /// The secret to resume it by.
+    pub token: ResumeToken,
+    /// The name, normalised.
+    pub name: Name,
+    /// The room.
+    pub room: RoomId,
+    /// The room's name.
+    pub room_name: Name,
+    /// The room's numbering.
+    pub epoch: u64,
+    /// True when the former session goes on.
+    pub resumed: bool,
+    /// Everything after this in the room is yet to be told ([`Hub::events_after`]).
+    pub told_up_to: Seq,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No name.
+    Name(NameError),
+    /// Somebody has that name; this one is free.
+    NameTaken {
+        /// A free name.
+        suggestion: Name,
+    },
+    /// No name for a room.
+    RoomName(NameError),
+    /// No further session is possible.
+    Full,
+    /// No further room is possible.
+    RoomsFull,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::NameTaken { suggestion } => {
+                write!(f, "that name is in use here; {suggestion} would be free")
+            }
+            Self::RoomName(error) => write!(f, "that room cannot be: {error}"),
+            Self::Full => write!(f, "the server is full; try again later"),
+            Self::RoomsFull => write!(f, "the server has no place for another room; join one that exists"),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Hub {
+    rng: Rng,
+    max_sessions: usize,
+    sessions: Sessions,
+    /// The sessions that are in a room, by name.
+    names: BTreeMap<FoldedName, SessionId>,
+    rooms: BTreeMap<RoomId, Room>,
+    next_room: u32,
+    /// When a session without a connection changes its [`Presence`].
+    deadlines: BTreeSet<(Instant, SessionId)>,
+    gone: usize,
+}
+
+impl Hub {
+    /// A hub with nobody in it that lets in up to `max_sessions`.
+    pub fn new(max_sessions: usize, rng: Rng) -> Self {
+        Self {
+            rng,
+            max_sessions: max_sessions.min(limits::SESSIONS),
+            sessions: Sessions::default(),
+            names: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            next_room: 1,
+            deadlines: BTreeSet::new(),
+            gone: 0,
+        }
+    }
+
+    // Getters.
+
+    /// Sessions that are in a room, those with a lost connection too.
+    pub fn members(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Rooms that exist.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Sessions that nobody sees any more but that may be resumed.
+    pub fn gone(&self) -> usize {
+        self.gone
+    }
+
+    /// Everybody in `room`.
+    pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = (SessionId, &Name)> {
+        let members = self.rooms.get(&room).map_or(&[][..], |room| &room.members);
+        members.iter().filter_map(|&id| Some((id, &self.sessions.get(id)?.name)))
+    }
+
+    /// What is remembered of `room` after `seq`.
+    pub fn events_after(&self, room: RoomId, seq: Seq) -> impl Iterator<Item = (Seq, &Event)> {
+        self.rooms.get(&room).into_iter().flat_map(move |room| room.events_after(seq))
+    }
+
+    /// The room in which `session` may be heard.
+    pub fn voice_room(&self, session: SessionId) -> Option<RoomId> {
+        let session = self.sessions.get(session)?;
+        (session.presence == Presence::Here).then_some(session.room)
+    }
+
+    /// The name of a session that is in a room.
+    pub fn name_of(&self, session: SessionId) -> Option<&Name> {
+        Some(&self.sessions.get(session)?.name)
+    }
+
+    /// When [`Hub::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|&(deadline, _)| deadline)
+    }
+
+    // Requests.
+
+    /// Lets somebody in, or takes a former session up again. The others are told of a newcomer, not of one who was
+    /// back in time.
+    pub fn join(
+        &mut self,
+        now: Instant,
+        request: &JoinRequest<'_>,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<Admission, Refusal> {
+        if let Some(resume) = &request.resume
+            && let Some(admission) = self.resume(now, request, resume, tell)
+        {
+            return admission;
+        }
+        let name = Name::new(request.name).map_err(Refusal::Name)?;
+        self.free_name(now, &name, tell)?;
+        if self.names.len() >= self.max_sessions {
+            return Err(Refusal::Full);
+        }
+        let room = self.find_or_make_room(request.room)?;
+        let token = self.rng.bytes();
+        let session = self.sessions.insert(Session::new(name.clone(), room, token));
+        self.enter(session, tell);
+        self.admission(session, None).ok_or(Refusal::Full)
+    }
+
+    /// Says `text` in `room`. Exactly one notice goes to the sender: accepted, or rejected.
+    pub fn say(
+        &mut self,
+        sender: SessionId,
+        room: RoomId,
+        id: MessageId,
+        text: &str,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let to_sender = [sender];
+        let to_sender = Audience { members: &to_sender, except: None };
+        let Some(session) = self.sessions.get_mut(sender) else { return };
+        let why = match session.repeat(id) {
+            Repeat::Accepted(seq) => return tell(to_sender, Notice::Accepted { room, seq, id }),
+            Repeat::Stale => Some(Rejection::Stale),
+            Repeat::New if session.room != room => Some(Rejection::NotInRoom),
+            Repeat::New => text::check_message(text).err().map(Rejection::Message),
+        };
+        if let Some(why) = why {
+            return tell(to_sender, Notice::Rejected { id, why });
+        }
+        let Some(place) = self.rooms.get_mut(&room) else { return };
+        let what = What::Said { id, text: text.into() };
+        let event = Event { member: sender, name: session.name.clone(), what };
+        let seq = place.append(event);
+        session.accept(id, seq);
+        tell(to_sender, Notice::Accepted { room, seq, id });
+        self.tell_of_last_event(room, tell);
+    }
+
+    /// The member leaves for good.
+    pub fn quit(&mut self, session: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        self.leave(session, LeaveReason::Quit, tell);
+        self.forget(session);
+    }
+
+    /// The member's connection is lost. It may resume; the others are told when it does not do so in time, or at
+    /// once when it was `silent` for long enough already.
+    pub fn lose(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        silent: bool,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        if silent {
+            self.give_up(now, session, tell);
+        } else {
+            self.set_presence(session, Presence::Lost { deadline: now + limits::RESUME_GRACE });
+        }
+    }
+
+    /// Announces and forgets those whose time is up.
+    pub fn handle_timeout(&mut self, now: Instant, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        while let Some(&(deadline, id)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            match self.sessions.get(id).map(|session| session.presence) {
+                Some(Presence::Lost { .. }) => self.give_up(now, id, tell),
+                Some(Presence::Gone { .. }) => self.forget(id),
+                Some(Presence::Here) | None => {
+                    self.deadlines.remove(&(deadline, id));
+                }
+            }
+        }
+    }
+
+    // Helpers.
+
+    /// `None`: there is nothing to resume, a new session is needed.
+    fn resume(
+        &mut self,
+        now: Instant,
+        request: &JoinRequest<'_>,
+        resume: &ResumeRequest<'_>,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Option<Result<Admission, Refusal>> {
+        let session = self.sessions.get(resume.session).filter(|s| s.knows_token(resume.token))?;
+        let (room, presence) = (session.room, session.presence);
+        if self.rooms.get(&room)?.epoch != resume.epoch {
+            return None;
+        }
+        match presence {
+            Presence::Here | Presence::Lost { .. } => {}
+            Presence::Gone { .. } => {
+                // Others may have its name by now; the client may have brought another one.
+                let name = match Name::new(request.name).map_err(Refusal::Name) {
+                    Ok(name) => name,
+                    Err(refusal) => return Some(Err(refusal)),
+                };
+                if let Err(refusal) = self.free_name(now, &name, tell) {
+                    return Some(Err(refusal));
+                }
+                if self.names.len() >= self.max_sessions {
+                    return Some(Err(Refusal::Full));
+                }
+                self.sessions.get_mut(resume.session)?.name = name;
+            }
+        }
+        self.set_presence(resume.session, Presence::Here);
+        if let Presence::Gone { .. } = presence {
+            self.enter(resume.session, tell);
+        }
+        let last = self.rooms.get(&room)?.last_seq();
+        self.admission(resume.session, Some(resume.last_seq.min(last))).map(Ok)
+    }
+
+    /// Makes sure that nobody who is here has `name`. Whoever lost their connection loses the name to a newcomer:
+    /// most often that is the same person, with the program started again.
+    fn free_name(
+        &mut self,
+        now: Instant,
+        name: &Name,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<(), Refusal> {
+        let Some(&holder) = self.names.get(&name.folded()) else { return Ok(()) };
+        match self.sessions.get(holder).map(|session| session.presence) {
+            Some(Presence::Lost { .. }) => {
+                self.give_up(now, holder, tell);
+                Ok(())
+            }
+            Some(Presence::Here | Presence::Gone { .. }) | None => {
+                Err(Refusal::NameTaken { suggestion: self.suggestion(name) })
+            }
+        }
+    }
+
+    fn suggestion(&self, name: &Name) -> Name {
+        let taken = |name: &Name| self.names.contains_key(&name.folded());
+        let mut number = 2;
+        let mut candidate = name.numbered(number);
+        // At most one more round than there are names in use.
+        while taken(&candidate) {
+            number += 1;
+            candidate = name.numbered(number);
+        }
+        candidate
+    }
+
+    fn find_or_make_room(&mut self, name: &str) -> Result<RoomId, Refusal> {
+        let name = if name.is_empty() { limits::DEFAULT_ROOM } else { name };
+        let name = Name::new(name).map_err(Refusal::RoomName)?;
+        let folded = name.folded();
+        if let Some((&id, _)) = self.rooms.iter().find(|(_, room)| room.name.folded() == folded) {
+            return Ok(id);
+        }
+        if self.rooms.len() >= limits::ROOMS {
+            // A room in which nobody is only waits for those who might resume.
+            let (&empty, _) =
+                self.rooms.iter().find(|(_, room)| room.members.is_empty()).ok_or(Refusal::RoomsFull)?;
+            self.rooms.remove(&empty);
+        }
+        let id = RoomId::new(self.next_room);
+        self.next_room = self.next_room.wrapping_add(1);
+        self.rooms.insert(id, Room::new(name, self.rng.next_u64()));
+        Ok(id)
+    }
+
+    fn enter(&mut self, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let Some(room) = self.rooms.get_mut(&session.room) else { return };
+        self.names.insert(session.name.folded(), id);
+        room.members.push(id);
+        room.append(Event { member: id, name: session.name.clone(), what: What::Joined });
+        self.tell_of_last_event(session.room, tell);
+    }
+
+    /// Tells everybody in the room but its author of the newest event.
+    fn tell_of_last_event(&self, id: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let before = Seq::from_wire(room.last_seq().to_wire() - 1);
+        for (seq, event) in room.events_after(before) {
+            let audience = Audience { members: &room.members, except: Some(event.member) };
+            tell(audience, Notice::Happened { room: id, seq, event });
+        }
+    }
+
+    /// Takes a session out of its room and tells the others.
+    fn leave(&mut self, id: SessionId, reason: LeaveReason, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let Some(session) = self.sessions.get(id) else { return };
+        if matches!(session.presence, Presence::Gone { .. }) {
+            return;
+        }
+        self.names.remove(&session.name.folded());
+        let Some(room) = self.rooms.get_mut(&session.room) else { return };
+        room.remove(id);
+        room.append(Event { member: id, name: session.name.clone(), what: What::Left(reason) });
+        self.tell_of_last_event(session.room, tell);
+    }
+
+    /// Announces a lost session as gone; it may still be resumed for a while.
+    fn give_up(&mut self, now: Instant, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        self.leave(id, LeaveReason::Lost, tell);
+        self.set_presence(id, Presence::Gone { deadline: now + limits::RESUME_HOLD });
+        if self.gone > limits::HELD_SESSIONS {
+            let oldest = self.deadlines.iter().map(|&(_, id)| id).find(|&id| {
+                self.sessions.get(id).is_some_and(|s| matches!(s.presence, Presence::Gone { .. }))
+            });
+            if let Some(oldest) = oldest {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        self.set_presence(id, Presence::Here);
+        let Some(session) = self.sessions.remove(id) else { return };
+        let is_empty = self
+            .rooms
+            .get(&session.room)
+            .is_some_and(|room| room.members.is_empty() && room.name.as_str() != limits::DEFAULT_ROOM);
+        // The log of an empty room stays for those who may resume; with the last of them it goes.
+        if is_empty && !self.sessions.any_in(session.room) {
+            self.rooms.remove(&session.room);
+        }
+    }
+
+    fn set_presence(&mut self, id: SessionId, presence: Presence) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let old = core::mem::replace(&mut session.presence, presence);
+        if let Some(deadline) = old.deadline() {
+            self.deadlines.remove(&(deadline, id));
+        }
+        if let Some(deadline) = presence.deadline() {
+            self.deadlines.insert((deadline, id));
+        }
+        self.gone -= usize::from(matches!(old, Presence::Gone { .. }));
+        self.gone += usize::from(matches!(presence, Presence::Gone { .. }));
+    }
+
+    fn admission(&self, id: SessionId, resumed_at: Option<Seq>) -> Option<Admission> {
+        let session = self.sessions.get(id)?;
+        let room = self.rooms.get(&session.room)?;
+        Some(Admission {
+            session: id,
+            token: session.token,
+            name: session.name.clone(),
+            room: session.room,
+            room_name: room.name.clone(),
+            epoch: room.epoch,
+            resumed: resumed_at.is_some(),
+            told_up_to: resumed_at.unwrap_or_else(|| room.last_seq()),
+        })
+    }
+}

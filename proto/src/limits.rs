@@ -1,0 +1,96 @@
+//! Every limit of the core, by name. What happens at a limit is said where it is enforced; the rule of the house:
+//! voice is dropped, oldest first; text is never dropped, its sender waits or a reader that cannot keep up is closed.
+
+use crate::time::Duration;
+
+/// The port number of `chinwag/1`, for TCP and UDP.
+pub const DEFAULT_PORT: u16 = 24469;
+/// The room of whoever asks for none.
+pub const DEFAULT_ROOM: &str = "lobby";
+
+/// Characters in a name, after normalisation.
+pub const NAME_CHARS: usize = 32;
+/// Bytes of a name or room name as received, before normalisation.
+pub const NAME_BYTES: usize = 256;
+/// Bytes of a message.
+pub const MESSAGE_BYTES: usize = 4096;
+/// Bytes of one control frame's body.
+pub const FRAME_BYTES: usize = 64 * 1024;
+/// Bytes of one control frame's body before the peer is known.
+pub const HELLO_BYTES: usize = 4096;
+/// Bytes of a datagram, header and seal included: fits the smallest path of the Internet without fragments.
+pub const DATAGRAM_BYTES: usize = 1200;
+/// Bytes of one Opus packet in a voice frame.
+pub const OPUS_BYTES: usize = 1000;
+/// Voice frames in one datagram.
+pub const FRAMES_PER_DATAGRAM: usize = 16;
+
+/// Rooms of a server.
+pub const ROOMS: usize = 64;
+/// Sessions of a server, attached ones; `--max-clients` may lower it.
+pub const SESSIONS: usize = 10_000;
+/// Sessions whose connection is gone, kept for whoever resumes them. The oldest is forgotten first.
+pub const HELD_SESSIONS: usize = 4096;
+/// Connections that have not finished their Hello. One more is closed at once.
+pub const PENDING_HELLOS: usize = 1024;
+/// Messages that a room remembers for those who resume.
+pub const HISTORY_MESSAGES: usize = 1024;
+/// Events of any kind (messages, joins, leaves) that a room remembers.
+pub const HISTORY_EVENTS: usize = 4096;
+/// Members in one `Members` frame (a name is at most 128 bytes, so that a frame stays under [`FRAME_BYTES`]).
+pub const MEMBERS_PER_FRAME: usize = 256;
+
+/// Messages of one client that may be unacknowledged; so many acknowledgements the server remembers for repeats.
+pub const UNACKED_MESSAGES: usize = 64;
+/// Messages that a client holds until they are acknowledged; one more is refused to the caller.
+pub const OUTGOING_MESSAGES: usize = 1024;
+
+/// Bytes of control frames that may wait for one peer; a peer that lets more pile up is closed.
+pub const CONTROL_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of voice frames that may wait for one peer on its TCP connection; the oldest are dropped.
+pub const VOICE_QUEUE_BYTES: usize = 16 * 1024;
+
+/// From connect to a finished Hello.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that is quiet for so long is asked for a sign of life.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// A peer that is silent for so long is gone.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
+/// A session whose connection broke is announced as gone after this, unless it was resumed.
+pub const RESUME_GRACE: Duration = Duration::from_secs(8);
+/// A session whose connection broke can be resumed for so long.
+pub const RESUME_HOLD: Duration = Duration::from_secs(60 * 60);
+/// After a Close the peer has so long to read what was sent before the connection is cut.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
+
+/// What a control frame costs its sender, and each of its bytes: the rate of one peer is bounded by pausing its
+/// connection when it is ahead of the clock by more than [`CONTROL_BURST`]. About 1 900 small messages a second.
+pub const CONTROL_FRAME_COST: Duration = Duration::from_micros(500);
+/// See [`CONTROL_FRAME_COST`]: 125 kB/s.
+pub const CONTROL_BYTE_COST: Duration = Duration::from_micros(8);
+/// See [`CONTROL_FRAME_COST`].
+pub const CONTROL_BURST: Duration = Duration::from_secs(2);
+/// What a voice datagram costs its talker: at most 250 a second in the long run; more are dropped and counted.
+pub const VOICE_DATAGRAM_COST: Duration = Duration::from_millis(4);
+/// How far a talker may be ahead of [`VOICE_DATAGRAM_COST`].
+pub const VOICE_BURST: Duration = Duration::from_millis(400);
+
+/// From the first try to a Welcome; then the client gives up that connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first pause before a client tries to connect again; it doubles from try to try.
+pub const RECONNECT_MIN: Duration = Duration::from_millis(250);
+/// The longest pause before a client tries to connect again.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(15);
+/// How long a client that quits waits for the server's goodbye.
+pub const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between path probes while there is voice.
+pub const PROBE_INTERVAL_ACTIVE: Duration = Duration::from_secs(1);
+/// Between path probes while there is none; keeps the mapping of a NAT alive.
+pub const PROBE_INTERVAL_IDLE: Duration = Duration::from_secs(5);
+/// An unanswered probe is repeated after this.
+pub const PROBE_RETRY: Duration = Duration::from_millis(200);
+/// UDP that answers no probe for so long is not used.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Counters that the replay window looks back.
+pub const REPLAY_WINDOW: u64 = 1024;

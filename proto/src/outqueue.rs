@@ -1,0 +1,58 @@
+//! The ordered output queue of a machine: what is queued lives in recycled buffers and is lent to whoever polls it.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::ops::Range;
+
+use crate::ids::Peer;
+
+/// Buffers that grew past this are given back when the queue is empty.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// Queued outputs of type `T`, each with bytes and recipients of its own. Steady use allocates nothing.
+#[derive(Debug)]
+pub(crate) struct OutQueue<T> {
+    items: VecDeque<(T, Range<usize>, Range<usize>)>,
+    bytes: Vec<u8>,
+    peers: Vec<Peer>,
+}
+
+impl<T> Default for OutQueue<T> {
+    fn default() -> Self {
+        Self { items: VecDeque::new(), bytes: Vec::new(), peers: Vec::new() }
+    }
+}
+
+impl<T> OutQueue<T> {
+    /// Queues `item`, with the bytes and recipients that `fill` appends.
+    pub(crate) fn push(&mut self, item: T, fill: impl FnOnce(&mut Vec<u8>, &mut Vec<Peer>)) {
+        self.recycle();
+        let (bytes, peers) = (self.bytes.len(), self.peers.len());
+        fill(&mut self.bytes, &mut self.peers);
+        self.items.push_back((item, bytes..self.bytes.len(), peers..self.peers.len()));
+    }
+
+    /// The oldest output with its bytes and recipients.
+    pub(crate) fn pop(&mut self) -> Option<(T, &[u8], &[Peer])> {
+        let Some((item, bytes, peers)) = self.items.pop_front() else {
+            self.recycle();
+            return None;
+        };
+        let bytes = self.bytes.get(bytes).unwrap_or_default();
+        let peers = self.peers.get(peers).unwrap_or_default();
+        Some((item, bytes, peers))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn recycle(&mut self) {
+        if self.items.is_empty() {
+            self.bytes.clear();
+            self.peers.clear();
+            if self.bytes.capacity() > KEPT_BYTES {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+}

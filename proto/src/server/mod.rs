@@ -1,0 +1,707 @@
+//! The server machine: connections that speak a dialect on one side, the hub on the other.
+//!
+//! It is driven by bytes and time and answers with outputs in one order. It opens no socket, seals no datagram, reads no
+//! clock. A peer's fault is an output ([`Output::Close`]), never an error of the machine.
+
+mod conn;
+mod native;
+mod rate;
+mod router;
+
+use alloc::{collections::BTreeSet, vec::Vec};
+use core::fmt;
+
+pub use self::router::VoicePath;
+use self::{
+    conn::{Conn, State},
+    router::{Router, all_but},
+};
+use crate::{
+    hub::{Audience, Hub, JoinRequest, LeaveReason, Notice, Refusal, ResumeRequest, What},
+    ids::{MessageId, Peer, RoomId, Seq, SessionId},
+    limits,
+    name::Name,
+    outbox::Class,
+    outqueue::OutQueue,
+    rng::Rng,
+    time::Instant,
+    wire::{
+        chinwag1 as pb,
+        control::{self, Body},
+        frame::Oversized,
+        path::DatagramKind,
+        voice::Frames,
+    },
+};
+
+/// Something that happened to the driver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input<'a> {
+    /// A connection, its TLS handshake done.
+    Accepted {
+        /// The handle that the driver chose for it.
+        peer: Peer,
+    },
+    /// Bytes of its stream.
+    Received {
+        /// Whose.
+        peer: Peer,
+        /// What TLS decrypted, in any portions.
+        bytes: &'a [u8],
+    },
+    /// A datagram that proved authentic and new ([`crate::wire::path::SealedPath::open`]).
+    Datagram {
+        /// Whose path it came on.
+        peer: Peer,
+        /// What it is for.
+        kind: DatagramKind,
+        /// What was sealed in it.
+        payload: &'a [u8],
+    },
+    /// The connection ended, however. The handle is free once all outputs are polled.
+    Closed {
+        /// Which.
+        peer: Peer,
+    },
+    /// The peer's queue is over its limit ([`crate::outbox::Overflow`]).
+    Overflowed {
+        /// Whose.
+        peer: Peer,
+    },
+    /// The server stops: everybody is told and closed.
+    Shutdown,
+}
+
+/// Something that the driver must do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output<'a> {
+    /// Write these bytes to each of the connections.
+    Send {
+        /// Whole frames.
+        bytes: &'a [u8],
+        /// Whether they may be dropped.
+        class: Class,
+        /// To whom.
+        to: &'a [Peer],
+    },
+    /// Seal this payload for each of the peers and send it as a datagram.
+    Relay {
+        /// What it is.
+        kind: DatagramKind,
+        /// What to seal.
+        frame: &'a [u8],
+        /// To whom.
+        to: &'a [Peer],
+    },
+    /// From now on datagrams of `session` belong to this peer, under its connection's keys, with fresh counters.
+    OpenPath {
+        /// Whose.
+        peer: Peer,
+        /// The number in its datagrams' headers.
+        session: SessionId,
+    },
+    /// Read no more from this connection until [`Output::Unpause`]: it sends faster than it may. Nothing is lost.
+    Pause {
+        /// Which.
+        peer: Peer,
+    },
+    /// Read again from this connection.
+    Unpause {
+        /// Which.
+        peer: Peer,
+    },
+    /// Write what is queued for this connection, then close it. The handle is free from here on.
+    Close {
+        /// Which.
+        peer: Peer,
+        /// Why, for the log.
+        cause: CloseCause,
+    },
+    /// Something worth a line for the operator.
+    Event(ServerEvent),
+}
+
+/// What an operator is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerEvent {
+    /// Somebody joined.
+    Joined {
+        /// Who.
+        name: Name,
+    },
+    /// Somebody is back before the others noticed that the connection was lost.
+    Resumed {
+        /// Who.
+        name: Name,
+    },
+    /// Somebody left.
+    Left {
+        /// Who.
+        name: Name,
+        /// Why.
+        reason: LeaveReason,
+    },
+}
+
+/// Why the server closes a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseCause {
+    /// The peer quit.
+    Quit,
+    /// The server stops.
+    Shutdown,
+    /// The peer was not let in.
+    Refused(Refusal),
+    /// The peer speaks no version that this server does.
+    Version,
+    /// A frame larger than allowed.
+    Oversized(Oversized),
+    /// Bytes that are no message.
+    Undecodable,
+    /// A message that has no place where it came.
+    OutOfOrder,
+    /// No Hello in time.
+    HelloTimeout,
+    /// No sign of life for [`limits::SILENCE_TIMEOUT`].
+    Silent,
+    /// The peer does not read what it is sent.
+    TooSlow,
+    /// The same session came back on another connection.
+    Replaced,
+    /// Too many connections have not finished their Hello.
+    Busy,
+}
+
+impl fmt::Display for CloseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quit => write!(f, "quit"),
+            Self::Shutdown => write!(f, "the server is stopping"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Version => write!(
+                f,
+                "this server speaks version {} of the protocol and the client does not; update the older one",
+                control::VERSION
+            ),
+            Self::Oversized(oversized) => oversized.fmt(f),
+            Self::Undecodable => write!(f, "what was received is not chinwag/1"),
+            Self::OutOfOrder => write!(f, "a message came where it has no place"),
+            Self::HelloTimeout => {
+                write!(f, "no hello within {} s", limits::HELLO_TIMEOUT.as_secs())
+            }
+            Self::Silent => write!(f, "silent for {} s", limits::SILENCE_TIMEOUT.as_secs()),
+            Self::TooSlow => write!(f, "too much is waiting to be read"),
+            Self::Replaced => write!(f, "the session goes on in another connection"),
+            Self::Busy => write!(f, "too many connections at once; try again in a moment"),
+        }
+    }
+}
+
+/// What the server counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ServerStats {
+    /// Messages that got a place in a room.
+    pub messages: u64,
+    /// Voice payloads taken from talkers.
+    pub voice_in: u64,
+    /// Voice payloads handed to the driver, one for each listener.
+    pub voice_out: u64,
+    /// Voice payloads that were not whole frames.
+    pub voice_malformed: u64,
+    /// Voice payloads in somebody else's name.
+    pub voice_forged: u64,
+    /// Voice payloads beyond a talker's rate.
+    pub voice_over_rate: u64,
+    /// Voice payloads from those who are in no room.
+    pub voice_homeless: u64,
+    /// Connections paused for sending faster than allowed.
+    pub pauses: u64,
+    /// Messages of unknown kinds that were skipped.
+    pub unknown_messages: u64,
+}
+
+#[derive(Debug)]
+enum Queued {
+    Send(Class),
+    Relay(DatagramKind),
+    OpenPath { peer: Peer, session: SessionId },
+    Pause { peer: Peer },
+    Unpause { peer: Peer },
+    Close { peer: Peer, cause: CloseCause },
+    Event(ServerEvent),
+}
+
+/// See the module's documentation.
+///
+/// - Getters look and change nothing.
+/// - `handle_*` take what happened.
+/// - `poll_*` say what to do, and when to come back. After each `handle_*` poll until there is `None`; whoever does
+///   not loses nothing.
+#[derive(Debug)]
+pub struct Server {
+    hub: Hub,
+    conns: Vec<Option<Conn>>,
+    /// The connection of each session that has one, by the session's index.
+    seats: Seats,
+    router: Router,
+    out: OutQueue<Queued>,
+    timers: BTreeSet<(Instant, Peer)>,
+    waiting_for_hello: usize,
+    is_stopping: bool,
+    stats: ServerStats,
+}
+
+impl Server {
+    /// A server that lets in up to `max_sessions` ([`limits::SESSIONS`] at most). `seed` makes tokens: whoever can
+    /// guess it can take sessions over.
+    pub fn new(max_sessions: usize, seed: Rng) -> Self {
+        Self {
+            hub: Hub::new(max_sessions, seed),
+            conns: Vec::new(),
+            seats: Seats::default(),
+            router: Router::default(),
+            out: OutQueue::default(),
+            timers: BTreeSet::new(),
+            waiting_for_hello: 0,
+            is_stopping: false,
+            stats: ServerStats::default(),
+        }
+    }
+
+    // Getters.
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> ServerStats {
+        self.stats
+    }
+
+    /// The connection that seals datagrams of `session`.
+    pub fn peer_of(&self, session: SessionId) -> Option<Peer> {
+        self.seats.peer_of(session)
+    }
+
+    // Inputs.
+
+    /// Takes what happened.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Accepted { peer } => self.accept(now, peer),
+            Input::Received { peer, bytes } => self.receive(now, peer, bytes),
+            Input::Datagram { peer, kind, payload } => self.datagram(now, peer, kind, payload),
+            Input::Closed { peer } => self.lose(now, peer, false),
+            Input::Overflowed { peer } => self.drop_peer(now, peer, CloseCause::TooSlow),
+            Input::Shutdown => self.shut_down(),
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(due, peer)) = self.timers.first() {
+            if due > now {
+                break;
+            }
+            self.timers.remove(&(due, peer));
+            if let Some(conn) = self.conn_mut(peer) {
+                conn.timer = None;
+                self.on_timer(now, peer);
+            }
+        }
+        let Self { hub, out, seats, stats, .. } = self;
+        hub.handle_timeout(now, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+    }
+
+    // Outputs.
+
+    /// What to do next.
+    pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        let (queued, bytes, to) = self.out.pop()?;
+        Some(match queued {
+            Queued::Send(class) => Output::Send { bytes, class, to },
+            Queued::Relay(kind) => Output::Relay { kind, frame: bytes, to },
+            Queued::OpenPath { peer, session } => Output::OpenPath { peer, session },
+            Queued::Pause { peer } => Output::Pause { peer },
+            Queued::Unpause { peer } => Output::Unpause { peer },
+            Queued::Close { peer, cause } => Output::Close { peer, cause },
+            Queued::Event(event) => Output::Event(event),
+        })
+    }
+
+    /// When to call [`Server::handle_timeout`]; the origin when outputs are waiting to be polled.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.out.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let timer = self.timers.first().map(|&(due, _)| due);
+        match (timer, self.hub.poll_timeout()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    // Connections.
+
+    fn accept(&mut self, now: Instant, peer: Peer) {
+        if self.conns.len() <= peer.index() {
+            self.conns.resize_with(peer.index() + 1, || None);
+        }
+        if let Some(slot) = self.conns.get_mut(peer.index()) {
+            *slot = Some(Conn::new(now));
+            self.waiting_for_hello += 1;
+        }
+        if self.is_stopping {
+            self.close(peer, CloseCause::Shutdown);
+        } else if self.waiting_for_hello > limits::PENDING_HELLOS {
+            self.close(peer, CloseCause::Busy);
+        } else {
+            self.schedule(peer);
+        }
+    }
+
+    fn receive(&mut self, now: Instant, peer: Peer, bytes: &[u8]) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        conn.last_heard = now;
+        conn.reader.push(bytes);
+        self.read_frames(now, peer);
+    }
+
+    /// Handles whole frames until there are none, or until the peer is too far ahead of its rate.
+    fn read_frames(&mut self, now: Instant, peer: Peer) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        let mut reader = core::mem::take(&mut conn.reader);
+        while let Some(conn) = self.conn_mut(peer) {
+            if conn.rate.ahead(now) > limits::CONTROL_BURST {
+                let is_news = !core::mem::replace(&mut conn.paused, true);
+                conn.reader = reader;
+                if is_news {
+                    self.stats.pauses += 1;
+                    self.out.push(Queued::Pause { peer }, |_, _| {});
+                }
+                return self.schedule(peer);
+            }
+            let body = match reader.next_frame(conn.frame_limit()) {
+                Ok(Some(body)) => body,
+                Ok(None) => {
+                    conn.reader = reader;
+                    return;
+                }
+                Err(oversized) => return self.drop_peer(now, peer, CloseCause::Oversized(oversized)),
+            };
+            let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            conn.rate.charge(now, limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * bytes);
+            self.handle_body(now, peer, body);
+        }
+    }
+
+    fn handle_body(&mut self, now: Instant, peer: Peer, body: &[u8]) {
+        use pb::to_server::Kind;
+        let Some(state) = self.conn_mut(peer).map(|conn| conn.state.clone()) else { return };
+        let message = match control::decode_to_server(body) {
+            Ok(Body::Voice(payload)) => return self.voice(now, peer, payload),
+            Ok(Body::Message(message)) => message,
+            Ok(Body::Unknown) => {
+                self.stats.unknown_messages += 1;
+                return;
+            }
+            Err(control::Undecodable) => return self.drop_peer(now, peer, CloseCause::Undecodable),
+        };
+        match (message, state) {
+            (Kind::Hello(hello), State::WaitsForHello { .. }) => self.hello(now, peer, &hello),
+            (Kind::Ping(ping), _) => self.out.push(Queued::Send(Class::Control), |bytes, to| {
+                control::write_to_client(bytes, pb::to_client::Kind::Pong(ping));
+                to.push(peer);
+            }),
+            (Kind::Pong(_), _) => {}
+            (Kind::Say(say), State::Member { session, .. }) => {
+                let (room, id) = (RoomId::from_wire(say.room), MessageId::from_wire(say.id));
+                let Self { hub, out, seats, stats, .. } = self;
+                hub.say(session, room, id, &say.text, &mut |audience, notice| {
+                    deliver(out, seats, stats, audience, notice);
+                });
+            }
+            (Kind::VoicePath(path), State::Member { room, .. }) => {
+                use pb::set_voice_path::Path;
+                self.router.listen(
+                    room,
+                    peer,
+                    match path.path() {
+                        Path::Tcp => VoicePath::Tcp,
+                        Path::Udp => VoicePath::Udp,
+                        Path::Both => VoicePath::Both,
+                    },
+                );
+            }
+            (Kind::Quit(_), State::Member { session, .. }) => {
+                self.unseat(peer);
+                let Self { hub, out, seats, stats, .. } = self;
+                hub.quit(session, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+                self.close(peer, CloseCause::Quit);
+            }
+            (Kind::Quit(_), State::WaitsForHello { .. }) => self.close(peer, CloseCause::Quit),
+            // Voice of other encodings than the usual one; its form is the same.
+            (Kind::Voice(payload), _) => self.voice(now, peer, &payload),
+            (Kind::Hello(_), State::Member { .. })
+            | (Kind::Say(_) | Kind::VoicePath(_), State::WaitsForHello { .. }) => {
+                self.drop_peer(now, peer, CloseCause::OutOfOrder);
+            }
+        }
+    }
+
+    fn hello(&mut self, now: Instant, peer: Peer, hello: &pb::Hello) {
+        if !hello.versions.contains(&control::VERSION) {
+            return self.close(peer, CloseCause::Version);
+        }
+        let resume = hello.resume.as_ref().map(|resume| ResumeRequest {
+            session: SessionId::from_wire(resume.session),
+            token: &resume.token,
+            epoch: resume.epoch,
+            last_seq: Seq::from_wire(resume.last_seq),
+        });
+        let request = JoinRequest { name: &hello.name, room: &hello.room, resume };
+        let Self { hub, out, seats, stats, .. } = self;
+        let tell =
+            &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
+        let admission = match hub.join(now, &request, tell) {
+            Ok(admission) => admission,
+            Err(refusal) => return self.close(peer, CloseCause::Refused(refusal)),
+        };
+        if let Some(former) = self.seats.peer_of(admission.session) {
+            self.close(former, CloseCause::Replaced);
+        }
+        let (session, room) = (admission.session, admission.room);
+        let name = admission.name.clone();
+        self.seats.seat(session, peer);
+        self.router.listen(room, peer, VoicePath::default());
+        if let Some(conn) = self.conn_mut(peer) {
+            conn.state = State::Member { session, room };
+            self.waiting_for_hello -= 1;
+        }
+        let Self { hub, out, .. } = self;
+        let event =
+            if admission.resumed { ServerEvent::Resumed { name } } else { ServerEvent::Joined { name } };
+        out.push(Queued::Event(event), |_, _| {});
+        out.push(Queued::OpenPath { peer, session }, |_, _| {});
+        out.push(Queued::Send(Class::Control), |bytes, to| {
+            native::write_welcome(bytes, hub, &admission);
+            for (seq, event) in hub.events_after(room, admission.told_up_to) {
+                native::write_event(bytes, room, seq, event);
+            }
+            to.push(peer);
+        });
+        self.schedule(peer);
+    }
+
+    fn datagram(&mut self, now: Instant, peer: Peer, kind: DatagramKind, payload: &[u8]) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        conn.last_heard = now;
+        match kind {
+            DatagramKind::Voice => self.voice(now, peer, payload),
+            DatagramKind::Probe => self.out.push(Queued::Relay(DatagramKind::Echo), |bytes, to| {
+                bytes.extend_from_slice(payload);
+                to.push(peer);
+            }),
+            // The server probes nobody.
+            DatagramKind::Echo => {}
+        }
+    }
+
+    fn voice(&mut self, now: Instant, peer: Peer, payload: &[u8]) {
+        self.stats.voice_in += 1;
+        let Some(conn) = self.conn_mut(peer) else { return };
+        let State::Member { session, room } = conn.state else {
+            self.stats.voice_homeless += 1;
+            return;
+        };
+        if conn.voice_rate.ahead(now) > limits::VOICE_BURST {
+            self.stats.voice_over_rate += 1;
+            return;
+        }
+        conn.voice_rate.charge(now, limits::VOICE_DATAGRAM_COST);
+        let Ok(mut frames) = Frames::parse(payload) else {
+            self.stats.voice_malformed += 1;
+            return;
+        };
+        if frames.any(|frame| frame.talker != session) {
+            self.stats.voice_forged += 1;
+            return;
+        }
+        let Self { hub, router, out, stats, .. } = self;
+        if hub.voice_room(session) != Some(room) {
+            stats.voice_homeless += 1;
+            return;
+        }
+        let Some(listeners) = router.listeners(room) else { return };
+        if listeners.udp.iter().any(|&listener| listener != peer) {
+            out.push(Queued::Relay(DatagramKind::Voice), |bytes, to| {
+                bytes.extend_from_slice(payload);
+                all_but(peer, &listeners.udp, to);
+                stats.voice_out += to.len() as u64;
+            });
+        }
+        if listeners.tcp.iter().any(|&listener| listener != peer) {
+            out.push(Queued::Send(Class::Voice), |bytes, to| {
+                control::write_voice(bytes, payload);
+                all_but(peer, &listeners.tcp, to);
+                stats.voice_out += to.len() as u64;
+            });
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.is_stopping = true;
+        for index in 0..self.conns.len() {
+            let peer = Peer::new(u32::try_from(index).unwrap_or(u32::MAX));
+            self.close(peer, CloseCause::Shutdown);
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant, peer: Peer) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        if let State::WaitsForHello { deadline } = conn.state
+            && deadline <= now
+        {
+            return self.close(peer, CloseCause::HelloTimeout);
+        }
+        if now >= conn.last_heard + limits::SILENCE_TIMEOUT && !conn.paused {
+            return self.drop_peer(now, peer, CloseCause::Silent);
+        }
+        if conn.wants_ping(now) {
+            conn.last_ping = now;
+            self.out.push(Queued::Send(Class::Control), |bytes, to| {
+                let ping = pb::Ping { token: now.as_micros() };
+                control::write_to_client(bytes, pb::to_client::Kind::Ping(ping));
+                to.push(peer);
+            });
+        }
+        if let Some(conn) = self.conn_mut(peer)
+            && conn.paused
+            && conn.rate.falls_to(limits::CONTROL_BURST / 2) <= now
+        {
+            conn.paused = false;
+            conn.last_heard = now;
+            self.out.push(Queued::Unpause { peer }, |_, _| {});
+            self.read_frames(now, peer);
+        }
+        self.schedule(peer);
+    }
+
+    /// Closes a connection whose session may be resumed.
+    fn drop_peer(&mut self, now: Instant, peer: Peer, cause: CloseCause) {
+        self.lose_session(now, peer, cause == CloseCause::Silent);
+        self.close(peer, cause);
+    }
+
+    /// The connection is gone without a goodbye.
+    fn lose(&mut self, now: Instant, peer: Peer, silent: bool) {
+        self.lose_session(now, peer, silent);
+        self.remove(peer);
+    }
+
+    fn lose_session(&mut self, now: Instant, peer: Peer, silent: bool) {
+        if let Some(session) = self.unseat(peer) {
+            let Self { hub, out, seats, stats, .. } = self;
+            hub.lose(now, session, silent, &mut |audience, notice| {
+                deliver(out, seats, stats, audience, notice);
+            });
+        }
+    }
+
+    /// Says goodbye and closes; what becomes of the session is the caller's matter.
+    fn close(&mut self, peer: Peer, cause: CloseCause) {
+        self.unseat(peer);
+        if self.remove(peer) {
+            self.out.push(Queued::Send(Class::Control), |bytes, to| {
+                native::write_goodbye(bytes, &cause);
+                to.push(peer);
+            });
+            self.out.push(Queued::Close { peer, cause }, |_, _| {});
+        }
+    }
+
+    /// Takes the connection's session away from it: nothing is routed to it any more.
+    fn unseat(&mut self, peer: Peer) -> Option<SessionId> {
+        let State::Member { session, room } = self.conn_mut(peer)?.state else { return None };
+        self.router.leave(room, peer);
+        self.seats.unseat(session, peer);
+        Some(session)
+    }
+
+    fn remove(&mut self, peer: Peer) -> bool {
+        let Some(conn) = self.conns.get_mut(peer.index()).and_then(Option::take) else { return false };
+        self.waiting_for_hello -= usize::from(matches!(conn.state, State::WaitsForHello { .. }));
+        if let Some(due) = conn.timer {
+            self.timers.remove(&(due, peer));
+        }
+        true
+    }
+
+    fn conn_mut(&mut self, peer: Peer) -> Option<&mut Conn> {
+        self.conns.get_mut(peer.index())?.as_mut()
+    }
+
+    /// Sets the timer of a connection to the first thing that is due.
+    fn schedule(&mut self, peer: Peer) {
+        let Some(Some(conn)) = self.conns.get_mut(peer.index()) else { return };
+        if let Some(old) = conn.timer.replace(conn.due()) {
+            self.timers.remove(&(old, peer));
+        }
+        self.timers.insert((conn.due(), peer));
+    }
+}
+
+/// Which connection each session has.
+#[derive(Debug, Default)]
+struct Seats(Vec<Option<(SessionId, Peer)>>);
+
+impl Seats {
+    fn peer_of(&self, session: SessionId) -> Option<Peer> {
+        let (seated, peer) = (*self.0.get(session.index())?)?;
+        (seated == session).then_some(peer)
+    }
+
+    fn seat(&mut self, session: SessionId, peer: Peer) {
+        if self.0.len() <= session.index() {
+            self.0.resize(session.index() + 1, None);
+        }
+        if let Some(seat) = self.0.get_mut(session.index()) {
+            *seat = Some((session, peer));
+        }
+    }
+
+    fn unseat(&mut self, session: SessionId, peer: Peer) {
+        if self.peer_of(session) == Some(peer)
+            && let Some(seat) = self.0.get_mut(session.index())
+        {
+            *seat = None;
+        }
+    }
+}
+
+/// Encodes a notice once and queues it for everybody in the audience who has a connection.
+fn deliver(
+    out: &mut OutQueue<Queued>,
+    seats: &Seats,
+    stats: &mut ServerStats,
+    audience: Audience<'_>,
+    notice: Notice<'_>,
+) {
+    if let Notice::Happened { event, .. } = notice {
+        let name = event.name.clone();
+        match event.what {
+            What::Said { .. } => stats.messages += 1,
+            // Who joins is announced when the connection is known.
+            What::Joined => {}
+            What::Left(reason) => out.push(Queued::Event(ServerEvent::Left { name, reason }), |_, _| {}),
+        }
+    }
+    if audience.iter().any(|session| seats.peer_of(session).is_some()) {
+        out.push(Queued::Send(Class::Control), |bytes, to| {
+            native::write_notice(bytes, notice);
+            to.extend(audience.iter().filter_map(|session| seats.peer_of(session)));
+        });
+    }
+}

@@ -1,0 +1,123 @@
+//! The native dialect, `chinwag/1`: what the hub has to say, as frames.
+
+use alloc::{borrow::ToOwned as _, string::ToString as _, vec::Vec};
+
+use super::CloseCause;
+use crate::{
+    hub::{Admission, Event, Hub, LeaveReason, Notice, Refusal, What},
+    ids::{RoomId, Seq},
+    limits::MEMBERS_PER_FRAME,
+    wire::{
+        chinwag1 as pb,
+        control::{self, write_to_client},
+    },
+};
+
+/// The server's name and version, for clients' logs.
+const SOFTWARE: &str = concat!("chinwag-server ", env!("CARGO_PKG_VERSION"));
+
+pub(super) fn write_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
+    use pb::to_client::Kind;
+    match notice {
+        Notice::Happened { room, seq, event } => write_event(out, room, seq, event),
+        Notice::Accepted { room, seq, id } => {
+            let (room, seq, id) = (room.to_wire(), seq.to_wire(), id.to_wire());
+            write_to_client(out, Kind::Ack(pb::Ack { room, seq, id }));
+        }
+        Notice::Rejected { id, why } => {
+            write_to_client(out, Kind::Nack(pb::Nack { id: id.to_wire(), text: why.to_string() }));
+        }
+    }
+}
+
+pub(super) fn write_event(out: &mut Vec<u8>, room: RoomId, seq: Seq, event: &Event) {
+    use pb::to_client::Kind;
+    let (room, seq) = (room.to_wire(), seq.to_wire());
+    let (session, name) = (event.member.to_wire(), event.name.as_str().to_owned());
+    let kind = match &event.what {
+        What::Said { id, text } => {
+            let (id, text) = (id.to_wire(), text.clone().into_string());
+            Kind::Said(pb::Said { room, seq, session, name, id, text })
+        }
+        What::Joined => Kind::Joined(pb::Joined { room, seq, member: Some(pb::Member { session, name }) }),
+        What::Left(reason) => {
+            let reason = match reason {
+                LeaveReason::Quit => pb::left::Reason::Quit,
+                LeaveReason::Lost => pb::left::Reason::Lost,
+                LeaveReason::Removed => pb::left::Reason::Removed,
+            };
+            let member = Some(pb::Member { session, name });
+            Kind::Left(pb::Left { room, seq, member, reason: reason.into() })
+        }
+    };
+    write_to_client(out, kind);
+}
+
+/// The welcome, and everybody in the room in as many frames as that takes.
+pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission) {
+    use pb::to_client::Kind;
+    let mut members = hub
+        .members_of(admission.room)
+        .map(|(id, name)| pb::Member { session: id.to_wire(), name: name.as_str().to_owned() });
+    let welcome = pb::Welcome {
+        version: control::VERSION,
+        software: SOFTWARE.to_owned(),
+        features: Vec::new(),
+        session: admission.session.to_wire(),
+        name: admission.name.as_str().to_owned(),
+        resume_token: admission.token.to_vec(),
+        room: Some(pb::Room {
+            id: admission.room.to_wire(),
+            name: admission.room_name.as_str().to_owned(),
+            epoch: admission.epoch,
+            last_seq: admission.told_up_to.to_wire(),
+        }),
+        members: members.by_ref().take(MEMBERS_PER_FRAME).collect(),
+        resumed: admission.resumed,
+    };
+    write_to_client(out, Kind::Welcome(welcome));
+    loop {
+        let more: Vec<_> = members.by_ref().take(MEMBERS_PER_FRAME).collect();
+        if more.is_empty() {
+            return;
+        }
+        let room = admission.room.to_wire();
+        write_to_client(out, Kind::Members(pb::Members { room, members: more }));
+    }
+}
+
+/// The last words to a peer, where there are any.
+pub(super) fn write_goodbye(out: &mut Vec<u8>, cause: &CloseCause) {
+    use pb::{closing::Reason, to_client::Kind};
+    let reason = match cause {
+        CloseCause::Refused(refusal) => {
+            return write_to_client(out, Kind::Refused(refused(refusal)));
+        }
+        CloseCause::Version => {
+            let reason = pb::refused::Reason::Version.into();
+            let (text, suggestion) = (cause.to_string(), Default::default());
+            return write_to_client(out, Kind::Refused(pb::Refused { reason, text, suggestion }));
+        }
+        CloseCause::Quit => Reason::Quit,
+        CloseCause::Shutdown => Reason::Shutdown,
+        CloseCause::Oversized(_) | CloseCause::Undecodable | CloseCause::OutOfOrder => Reason::ProtocolError,
+        CloseCause::HelloTimeout | CloseCause::Silent => Reason::Timeout,
+        CloseCause::TooSlow => Reason::TooSlow,
+        CloseCause::Replaced => Reason::Replaced,
+        CloseCause::Busy => Reason::Unknown,
+    };
+    write_to_client(out, Kind::Closing(pb::Closing { reason: reason.into(), text: cause.to_string() }));
+}
+
+fn refused(refusal: &Refusal) -> pb::Refused {
+    use pb::refused::Reason;
+    let (reason, suggestion) = match refusal {
+        Refusal::Name(_) => (Reason::NameInvalid, None),
+        Refusal::NameTaken { suggestion } => (Reason::NameTaken, Some(suggestion.as_str().to_owned())),
+        Refusal::RoomName(_) => (Reason::RoomInvalid, None),
+        Refusal::Full => (Reason::Full, None),
+        Refusal::RoomsFull => (Reason::RoomsFull, None),
+    };
+    let suggestion = suggestion.unwrap_or_default();
+    pb::Refused { reason: reason.into(), text: refusal.to_string(), suggestion }
+}
