@@ -1,2 +1,122 @@
-//! Placeholder.
-fn main() {}
+//! `chinwag-server`: arguments, what the operator sees, and nothing of the protocol.
+
+mod console;
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use chinwag_proto::limits;
+use chinwag_transport_mio::{
+    identity::Identity,
+    server::{ServerLoop, ServerOptions},
+};
+use clap::Parser;
+use etcetera::BaseStrategy as _;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::console::Console;
+
+/// Text and voice chat on your own machine: the server.
+///
+/// Starts without any configuration. On the first start it makes itself a certificate; friends join with the
+/// chinwag:// link that it prints, which also proves to them that they reached this server and no other.
+#[derive(Debug, Parser)]
+#[command(name = "chinwag-server", version)]
+struct Arguments {
+    /// Where to listen, TCP and UDP; may be given several times. Port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT", default_values_t = [default_address()])]
+    listen: Vec<SocketAddr>,
+
+    /// The folder for the certificate and its key [default: the platform's data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// A certificate chain to use instead of the server's own
+    #[arg(long, value_name = "PEM", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// The private key that belongs to --cert
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// How many may be in at the same time
+    #[arg(long, value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=limits::SESSIONS as i64))]
+    max_clients: u32,
+
+    /// How much is logged on standard error: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: LevelFilter,
+}
+
+fn default_address() -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), limits::DEFAULT_PORT)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(arguments.log)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match serve(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed standard error is no reason to die differently.
+            let _ = writeln!(std::io::stderr(), "chinwag-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Arguments) -> Result<()> {
+    let identity = identity(&arguments)?;
+    let fingerprint = identity.fingerprint();
+    let max_clients = usize::try_from(arguments.max_clients)?;
+    let bind = |listen: Vec<SocketAddr>| {
+        ServerLoop::bind(ServerOptions { listen, identity: identity.clone(), max_clients })
+    };
+    let mut server = match bind(arguments.listen.clone()) {
+        // A machine without IPv6 is served all the same, unless IPv6 was asked for.
+        Err(_) if arguments.listen == [default_address()] && !has_ipv6() => {
+            bind(vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), limits::DEFAULT_PORT)])
+        }
+        result => result,
+    }?;
+    let mut console = Console::new();
+    console.line("Waiting for connection...");
+    for address in server.addresses() {
+        console.line(&format!("listening on {address}, TCP and UDP"));
+    }
+    console.line(&format!("fingerprint {fingerprint}"));
+    for link in console::links(server.addresses(), fingerprint) {
+        console.line(&format!("friends join with: chinwag '{link}'"));
+    }
+    let result = server.run(&mut |observation| console.observe(&observation)).context("the server stopped");
+    console.summary(&server.server().stats(), &server.datagram_stats());
+    result
+}
+
+fn identity(arguments: &Arguments) -> Result<Identity> {
+    if let (Some(certificate), Some(key)) = (&arguments.cert, &arguments.key) {
+        return Ok(Identity::from_pem_files(certificate, key)?);
+    }
+    let folder = match &arguments.data {
+        Some(folder) => folder.clone(),
+        None => etcetera::choose_base_strategy()
+            .context("no home folder is known; name a data folder with --data DIR")?
+            .data_dir()
+            .join("chinwag"),
+    };
+    Ok(Identity::load_or_make(&folder)?)
+}
+
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((IpAddr::from(Ipv6Addr::UNSPECIFIED), 0)).is_ok()
+}

@@ -1,0 +1,26 @@
+//! The system's monotonic clock, as the core counts time.
+
+use chinwag_proto::Instant;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub fn now_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Now. The origin is that of `CLOCK_MONOTONIC`.
+pub fn now() -> Instant {
+    Instant::from_micros(now_ns() / 1000)
+}
+
+/// A seed of 32 bytes from the operating system.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random_seed() -> std::io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed)
+        .map_err(|_| std::io::Error::other("the operating system gave no randomness"))?;
+    Ok(seed)
+}

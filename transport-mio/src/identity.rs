@@ -1,0 +1,192 @@
+//! Who a server is: its certificate and key, made on the first start or the operator's own.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use chinwag_proto::{link::Fingerprint, wire::control};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::NoServerSessionStorage,
+    version::TLS13,
+};
+
+/// File names in the data folder.
+const CERTIFICATE_FILE: &str = "cert.pem";
+const KEY_FILE: &str = "key.pem";
+
+/// A server's certificate chain and private key, ready for TLS.
+#[derive(Clone)]
+pub struct Identity {
+    tls: Arc<ServerConfig>,
+    fingerprint: Fingerprint,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no identity: one line that says what to do.
+#[derive(Debug)]
+pub struct IdentityError(String);
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
+impl Identity {
+    /// The identity kept in `folder`; on first use a self-signed one (ECDSA P-256) is made there.
+    ///
+    /// # Errors
+    /// When the folder cannot be used or what is in it is no certificate and key.
+    pub fn load_or_make(folder: &Path) -> Result<Self, IdentityError> {
+        let (certificate, key) = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
+        match (exists(&certificate)?, exists(&key)?) {
+            (true, true) => {}
+            (false, false) => make(folder, &certificate, &key)?,
+            (true, false) | (false, true) => {
+                let folder = folder.display();
+                return Err(IdentityError(format!(
+                    "{folder} has only one of {CERTIFICATE_FILE} and {KEY_FILE}; bring the other one back, \
+                     or remove both to get a new identity (all clients will have to trust it anew)"
+                )));
+            }
+        }
+        Self::from_pem_files(&certificate, &key)
+    }
+
+    /// The identity in the operator's own files: a certificate chain and its key, both PEM.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is no PEM, or the two do not belong together.
+    pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
+        let unreadable = |path: &Path, error: &dyn fmt::Display| {
+            IdentityError(format!("{}: cannot be used as PEM: {error}", path.display()))
+        };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect)
+            .map_err(|error| unreadable(certificate, &error))?;
+        let Some(leaf) = chain.first() else {
+            return Err(unreadable(certificate, &"there is no certificate in it"));
+        };
+        let fingerprint = fingerprint_of(leaf);
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+        let mut tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+            .map_err(|error| {
+                let (certificate, key) = (certificate.display(), key.display());
+                IdentityError(format!("{certificate} and {key} cannot be used together: {error}"))
+            })?;
+        tls.alpn_protocols = vec![control::ALPN.to_vec()];
+        // Clients resume in the protocol itself; a ticket would only cost memory.
+        tls.send_tls13_tickets = 0;
+        tls.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self { tls: Arc::new(tls), fingerprint })
+    }
+
+    /// By what clients know this server again.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls)
+    }
+}
+
+pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    Fingerprint::new(digest.as_ref().try_into().unwrap_or([0; 32]))
+}
+
+fn exists(path: &Path) -> Result<bool, IdentityError> {
+    path.try_exists().map_err(|error| IdentityError(format!("{}: {error}", path.display())))
+}
+
+fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), IdentityError> {
+    let failed = |error: rcgen::Error| IdentityError(format!("no certificate could be made: {error}"));
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let mut params = rcgen::CertificateParams::new(vec!["chinwag".to_owned()]).map_err(failed)?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, "chinwag");
+    let made = params.self_signed(&pair).map_err(failed)?;
+
+    let unwritable = |path: &Path, error: io::Error| {
+        let path = path.display();
+        IdentityError(format!("{path}: cannot be written: {error}; choose another folder with --data DIR"))
+    };
+    fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
+    // The certificate comes last: whoever finds it finds the key too.
+    for (path, pem, mode) in [(key, pair.serialize_pem(), 0o600), (certificate, made.pem(), 0o644)] {
+        write_whole(path, pem.as_bytes(), mode).map_err(|error| unwritable(path, error))?;
+    }
+    Ok(())
+}
+
+/// Writes a file so that it is there whole or not at all, with `mode` from its first moment.
+pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let written = (|| {
+        let mut file = options.open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        // It may never have come to be.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let first = Identity::load_or_make(&data).unwrap().fingerprint();
+        assert_eq!(Identity::load_or_make(&data).unwrap().fingerprint(), first);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(data.join(KEY_FILE)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        fs::remove_file(data.join(KEY_FILE)).unwrap();
+        let error = Identity::load_or_make(&data).unwrap_err().to_string();
+        assert!(error.contains("only one of"), "{error}");
+    }
+
+    #[test]
+    fn files_that_do_not_belong_together_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        Identity::load_or_make(&a).unwrap();
+        Identity::load_or_make(&b).unwrap();
+        assert!(Identity::from_pem_files(&a.join(CERTIFICATE_FILE), &b.join(KEY_FILE)).is_err());
+        assert!(Identity::from_pem_files(&a.join(KEY_FILE), &a.join(CERTIFICATE_FILE)).is_err());
+        assert!(Identity::from_pem_files(&a.join("nothing"), &a.join(KEY_FILE)).is_err());
+    }
+}
