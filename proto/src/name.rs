@@ -16,6 +16,12 @@ pub struct Name(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FoldedName(String);
 
+impl FoldedName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Why a string is no name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NameError {
@@ -57,7 +63,9 @@ impl Name {
             return Err(NameError::TooLong);
         }
         // A colon ends the name in `Name: text`, so that one name cannot pretend to be another's message.
-        if let Some(bad) = name.chars().find(|&c| c == ':' || text::is_unfit_for_names(c)) {
+        // Nor may it look like one: there are wide and small colons too.
+        let is_colon = |c: char| c == ':' || core::iter::once(c).nfkc().any(|c| c == ':');
+        if let Some(bad) = name.chars().find(|&c| is_colon(c) || text::is_unfit_for_names(c)) {
             return Err(NameError::BadCharacter(bad));
         }
         if name.contains("  ") {
@@ -122,6 +130,8 @@ mod tests {
             ("a\u{200b}b", NameError::BadCharacter('\u{200b}')),
             ("\u{3164}", NameError::BadCharacter('\u{3164}')),
             ("Foo: hi", NameError::BadCharacter(':')),
+            ("Foo\u{ff1a} hi", NameError::BadCharacter('\u{ff1a}')),
+            ("Foo\u{fe55} hi", NameError::BadCharacter('\u{fe55}')),
             ("a  b", NameError::BadCharacter(' ')),
             ("a\u{a0}b", NameError::BadCharacter('\u{a0}')),
             ("Server", NameError::Reserved),
