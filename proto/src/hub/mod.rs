@@ -258,11 +258,14 @@ impl Hub {
             return admission;
         }
         let name = Name::new(request.name).map_err(Refusal::Name)?;
+        let room = if request.room.is_empty() { limits::DEFAULT_ROOM } else { request.room };
+        // Judged before anybody loses a name to this newcomer.
+        let room = Name::new(room).map_err(Refusal::RoomName)?;
         self.free_name(now, &name, tell)?;
         if self.names.len() >= self.max_sessions {
             return Err(Refusal::Full);
         }
-        let room = self.find_or_make_room(request.room)?;
+        let room = self.find_or_make_room(room)?;
         let token = self.rng.bytes();
         let session = self.sessions.insert(Session::new(name.clone(), room, token));
         self.enter(session, tell);
@@ -397,29 +400,38 @@ impl Hub {
         }
     }
 
-    fn suggestion(&self, name: &Name) -> Name {
-        let taken = |name: &Name| self.names.contains_key(&name.folded());
-        let mut number = 2;
-        let mut candidate = name.numbered(number);
-        // At most one more round than there are names in use.
-        while taken(&candidate) {
-            number += 1;
-            candidate = name.numbered(number);
+    /// A free name much like `name`. Small numbers are tried first; then chance, so that whoever takes all small
+    /// ones does not make every refusal expensive.
+    fn suggestion(&mut self, name: &Name) -> Name {
+        let small = (2..10).map(|number| name.numbered(number));
+        let is_free =
+            |names: &BTreeMap<FoldedName, SessionId>, name: &Name| !names.contains_key(&name.folded());
+        if let Some(free) = small.into_iter().find(|candidate| is_free(&self.names, candidate)) {
+            return free;
         }
-        candidate
+        loop {
+            let number = u32::try_from(self.rng.below(1_000_000)).unwrap_or_default();
+            let candidate = name.numbered(number);
+            // At most one in a hundred is taken.
+            if is_free(&self.names, &candidate) {
+                return candidate;
+            }
+        }
     }
 
-    fn find_or_make_room(&mut self, name: &str) -> Result<RoomId, Refusal> {
-        let name = if name.is_empty() { limits::DEFAULT_ROOM } else { name };
-        let name = Name::new(name).map_err(Refusal::RoomName)?;
+    fn find_or_make_room(&mut self, name: Name) -> Result<RoomId, Refusal> {
         let folded = name.folded();
         if let Some((&id, _)) = self.rooms.iter().find(|(_, room)| room.name.folded() == folded) {
             return Ok(id);
         }
-        if self.rooms.len() >= limits::ROOMS {
+        let has_default = is_default(&name) || self.rooms.values().any(|room| is_default(&room.name));
+        // One place is kept for the default room, so that nobody can shut out those who ask for none.
+        let places = limits::ROOMS - usize::from(!has_default);
+        if self.rooms.len() >= places {
             // A room in which nobody is only waits for those who might resume.
-            let (&empty, _) =
-                self.rooms.iter().find(|(_, room)| room.members.is_empty()).ok_or(Refusal::RoomsFull)?;
+            let empty =
+                self.rooms.iter().find(|(_, room)| room.members.is_empty() && !is_default(&room.name));
+            let (&empty, _) = empty.ok_or(Refusal::RoomsFull)?;
             self.rooms.remove(&empty);
         }
         let id = RoomId::new(self.next_room);
@@ -480,7 +492,7 @@ impl Hub {
         let is_empty = self
             .rooms
             .get(&session.room)
-            .is_some_and(|room| room.members.is_empty() && room.name.as_str() != limits::DEFAULT_ROOM);
+            .is_some_and(|room| room.members.is_empty() && !is_default(&room.name));
         // The log of an empty room stays for those who may resume; with the last of them it goes.
         if is_empty && !self.sessions.any_in(session.room) {
             self.rooms.remove(&session.room);
@@ -514,4 +526,9 @@ impl Hub {
             told_up_to: resumed_at.unwrap_or_else(|| room.last_seq()),
         })
     }
+}
+
+/// True for the default room's name, however it was typed by whoever came first.
+fn is_default(name: &Name) -> bool {
+    name.folded().as_str() == limits::DEFAULT_ROOM
 }

@@ -84,7 +84,7 @@ impl Room {
     /// The remembered events after `seq`, oldest first, with their numbers.
     pub(super) fn events_after(&self, seq: Seq) -> impl Iterator<Item = (Seq, &Event)> {
         let first = self.last.to_wire() - self.log.len() as u64 + 1;
-        let skip = (seq.to_wire() + 1).saturating_sub(first);
+        let skip = seq.next().to_wire().saturating_sub(first);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         self.log.iter().zip(first..).skip(skip).map(|(event, seq)| (Seq::from_wire(seq), event))
     }

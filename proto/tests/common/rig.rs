@@ -1,0 +1,211 @@
+//! One machine, driven by hand in virtual time; each step returns everything that the machine wants done, as lines.
+
+use chinwag_proto::{
+    Duration, Instant, Peer, Rng,
+    client::{Client, ClientConfig, ClientInput},
+    limits,
+    server::{Input, Output, Server},
+    wire::{
+        chinwag1::{self as pb, to_client, to_server},
+        control::{self, Body},
+        frame::FrameReader,
+    },
+};
+
+use super::{client_output, hello, server_output, to_client, to_server};
+
+/// A server alone.
+pub(crate) struct ServerRig {
+    pub(crate) server: Server,
+    pub(crate) now: Instant,
+    /// The latest welcome of each peer.
+    welcomes: Vec<(u32, pb::Welcome)>,
+}
+
+impl ServerRig {
+    pub(crate) fn new() -> Self {
+        Self::with_sessions(limits::SESSIONS)
+    }
+
+    pub(crate) fn with_sessions(max: usize) -> Self {
+        let now = Instant::from_micros(1_000_000);
+        Self { server: Server::new(max, Rng::from_number(1)), now, welcomes: vec![] }
+    }
+
+    /// Feeds one input; nothing is drained.
+    pub(crate) fn feed(&mut self, input: Input<'_>) {
+        self.server.handle_input(self.now, input);
+    }
+
+    pub(crate) fn input(&mut self, input: Input<'_>) -> Vec<String> {
+        self.feed(input);
+        self.drain()
+    }
+
+    pub(crate) fn accept(&mut self, peer: u32) -> Vec<String> {
+        self.input(Input::Accepted { peer: Peer::new(peer) })
+    }
+
+    pub(crate) fn receive(&mut self, peer: u32, bytes: &[u8]) -> Vec<String> {
+        self.input(Input::Received { peer: Peer::new(peer), bytes })
+    }
+
+    pub(crate) fn send(&mut self, peer: u32, kind: to_server::Kind) -> Vec<String> {
+        self.receive(peer, &to_server([kind]))
+    }
+
+    pub(crate) fn close(&mut self, peer: u32) -> Vec<String> {
+        self.input(Input::Closed { peer: Peer::new(peer) })
+    }
+
+    /// Accepts and greets.
+    pub(crate) fn join(&mut self, peer: u32, name: &str) -> Vec<String> {
+        assert_eq!(self.accept(peer), Vec::<String>::new());
+        self.send(peer, to_server::Kind::Hello(hello(name)))
+    }
+
+    /// Accepts and greets with the session that `former` was welcomed to.
+    pub(crate) fn resume(&mut self, peer: u32, former: u32, last_seq: u64) -> Vec<String> {
+        let name = self.welcome(former).name.clone();
+        self.resume_as(peer, former, last_seq, &name)
+    }
+
+    pub(crate) fn resume_as(&mut self, peer: u32, former: u32, last_seq: u64, name: &str) -> Vec<String> {
+        let resume = self.resume_of(former, last_seq);
+        assert_eq!(self.accept(peer), Vec::<String>::new());
+        self.send(peer, to_server::Kind::Hello(pb::Hello { resume: Some(resume), ..hello(name) }))
+    }
+
+    pub(crate) fn resume_of(&self, former: u32, last_seq: u64) -> pb::Resume {
+        let welcome = self.welcome(former);
+        let (session, token) = (welcome.session, welcome.resume_token.clone());
+        pb::Resume { session, token, epoch: welcome.room.as_ref().unwrap().epoch, last_seq }
+    }
+
+    pub(crate) fn welcome(&self, peer: u32) -> &pb::Welcome {
+        &self.welcomes.iter().rev().find(|(welcomed, _)| *welcomed == peer).unwrap().1
+    }
+
+    /// Lets time pass, as a driver would; checks that the machine neither spins nor oversleeps.
+    pub(crate) fn wait(&mut self, time: Duration) -> Vec<String> {
+        let end = self.now + time;
+        let mut lines = vec![];
+        while let Some(due) = self.server.poll_timeout().filter(|&due| due <= end) {
+            assert!(due > self.now, "nothing is due in the past: it would spin");
+            self.now = due;
+            lines.extend(self.timeout());
+        }
+        self.now = end;
+        lines
+    }
+
+    /// One call of `handle_timeout`, now.
+    pub(crate) fn timeout(&mut self) -> Vec<String> {
+        self.server.handle_timeout(self.now);
+        let lines = self.drain();
+        assert!(self.server.poll_timeout().is_none_or(|due| due > self.now), "it would spin");
+        lines
+    }
+
+    pub(crate) fn drain(&mut self) -> Vec<String> {
+        let mut lines = vec![];
+        while let Some(output) = self.server.poll_output() {
+            lines.push(server_output(&output));
+            if let Output::Send { bytes, to: [peer], .. } = output {
+                let mut reader = FrameReader::default();
+                reader.push(bytes);
+                let first = reader.next_frame(usize::MAX).unwrap().unwrap();
+                if let Ok(Body::Message(to_client::Kind::Welcome(welcome))) = control::decode_to_client(first)
+                {
+                    self.welcomes.push((peer.index() as u32, welcome));
+                }
+            }
+        }
+        lines
+    }
+}
+
+/// A client alone.
+pub(crate) struct ClientRig {
+    pub(crate) client: Client,
+    pub(crate) now: Instant,
+}
+
+impl ClientRig {
+    pub(crate) fn new() -> Self {
+        let now = Instant::from_micros(1_000_000);
+        let config = ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into() };
+        Self { client: Client::new(now, config, Rng::from_number(2)), now }
+    }
+
+    /// One that is in the lobby with Bar, everybody's session and place as in `welcome`.
+    pub(crate) fn welcomed() -> Self {
+        let mut rig = Self::new();
+        rig.input(ClientInput::Connected);
+        rig.receive([to_client::Kind::Welcome(Self::welcome())]);
+        assert!(rig.client.is_in());
+        rig.timeout();
+        rig
+    }
+
+    /// A welcome as session s1.0 to room 1 at place 2, Bar there as s1.1.
+    pub(crate) fn welcome() -> pb::Welcome {
+        let members = [(1 << 20, "Foo"), ((1 << 20) + 1, "Bar")];
+        pb::Welcome {
+            version: 1,
+            session: 1 << 20,
+            name: "Foo".into(),
+            resume_token: vec![7; 16],
+            room: Some(pb::Room { id: 1, name: "lobby".into(), epoch: 9, last_seq: 2 }),
+            members: members.map(|(session, name)| pb::Member { session, name: name.into() }).to_vec(),
+            ..Default::default()
+        }
+    }
+
+    pub(crate) fn input(&mut self, input: ClientInput<'_>) -> Vec<String> {
+        self.client.handle_input(self.now, input);
+        self.drain()
+    }
+
+    pub(crate) fn receive(&mut self, kinds: impl IntoIterator<Item = to_client::Kind>) -> Vec<String> {
+        let bytes = to_client(kinds);
+        self.input(ClientInput::Received { bytes: &bytes })
+    }
+
+    pub(crate) fn say(&mut self, text: &str) -> Vec<String> {
+        self.client.say(text).unwrap();
+        self.drain()
+    }
+
+    pub(crate) fn quit(&mut self) -> Vec<String> {
+        self.client.quit(self.now);
+        self.drain()
+    }
+
+    pub(crate) fn wait(&mut self, time: Duration) -> Vec<String> {
+        let end = self.now + time;
+        let mut lines = vec![];
+        while let Some(due) = self.client.poll_timeout().filter(|&due| due <= end) {
+            // A client that begins, or was just welcomed, may want something at once.
+            self.now = self.now.max(due);
+            lines.extend(self.timeout());
+        }
+        self.now = end;
+        lines
+    }
+
+    pub(crate) fn timeout(&mut self) -> Vec<String> {
+        self.client.handle_timeout(self.now);
+        let lines = self.drain();
+        assert!(self.client.poll_timeout().is_none_or(|due| due > self.now), "it would spin");
+        lines
+    }
+
+    pub(crate) fn drain(&mut self) -> Vec<String> {
+        let mut lines = vec![];
+        while let Some(output) = self.client.poll_output() {
+            lines.push(client_output(&output));
+        }
+        lines
+    }
+}

@@ -1,0 +1,145 @@
+//! Outputs and messages as text.
+
+use chinwag_proto::{
+    Peer, SessionId,
+    client::ClientOutput,
+    outbox::Class,
+    server::Output,
+    wire::{
+        chinwag1::{self as pb, to_client, to_server},
+        control::{self, Body},
+        frame::FrameReader,
+        voice::Frames,
+    },
+};
+
+pub(crate) fn server_output(output: &Output<'_>) -> String {
+    match output {
+        Output::Send { bytes, class: Class::Control, to } => {
+            let messages = bodies(bytes).iter().map(|body| from_server(body)).collect::<Vec<_>>().join("; ");
+            format!("send {}: {messages}", peers(to))
+        }
+        Output::Send { bytes, class: Class::Voice, to } => {
+            let messages = bodies(bytes).iter().map(|body| from_server(body)).collect::<Vec<_>>().join("; ");
+            format!("send voice {}: {messages}", peers(to))
+        }
+        Output::Relay { kind, frame, to } => format!("relay {kind:?} {}: {}", peers(to), payload(frame)),
+        Output::OpenPath { peer, session } => format!("open path {}: {}", peer.index(), show(*session)),
+        Output::Pause { peer } => format!("pause {}", peer.index()),
+        Output::Unpause { peer } => format!("unpause {}", peer.index()),
+        Output::Close { peer, cause } => format!("close {}: {cause}", peer.index()),
+        Output::Event(event) => format!("event {event:?}"),
+    }
+}
+
+pub(crate) fn client_output(output: &ClientOutput<'_>) -> String {
+    match output {
+        ClientOutput::Connect => "connect".to_owned(),
+        ClientOutput::Disconnect => "disconnect".to_owned(),
+        ClientOutput::Send { bytes, class } => {
+            let messages = bodies(bytes).iter().map(|body| from_client(body)).collect::<Vec<_>>().join("; ");
+            let class = if *class == Class::Voice { "send voice" } else { "send" };
+            format!("{class} {messages}")
+        }
+        ClientOutput::OpenPath { session } => format!("open path {}", show(*session)),
+        ClientOutput::Datagram { kind, payload: bytes } => format!("datagram {kind:?} {}", payload(bytes)),
+        ClientOutput::Voice { payload: bytes } => format!("hear {}", payload(bytes)),
+        ClientOutput::Event(event) => format!("event {event:?}").replace("SessionId(1048576)", "s1.0"),
+    }
+}
+
+fn bodies(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    let mut bodies = vec![];
+    while let Some(body) = reader.next_frame(usize::MAX).unwrap() {
+        bodies.push(body.to_vec());
+    }
+    assert_eq!(reader.buffered(), 0, "only whole frames are sent");
+    bodies
+}
+
+fn peers(to: &[Peer]) -> String {
+    to.iter().map(|peer| peer.index().to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn show(session: SessionId) -> String {
+    number(session.to_wire())
+}
+
+fn number(session: u32) -> String {
+    format!("s{}.{}", session >> 20, session & 0xf_ffff)
+}
+
+fn payload(bytes: &[u8]) -> String {
+    match Frames::parse(bytes) {
+        Ok(frames) => frames
+            .map(|frame| format!("{} #{} {:?}", show(frame.talker), frame.sequence, frame.opus))
+            .collect::<Vec<_>>()
+            .join(" + "),
+        Err(_) => format!("{bytes:?}"),
+    }
+}
+
+fn member(member: &Option<pb::Member>) -> String {
+    let member = member.as_ref().unwrap();
+    format!("{}={}", member.name, number(member.session))
+}
+
+fn from_server(body: &[u8]) -> String {
+    use to_client::Kind;
+    let message = match control::decode_to_client(body).unwrap() {
+        Body::Voice(bytes) => return format!("Voice {}", payload(bytes)),
+        Body::Message(message) => message,
+        Body::Unknown => return "?".to_owned(),
+    };
+    match message {
+        Kind::Welcome(welcome) => {
+            let room = welcome.room.unwrap();
+            let names: Vec<_> = welcome.members.into_iter().map(|m| member(&Some(m))).collect();
+            assert_eq!(welcome.resume_token.len(), 16);
+            let resumed = if welcome.resumed { " resumed" } else { "" };
+            let session = number(welcome.session);
+            let (name, id, room, last) = (welcome.name, room.id, room.name, room.last_seq);
+            format!("Welcome {name}={session} {room}={id} at {last} [{}]{resumed}", names.join(" "))
+        }
+        Kind::Members(members) => format!("Members +{}", members.members.len()),
+        Kind::Refused(refused) => format!("Refused {:?} {:?}", refused.reason(), refused.suggestion),
+        Kind::Said(s) => {
+            format!("Said r{}/{} {}={} #{} {:?}", s.room, s.seq, s.name, number(s.session), s.id, s.text)
+        }
+        Kind::Joined(joined) => format!("Joined r{}/{} {}", joined.room, joined.seq, member(&joined.member)),
+        Kind::Left(left) => {
+            format!("Left r{}/{} {} {:?}", left.room, left.seq, member(&left.member), left.reason())
+        }
+        Kind::Ack(ack) => format!("Ack r{}/{} #{}", ack.room, ack.seq, ack.id),
+        Kind::Nack(nack) => format!("Nack #{} {}", nack.id, nack.text),
+        Kind::Ping(_) => "Ping".to_owned(),
+        Kind::Pong(pong) => format!("Pong {}", pong.token),
+        Kind::Closing(closing) => format!("Closing {:?}", closing.reason()),
+        Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
+    }
+}
+
+fn from_client(body: &[u8]) -> String {
+    use to_server::Kind;
+    let message = match control::decode_to_server(body).unwrap() {
+        Body::Voice(bytes) => return format!("Voice {}", payload(bytes)),
+        Body::Message(message) => message,
+        Body::Unknown => return "?".to_owned(),
+    };
+    match message {
+        Kind::Hello(hello) => {
+            let resume = hello
+                .resume
+                .map(|resume| format!(" resume {} at {}", number(resume.session), resume.last_seq));
+            format!("Hello {:?} in {:?}{}", hello.name, hello.room, resume.unwrap_or_default())
+        }
+        Kind::Say(say) => format!("Say r{} #{} {:?}", say.room, say.id, say.text),
+        Kind::Ping(_) => "Ping".to_owned(),
+        Kind::Pong(pong) => format!("Pong {}", pong.token),
+        Kind::Quit(_) => "Quit".to_owned(),
+        Kind::VoicePath(path) => format!("VoicePath {:?}", path.path()),
+        Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
+    }
+}

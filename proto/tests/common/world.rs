@@ -1,0 +1,383 @@
+//! A server and several clients, wired together in memory with virtual time: connections deliver bytes in order, after
+//! a delay, in any portions, until they are cut; datagrams may be lost. Nothing is sealed here.
+
+use std::collections::BTreeMap;
+
+use chinwag_proto::{
+    Duration, Instant, Peer, Rng, Seq,
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
+    limits,
+    outbox::Class,
+    server::{Input, Output, Server, ServerEvent},
+    wire::{path::DatagramKind, voice::Frames},
+};
+
+use super::millis;
+
+pub(crate) struct WorldConfig {
+    pub(crate) seed: u64,
+    pub(crate) clients: usize,
+    /// The longest way of a byte; the shortest is a millisecond.
+    pub(crate) delay_ms: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) server: Server,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) server_events: Vec<(Instant, ServerEvent)>,
+    /// Datagrams get through.
+    pub(crate) udp: bool,
+    /// Connections can be made.
+    pub(crate) reachable: bool,
+    delay_ms: u64,
+    rng: Rng,
+    conns: Vec<Conn>,
+    events: BTreeMap<(Instant, u64), Event>,
+    ties: u64,
+    /// Calls of `handle_timeout`, of all machines.
+    pub(crate) timeouts: u64,
+}
+
+pub(crate) struct Node {
+    pub(crate) client: Client,
+    pub(crate) events: Vec<ClientEvent>,
+    /// Everything that was said, as this client saw it: place, who, what.
+    pub(crate) said: Vec<(Seq, String, String)>,
+    /// Voice frames heard: their sequences.
+    pub(crate) heard: Vec<u32>,
+    conn: Option<usize>,
+}
+
+struct Conn {
+    node: usize,
+    client_open: bool,
+    server_open: bool,
+    /// Bytes on their way arrive.
+    whole: bool,
+    paused: bool,
+    /// What arrived while it was paused.
+    held: Vec<u8>,
+    last_to_server: Instant,
+    last_to_client: Instant,
+}
+
+enum Event {
+    Connects(usize),
+    ToServer(usize, Vec<u8>),
+    ToClient(usize, Vec<u8>),
+    ServerSeesEnd(usize),
+    ClientSeesEnd(usize),
+    DatagramToServer(usize, DatagramKind, Vec<u8>),
+    DatagramToClient(usize, DatagramKind, Vec<u8>),
+}
+
+impl World {
+    pub(crate) fn new(config: &WorldConfig) -> Self {
+        let mut world = Self {
+            now: Instant::from_micros(1_000_000),
+            server: Server::new(limits::SESSIONS, Rng::from_number(config.seed)),
+            nodes: vec![],
+            server_events: vec![],
+            udp: true,
+            reachable: true,
+            delay_ms: config.delay_ms,
+            rng: Rng::from_number(config.seed + 1),
+            conns: vec![],
+            events: BTreeMap::new(),
+            ties: 0,
+            timeouts: 0,
+        };
+        for _ in 0..config.clients {
+            world.add();
+        }
+        world
+    }
+
+    /// Starts another client; its name is its number.
+    pub(crate) fn add(&mut self) -> usize {
+        let at = self.nodes.len();
+        let config = ClientConfig { name: format!("n{at}"), room: String::new(), software: "test".into() };
+        let client = Client::new(self.now, config, Rng::from_number(at as u64));
+        self.nodes.push(Node { client, events: vec![], said: vec![], heard: vec![], conn: None });
+        self.drain_client(at);
+        at
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let next = self.events.first_key_value().map(|(&(at, _), _)| at);
+            let server = self.server.poll_timeout();
+            let clients = self.nodes.iter().filter_map(|node| node.client.poll_timeout());
+            let Some(due) = clients.chain(next).chain(server).min().filter(|&due| due <= end) else { break };
+            self.now = self.now.max(due);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn say(&mut self, node: usize, text: &str) {
+        self.nodes[node].client.say(text).unwrap();
+        self.drain_client(node);
+    }
+
+    pub(crate) fn quit(&mut self, node: usize) {
+        self.nodes[node].client.quit(self.now);
+        self.drain_client(node);
+    }
+
+    pub(crate) fn talk(&mut self, node: usize, sequence: u32) {
+        let frame = chinwag_proto::wire::voice::VoiceFrame {
+            talker: chinwag_proto::SessionId::from_wire(0),
+            sequence,
+            end: false,
+            level: 20,
+            opus: &[1; 80],
+        };
+        self.nodes[node].client.send_voice(self.now, &frame);
+        self.drain_client(node);
+    }
+
+    /// Breaks a client's connection: what is on its way is lost. Each end notices after a while, or never.
+    pub(crate) fn cut(&mut self, node: usize, client_sees: Option<Duration>, server_sees: Option<Duration>) {
+        let Some(conn) = self.nodes[node].conn else { return };
+        self.conns[conn].whole = false;
+        if let Some(after) = client_sees {
+            self.at(self.now + after, Event::ClientSeesEnd(conn));
+        }
+        if let Some(after) = server_sees {
+            self.at(self.now + after, Event::ServerSeesEnd(conn));
+        }
+    }
+
+    fn step(&mut self) {
+        if let Some(entry) = self.events.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let event = entry.remove();
+            return self.happen(event);
+        }
+        if self.server.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.timeouts += 1;
+            self.server.handle_timeout(self.now);
+            self.drain_server();
+            assert!(self.server.poll_timeout().is_none_or(|due| due > self.now), "the server would spin");
+            return;
+        }
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].client.poll_timeout().is_some_and(|due| due <= self.now) {
+                self.timeouts += 1;
+                self.nodes[at].client.handle_timeout(self.now);
+                self.drain_client(at);
+                let due = self.nodes[at].client.poll_timeout();
+                assert!(due.is_none_or(|due| due > self.now), "a client would spin");
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Connects(conn) => {
+                let node = self.conns[conn].node;
+                if !self.conns[conn].client_open {
+                    return;
+                }
+                if !self.reachable {
+                    self.conns[conn].client_open = false;
+                    return self.client_input(node, ClientInput::Disconnected);
+                }
+                self.conns[conn].server_open = true;
+                self.server_input(Input::Accepted { peer: peer(conn) });
+                self.client_input(node, ClientInput::Connected);
+            }
+            Event::ToServer(conn, bytes) => {
+                if !self.conns[conn].whole || !self.conns[conn].server_open {
+                } else if self.conns[conn].paused {
+                    self.conns[conn].held.extend(bytes);
+                } else {
+                    self.server_input(Input::Received { peer: peer(conn), bytes: &bytes });
+                }
+            }
+            Event::ToClient(conn, bytes) => {
+                if self.conns[conn].whole && self.conns[conn].client_open {
+                    let node = self.conns[conn].node;
+                    self.client_input(node, ClientInput::Received { bytes: &bytes });
+                }
+            }
+            Event::ServerSeesEnd(conn) => {
+                if std::mem::take(&mut self.conns[conn].server_open) {
+                    self.server_input(Input::Closed { peer: peer(conn) });
+                }
+            }
+            Event::ClientSeesEnd(conn) => {
+                if std::mem::take(&mut self.conns[conn].client_open) {
+                    let node = self.conns[conn].node;
+                    self.nodes[node].conn = None;
+                    self.client_input(node, ClientInput::Disconnected);
+                }
+            }
+            Event::DatagramToServer(conn, kind, payload) => {
+                if self.conns[conn].server_open {
+                    self.server_input(Input::Datagram { peer: peer(conn), kind, payload: &payload });
+                }
+            }
+            Event::DatagramToClient(conn, kind, payload) => {
+                if self.conns[conn].client_open {
+                    let node = self.conns[conn].node;
+                    self.client_input(node, ClientInput::Datagram { kind, payload: &payload });
+                }
+            }
+        }
+    }
+
+    fn server_input(&mut self, input: Input<'_>) {
+        self.server.handle_input(self.now, input);
+        self.drain_server();
+    }
+
+    fn client_input(&mut self, node: usize, input: ClientInput<'_>) {
+        self.nodes[node].client.handle_input(self.now, input);
+        self.drain_client(node);
+    }
+
+    fn drain_server(&mut self) {
+        let mut unpaused = vec![];
+        let mut sends: Vec<(usize, Option<Vec<u8>>)> = vec![];
+        let mut datagrams = vec![];
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Send { bytes, to, .. } => {
+                    sends.extend(to.iter().map(|peer| (peer.index(), Some(bytes.to_vec()))));
+                }
+                Output::Relay { kind, frame, to } => {
+                    datagrams.extend(to.iter().map(|peer| (peer.index(), kind, frame.to_vec())));
+                }
+                Output::Pause { peer } => self.conns[peer.index()].paused = true,
+                Output::Unpause { peer } => {
+                    self.conns[peer.index()].paused = false;
+                    unpaused.push(peer.index());
+                }
+                Output::Close { peer, .. } => sends.push((peer.index(), None)),
+                Output::Event(event) => self.server_events.push((self.now, event)),
+                Output::OpenPath { .. } => {}
+            }
+        }
+        for (conn, bytes) in sends {
+            match bytes {
+                Some(bytes) => {
+                    assert!(self.conns[conn].server_open, "nothing is sent to those who are gone");
+                    self.send_in_portions(conn, &bytes, Event::ToClient);
+                }
+                None => {
+                    assert!(std::mem::take(&mut self.conns[conn].server_open), "closed once");
+                    if self.conns[conn].whole {
+                        let at = self.conns[conn].last_to_client;
+                        self.at(at.max(self.now) + millis(1), Event::ClientSeesEnd(conn));
+                    }
+                }
+            }
+        }
+        for (conn, kind, payload) in datagrams {
+            let delay = self.delay();
+            if self.udp && self.conns[conn].whole {
+                self.at(self.now + delay, Event::DatagramToClient(conn, kind, payload));
+            }
+        }
+        for conn in unpaused {
+            let bytes = std::mem::take(&mut self.conns[conn].held);
+            self.server_input(Input::Received { peer: peer(conn), bytes: &bytes });
+        }
+    }
+
+    fn drain_client(&mut self, at: usize) {
+        loop {
+            let delay = self.delay();
+            let node = &mut self.nodes[at];
+            let Some(output) = node.client.poll_output() else { return };
+            match output {
+                ClientOutput::Connect => {
+                    let (now, conn) = (self.now, self.conns.len());
+                    node.conn = Some(conn);
+                    let (last_to_server, last_to_client) = (now, now);
+                    let (client_open, server_open, whole, paused) = (true, false, true, false);
+                    let held = vec![];
+                    self.conns.push(Conn {
+                        node: at,
+                        client_open,
+                        server_open,
+                        whole,
+                        paused,
+                        held,
+                        last_to_server,
+                        last_to_client,
+                    });
+                    self.at(now + delay, Event::Connects(conn));
+                }
+                ClientOutput::Disconnect => {
+                    if let Some(conn) = node.conn.take() {
+                        let state = &mut self.conns[conn];
+                        state.client_open = false;
+                        if state.whole && state.server_open {
+                            let when = state.last_to_server.max(self.now) + millis(1);
+                            self.at(when, Event::ServerSeesEnd(conn));
+                        }
+                    }
+                }
+                ClientOutput::Send { bytes, class: Class::Control | Class::Voice } => {
+                    let bytes = bytes.to_vec();
+                    if let Some(conn) = node.conn {
+                        self.send_in_portions(conn, &bytes, Event::ToServer);
+                    }
+                }
+                ClientOutput::OpenPath { .. } => {}
+                ClientOutput::Datagram { kind, payload } => {
+                    let payload = payload.to_vec();
+                    if let Some(conn) = node.conn.filter(|&conn| self.udp && self.conns[conn].whole) {
+                        self.at(self.now + delay, Event::DatagramToServer(conn, kind, payload));
+                    }
+                }
+                ClientOutput::Voice { payload } => {
+                    node.heard.extend(Frames::parse(payload).unwrap().map(|frame| frame.sequence));
+                }
+                ClientOutput::Event(event) => {
+                    if let ClientEvent::Said { seq, name, text, .. } = &event {
+                        node.said.push((*seq, name.clone(), text.clone()));
+                    }
+                    node.events.push(event);
+                }
+            }
+        }
+    }
+
+    fn send_in_portions(&mut self, conn: usize, mut bytes: &[u8], event: fn(usize, Vec<u8>) -> Event) {
+        while !bytes.is_empty() {
+            let cut = 1 + self.rng.below(bytes.len().min(5000) as u64) as usize;
+            let (portion, rest) = bytes.split_at(cut);
+            bytes = rest;
+            let arrives = self.now + self.delay();
+            let event = event(conn, portion.to_vec());
+            let state = &mut self.conns[conn];
+            let last = match event {
+                Event::ToServer(..) => &mut state.last_to_server,
+                _ => &mut state.last_to_client,
+            };
+            *last = arrives.max(*last);
+            let when = *last;
+            self.at(when, event);
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        millis(1 + self.rng.below(self.delay_ms))
+    }
+
+    fn at(&mut self, when: Instant, event: Event) {
+        self.ties += 1;
+        self.events.insert((when, self.ties), event);
+    }
+}
+
+fn peer(conn: usize) -> Peer {
+    Peer::new(conn as u32)
+}

@@ -1,0 +1,426 @@
+//! The server as a table: what goes in, and everything that comes out. Text: joining, saying, leaving, coming back.
+
+mod common;
+
+use chinwag_proto::{
+    Duration, RoomId, Seq, limits,
+    server::Input,
+    wire::chinwag1::{self as pb, to_server::Kind},
+};
+use common::{ServerRig, assert_lines, hello, say, secs, to_server};
+
+/// Foo (peer 1) and Bar (peer 2) in the lobby, whose last place is 2.
+fn two() -> ServerRig {
+    let mut rig = ServerRig::new();
+    rig.join(1, "Foo");
+    rig.join(2, "Bar");
+    rig
+}
+
+#[test]
+fn whoever_joins_is_welcomed_and_the_others_are_told() {
+    let mut rig = ServerRig::new();
+    assert_lines(
+        &rig.join(1, "  Foo "),
+        &[
+            r#"event Joined { name: Name("Foo") }"#,
+            "open path 1: s1.0",
+            "send 1: Welcome Foo=s1.0 lobby=1 at 1 [Foo=s1.0]",
+        ],
+    );
+    assert_lines(
+        &rig.join(2, "Bar"),
+        &[
+            "send 1: Joined r1/2 Bar=s1.1",
+            r#"event Joined { name: Name("Bar") }"#,
+            "open path 2: s1.1",
+            "send 2: Welcome Bar=s1.1 lobby=1 at 2 [Foo=s1.0 Bar=s1.1]",
+        ],
+    );
+}
+
+#[test]
+fn a_name_in_use_is_refused_with_a_free_one() {
+    let mut rig = two();
+    rig.join(3, "Foo2");
+    assert_lines(
+        &rig.join(4, "fOO"),
+        &[r#"send 4: Refused NameTaken "fOO3""#, "close 4: that name is in use here; fOO3 would be free"],
+    );
+    assert_eq!(rig.server.hub().members(), 3);
+    assert_eq!(rig.close(4), [""; 0]);
+}
+
+#[test]
+fn what_is_no_name_or_room_is_refused() {
+    let mut rig = ServerRig::new();
+    assert_lines(
+        &rig.join(1, " "),
+        &[r#"send 1: Refused NameInvalid """#, "close 1: a name needs at least one visible character"],
+    );
+    rig.accept(2);
+    assert_lines(
+        &rig.send(2, Kind::Hello(pb::Hello { room: "a:b".into(), ..hello("Foo") })),
+        &[
+            r#"send 2: Refused RoomInvalid """#,
+            "close 2: that room cannot be: a name cannot have a colon in it",
+        ],
+    );
+    assert_eq!(rig.server.hub().rooms(), 0);
+}
+
+#[test]
+fn a_message_is_acknowledged_then_sent_to_the_others_once() {
+    let mut rig = two();
+    rig.join(3, "Baz");
+    assert_lines(
+        &rig.send(1, say(1, 1, "hello")),
+        &["send 1: Ack r1/4 #1", r#"send 2,3: Said r1/4 Foo=s1.0 #1 "hello""#],
+    );
+    assert_eq!(rig.server.stats().messages, 1);
+}
+
+#[test]
+fn rooms_do_not_hear_each_other() {
+    let mut rig = two();
+    rig.accept(3);
+    assert_lines(
+        &rig.send(3, Kind::Hello(pb::Hello { room: "attic".into(), ..hello("Baz") })),
+        &[
+            r#"event Joined { name: Name("Baz") }"#,
+            "open path 3: s1.2",
+            "send 3: Welcome Baz=s1.2 attic=2 at 1 [Baz=s1.2]",
+        ],
+    );
+    assert_lines(&rig.send(3, say(2, 1, "alone")), &["send 3: Ack r2/2 #1"]);
+    assert_lines(&rig.send(3, say(1, 2, "there")), &["send 3: Nack #2 you are not in that room"]);
+}
+
+#[test]
+fn a_repeat_is_acknowledged_with_its_first_place_and_not_delivered_again() {
+    let mut rig = two();
+    rig.send(1, say(1, 1, "one"));
+    rig.send(1, say(1, 2, "two"));
+    assert_lines(&rig.send(1, say(1, 1, "one")), &["send 1: Ack r1/3 #1"]);
+    assert_lines(&rig.send(1, say(1, 2, "two")), &["send 1: Ack r1/4 #2"]);
+    assert_eq!(rig.server.stats().messages, 2);
+}
+
+#[test]
+fn as_many_repeats_are_known_as_may_be_unacknowledged() {
+    let mut rig = two();
+    let last = limits::UNACKED_MESSAGES as u64 + 1;
+    for id in 1..=last {
+        rig.send(1, say(1, id, "x"));
+    }
+    assert_lines(&rig.send(1, say(1, 2, "x")), &["send 1: Ack r1/4 #2"]);
+    assert_lines(
+        &rig.send(1, say(1, 1, "x")),
+        &["send 1: Nack #1 a message with a later number was already delivered"],
+    );
+}
+
+#[test]
+fn message_numbers_at_their_ends_do_no_harm() {
+    let mut rig = two();
+    let stale = |id: u64| format!("send 1: Nack #{id} a message with a later number was already delivered");
+    assert_lines(&rig.send(1, say(1, 0, "zero")), &[&stale(0)]);
+    let max = u64::MAX;
+    assert_lines(
+        &rig.send(1, say(1, max, "last")),
+        &[&format!("send 1: Ack r1/3 #{max}"), &format!(r#"send 2: Said r1/3 Foo=s1.0 #{max} "last""#)],
+    );
+    assert_lines(&rig.send(1, say(1, max, "last")), &[&format!("send 1: Ack r1/3 #{max}")]);
+    assert_lines(&rig.send(1, say(1, 5, "later")), &[&stale(5)]);
+    assert_eq!(rig.server.hub().events_after(RoomId::from_wire(1), Seq::from_wire(max)).count(), 0);
+}
+
+#[test]
+fn what_is_no_message_is_rejected() {
+    let mut rig = two();
+    assert_lines(&rig.send(1, say(1, 1, " \n")), &["send 1: Nack #1 an empty message was not sent"]);
+    let long = "x".repeat(limits::MESSAGE_BYTES + 1);
+    assert_lines(
+        &rig.send(1, say(1, 2, &long)),
+        &["send 1: Nack #2 the message is longer than 4096 bytes; say it in several messages"],
+    );
+}
+
+#[test]
+fn whoever_quits_is_told_goodbye_and_announced_at_once() {
+    let mut rig = two();
+    let quit = [
+        r#"event Left { name: Name("Foo"), reason: Quit }"#,
+        "send 2: Left r1/3 Foo=s1.0 Quit",
+        "send 1: Closing Quit",
+        "close 1: quit",
+    ];
+    assert_lines(&rig.send(1, Kind::Quit(pb::Quit {})), &quit);
+    assert_eq!(rig.close(1), [""; 0]);
+    assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (1, 0));
+    assert_lines(
+        &rig.resume(3, 1, 2),
+        &[
+            "send 2: Joined r1/4 Foo=s2.0",
+            r#"event Joined { name: Name("Foo") }"#,
+            "open path 3: s2.0",
+            "send 3: Welcome Foo=s2.0 lobby=1 at 4 [Bar=s1.1 Foo=s2.0]",
+        ],
+    );
+}
+
+#[test]
+fn what_stands_behind_a_quit_is_not_read() {
+    let mut rig = two();
+    let bytes = to_server([Kind::Quit(pb::Quit {}), say(1, 1, "ghost")]);
+    assert_eq!(rig.receive(1, &bytes).len(), 4);
+    assert_eq!(rig.server.stats().messages, 0);
+}
+
+#[test]
+fn a_silent_peer_is_asked_then_announced_as_gone_after_15_s() {
+    let mut rig = ServerRig::new();
+    rig.join(1, "Foo");
+    rig.wait(secs(1));
+    rig.join(2, "Bar");
+    rig.now = rig.now + secs(5);
+    rig.send(2, Kind::Pong(pb::Ping { token: 0 }));
+    assert_lines(&rig.wait(secs(1)), &["send 1: Ping"]);
+    rig.send(2, Kind::Pong(pb::Ping { token: 0 }));
+    assert_lines(&rig.wait(secs(7)), &["send 1: Ping", "send 2: Ping"]);
+    rig.send(2, Kind::Pong(pb::Ping { token: 0 }));
+    rig.now = rig.now + Duration::from_micros(999_999);
+    assert_eq!(rig.timeout(), [""; 0], "not a moment earlier");
+    assert_lines(
+        &rig.wait(Duration::from_micros(1)),
+        &[
+            r#"event Left { name: Name("Foo"), reason: Lost }"#,
+            "send 2: Left r1/3 Foo=s1.0 Lost",
+            "send 1: Closing Timeout",
+            "close 1: silent for 15 s",
+        ],
+    );
+}
+
+#[test]
+fn whoever_is_back_in_time_was_never_away() {
+    let mut rig = two();
+    rig.send(2, say(1, 1, "seen"));
+    assert_eq!(rig.close(1), [""; 0]);
+    rig.send(2, say(1, 2, "missed"));
+    rig.wait(secs(5));
+    assert_lines(
+        &rig.resume(3, 1, 3),
+        &[
+            r#"event Resumed { name: Name("Foo") }"#,
+            "open path 3: s1.0",
+            r#"send 3: Welcome Foo=s1.0 lobby=1 at 3 [Foo=s1.0 Bar=s1.1] resumed; Said r1/4 Bar=s1.1 #2 "missed""#,
+        ],
+    );
+    assert_lines(
+        &rig.send(2, say(1, 3, "both")),
+        &["send 2: Ack r1/5 #3", r#"send 3: Said r1/5 Bar=s1.1 #3 "both""#],
+    );
+}
+
+#[test]
+fn whoever_is_not_back_in_time_is_announced_and_may_still_come_back() {
+    let mut rig = two();
+    rig.close(1);
+    rig.wait(limits::RESUME_GRACE - Duration::from_secs(2));
+    rig.send(2, Kind::Pong(pb::Ping { token: 0 }));
+    assert_lines(
+        &rig.wait(secs(2)),
+        &[r#"event Left { name: Name("Foo"), reason: Lost }"#, "send 2: Left r1/3 Foo=s1.0 Lost"],
+    );
+    assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (1, 1));
+    assert_lines(
+        &rig.resume(3, 1, 2),
+        &[
+            "send 2: Joined r1/4 Foo=s1.0",
+            r#"event Resumed { name: Name("Foo") }"#,
+            "open path 3: s1.0",
+            "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Bar=s1.1 Foo=s1.0] resumed; Left r1/3 Foo=s1.0 Lost; Joined r1/4 Foo=s1.0",
+        ],
+    );
+    assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (2, 0));
+}
+
+#[test]
+fn a_session_is_forgotten_after_an_hour_and_its_token_opens_nothing() {
+    let mut rig = ServerRig::new();
+    rig.join(1, "Foo");
+    rig.close(1);
+    rig.wait(limits::RESUME_GRACE + limits::RESUME_HOLD);
+    assert_eq!((rig.server.hub().gone(), rig.server.poll_timeout()), (0, None));
+    assert_lines(
+        &rig.resume(2, 1, 1),
+        &[
+            r#"event Joined { name: Name("Foo") }"#,
+            "open path 2: s2.0",
+            "send 2: Welcome Foo=s2.0 lobby=1 at 3 [Foo=s2.0]",
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_token_resumes_nothing() {
+    let mut rig = two();
+    rig.close(1);
+    rig.accept(3);
+    let mut resume = rig.resume_of(1, 2);
+    resume.token[15] ^= 1;
+    // The name of one who lost his connection goes to the newcomer, the session does not.
+    assert_lines(
+        &rig.send(3, Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") })),
+        &[
+            r#"event Left { name: Name("Foo"), reason: Lost }"#,
+            "send 2: Left r1/3 Foo=s1.0 Lost",
+            "send 2: Joined r1/4 Foo=s1.2",
+            r#"event Joined { name: Name("Foo") }"#,
+            "open path 3: s1.2",
+            "send 3: Welcome Foo=s1.2 lobby=1 at 4 [Bar=s1.1 Foo=s1.2]",
+        ],
+    );
+    // The former one may still resume, by another name.
+    assert_lines(
+        &rig.resume(4, 1, 4),
+        &[r#"send 4: Refused NameTaken "Foo2""#, "close 4: that name is in use here; Foo2 would be free"],
+    );
+    assert_lines(
+        &rig.resume_as(5, 1, 4, "Foo2"),
+        &[
+            "send 2,3: Joined r1/5 Foo2=s1.0",
+            r#"event Resumed { name: Name("Foo2") }"#,
+            "open path 5: s1.0",
+            "send 5: Welcome Foo2=s1.0 lobby=1 at 4 [Bar=s1.1 Foo=s1.2 Foo2=s1.0] resumed; Joined r1/5 Foo2=s1.0",
+        ],
+    );
+}
+
+#[test]
+fn a_refused_newcomer_takes_no_name_away() {
+    let mut rig = two();
+    rig.close(1);
+    rig.accept(3);
+    assert_lines(
+        &rig.send(3, Kind::Hello(pb::Hello { room: "a:b".into(), ..hello("Foo") })),
+        &[
+            r#"send 3: Refused RoomInvalid """#,
+            "close 3: that room cannot be: a name cannot have a colon in it",
+        ],
+    );
+    assert!(rig.resume(4, 1, 2)[0].starts_with("event Resumed"));
+}
+
+#[test]
+fn a_session_on_a_second_connection_leaves_the_first() {
+    let mut rig = two();
+    assert_lines(
+        &rig.resume(3, 1, 2),
+        &[
+            "send 1: Closing Replaced",
+            "close 1: the session goes on in another connection",
+            r#"event Resumed { name: Name("Foo") }"#,
+            "open path 3: s1.0",
+            "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0 Bar=s1.1] resumed",
+        ],
+    );
+    // The end of the first connection is not the end of the session.
+    assert_eq!(rig.close(1), [""; 0]);
+    assert_lines(
+        &rig.send(2, say(1, 1, "hi")),
+        &["send 2: Ack r1/3 #1", r#"send 3: Said r1/3 Bar=s1.1 #1 "hi""#],
+    );
+}
+
+#[test]
+fn a_place_that_was_never_given_out_is_cut_to_the_last() {
+    let mut rig = two();
+    rig.close(1);
+    let lines = rig.resume(3, 1, u64::MAX);
+    assert_eq!(lines[2], "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0 Bar=s1.1] resumed");
+}
+
+#[test]
+fn a_full_server_lets_nobody_in() {
+    let mut rig = ServerRig::with_sessions(2);
+    rig.join(1, "Foo");
+    rig.join(2, "Bar");
+    assert_lines(
+        &rig.join(3, "Baz"),
+        &[r#"send 3: Refused Full """#, "close 3: the server is full; try again later"],
+    );
+    rig.send(1, Kind::Quit(pb::Quit {}));
+    assert_eq!(rig.join(4, "Baz").len(), 4);
+}
+
+#[test]
+fn more_members_than_fit_into_one_frame_come_in_several() {
+    let mut rig = ServerRig::new();
+    let count = limits::MEMBERS_PER_FRAME as u32 + 1;
+    for n in 0..count {
+        rig.join(n, &format!("n{n}"));
+    }
+    let lines = rig.join(count, "last");
+    let welcome = lines.last().unwrap();
+    assert!(welcome.ends_with("; Members +2"), "{welcome}");
+    assert_eq!(rig.welcome(count).members.len(), limits::MEMBERS_PER_FRAME);
+}
+
+#[test]
+fn a_stopping_server_tells_everybody_and_lets_nobody_in() {
+    let mut rig = two();
+    rig.accept(3);
+    assert_lines(
+        &rig.input(Input::Shutdown),
+        &[
+            "send 1: Closing Shutdown",
+            "close 1: the server is stopping",
+            "send 2: Closing Shutdown",
+            "close 2: the server is stopping",
+            "send 3: Closing Shutdown",
+            "close 3: the server is stopping",
+        ],
+    );
+    assert_lines(&rig.accept(4), &["send 4: Closing Shutdown", "close 4: the server is stopping"]);
+    assert_eq!(rig.input(Input::Shutdown), [""; 0]);
+    assert_eq!(rig.server.poll_timeout(), None);
+}
+
+#[test]
+fn the_default_room_has_a_place_though_others_take_all() {
+    let mut rig = ServerRig::new();
+    let in_room = |room: &str| Kind::Hello(pb::Hello { room: room.to_owned(), ..hello("x") });
+    let mut refused = vec![];
+    for n in 0..limits::ROOMS as u32 {
+        rig.accept(n);
+        let hello = pb::Hello { room: format!("room {n}"), ..hello(&format!("n{n}")) };
+        refused = rig.send(n, Kind::Hello(hello));
+    }
+    assert_eq!(refused[0], r#"send 63: Refused RoomsFull """#);
+    assert_eq!(rig.join(100, "Foo").len(), 3);
+    assert_eq!(rig.server.hub().rooms(), limits::ROOMS);
+    rig.accept(101);
+    assert_eq!(rig.send(101, in_room("room 63"))[0], r#"send 101: Refused RoomsFull """#);
+    // A room that is empty gives way, but not the default one.
+    rig.close(100);
+    rig.close(5);
+    rig.wait(limits::RESUME_GRACE);
+    rig.accept(102);
+    assert_eq!(rig.send(102, in_room("room 63")).len(), 3);
+    let back = rig.resume(103, 100, 1);
+    assert!(back[0].starts_with("event Resumed"), "{back:?}");
+}
+
+#[test]
+fn a_suggestion_is_free_though_small_numbers_are_taken() {
+    let mut rig = ServerRig::new();
+    rig.join(1, "Foo");
+    for n in 2..10 {
+        rig.join(n, &format!("Foo{n}"));
+    }
+    let refused = rig.join(10, "Foo");
+    let (_, suggestion) = refused[1].trim_end_matches(" would be free").split_once("; ").unwrap();
+    assert_eq!(rig.join(11, suggestion).len(), 4, "{suggestion}");
+}
