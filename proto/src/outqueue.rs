@@ -7,6 +7,8 @@ use crate::ids::Peer;
 
 /// Buffers that grew past this are given back when the queue is empty.
 const KEPT_BYTES: usize = 256 * 1024;
+const KEPT_PEERS: usize = 32 * 1024;
+const KEPT_ITEMS: usize = 4 * 1024;
 
 /// Queued outputs of type `T`, each with bytes and recipients of its own. Steady use allocates nothing.
 #[derive(Debug)]
@@ -53,6 +55,34 @@ impl<T> OutQueue<T> {
             if self.bytes.capacity() > KEPT_BYTES {
                 self.bytes = Vec::new();
             }
+            if self.peers.capacity() > KEPT_PEERS {
+                self.peers = Vec::new();
+            }
+            if self.items.capacity() > KEPT_ITEMS {
+                self.items = VecDeque::new();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_queued_comes_out_in_order_and_large_buffers_go_away() {
+        let mut queue = OutQueue::default();
+        let count = 2 * KEPT_ITEMS as u32;
+        for n in 0..count {
+            queue.push(n, |bytes, peers| {
+                bytes.extend_from_slice(&[n as u8; 100]);
+                peers.extend([Peer::new(n); 10]);
+            });
+        }
+        for n in 0..count {
+            assert_eq!(queue.pop(), Some((n, &[n as u8; 100][..], &[Peer::new(n); 10][..])));
+        }
+        assert_eq!(queue.pop(), None);
+        assert_eq!((queue.bytes.capacity(), queue.peers.capacity(), queue.items.capacity()), (0, 0, 0));
     }
 }
