@@ -45,8 +45,9 @@ pub const UNACKED_MESSAGES: usize = 64;
 /// Messages that a client holds until they are acknowledged; one more is refused to the caller.
 pub const OUTGOING_MESSAGES: usize = 1024;
 
-/// Bytes of control frames that may wait for one peer; a peer that lets more pile up is closed.
-pub const CONTROL_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of control frames that may wait for one peer; a peer that lets more pile up is closed. The largest welcome
+/// (full history, all members) fits with room to spare: else whoever missed much could never come back.
+pub const CONTROL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of voice frames that may wait for one peer on its TCP connection; the oldest are dropped.
 pub const VOICE_QUEUE_BYTES: usize = 16 * 1024;
 

@@ -29,7 +29,7 @@ use crate::{
         chinwag1 as pb,
         control::{self, Body},
         frame::Oversized,
-        path::DatagramKind,
+        path::{DatagramKind, PROBE_BYTES},
         voice::Frames,
     },
 };
@@ -214,6 +214,8 @@ pub struct ServerStats {
     pub voice_over_rate: u64,
     /// Voice payloads from those who are in no room.
     pub voice_homeless: u64,
+    /// Path probes beyond a talker's rate, or of another size than probes have.
+    pub probes_dropped: u64,
     /// Connections paused for sending faster than allowed.
     pub pauses: u64,
     /// Messages of unknown kinds that were skipped.
@@ -346,6 +348,8 @@ impl Server {
     // Connections.
 
     fn accept(&mut self, now: Instant, peer: Peer) {
+        // A handle that is given out again says that its former connection is gone.
+        self.lose(now, peer, false);
         if self.conns.len() <= peer.index() {
             self.conns.resize_with(peer.index() + 1, || None);
         }
@@ -500,13 +504,23 @@ impl Server {
         conn.last_heard = now;
         match kind {
             DatagramKind::Voice => self.voice(now, peer, payload),
-            DatagramKind::Probe => self.out.push(Queued::Relay(DatagramKind::Echo), |bytes, to| {
-                bytes.extend_from_slice(payload);
-                to.push(peer);
-            }),
+            DatagramKind::Probe => self.probe(now, peer, payload),
             // The server probes nobody.
             DatagramKind::Echo => {}
         }
+    }
+
+    fn probe(&mut self, now: Instant, peer: Peer, payload: &[u8]) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        if payload.len() != PROBE_BYTES || conn.voice_rate.ahead(now) > limits::VOICE_BURST {
+            self.stats.probes_dropped += 1;
+            return;
+        }
+        conn.voice_rate.charge(now, limits::VOICE_DATAGRAM_COST);
+        self.out.push(Queued::Relay(DatagramKind::Echo), |bytes, to| {
+            bytes.extend_from_slice(payload);
+            to.push(peer);
+        });
     }
 
     fn voice(&mut self, now: Instant, peer: Peer, payload: &[u8]) {
@@ -535,20 +549,21 @@ impl Server {
             return;
         }
         let Some(listeners) = router.listeners(room) else { return };
-        if listeners.udp.iter().any(|&listener| listener != peer) {
+        let by_udp = listeners.udp.iter().filter(|&&listener| listener != peer).count();
+        if by_udp > 0 {
             out.push(Queued::Relay(DatagramKind::Voice), |bytes, to| {
                 bytes.extend_from_slice(payload);
                 all_but(peer, &listeners.udp, to);
-                stats.voice_out += to.len() as u64;
             });
         }
-        if listeners.tcp.iter().any(|&listener| listener != peer) {
+        let by_tcp = listeners.tcp.iter().filter(|&&listener| listener != peer).count();
+        if by_tcp > 0 {
             out.push(Queued::Send(Class::Voice), |bytes, to| {
                 control::write_voice(bytes, payload);
                 all_but(peer, &listeners.tcp, to);
-                stats.voice_out += to.len() as u64;
             });
         }
+        stats.voice_out += (by_udp + by_tcp) as u64;
     }
 
     fn shut_down(&mut self) {

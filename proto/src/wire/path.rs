@@ -17,6 +17,9 @@ pub const TAG_BYTES: usize = 16;
 /// Bytes of payload that fit into one datagram.
 pub const PAYLOAD_BYTES: usize = limits::DATAGRAM_BYTES - HEADER_BYTES - TAG_BYTES;
 
+/// Bytes of payload of a probe and of its echo.
+pub const PROBE_BYTES: usize = 8;
+
 /// An AEAD with one key for each direction. `counter` is never repeated for a key and makes the nonce.
 pub trait Seal {
     /// Encrypts `payload` in place and returns the tag over it and `header`.
@@ -31,7 +34,7 @@ pub trait Seal {
 pub enum DatagramKind {
     /// Voice frames; see [`super::voice`].
     Voice,
-    /// Asks for a [`DatagramKind::Echo`] with the same payload (8 bytes of the sender's choice).
+    /// Asks for a [`DatagramKind::Echo`] with the same payload ([`PROBE_BYTES`] of the sender's choice).
     Probe,
     /// Answers a probe.
     Echo,

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::{
     ids::SessionId,
     limits::{FRAMES_PER_DATAGRAM, OPUS_BYTES},
+    wire::path::PAYLOAD_BYTES,
 };
 
 /// Bytes of a frame before its Opus bytes.
@@ -56,8 +57,12 @@ pub struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// Checks that `payload` is 1 to [`FRAMES_PER_DATAGRAM`] whole frames.
+    /// Checks that `payload` is 1 to [`FRAMES_PER_DATAGRAM`] whole frames, and small enough for a datagram: what
+    /// came over TCP may have to go on by UDP.
     pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
+        if payload.len() > PAYLOAD_BYTES {
+            return Err(Malformed);
+        }
         let (mut rest, mut count) = (payload, 0);
         while !rest.is_empty() {
             (_, rest) = split_frame(rest).ok_or(Malformed)?;
