@@ -1,5 +1,7 @@
 //! The two loops against each other over real sockets on loopback, in one process.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
