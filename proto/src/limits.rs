@@ -10,7 +10,7 @@ pub const DEFAULT_ROOM: &str = "lobby";
 
 /// Characters in a name, after normalisation.
 pub const NAME_CHARS: usize = 32;
-/// Bytes of a name or room name as received, before normalisation.
+/// Bytes of a name or room name as received, by either end, before normalisation.
 pub const NAME_BYTES: usize = 256;
 /// Bytes of a message.
 pub const MESSAGE_BYTES: usize = 4096;
@@ -37,6 +37,8 @@ pub const PENDING_HELLOS: usize = 1024;
 pub const HISTORY_MESSAGES: usize = 1024;
 /// Events of any kind (messages, joins, leaves) that a room remembers.
 pub const HISTORY_EVENTS: usize = 4096;
+/// Bytes of a resume token that a client keeps.
+pub const RESUME_TOKEN_BYTES: usize = 64;
 /// Members in one `Members` frame (a name is at most 128 bytes, so that a frame stays under [`FRAME_BYTES`]).
 pub const MEMBERS_PER_FRAME: usize = 256;
 
@@ -80,6 +82,8 @@ pub const VOICE_BURST: Duration = Duration::from_millis(400);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before a client tries to connect again; it doubles from try to try.
 pub const RECONNECT_MIN: Duration = Duration::from_millis(250);
+/// A connection that stood for so long was a good one: the next pause is the first again.
+pub const RECONNECT_STABLE: Duration = Duration::from_secs(5);
 /// The longest pause before a client tries to connect again.
 pub const RECONNECT_MAX: Duration = Duration::from_secs(15);
 /// How long a client that quits waits for the server's goodbye.

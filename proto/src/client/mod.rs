@@ -18,6 +18,7 @@ use crate::{
     hub::LeaveReason,
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
+    name::Name,
     outbox::Class,
     outqueue::OutQueue,
     rng::Rng,
@@ -27,8 +28,8 @@ use crate::{
     wire::{
         chinwag1 as pb,
         control::{self, Body},
-        frame::FrameReader,
-        path::{DatagramKind, PAYLOAD_BYTES},
+        frame::{FrameReader, Oversized},
+        path::DatagramKind,
         voice::{Frames, VoiceFrame},
     },
 };
@@ -267,6 +268,7 @@ enum State {
 #[derive(Debug)]
 struct Link {
     prober: PathProber,
+    since: Instant,
     last_heard: Instant,
     next_ping: Instant,
     ping: Option<(u64, Instant)>,
@@ -301,6 +303,8 @@ pub struct Client {
     attempts: u32,
     goodbye: Option<String>,
     out: OutQueue<Queued>,
+    /// The voice payload in the making.
+    payload: Vec<u8>,
     stats: ClientStats,
 }
 
@@ -319,6 +323,7 @@ impl Client {
             attempts: 0,
             goodbye: None,
             out: OutQueue::default(),
+            payload: Vec::new(),
             stats: ClientStats::default(),
         };
         client.connect(now);
@@ -420,7 +425,7 @@ impl Client {
         }
         self.last_id = self.last_id.next();
         self.outgoing.push_back((self.last_id, text.to_owned()));
-        self.send_outgoing();
+        self.send_outgoing(limits::UNACKED_MESSAGES);
         Ok(self.last_id)
     }
 
@@ -433,22 +438,19 @@ impl Client {
         let frame = VoiceFrame { talker: session.id, ..*frame };
         link.prober.note_voice(now);
         let path = link.prober.path();
-        let mut is_written = true;
+        self.payload.clear();
+        if !frame.write(&mut self.payload) {
+            self.stats.frames_unsent += 1;
+            return;
+        }
+        let payload = &self.payload;
         if path.uses_udp() {
-            self.out.push(Queued::Datagram(DatagramKind::Voice), |bytes, _| is_written &= frame.write(bytes));
+            self.out.push(Queued::Datagram(DatagramKind::Voice), |bytes, _| bytes.extend_from_slice(payload));
         }
         if path.uses_tcp() {
-            self.out.push(Queued::Send(Class::Voice), |bytes, _| {
-                let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
-                is_written &= frame.write(&mut payload);
-                control::write_voice(bytes, &payload);
-            });
+            self.out.push(Queued::Send(Class::Voice), |bytes, _| control::write_voice(bytes, payload));
         }
-        if is_written {
-            self.stats.frames_sent += 1;
-        } else {
-            self.stats.frames_unsent += 1;
-        }
+        self.stats.frames_sent += 1;
     }
 
     /// Leaves for good. What was said before is sent before; [`ClientEvent::Ended`] comes when the server has
@@ -456,6 +458,8 @@ impl Client {
     pub fn quit(&mut self, now: Instant) {
         match self.state {
             State::In(_) => {
+                // Nobody resumes after this, so the server need not remember what was acknowledged.
+                self.send_outgoing(limits::OUTGOING_MESSAGES);
                 self.send(pb::to_server::Kind::Quit(pb::Quit {}));
                 self.state = State::Quitting { deadline: now + limits::QUIT_TIMEOUT };
             }
@@ -536,12 +540,23 @@ impl Client {
             State::Quitting { .. } => self.end(EndReason::Quit),
             State::Ended | State::Pausing { .. } => {}
             State::Connecting { .. } | State::Greeting { .. } if self.session.is_none() => {
-                self.end(EndReason::Unreachable);
+                match self.goodbye.take() {
+                    Some(why) => {
+                        self.event(ClientEvent::Refused { why, suggestion: None, will_retry: false });
+                        self.end(EndReason::Refused);
+                    }
+                    None => self.end(EndReason::Unreachable),
+                }
             }
             State::Connecting { .. } | State::Greeting { .. } | State::In(_) => {
+                if let State::In(link) = &self.state
+                    && now >= link.since + limits::RECONNECT_STABLE
+                {
+                    self.attempts = 0;
+                }
                 let longest = limits::RECONNECT_MIN * 2u32.pow(self.attempts.min(8));
                 let longest = longest.min(limits::RECONNECT_MAX);
-                self.attempts += 1;
+                self.attempts = self.attempts.saturating_add(1);
                 // Half of it at least, the rest by chance, so that not everybody comes back at one moment.
                 let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
                 let pause = Duration::from_micros(longest / 2 + self.rng.below(longest / 2 + 1));
@@ -609,10 +624,7 @@ impl Client {
                     self.reader = reader;
                     return;
                 }
-                Err(oversized) => {
-                    let _ = oversized;
-                    return self.protocol_error(now);
-                }
+                Err(Oversized { .. }) => return self.protocol_error(now),
             }
         }
     }
@@ -643,23 +655,39 @@ impl Client {
             Kind::Welcome(welcome) => self.welcome(now, welcome),
             Kind::Refused(refused) => self.refused(now, refused),
             Kind::Closing(closing) => self.closing(&closing),
+            Kind::Ping(ping) => self.send(pb::to_server::Kind::Pong(ping)),
+            // What happens in the room means nothing before the welcome to it.
+            Kind::Members(_)
+            | Kind::Ack(_)
+            | Kind::Nack(_)
+            | Kind::Said(_)
+            | Kind::Joined(_)
+            | Kind::Left(_)
+            | Kind::Pong(_)
+            | Kind::Voice(_)
+                if matches!(self.state, State::Greeting { .. }) => {}
             Kind::Members(members) => {
-                let members = members.members.into_iter();
-                self.members.extend(members.map(|m| (SessionId::from_wire(m.session), m.name)));
+                for (session, name) in members.members.into_iter().map(member) {
+                    if !self.note_member(session, &name) {
+                        return self.protocol_error(now);
+                    }
+                }
             }
             Kind::Ack(ack) => self.acknowledged(MessageId::from_wire(ack.id), Seq::from_wire(ack.seq)),
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
                 if let Some(text) = self.take_outgoing(id) {
                     self.event(ClientEvent::NotSaid { id, text, why: nack.text });
-                    self.send_outgoing();
+                    self.send_outgoing(limits::UNACKED_MESSAGES);
                 }
             }
             Kind::Said(said) => self.said(said),
             Kind::Joined(joined) => {
                 if let Some((session, name)) = joined.member.map(member).filter(|_| self.is_next(joined.seq))
                 {
-                    self.members.insert(session, name.clone());
+                    if !self.note_member(session, &name) {
+                        return self.protocol_error(now);
+                    }
                     if Some(session) != self.session() {
                         self.event(ClientEvent::Joined { session, name });
                     }
@@ -678,7 +706,6 @@ impl Client {
                     self.event(ClientEvent::Left { session, name, reason });
                 }
             }
-            Kind::Ping(ping) => self.send(pb::to_server::Kind::Pong(ping)),
             Kind::Pong(pong) => {
                 if let State::In(link) = &mut self.state
                     && let Some((_, sent)) = link.ping.take_if(|(token, _)| *token == pong.token)
@@ -696,21 +723,30 @@ impl Client {
     fn welcome(&mut self, now: Instant, welcome: pb::Welcome) {
         let State::Greeting { .. } = self.state else { return };
         let Some(room) = welcome.room else { return self.protocol_error(now) };
+        self.members.clear();
+        let is_bounded =
+            welcome.members.into_iter().map(member).all(|(id, name)| self.note_member(id, &name))
+                && [&welcome.name, &room.name].iter().all(|name| name.len() <= limits::NAME_BYTES)
+                && welcome.resume_token.len() <= limits::RESUME_TOKEN_BYTES;
+        if !is_bounded {
+            return self.protocol_error(now);
+        }
         let id = SessionId::from_wire(welcome.session);
         let again = self.session.is_some();
-        self.attempts = 0;
         self.stats.reconnects += u64::from(again);
-        self.members = welcome.members.into_iter().map(member).collect();
         self.state = State::In(Link {
             prober: PathProber::new(now),
+            since: now,
             last_heard: now,
             next_ping: now,
             ping: None,
             sent_up_to: MessageId::default(),
         });
         let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
-        if let Some(session) = self.session.as_ref().filter(|_| welcome.resumed) {
-            missed = last_seq.to_wire().saturating_sub(session.last_seq.to_wire());
+        // A server that has forgotten the session may still have the same room; one's own coming is not missed.
+        if let Some(session) = self.session.as_ref().filter(|former| former.epoch == room.epoch) {
+            let told = session.last_seq.to_wire().saturating_add(u64::from(!welcome.resumed));
+            missed = last_seq.to_wire().saturating_sub(told);
         }
         self.session = Some(Session {
             id,
@@ -727,13 +763,13 @@ impl Client {
         if missed > 0 {
             self.event(ClientEvent::Missed { events: missed });
         }
-        self.send_outgoing();
+        self.send_outgoing(limits::UNACKED_MESSAGES);
     }
 
     fn refused(&mut self, now: Instant, refused: pb::Refused) {
         let State::Greeting { .. } = self.state else { return };
         let is_name_taken = refused.reason() == pb::refused::Reason::NameTaken;
-        let suggestion = Some(refused.suggestion).filter(|name| !name.is_empty());
+        let suggestion = Some(refused.suggestion).filter(|name| Name::new(name).is_ok());
         // Whoever was here before is not to lose what he said because somebody took his name meanwhile.
         let will_retry = is_name_taken && self.session.is_some() && suggestion.is_some();
         self.event(ClientEvent::Refused { why: refused.text, suggestion: suggestion.clone(), will_retry });
@@ -783,7 +819,7 @@ impl Client {
         let Some(text) = self.take_outgoing(id) else { return };
         let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
         self.event(ClientEvent::Said { seq, name, text, own: Some(id) });
-        self.send_outgoing();
+        self.send_outgoing(limits::UNACKED_MESSAGES);
     }
 
     /// Notes the place of an event. False when it was seen before; a gap is reported.
@@ -833,10 +869,10 @@ impl Client {
 
     // Helpers.
 
-    /// Sends what was said and not sent on this connection, as far as the server remembers unacknowledged messages.
-    fn send_outgoing(&mut self) {
+    /// Sends what was said and not sent on this connection, so that `most` messages wait to be acknowledged.
+    fn send_outgoing(&mut self, most: usize) {
         let (State::In(link), Some(session)) = (&mut self.state, &self.session) else { return };
-        for (id, text) in self.outgoing.iter().take(limits::UNACKED_MESSAGES) {
+        for (id, text) in self.outgoing.iter().take(most) {
             if *id > link.sent_up_to {
                 link.sent_up_to = *id;
                 let say = pb::Say { room: session.room.to_wire(), id: id.to_wire(), text: text.clone() };
@@ -845,6 +881,15 @@ impl Client {
                 });
             }
         }
+    }
+
+    /// Notes who is here; false when that is no list of members any more: a server cannot make a client's memory grow.
+    fn note_member(&mut self, session: SessionId, name: &str) -> bool {
+        if name.len() > limits::NAME_BYTES {
+            return false;
+        }
+        self.members.insert(session, name.to_owned());
+        self.members.len() <= limits::SESSIONS
     }
 
     fn take_outgoing(&mut self, id: MessageId) -> Option<String> {

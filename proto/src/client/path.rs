@@ -29,6 +29,8 @@ pub(super) struct PathProber {
     next_probe: Instant,
     /// Until then a path that was not proven yet is probed quickly.
     in_haste_until: Instant,
+    /// When voice began to go both ways.
+    doubted_at: Instant,
     last_voice: Option<Instant>,
     rtt: Option<Duration>,
 }
@@ -51,6 +53,7 @@ impl PathProber {
             last_answered: 0,
             next_probe: now,
             in_haste_until: now + limits::PROBE_TIMEOUT,
+            doubted_at: now,
             last_voice: None,
             rtt: None,
         }
@@ -97,7 +100,10 @@ impl PathProber {
         let mut todo = Todo::default();
         if self.verdict_due().is_some_and(|due| due <= now) {
             todo.switch = match self.path {
-                VoicePath::Udp => self.switch_to(VoicePath::Both),
+                VoicePath::Udp => {
+                    self.doubted_at = now;
+                    self.switch_to(VoicePath::Both)
+                }
                 VoicePath::Both => {
                     self.waiting.clear();
                     self.switch_to(VoicePath::Tcp)
@@ -127,7 +133,11 @@ impl PathProber {
         let two_ways = self.rtt.unwrap_or_default() * 2;
         match self.path {
             VoicePath::Udp => Some(since + limits::PROBE_RETRY.max(two_ways)),
-            VoicePath::Both => Some(since + limits::PROBE_TIMEOUT.max(two_ways * 2)),
+            // Whoever was held up for long (a machine that slept) still waits for the echo of a fresh probe.
+            VoicePath::Both => {
+                let fresh = self.doubted_at + limits::PROBE_RETRY.max(two_ways);
+                Some(fresh.max(since + limits::PROBE_TIMEOUT.max(two_ways * 2)))
+            }
             VoicePath::Tcp => None,
         }
     }
@@ -197,6 +207,17 @@ mod tests {
             run(&mut prober, 0, 30_000, Some(600)).last().map(|(_, path)| *path),
             Some(VoicePath::Udp)
         );
+    }
+
+    #[test]
+    fn a_machine_that_slept_gives_a_fresh_probe_its_chance() {
+        let mut prober = PathProber::new(at(0));
+        run(&mut prober, 0, 2_000, Some(30));
+        prober.handle_timeout(prober.poll_timeout());
+        let todo = prober.handle_timeout(at(60_000));
+        assert_eq!(todo.switch, Some(VoicePath::Both));
+        assert!(prober.poll_timeout() > at(60_000), "it would spin");
+        assert_eq!(prober.handle_echo(at(60_030), todo.probe.unwrap()), Some(VoicePath::Udp));
     }
 
     #[test]

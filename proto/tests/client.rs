@@ -1,0 +1,525 @@
+//! The client as a table: what goes in, and everything that comes out.
+
+mod common;
+
+use chinwag_proto::{
+    Instant,
+    client::{ClientEvent, ClientInput, ClientOutput, SayError},
+    limits,
+    text::MessageError,
+    wire::{
+        chinwag1::{self as pb, closing, refused, to_client::Kind},
+        control, frame,
+        path::{DatagramKind, PROBE_BYTES},
+        voice::VoiceFrame,
+    },
+};
+use common::{ClientRig, assert_lines, millis, secs, session, to_client, voice};
+
+const NOTHING: [&str; 0] = [];
+const WELCOME: &str =
+    r#"event Welcome { session: s1.0, name: "Foo", room: "lobby", resumed: false, again: false }"#;
+const UNREACHABLE: &str = "event Ended(Unreachable)";
+
+fn said(seq: u64, session: u32, id: u64, text: &str) -> Kind {
+    let name = if session == 1 << 20 { "Foo" } else { "Bar" };
+    Kind::Said(pb::Said { room: 1, seq, session, name: name.into(), id, text: text.into() })
+}
+
+fn ack(seq: u64, id: u64) -> Kind {
+    Kind::Ack(pb::Ack { room: 1, seq, id })
+}
+
+fn closing(reason: closing::Reason) -> Kind {
+    Kind::Closing(pb::Closing { reason: reason.into(), text: "so long".into() })
+}
+
+fn joined(seq: u64, session: u32, name: &str) -> Kind {
+    Kind::Joined(pb::Joined { room: 1, seq, member: Some(pb::Member { session, name: name.into() }) })
+}
+
+/// Waits out the pause before the next try.
+fn pause(rig: &mut ClientRig) -> Vec<String> {
+    let due = rig.client.poll_timeout().unwrap();
+    rig.wait(due.since(rig.now))
+}
+
+/// Connects again after a loss, resumed at `last_seq`; the lines from the connection on.
+fn back(rig: &mut ClientRig, last_seq: u64, more: Vec<Kind>) -> Vec<String> {
+    assert_lines(&pause(rig), &["connect"]);
+    let mut lines = rig.input(ClientInput::Connected);
+    let mut welcome = ClientRig::welcome();
+    welcome.resumed = true;
+    welcome.room.as_mut().unwrap().last_seq = last_seq;
+    lines.extend(rig.receive([vec![Kind::Welcome(welcome)], more].concat()));
+    lines
+}
+
+fn frame_of(opus: &[u8]) -> VoiceFrame<'_> {
+    VoiceFrame { talker: session(0, 0), sequence: 5, end: false, level: 9, opus }
+}
+
+#[test]
+fn a_client_connects_greets_and_is_in() {
+    let mut rig = ClientRig::new();
+    assert_lines(&rig.drain(), &["connect"]);
+    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo" in """#]);
+    assert_lines(&rig.receive([Kind::Welcome(ClientRig::welcome())]), &["open path s1.0", WELCOME]);
+    assert_lines(&rig.timeout(), &["send Ping", "datagram Probe [0, 0, 0, 0, 0, 0, 0, 1]"]);
+    let members: Vec<_> = rig.client.members().map(|(_, name)| name.to_owned()).collect();
+    assert_eq!(
+        (members, rig.client.session()),
+        (vec!["Foo".to_owned(), "Bar".to_owned()], Some(session(1, 0)))
+    );
+}
+
+#[test]
+fn what_is_said_is_shown_when_it_is_acknowledged_in_its_place() {
+    let mut rig = ClientRig::welcomed();
+    assert_lines(&rig.say("one"), &[r#"send Say r1 #1 "one""#]);
+    assert_lines(&rig.say("two"), &[r#"send Say r1 #2 "two""#]);
+    assert_eq!(rig.client.unacknowledged(), 2);
+    assert_lines(
+        &rig.receive([ack(3, 1), said(4, (1 << 20) + 1, 1, "hi"), ack(5, 2)]),
+        &[
+            r#"event Said { seq: Seq(3), name: "Foo", text: "one", own: Some(MessageId(1)) }"#,
+            r#"event Said { seq: Seq(4), name: "Bar", text: "hi", own: None }"#,
+            r#"event Said { seq: Seq(5), name: "Foo", text: "two", own: Some(MessageId(2)) }"#,
+        ],
+    );
+    assert_lines(&rig.receive([ack(3, 1), said(4, (1 << 20) + 1, 1, "hi")]), &NOTHING);
+    assert_eq!(rig.client.unacknowledged(), 0);
+}
+
+#[test]
+fn no_more_is_sent_than_the_server_remembers_and_no_more_is_kept_than_the_limit() {
+    let mut rig = ClientRig::welcomed();
+    for n in 0..limits::OUTGOING_MESSAGES {
+        let sent = rig.say("x");
+        assert_eq!(sent.len(), usize::from(n < limits::UNACKED_MESSAGES));
+    }
+    assert_eq!(rig.client.say("x"), Err(SayError::Full));
+    assert_eq!(rig.client.room_for_messages(), 0);
+    let lines = rig.receive([ack(3, 1)]);
+    assert_eq!(lines[1..], [format!(r#"send Say r1 #{} "x""#, limits::UNACKED_MESSAGES + 1)]);
+    assert_eq!(rig.client.say(" "), Err(SayError::Message(MessageError::Empty)));
+    // Whoever quits leaves nothing unsaid.
+    let lines = rig.quit();
+    assert_eq!(lines.len(), limits::OUTGOING_MESSAGES - limits::UNACKED_MESSAGES);
+    assert_eq!(lines.last().unwrap(), "send Quit");
+    assert_eq!(rig.client.say("x"), Err(SayError::Ended));
+}
+
+#[test]
+fn a_message_that_is_not_accepted_is_given_back() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("one");
+    let nack = |id| Kind::Nack(pb::Nack { id, text: "no".into() });
+    assert_lines(
+        &rig.receive([nack(1), nack(1), nack(7)]),
+        &[r#"event NotSaid { id: MessageId(1), text: "one", why: "no" }"#],
+    );
+}
+
+#[test]
+fn comings_and_goings_are_told_and_kept() {
+    let mut rig = ClientRig::welcomed();
+    let left = |seq, session, name: &str| {
+        let reason = pb::left::Reason::Lost.into();
+        Kind::Left(pb::Left { room: 1, seq, member: Some(pb::Member { session, name: name.into() }), reason })
+    };
+    assert_lines(
+        &rig.receive([joined(3, 77, "Baz"), joined(3, 78, "again"), left(4, (1 << 20) + 1, "Bar")]),
+        &[
+            r#"event Joined { session: SessionId(77), name: "Baz" }"#,
+            r#"event Left { session: SessionId(1048577), name: "Bar", reason: Lost }"#,
+        ],
+    );
+    let members: Vec<_> = rig.client.members().map(|(_, name)| name.to_owned()).collect();
+    assert_eq!(members, ["Baz", "Foo"]);
+}
+
+#[test]
+fn a_lost_connection_is_resumed_and_what_was_missed_is_told_once() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("accepted, but who knows");
+    rig.say("lost on the way");
+    rig.receive([said(3, (1 << 20) + 1, 1, "seen")]);
+    let lines = rig.input(ClientInput::Disconnected);
+    assert!(lines.len() == 1 && lines[0].starts_with("event Reconnecting { why: None"), "{lines:?}");
+    assert_lines(&rig.say("said meanwhile"), &NOTHING);
+    let replay = vec![
+        said(3, (1 << 20) + 1, 1, "seen"),
+        said(4, 1 << 20, 1, "accepted, but who knows"),
+        said(5, (1 << 20) + 1, 2, "missed"),
+        ack(4, 1),
+        ack(6, 2),
+    ];
+    assert_lines(
+        &back(&mut rig, 3, replay),
+        &[
+            r#"send Hello "Foo" in "lobby" resume s1.0 at 3"#,
+            "open path s1.0",
+            &WELCOME.replace("resumed: false, again: false", "resumed: true, again: true"),
+            r#"send Say r1 #1 "accepted, but who knows""#,
+            r#"send Say r1 #2 "lost on the way""#,
+            r#"send Say r1 #3 "said meanwhile""#,
+            r#"event Said { seq: Seq(4), name: "Foo", text: "accepted, but who knows", own: Some(MessageId(1)) }"#,
+            r#"event Said { seq: Seq(5), name: "Bar", text: "missed", own: None }"#,
+            r#"event Said { seq: Seq(6), name: "Foo", text: "lost on the way", own: Some(MessageId(2)) }"#,
+        ],
+    );
+    assert_eq!((rig.client.unacknowledged(), rig.client.stats().reconnects), (1, 1));
+}
+
+#[test]
+fn a_gap_is_told() {
+    let mut rig = ClientRig::welcomed();
+    assert_lines(
+        &rig.receive([said(9, (1 << 20) + 1, 1, "later")]),
+        &[
+            "event Missed { events: 6 }",
+            r#"event Said { seq: Seq(9), name: "Bar", text: "later", own: None }"#,
+        ],
+    );
+    rig.input(ClientInput::Disconnected);
+    let lines = back(&mut rig, 12, vec![]);
+    assert_eq!(lines.last().unwrap(), "event Missed { events: 3 }");
+
+    // The session was forgotten, the room was not: 15 is one's own coming.
+    for (epoch, expected) in [(9, "event Missed { events: 2 }"), (10, "event Welcome")] {
+        rig.input(ClientInput::Disconnected);
+        pause(&mut rig);
+        rig.input(ClientInput::Connected);
+        let mut welcome = ClientRig::welcome();
+        let room = welcome.room.as_mut().unwrap();
+        (room.epoch, room.last_seq) = (epoch, 15);
+        let lines = rig.receive([Kind::Welcome(welcome)]);
+        assert!(lines.last().unwrap().starts_with(expected), "{lines:?}");
+    }
+}
+
+#[test]
+fn numbers_at_their_ends_do_no_harm() {
+    let mut rig = ClientRig::welcomed();
+    rig.receive([
+        said(u64::MAX, 7, u64::MAX, "a"),
+        said(u64::MAX, 7, u64::MAX, "b"),
+        ack(u64::MAX, u64::MAX),
+    ]);
+    rig.receive([said(0, 0, 0, "c"), joined(u64::MAX, u32::MAX, "d")]);
+    rig.input(ClientInput::Disconnected);
+    back(&mut rig, 0, vec![said(1, 7, 1, "e")]);
+    assert!(rig.client.is_in());
+}
+
+#[test]
+fn pauses_between_tries_grow_to_a_limit_and_a_good_connection_begins_anew() {
+    let mut rig = ClientRig::welcomed();
+    rig.wait(limits::RECONNECT_STABLE);
+    let mut pauses = vec![];
+    rig.input(ClientInput::Disconnected);
+    for _ in 0..12 {
+        let start = rig.now;
+        let due = rig.client.poll_timeout().unwrap();
+        pauses.push(due.since(start));
+        assert_lines(&rig.wait(due.since(start)), &["connect"]);
+        rig.input(ClientInput::Disconnected);
+    }
+    for (n, pause) in pauses.iter().enumerate() {
+        let longest = (limits::RECONNECT_MIN * 2u32.pow(n.min(10) as u32)).min(limits::RECONNECT_MAX);
+        assert!(*pause <= longest && *pause >= longest / 2, "{n}: {pause:?}");
+    }
+    // A server that lets in and throws out at once does not count as a good one.
+    for stays in [millis(10), limits::RECONNECT_STABLE] {
+        back(&mut rig, 2, vec![]);
+        rig.wait(stays);
+        rig.receive([Kind::Pong(pb::Ping { token: 0 })]);
+        rig.input(ClientInput::Disconnected);
+        let pause = rig.client.poll_timeout().unwrap().since(rig.now);
+        assert_eq!(pause <= limits::RECONNECT_MIN, stays == limits::RECONNECT_STABLE, "{pause:?}");
+    }
+}
+
+#[test]
+fn a_first_connection_that_fails_ends_it() {
+    let mut rig = ClientRig::new();
+    rig.drain();
+    assert_lines(&rig.input(ClientInput::Disconnected), &[UNREACHABLE]);
+    let mut rig = ClientRig::new();
+    rig.drain();
+    assert_lines(&rig.wait(limits::CONNECT_TIMEOUT), &["disconnect", UNREACHABLE]);
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.wait(limits::CONNECT_TIMEOUT), &["disconnect", UNREACHABLE]);
+    assert_eq!((rig.client.poll_timeout(), rig.client.has_ended()), (None, true));
+}
+
+#[test]
+fn a_server_that_closes_before_the_welcome_is_quoted() {
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.receive([closing(closing::Reason::Shutdown)]), &NOTHING);
+    assert_lines(
+        &rig.input(ClientInput::Disconnected),
+        &[r#"event Refused { why: "so long", suggestion: None, will_retry: false }"#, "event Ended(Refused)"],
+    );
+}
+
+#[test]
+fn a_refused_newcomer_is_told_why_and_what_would_be_free() {
+    let refuse = |suggestion: &str| {
+        let reason = refused::Reason::NameTaken.into();
+        Kind::Refused(pb::Refused { reason, text: "taken".into(), suggestion: suggestion.into() })
+    };
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(
+        &rig.receive([refuse("Foo2"), Kind::Welcome(ClientRig::welcome())]),
+        &[
+            r#"event Refused { why: "taken", suggestion: Some("Foo2"), will_retry: false }"#,
+            "disconnect",
+            "event Ended(Refused)",
+        ],
+    );
+    // Whoever was here before goes on by the other name, unless it is none.
+    let mut rig = ClientRig::welcomed();
+    rig.input(ClientInput::Disconnected);
+    rig.wait(secs(1));
+    rig.input(ClientInput::Connected);
+    let lines = rig.receive([refuse("Foo2")]);
+    assert_eq!(lines[0], r#"event Refused { why: "taken", suggestion: Some("Foo2"), will_retry: true }"#);
+    assert_eq!((lines[1].as_str(), lines.len()), ("disconnect", 3));
+    rig.wait(secs(5));
+    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo2" in "lobby" resume s1.0 at 2"#]);
+    let lines = rig.receive([refuse(&"x".repeat(60_000))]);
+    assert_eq!(lines[0], r#"event Refused { why: "taken", suggestion: None, will_retry: false }"#);
+    assert!(rig.client.has_ended());
+}
+
+#[test]
+fn quitting_ends_it_from_everywhere() {
+    let ended = "event Ended(Quit)";
+    let mut rig = ClientRig::new();
+    assert_lines(&rig.quit(), &["connect", "disconnect", ended]);
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.quit(), &["disconnect", ended]);
+    let mut rig = ClientRig::welcomed();
+    rig.input(ClientInput::Disconnected);
+    assert_lines(&rig.quit(), &["disconnect", ended]);
+
+    let mut rig = ClientRig::welcomed();
+    rig.say("last words");
+    assert_lines(&rig.quit(), &["send Quit"]);
+    assert_lines(&rig.quit(), &NOTHING);
+    let last = r#"event Said { seq: Seq(3), name: "Foo", text: "last words", own: Some(MessageId(1)) }"#;
+    assert_lines(&rig.receive([ack(3, 1), closing(closing::Reason::Quit)]), &[last]);
+    assert_lines(&rig.input(ClientInput::Disconnected), &[ended]);
+    for input in [ClientInput::Connected, ClientInput::Disconnected, ClientInput::Received { bytes: &[0; 9] }]
+    {
+        assert_lines(&rig.input(input), &NOTHING);
+    }
+
+    let mut rig = ClientRig::welcomed();
+    rig.quit();
+    assert_lines(&rig.wait(limits::QUIT_TIMEOUT), &["disconnect", ended]);
+    assert_eq!(rig.client.poll_timeout(), None);
+}
+
+#[test]
+fn a_session_that_goes_on_elsewhere_ends_here() {
+    let mut rig = ClientRig::welcomed();
+    assert_lines(
+        &rig.receive([closing(closing::Reason::Replaced)]),
+        &["disconnect", "event Ended(Replaced)"],
+    );
+    assert_eq!(rig.client.poll_timeout(), None);
+}
+
+#[test]
+fn a_silent_server_is_left_after_15_s() {
+    let mut rig = ClientRig::welcomed();
+    let lines = rig.wait(limits::SILENCE_TIMEOUT - millis(1));
+    assert!(!lines.contains(&"disconnect".to_owned()));
+    let lines = rig.wait(millis(1));
+    let at = lines.iter().position(|line| line == "disconnect").unwrap();
+    assert!(lines[at + 1].contains("silent"), "{lines:?}");
+    assert!(!rig.client.is_in());
+}
+
+#[test]
+fn pings_are_answered_and_measured() {
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.receive([Kind::Ping(pb::Ping { token: 4 })]), &["send Pong 4"]);
+    rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    rig.client.handle_timeout(rig.now);
+    let mut token = None;
+    while let Some(output) = rig.client.poll_output() {
+        if let ClientOutput::Send { bytes, .. } = output
+            && let Ok(control::Body::Message(pb::to_server::Kind::Ping(ping))) =
+                control::decode_to_server(&bytes[frame::HEADER_BYTES..])
+        {
+            token = Some(ping.token);
+        }
+    }
+    let token = token.unwrap();
+    rig.now = rig.now + millis(20);
+    rig.receive([Kind::Pong(pb::Ping { token: token ^ 1 })]);
+    assert_eq!(rig.client.stats().control_rtt, None);
+    rig.receive([Kind::Pong(pb::Ping { token })]);
+    assert_eq!(rig.client.stats().control_rtt, Some(millis(20)));
+}
+
+#[test]
+fn voice_moves_to_udp_when_a_probe_is_answered() {
+    let mut rig = ClientRig::welcomed();
+    let talk = |rig: &mut ClientRig| {
+        rig.client.send_voice(rig.now, &frame_of(&[1, 2]));
+        rig.drain()
+    };
+    assert_lines(&talk(&mut rig), &["send voice Voice s1.0 #5 [1, 2]"]);
+    rig.now = rig.now + millis(30);
+    let echo = 1u64.to_be_bytes();
+    assert_eq!(echo.len(), PROBE_BYTES);
+    let echo = ClientInput::Datagram { kind: DatagramKind::Echo, payload: &echo };
+    assert_lines(&rig.input(echo), &["send VoicePath Udp", "event Path(Udp)"]);
+    assert_lines(&rig.input(echo), &NOTHING);
+    assert_eq!(rig.client.stats().voice_rtt, Some(millis(30)));
+    assert_lines(&talk(&mut rig), &["datagram Voice s1.0 #5 [1, 2]"]);
+    let lines = rig.wait(secs(4));
+    let switches: Vec<_> = lines.iter().filter(|line| line.contains("Path(")).collect();
+    assert_eq!(switches, ["event Path(Both)", "event Path(Tcp)"]);
+    let stats = rig.client.stats();
+    assert_eq!((stats.frames_sent, stats.frames_unsent), (2, 0));
+}
+
+#[test]
+fn voice_without_a_connection_or_too_large_is_counted_as_unsent() {
+    let mut rig = ClientRig::new();
+    rig.drain();
+    rig.client.send_voice(rig.now, &frame_of(&[1]));
+    assert_lines(&rig.drain(), &NOTHING);
+    let mut rig = ClientRig::welcomed();
+    rig.client.send_voice(rig.now, &frame_of(&[0; limits::OPUS_BYTES + 1]));
+    assert_eq!((rig.client.stats().frames_sent, rig.client.stats().frames_unsent), (0, 1));
+    assert_lines(&rig.drain(), &NOTHING);
+}
+
+#[test]
+fn voice_of_others_is_heard_by_either_way_if_it_is_whole() {
+    let mut rig = ClientRig::welcomed();
+    let payload = voice(session(1, 1), 3, &[7]);
+    let datagram = |payload| ClientInput::Datagram { kind: DatagramKind::Voice, payload };
+    assert_lines(&rig.input(datagram(&payload)), &["hear s1.1 #3 [7]"]);
+    assert_lines(&rig.receive([Kind::Voice(payload.clone())]), &["hear s1.1 #3 [7]"]);
+    assert_lines(&rig.input(datagram(&payload[1..])), &NOTHING);
+    let stats = rig.client.stats();
+    assert_eq!((stats.udp_received, stats.tcp_received, stats.malformed), (2, 1, 1));
+}
+
+// Servers that make no sense.
+
+#[test]
+fn garbage_ends_a_first_try_and_makes_a_later_one() {
+    for bytes in [&[0xff; 64][..], &[0, 0, 0, 2, 0xff, 0xff]] {
+        let mut rig = ClientRig::new();
+        rig.input(ClientInput::Connected);
+        assert_lines(&rig.input(ClientInput::Received { bytes }), &["disconnect", "event Ended(Protocol)"]);
+        let mut rig = ClientRig::welcomed();
+        let lines = rig.input(ClientInput::Received { bytes });
+        assert_eq!((lines.len(), lines[0].as_str()), (2, "disconnect"));
+        assert!(lines[1].contains("is not chinwag/1"));
+    }
+}
+
+#[test]
+fn a_welcome_is_taken_once_and_nothing_of_the_room_before_it() {
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.receive([said(50, 9, 1, "early"), joined(51, 9, "early"), ack(52, 1)]), &NOTHING);
+    assert_eq!(rig.client.members().count(), 0);
+    rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    assert_lines(&rig.receive([Kind::Welcome(ClientRig::welcome())]), &NOTHING);
+    rig.input(ClientInput::Disconnected);
+    rig.wait(secs(1));
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.receive([said(50, 9, 1, "early")]), &NOTHING);
+    let mut welcome = ClientRig::welcome();
+    welcome.resumed = true;
+    let lines = rig.receive([Kind::Welcome(welcome), said(3, 9, 1, "in its place")]);
+    assert!(
+        lines.last().unwrap().contains("in its place") && !lines.concat().contains("Missed"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn what_a_server_makes_a_client_keep_is_bounded() {
+    let long = || "x".repeat(limits::NAME_BYTES + 1);
+    let member = |session, name: &str| pb::Member { session, name: name.into() };
+    let mut welcomes = vec![ClientRig::welcome(); 5];
+    welcomes[0].name = long();
+    welcomes[1].room.as_mut().unwrap().name = long();
+    welcomes[2].members.push(member(9, &long()));
+    welcomes[3].resume_token = vec![0; limits::RESUME_TOKEN_BYTES + 1];
+    welcomes[4].room = None;
+    for welcome in welcomes {
+        let mut rig = ClientRig::new();
+        rig.input(ClientInput::Connected);
+        assert_lines(&rig.receive([Kind::Welcome(welcome)]), &["disconnect", "event Ended(Protocol)"]);
+    }
+    let mut rig = ClientRig::welcomed();
+    assert_eq!(rig.receive([joined(3, 9, &long())])[0], "disconnect");
+
+    let mut rig = ClientRig::welcomed();
+    let mut session = 0;
+    while rig.client.is_in() {
+        let members = (0..1000).map(|n| member(session + n, "x")).collect();
+        session += 1000;
+        let bytes = to_client([Kind::Members(pb::Members { room: 1, members })]);
+        rig.input(ClientInput::Received { bytes: &bytes });
+        assert!(session as usize <= limits::SESSIONS + 1000);
+    }
+    assert!(rig.client.members().count() <= limits::SESSIONS + 1);
+    let mut rig = ClientRig::welcomed();
+    for seq in 3..=limits::SESSIONS as u64 + 3 {
+        rig.receive([joined(seq, seq as u32, "x")]);
+    }
+    assert!(!rig.client.is_in());
+}
+
+#[test]
+fn undrained_output_comes_out_whole_and_in_order() {
+    let run = |drain: &mut dyn FnMut(&mut ClientRig)| {
+        let mut rig = ClientRig::new();
+        drain(&mut rig);
+        let bytes =
+            to_client([Kind::Welcome(ClientRig::welcome()), said(3, 9, 1, "hi"), said(9, 9, 2, "ho")]);
+        for input in [
+            ClientInput::Connected,
+            ClientInput::Received { bytes: &bytes },
+            ClientInput::Datagram { kind: DatagramKind::Voice, payload: &voice(session(1, 1), 3, &[7]) },
+            ClientInput::Disconnected,
+        ] {
+            rig.client.handle_input(rig.now, input);
+            drain(&mut rig);
+            let _ = rig.client.say("mine");
+            drain(&mut rig);
+            rig.client.handle_timeout(rig.now);
+            drain(&mut rig);
+        }
+        assert!(rig.client.poll_timeout().is_some());
+        rig.client.quit(rig.now);
+        rig
+    };
+    let mut one = vec![];
+    let mut last = run(&mut |rig| one.extend(rig.drain()));
+    one.extend(last.drain());
+    let mut all = run(&mut |_| {});
+    assert_eq!(all.client.poll_timeout(), Some(Instant::ZERO));
+    assert_eq!(all.drain(), one);
+    let ended = ClientEvent::Ended(chinwag_proto::client::EndReason::Quit);
+    assert_eq!(one.last().unwrap(), &format!("event {ended:?}"));
+}
