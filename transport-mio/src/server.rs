@@ -230,8 +230,10 @@ impl ServerLoop {
                         if event.is_readable() || event.is_read_closed() || event.is_error() {
                             self.read(now, peer, observe);
                         }
-                        if event.is_writable() {
-                            self.unflushed.push(peer);
+                        if event.is_writable()
+                            && let Some(connection) = self.peers.get_mut(peer)
+                        {
+                            connection.flush_later(peer, &mut self.unflushed);
                         }
                     }
                     Token(token) => {
@@ -362,7 +364,6 @@ impl ServerLoop {
                 return;
             }
             let end = match connection.stream.read(&mut self.buffer) {
-                Ok(_) if budget == 0 => ReadEnd::More,
                 Ok(count) => {
                     budget = budget.saturating_sub(count);
                     let bytes = self.buffer.get(..count).unwrap_or_default();
@@ -376,7 +377,9 @@ impl ServerLoop {
                 Err(end) => end,
             };
             // The handshake has its own bytes to answer with.
-            self.unflushed.push(peer);
+            if let Some(connection) = self.peers.get_mut(peer) {
+                connection.flush_later(peer, &mut self.unflushed);
+            }
             let error = match end {
                 ReadEnd::Drained => return,
                 ReadEnd::More => return self.unread.push(peer),
@@ -449,7 +452,7 @@ impl ServerLoop {
                     for &peer in to {
                         let Some(connection) = self.peers.get_mut(peer) else { continue };
                         match connection.stream.queue(class, bytes) {
-                            Ok(()) => self.unflushed.push(peer),
+                            Ok(()) => connection.flush_later(peer, &mut self.unflushed),
                             Err(_) => overflowed.push(peer),
                         }
                     }
@@ -493,8 +496,8 @@ impl ServerLoop {
                     if let Some(connection) = self.peers.get_mut(peer) {
                         observe(Observation::Closed { from: connection.from, cause: &cause });
                         connection.is_closing = true;
+                        connection.flush_later(peer, &mut self.unflushed);
                         self.peers.cut_later(peer, now + limits::CLOSE_LINGER);
-                        self.unflushed.push(peer);
                     }
                 }
                 Output::Event(event) => observe(Observation::Event(&event)),
@@ -513,11 +516,9 @@ impl ServerLoop {
         self.batch.flush(|index| Some(&listeners.get(index)?.udp), &mut self.stats);
         // Losing a connection tells others, who are then to be flushed too.
         while !self.unflushed.is_empty() {
-            let mut unflushed = std::mem::take(&mut self.unflushed);
-            unflushed.sort_unstable();
-            unflushed.dedup();
-            for peer in unflushed {
+            for peer in std::mem::take(&mut self.unflushed) {
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
+                connection.will_be_flushed = false;
                 match connection.stream.flush() {
                     Ok(true) if connection.is_closing && !connection.is_finished => {
                         connection.is_finished = true;

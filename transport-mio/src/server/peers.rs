@@ -21,6 +21,8 @@ pub(super) struct Connection {
     pub(super) is_closing: bool,
     /// All was written and the end said.
     pub(super) is_finished: bool,
+    /// In the list of those that are flushed when the wake-up ends.
+    pub(super) will_be_flushed: bool,
 }
 
 impl Connection {
@@ -33,6 +35,14 @@ impl Connection {
             is_paused: false,
             is_closing: false,
             is_finished: false,
+            will_be_flushed: false,
+        }
+    }
+
+    /// Notes in `unflushed` that this connection, known as `peer`, has something to write.
+    pub(super) fn flush_later(&mut self, peer: Peer, unflushed: &mut Vec<Peer>) {
+        if !std::mem::replace(&mut self.will_be_flushed, true) {
+            unflushed.push(peer);
         }
     }
 
