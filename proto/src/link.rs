@@ -148,7 +148,9 @@ fn split_host_port(authority: &str) -> Result<(&str, Option<u16>), LinkError> {
             None => (authority, None),
         }
     };
-    if host.is_empty() || host.contains(char::is_whitespace) {
+    let is_unfit =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '#' | '?' | '@' | '[' | ']');
+    if host.is_empty() || host.contains(is_unfit) {
         return Err(LinkError::NoHost);
     }
     let port = match port {
@@ -219,6 +221,9 @@ mod tests {
             ("", LinkError::NoHost),
             (":5", LinkError::NoHost),
             ("a b", LinkError::NoHost),
+            ("h/attic", LinkError::NoHost),
+            ("h#12", LinkError::NoHost),
+            ("\u{1b}[2J", LinkError::NoHost),
             ("h:0", LinkError::Port),
             ("h:65536", LinkError::Port),
             ("h:http", LinkError::Port),
