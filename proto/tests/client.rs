@@ -1,4 +1,5 @@
 //! The client as a table: what goes in, and everything that comes out.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! What the tests of the machines share: outputs as lines of text, and rigs that drive one machine in virtual time.
 //! The lines leave out what is random (tokens, epochs); everything else of an output is in them.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod rig;
 mod show;

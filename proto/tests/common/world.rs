@@ -358,9 +358,10 @@ impl World {
             let arrives = self.now + self.delay();
             let event = event(conn, portion.to_vec());
             let state = &mut self.conns[conn];
-            let last = match event {
-                Event::ToServer(..) => &mut state.last_to_server,
-                _ => &mut state.last_to_client,
+            let last = if matches!(event, Event::ToServer(..)) {
+                &mut state.last_to_server
+            } else {
+                &mut state.last_to_client
             };
             *last = arrives.max(*last);
             let when = *last;
