@@ -1,0 +1,178 @@
+//! What a fuzzer's bytes mean to a server: a list of things that peers do.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use chinwag_proto::{
+    SessionId,
+    wire::{
+        chinwag1 as pb,
+        control::{VERSION, write_to_server, write_voice},
+        voice::VoiceFrame,
+    },
+};
+
+/// Peers of one history. Several at a time come from one address; the server cannot tell.
+pub(crate) const PEERS: u32 = 6;
+/// Names from which they choose: some no names, some the same by another spelling.
+const NAMES: [&str; 8] =
+    ["Foo", "foo", "Bar", "", "\u{202e}evil", "Ａnna", " Anna ", "a-name-that-is-longer-than-32-characters"];
+const ROOMS: [&str; 4] = ["", "lobby", "Den", "\n"];
+const TEXTS: [&str; 5] = ["hello", "", "{quit}", "\u{1b}[2J", " "];
+
+/// One thing that happens.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Accept,
+    /// Any bytes on the stream.
+    Bytes(Vec<u8>),
+    /// A message in its proper form, cut after some bytes in some cases.
+    Frame {
+        kind: Frame,
+        cut: Option<u8>,
+    },
+    /// An authentic datagram with any payload.
+    Datagram {
+        kind: u8,
+        payload: Vec<u8>,
+    },
+    /// An authentic datagram with voice, in one's own name or another's.
+    Voice {
+        forged: bool,
+        sequence: u32,
+    },
+    Close,
+    Overflow,
+    /// Time passes, in milliseconds.
+    Wait(u16),
+    Shutdown,
+}
+
+/// Messages that need to know something of the server's answers are filled in by whoever plays them.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Hello { name: &'static str, room: &'static str, resume: Option<Resume> },
+    Say { room: u32, id: u64, text: String },
+    Ping(u64),
+    Pong(u64),
+    Quit,
+    Path(i32),
+    Voice { sequence: u32 },
+    Version(u32),
+}
+
+/// How somebody resumes: whose session, and honestly or not.
+#[derive(Debug)]
+pub(crate) struct Resume {
+    /// The session that this peer's handle was given last.
+    pub(crate) of: u32,
+    pub(crate) last_seq: u8,
+    pub(crate) is_honest: bool,
+}
+
+/// What a peer's handle was told in its last welcome.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) session: u32,
+    pub(crate) token: Vec<u8>,
+    pub(crate) epoch: u64,
+    pub(crate) room: u32,
+}
+
+impl<'a> Arbitrary<'a> for Op {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.arbitrary::<u8>()? % 16 {
+            0 | 1 => Self::Accept,
+            2 => {
+                let length = usize::from(u.arbitrary::<u8>()?).min(u.len());
+                Self::Bytes(u.bytes(length)?.to_vec())
+            }
+            3..=8 => Self::Frame { kind: u.arbitrary()?, cut: None },
+            9 => Self::Frame { kind: u.arbitrary()?, cut: Some(u.arbitrary()?) },
+            10 => {
+                let (kind, length) = (u.arbitrary()?, usize::from(u.arbitrary::<u8>()?).min(u.len()));
+                Self::Datagram { kind, payload: u.bytes(length)?.to_vec() }
+            }
+            11 => Self::Voice { forged: u.ratio(1u8, 8u8)?, sequence: u.arbitrary()? },
+            12 => Self::Close,
+            13 | 14 => Self::Wait(u.arbitrary()?),
+            _ if u.ratio(1u8, 8u8)? => Self::Shutdown,
+            _ => Self::Overflow,
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Frame {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.arbitrary::<u8>()? % 16 {
+            0..=3 => Self::Hello { name: u.choose(&NAMES)?, room: u.choose(&ROOMS)?, resume: None },
+            4 | 5 => {
+                let resume = Resume {
+                    of: u.arbitrary::<u32>()? % PEERS,
+                    last_seq: u.arbitrary()?,
+                    is_honest: !u.ratio(1u8, 4u8)?,
+                };
+                Self::Hello { name: u.choose(&NAMES)?, room: u.choose(&ROOMS)?, resume: Some(resume) }
+            }
+            6..=8 => {
+                let text = match u.arbitrary::<u8>()? {
+                    byte @ 0..=199 => TEXTS[usize::from(byte) % TEXTS.len()].to_owned(),
+                    byte => "x".repeat(usize::from(byte - 199) * 80),
+                };
+                Self::Say { room: u.arbitrary::<u8>()?.into(), id: u.arbitrary::<u8>()?.into(), text }
+            }
+            9 => Self::Ping(u.arbitrary()?),
+            10 => Self::Pong(u.arbitrary()?),
+            11 => Self::Quit,
+            12 | 13 => Self::Path(i32::from(u.arbitrary::<u8>()?) % 4),
+            14 => Self::Voice { sequence: u.arbitrary()? },
+            _ => Self::Version(u.arbitrary()?),
+        })
+    }
+}
+
+impl Frame {
+    /// Its bytes, as the peer that knows `known` sends it.
+    pub(crate) fn bytes(self, me: &Known, all: &[Known]) -> Vec<u8> {
+        use pb::to_server::Kind;
+        let mut out = Vec::new();
+        let hello = |versions: Vec<u32>, name: &str, room: &str, resume| {
+            let (name, room) = (name.to_owned(), room.to_owned());
+            Kind::Hello(pb::Hello { versions, name, room, resume, ..Default::default() })
+        };
+        let kind = match self {
+            Self::Hello { name, room, resume } => {
+                let resume = resume.and_then(|resume| {
+                    let Known { session, mut token, epoch, .. } = all.get(resume.of as usize)?.clone();
+                    if !resume.is_honest {
+                        token.pop();
+                    }
+                    Some(pb::Resume { session, token, epoch, last_seq: resume.last_seq.into() })
+                });
+                hello(vec![VERSION], name, room, resume)
+            }
+            Self::Version(version) => hello(vec![version], "Foo", "", None),
+            Self::Say { room, id, text } => {
+                // Most often the room that one is in.
+                let room = if room < 200 { me.room } else { room };
+                Kind::Say(pb::Say { room, id, text })
+            }
+            Self::Ping(token) => Kind::Ping(pb::Ping { token }),
+            Self::Pong(token) => Kind::Pong(pb::Ping { token }),
+            Self::Quit => Kind::Quit(pb::Quit {}),
+            Self::Path(path) => Kind::VoicePath(pb::SetVoicePath { path }),
+            Self::Voice { sequence } => {
+                write_voice(&mut out, &voice(me.session, sequence));
+                return out;
+            }
+        };
+        write_to_server(&mut out, kind);
+        out
+    }
+}
+
+/// A payload of one small voice frame.
+pub(crate) fn voice(talker: u32, sequence: u32) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let talker = SessionId::from_wire(talker);
+    VoiceFrame { talker, sequence, end: false, level: 30, opus: b"opus" }.write(&mut payload);
+    payload
+}

@@ -1,0 +1,238 @@
+//! The server machine under anything that several peers may do: it asks only for what a driver can do, tells only
+//! whom there is, says only what decodes, wants no timeout that does nothing, and stays within its limits.
+
+use std::collections::BTreeSet;
+
+use arbitrary::Unstructured;
+use chinwag_proto::{
+    Duration, Instant, Peer, Rng, SessionId,
+    limits::{HELD_SESSIONS, ROOMS},
+    server::{Input, Output, Server},
+    wire::{
+        chinwag1::to_client::Kind,
+        control::{self, Body},
+        frame::FrameReader,
+        path::DatagramKind,
+        voice::Frames,
+    },
+};
+
+use crate::ops::{Known, Op, PEERS, voice};
+
+/// Sessions that the server lets in: fewer than there are peers, so that it can be full.
+const MAX_SESSIONS: usize = 4;
+/// Timeouts at one moment; more is spinning.
+const TIMEOUTS_AT_ONCE: u32 = 8;
+
+/// Input: a list of (peer, [`Op`]).
+pub fn server(data: &[u8]) {
+    let mut u = Unstructured::new(data);
+    let mut driver = Driver::new();
+    while !u.is_empty() {
+        let (Ok(peer), Ok(op)) = (u.arbitrary::<u8>(), u.arbitrary::<Op>()) else { break };
+        driver.play(u32::from(peer) % PEERS, op);
+    }
+    driver.empty();
+}
+
+struct Driver {
+    server: Server,
+    now: Instant,
+    /// Handles in use.
+    open: BTreeSet<Peer>,
+    paused: BTreeSet<Peer>,
+    paths: BTreeSet<Peer>,
+    known: Vec<Known>,
+    is_stopping: bool,
+}
+
+impl Driver {
+    fn new() -> Self {
+        Self {
+            server: Server::new(MAX_SESSIONS, Rng::from_number(1)),
+            now: Instant::from_micros(1),
+            open: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            paths: BTreeSet::new(),
+            known: vec![Known::default(); PEERS as usize],
+            is_stopping: false,
+        }
+    }
+
+    fn play(&mut self, index: u32, op: Op) {
+        let peer = Peer::new(index);
+        let me = self.known[index as usize].clone();
+        let is_open = self.open.contains(&peer);
+        match op {
+            Op::Accept => {
+                if !is_open {
+                    self.open.insert(peer);
+                    self.input(Input::Accepted { peer });
+                }
+            }
+            Op::Wait(ms) => self.wait(Duration::from_millis(ms.into())),
+            Op::Shutdown => {
+                self.is_stopping = true;
+                self.input(Input::Shutdown);
+                assert!(self.open.is_empty(), "somebody was not closed");
+            }
+            // What a driver could not do without a connection.
+            Op::Bytes(_)
+            | Op::Frame { .. }
+            | Op::Datagram { .. }
+            | Op::Voice { .. }
+            | Op::Close
+            | Op::Overflow
+                if !is_open => {}
+            Op::Bytes(bytes) => self.receive(peer, &bytes),
+            Op::Frame { kind, cut } => {
+                let mut bytes = kind.bytes(&me, &self.known);
+                bytes.truncate(cut.map_or(usize::MAX, usize::from));
+                self.receive(peer, &bytes);
+            }
+            Op::Datagram { kind, payload } => {
+                let kind = match kind % 3 {
+                    0 => DatagramKind::Voice,
+                    1 => DatagramKind::Probe,
+                    _ => DatagramKind::Echo,
+                };
+                self.datagram(peer, kind, &payload);
+            }
+            Op::Voice { forged, sequence } => {
+                let payload = voice(me.session ^ u32::from(forged), sequence);
+                self.datagram(peer, DatagramKind::Voice, &payload);
+            }
+            Op::Close => {
+                self.forget(peer);
+                self.input(Input::Closed { peer });
+            }
+            Op::Overflow => {
+                self.input(Input::Overflowed { peer });
+                assert!(!self.open.contains(&peer), "who does not read must go");
+            }
+        }
+        self.judge();
+    }
+
+    /// A driver reads nothing from whom it was told to pause.
+    fn receive(&mut self, peer: Peer, bytes: &[u8]) {
+        if !self.paused.contains(&peer) {
+            self.input(Input::Received { peer, bytes });
+        }
+    }
+
+    /// A driver has keys only for whom it was told to open a path.
+    fn datagram(&mut self, peer: Peer, kind: DatagramKind, payload: &[u8]) {
+        if self.paths.contains(&peer) {
+            self.input(Input::Datagram { peer, kind, payload });
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.server.handle_input(self.now, input);
+        self.drain();
+    }
+
+    /// Lets time pass, with every timeout at its moment.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        let (mut last, mut at_once) = (None, 0);
+        while let Some(due) = self.server.poll_timeout().filter(|&due| due <= until) {
+            self.now = self.now.max(due);
+            at_once = if last == Some(self.now) { at_once + 1 } else { 1 };
+            assert!(at_once <= TIMEOUTS_AT_ONCE, "it spins");
+            last = Some(self.now);
+            self.server.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = until;
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Send { bytes, class: _, to } => {
+                    assert!(!to.is_empty() && to.iter().all(|peer| self.open.contains(peer)));
+                    for kind in messages(bytes) {
+                        if let Kind::Welcome(welcome) = kind {
+                            let &[peer] = to else { panic!("a welcome is for one") };
+                            let room = welcome.room.unwrap_or_default();
+                            self.known[peer.index()] = Known {
+                                session: welcome.session,
+                                token: welcome.resume_token,
+                                epoch: room.epoch,
+                                room: room.id,
+                            };
+                        }
+                    }
+                }
+                Output::Relay { kind, frame, to } => {
+                    assert!(!to.is_empty() && to.iter().all(|peer| self.paths.contains(peer)));
+                    match kind {
+                        DatagramKind::Voice => assert!(Frames::parse(frame).is_ok()),
+                        DatagramKind::Echo => assert_eq!(to.len(), 1),
+                        DatagramKind::Probe => panic!("the server probes nobody"),
+                    }
+                }
+                Output::OpenPath { peer, session } => {
+                    assert!(self.open.contains(&peer));
+                    let _: SessionId = session;
+                    self.paths.insert(peer);
+                }
+                Output::Pause { peer } => assert!(self.open.contains(&peer) && self.paused.insert(peer)),
+                Output::Unpause { peer } => assert!(self.paused.remove(&peer)),
+                Output::Close { peer, cause } => {
+                    assert!(self.open.remove(&peer), "closed twice: {cause}");
+                    self.paused.remove(&peer);
+                    self.paths.remove(&peer);
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn forget(&mut self, peer: Peer) {
+        self.open.remove(&peer);
+        self.paused.remove(&peer);
+        self.paths.remove(&peer);
+    }
+
+    fn judge(&self) {
+        let hub = self.server.hub();
+        assert!(hub.members() <= MAX_SESSIONS && hub.rooms() <= ROOMS && hub.gone() <= HELD_SESSIONS);
+        // Whoever has a connection is waited for: a silent one must not stay for ever.
+        assert!(self.open.is_empty() || self.server.poll_timeout().is_some());
+    }
+
+    /// Everybody falls silent: everybody must go, and be forgotten in the end.
+    fn empty(&mut self) {
+        self.wait(Duration::from_secs(60));
+        assert!(self.open.is_empty(), "a silent peer stays");
+        if self.is_stopping {
+            // Nobody is told of members any more; their sessions end with the server.
+            return;
+        }
+        assert_eq!(self.server.hub().members(), 0);
+        self.wait(Duration::from_secs(2 * 60 * 60));
+        assert_eq!(self.server.hub().gone(), 0);
+        assert_eq!(self.server.poll_timeout(), None, "a timer is left");
+    }
+}
+
+/// The messages in bytes that must be whole frames.
+fn messages(bytes: &[u8]) -> Vec<Kind> {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    let mut kinds = Vec::new();
+    while let Some(body) =
+        reader.next_frame(chinwag_proto::limits::FRAME_BYTES).expect("a frame that is too large")
+    {
+        match control::decode_to_client(body).expect("a message that does not decode") {
+            Body::Message(kind) => kinds.push(kind),
+            Body::Voice(payload) => assert!(Frames::parse(payload).is_ok()),
+            Body::Unknown => panic!("a message that nobody knows"),
+        }
+    }
+    assert_eq!(reader.buffered(), 0, "half a frame");
+    kinds
+}
