@@ -1,0 +1,217 @@
+//! One client: the machine, its user, and a driver between them and the network, which does what the driver of real
+//! sockets does.
+
+use chinwag_proto::{
+    Instant, Rng,
+    client::{Client, ClientConfig, ClientInput, ClientOutput},
+    wire::{path::SealedPath, voice::VoiceFrame},
+};
+
+use crate::{
+    check::{Checker, name_of, room_of},
+    heard::Way,
+    net::{Net, Read},
+    person::Person,
+    seal::ToySeal,
+    tcp::{ConnId, EndState, Side},
+    trace::{Mark, Node},
+    world::Alarm,
+};
+
+pub(crate) struct ClientNode {
+    number: u32,
+    pub(crate) machine: Client,
+    pub(crate) person: Person,
+    conn: Option<ConnId>,
+    alarm: Alarm,
+    buffer: Vec<u8>,
+}
+
+impl ClientNode {
+    /// A client that begins to connect at once.
+    pub(crate) fn join(
+        net: &mut Net<'_>,
+        check: &mut Checker,
+        number: u32,
+        rooms: u32,
+        seed: Rng,
+        person: Person,
+    ) -> Self {
+        let config =
+            ClientConfig { name: name_of(number), room: room_of(number, rooms), software: "sim".to_owned() };
+        let mut client = Self {
+            number,
+            machine: Client::new(net.now(), config, seed),
+            person,
+            conn: None,
+            alarm: Alarm::default(),
+            buffer: Vec::new(),
+        };
+        client.drain(net, check, Way::Tcp);
+        client
+    }
+
+    // What the network brings.
+
+    pub(crate) fn connected(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
+        if self.conn == Some(conn) && net.establish(conn, Side::Client) {
+            net.record(Node::Client(self.number), Mark::Connected, u64::from(conn.0), 0);
+            self.input(net, check, Way::Tcp, ClientInput::Connected);
+            self.readable(net, check, conn);
+        }
+    }
+
+    pub(crate) fn readable(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while self.conn == Some(conn) && net.state(conn, Side::Client) == EndState::Open {
+            match net.read(conn, Side::Client, &mut buffer) {
+                Read::Bytes => {
+                    self.input(net, check, Way::Tcp, ClientInput::Received { bytes: &buffer });
+                }
+                Read::End => self.broken(net, check, conn),
+                Read::Nothing => break,
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// The connection is over.
+    pub(crate) fn broken(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
+        net.record(Node::Client(self.number), Mark::Broken, u64::from(conn.0), 0);
+        net.drop_end(conn, Side::Client);
+        if self.conn == Some(conn) {
+            self.conn = None;
+            self.input(net, check, Way::Tcp, ClientInput::Disconnected);
+        }
+    }
+
+    pub(crate) fn datagram(&mut self, net: &mut Net<'_>, check: &mut Checker, mut bytes: Vec<u8>) {
+        let from = std::net::SocketAddr::from(([10, 255, 255, 255], 24469));
+        let tcp = self.conn.and_then(|conn| net.conn(conn));
+        let opened = tcp.and_then(|tcp| tcp.end_mut(Side::Client).path.as_mut()?.open(from, &mut bytes).ok());
+        match opened {
+            Some(opened) => {
+                let input = ClientInput::Datagram { kind: opened.kind, payload: opened.payload };
+                self.input(net, check, Way::Udp, input);
+            }
+            None => net.counts.datagrams_refused += 1,
+        }
+    }
+
+    pub(crate) fn wake(&mut self, net: &mut Net<'_>, check: &mut Checker, generation: u32) {
+        if !self.alarm.rings(generation) {
+            return;
+        }
+        if self.machine.poll_timeout().is_some_and(|due| due <= net.now()) {
+            net.record(Node::Client(self.number), Mark::Wake, 0, 0);
+            self.alarm.count(net, check, Node::Client(self.number), 1);
+            self.machine.handle_timeout(net.now());
+        }
+        self.drain(net, check, Way::Tcp);
+    }
+
+    // What the user does.
+
+    pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) {
+        if self.machine.room_for_messages() > 0 {
+            let (message, text) = self.person.text();
+            check.said(message);
+            net.counts.texts += 1;
+            net.record(Node::Client(self.number), Mark::Say, message.number, text.len() as u64);
+            if let Err(error) = self.machine.say(&text) {
+                check.fail(format!("client {} could not say something: {error}", self.number));
+            }
+        }
+        self.drain(net, check, Way::Tcp);
+    }
+
+    /// Sends one voice frame; returns when there is another one.
+    pub(crate) fn talk(&mut self, net: &mut Net<'_>, check: &mut Checker) -> u64 {
+        let (speech, pause_us) = self.person.speech(net.now_us);
+        check.spoke(net, self.number, self.machine.voice_path());
+        let talker = chinwag_proto::SessionId::from_wire(0);
+        let frame = VoiceFrame {
+            talker,
+            sequence: speech.sequence,
+            end: speech.end,
+            level: speech.level,
+            opus: &speech.opus,
+        };
+        self.machine.send_voice(net.now(), &frame);
+        self.drain(net, check, Way::Tcp);
+        pause_us
+    }
+
+    pub(crate) fn quit(&mut self, net: &mut Net<'_>, check: &mut Checker) {
+        check.quits(self.number);
+        self.machine.quit(net.now());
+        self.drain(net, check, Way::Tcp);
+    }
+
+    // The driver.
+
+    fn input(&mut self, net: &mut Net<'_>, check: &mut Checker, way: Way, input: ClientInput<'_>) {
+        self.machine.handle_input(net.now(), input);
+        self.drain(net, check, way);
+    }
+
+    /// Does all that the machine wants, then writes once. Voice that it hands out came by `way`.
+    fn drain(&mut self, net: &mut Net<'_>, check: &mut Checker, way: Way) {
+        loop {
+            let mut has_overflowed = false;
+            while let Some(output) = self.machine.poll_output() {
+                match output {
+                    ClientOutput::Connect => self.conn = Some(net.connect(self.number)),
+                    ClientOutput::Disconnect => {
+                        if let Some(conn) = self.conn.take() {
+                            net.close(conn, Side::Client);
+                        }
+                    }
+                    ClientOutput::Send { bytes, class } => {
+                        if let Some(conn) = self.conn {
+                            has_overflowed |= net.send(conn, Side::Client, class, bytes).is_err();
+                        }
+                    }
+                    ClientOutput::OpenPath { session } => {
+                        if let Some(conn) = self.conn
+                            && let Some(tcp) = net.conn(conn)
+                        {
+                            let path = SealedPath::new(session, ToySeal::client(conn.0));
+                            tcp.end_mut(Side::Client).path = Some(path);
+                        }
+                    }
+                    ClientOutput::Datagram { kind, payload } => {
+                        if let Some(conn) = self.conn {
+                            net.send_datagram(conn, Side::Client, kind, payload);
+                        }
+                    }
+                    ClientOutput::Voice { payload } => check.voice(net, self.number, way, payload),
+                    ClientOutput::Event(event) => check.event(net, self.number, &event),
+                }
+            }
+            let Some(conn) = self.conn.filter(|_| has_overflowed) else { break };
+            // Nothing gets through any more: as good as gone.
+            net.record(Node::Client(self.number), Mark::Overflow, u64::from(conn.0), 0);
+            self.conn = None;
+            net.drop_end(conn, Side::Client);
+            self.machine.handle_input(net.now(), ClientInput::Disconnected);
+        }
+        net.flush();
+        self.alarm.set(net, Node::Client(self.number), self.machine.poll_timeout());
+    }
+
+    /// What keeps this client from being at rest.
+    pub(crate) fn unrest(&self) -> Option<String> {
+        if !self.machine.is_in() {
+            return Some("it is not in".to_owned());
+        }
+        match self.machine.unacknowledged() {
+            0 => None,
+            waiting => Some(format!("{waiting} messages wait to be acknowledged")),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.machine.poll_timeout()
+    }
+}

@@ -1,0 +1,174 @@
+//! What the user of one client does: says things of every size, talks in spurts, is silent.
+//!
+//! Every message and every voice frame names who made it and its number, so that checkers need no memory of it.
+
+use chinwag_proto::{Rng, limits::MESSAGE_BYTES};
+
+use crate::random::{between, chance};
+
+/// Messages of the largest size, in a million.
+const LARGEST_PPM: u32 = 20_000;
+/// Between two messages, in microseconds.
+const SAY_PAUSE_US: (u64, u64) = (100_000, 5_000_000);
+/// A message that is followed at once by another.
+const BURST_PPM: u32 = 150_000;
+/// A message that is followed by so many of the largest size, faster than the server takes them.
+const FLOOD_PPM: u32 = 10_000;
+const FLOOD_MESSAGES: u32 = 100;
+/// A talk spurt, and the silence after it.
+const SPURT_US: (u64, u64) = (200_000, 4_000_000);
+const SILENCE_US: (u64, u64) = (500_000, 8_000_000);
+/// Bytes of a fake Opus packet.
+const OPUS_BYTES: (u64, u64) = (20, 160);
+/// Bytes of talker and number at its beginning.
+const STAMP_BYTES: usize = 12;
+/// What messages are made of.
+const WORDS: [&str; 6] = ["hello", "{quit}", "Grüße", "日本語", "👩‍👩‍👧", "\u{1b}[2J"];
+
+/// The `number`-th message of a client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Message {
+    pub(crate) client: u32,
+    pub(crate) number: u64,
+}
+
+impl Message {
+    /// Which message a text is, if it is one of ours, unchanged in length.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, ' ');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let (client, number, bytes) = (number()?, number()?, number()?);
+        (bytes == text.len() as u64).then_some(Self { client: u32::try_from(client).ok()?, number })
+    }
+}
+
+/// A voice frame to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Speech {
+    pub(crate) sequence: u32,
+    pub(crate) end: bool,
+    pub(crate) level: u8,
+    pub(crate) opus: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Person {
+    client: u32,
+    rng: Rng,
+    frame_us: u64,
+    messages: u64,
+    frames: u64,
+    spurt_until_us: u64,
+    flood_left: u32,
+}
+
+impl Person {
+    pub(crate) fn new(client: u32, mut rng: Rng) -> Self {
+        let frame_us = if chance(&mut rng, 500_000) { 10_000 } else { 20_000 };
+        Self { client, rng, frame_us, messages: 0, frames: 0, spurt_until_us: 0, flood_left: 0 }
+    }
+
+    /// When to join, in microseconds.
+    pub(crate) fn joins_after(&mut self, spread_us: u64) -> u64 {
+        between(&mut self.rng, 0, spread_us)
+    }
+
+    /// When to say something next.
+    pub(crate) fn say_pause(&mut self) -> u64 {
+        if self.flood_left > 0 || chance(&mut self.rng, BURST_PPM) {
+            0
+        } else {
+            between(&mut self.rng, SAY_PAUSE_US.0, SAY_PAUSE_US.1)
+        }
+    }
+
+    /// The next message.
+    pub(crate) fn text(&mut self) -> (Message, String) {
+        self.messages += 1;
+        let message = Message { client: self.client, number: self.messages };
+        let is_largest = chance(&mut self.rng, LARGEST_PPM) || self.flood_left > 0;
+        self.flood_left = match self.flood_left {
+            0 if chance(&mut self.rng, FLOOD_PPM) => FLOOD_MESSAGES,
+            left => left.saturating_sub(1),
+        };
+        let words = self.rng.below(20);
+        let mut words: String =
+            (0..words).map(|_| WORDS[self.rng.below(WORDS.len() as u64) as usize]).collect();
+        if is_largest {
+            words = "x".repeat(MESSAGE_BYTES);
+        }
+        let head = |bytes: usize| format!("{} {} {bytes:04} ", message.client, message.number);
+        while words.len() + head(0).len() > MESSAGE_BYTES {
+            words.pop();
+        }
+        let head = head(head(0).len() + words.len());
+        (message, head + &words)
+    }
+
+    /// When to begin to talk.
+    pub(crate) fn silence(&mut self) -> u64 {
+        between(&mut self.rng, SILENCE_US.0, SILENCE_US.1)
+    }
+
+    /// The next frame, and after how long there is another one.
+    pub(crate) fn speech(&mut self, now_us: u64) -> (Speech, u64) {
+        if self.spurt_until_us < now_us {
+            self.spurt_until_us = now_us + between(&mut self.rng, SPURT_US.0, SPURT_US.1);
+        }
+        self.frames += 1;
+        let end = now_us + self.frame_us > self.spurt_until_us;
+        let bytes = between(&mut self.rng, OPUS_BYTES.0, OPUS_BYTES.1) as usize;
+        let mut opus = Vec::with_capacity(bytes);
+        opus.extend(self.client.to_be_bytes());
+        opus.extend(self.frames.to_be_bytes());
+        opus.resize(bytes, filler(self.frames));
+        let level = self.rng.below(128) as u8;
+        // Media time, in units of 10 ms, as a sender has it that goes by the clock.
+        let sequence = (now_us / 10_000) as u32;
+        let pause = if end { self.silence() } else { self.frame_us };
+        (Speech { sequence, end, level, opus }, pause)
+    }
+}
+
+fn filler(number: u64) -> u8 {
+    (number.wrapping_mul(37) >> 3) as u8
+}
+
+/// Talker and number of a frame that [`Person::speech`] made; `None` when it is not one, or was changed.
+pub(crate) fn parse_speech(opus: &[u8]) -> Option<(u32, u64)> {
+    let (stamp, rest) = opus.split_first_chunk::<STAMP_BYTES>()?;
+    let &[c0, c1, c2, c3, n0, n1, n2, n3, n4, n5, n6, n7] = stamp;
+    let number = u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
+    let is_whole = rest.iter().all(|&byte| byte == filler(number));
+    is_whole.then_some((u32::from_be_bytes([c0, c1, c2, c3]), number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chinwag_proto::text::check_message;
+
+    #[test]
+    fn what_is_said_names_itself_and_may_be_said() {
+        let mut person = Person::new(3, Rng::from_number(1));
+        let mut longest = 0;
+        for number in 1..2000 {
+            let (message, text) = person.text();
+            assert_eq!(message, Message { client: 3, number });
+            assert_eq!(Message::parse(&text), Some(message), "{text}");
+            assert_eq!(Message::parse(&format!("{text}x")), None);
+            assert_eq!(check_message(&text), Ok(()));
+            longest = longest.max(text.len());
+        }
+        assert_eq!(longest, MESSAGE_BYTES);
+    }
+
+    #[test]
+    fn a_changed_voice_frame_is_seen() {
+        let mut person = Person::new(3, Rng::from_number(1));
+        let (mut speech, _) = person.speech(0);
+        assert_eq!(parse_speech(&speech.opus), Some((3, 1)));
+        *speech.opus.last_mut().unwrap() ^= 1;
+        assert_eq!(parse_speech(&speech.opus), None);
+    }
+}

@@ -1,0 +1,48 @@
+//! Chance: one stream of numbers for each (domain, index), all from the run's seed, so that one more draw in one place
+//! changes nothing elsewhere. Probabilities are integers, in millionths.
+
+use chinwag_proto::Rng;
+
+/// A million: the denominator of every probability.
+pub(crate) const MILLION: u32 = 1_000_000;
+
+/// What a stream is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Domain {
+    /// The server's own randomness.
+    Server = 1,
+    /// A client's own randomness.
+    Client = 2,
+    /// What a client's user does.
+    Person = 3,
+    /// Datagrams from a client.
+    UdpUp = 4,
+    /// Datagrams to a client.
+    UdpDown = 5,
+    /// The byte stream from a client.
+    TcpUp = 6,
+    /// The byte stream to a client.
+    TcpDown = 7,
+    /// When a client's link is cut, and who learns of it when.
+    Cuts = 8,
+}
+
+/// The stream of a domain's `index` in the run of `seed`.
+pub(crate) fn stream(seed: u64, domain: Domain, index: u32) -> Rng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8] = domain as u8;
+    bytes[9..13].copy_from_slice(&index.to_le_bytes());
+    Rng::from_seed(bytes)
+}
+
+/// True in `ppm` of a million cases. Draws once, whatever the probability.
+pub(crate) fn chance(rng: &mut Rng, ppm: u32) -> bool {
+    rng.below(u64::from(MILLION)) < u64::from(ppm)
+}
+
+/// A number from `low` to `high`, both included.
+pub(crate) fn between(rng: &mut Rng, low: u64, high: u64) -> u64 {
+    low + rng.below(high.saturating_sub(low) + 1)
+}

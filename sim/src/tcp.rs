@@ -1,0 +1,130 @@
+//! One TCP connection as two byte pipes with an end on each side. State only; [`crate::net`] moves the bytes.
+
+use std::collections::VecDeque;
+
+use chinwag_proto::{outbox::Outbox, wire::path::SealedPath};
+
+use crate::seal::ToySeal;
+
+/// Bytes that one direction holds between the writer's outbox and the reader.
+pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
+
+/// A connection's number; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct ConnId(pub(crate) u32);
+
+/// One side of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// How an end stands to its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EndState {
+    /// The handshake is not done.
+    Connecting,
+    /// It reads and writes.
+    Open,
+    /// It writes what is queued and reads nothing any more.
+    Closing,
+    /// It is gone.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) state: EndState,
+    pub(crate) outbox: Outbox,
+    pub(crate) path: Option<SealedPath<ToySeal>>,
+    /// It does not want to read at the moment.
+    pub(crate) paused: bool,
+    pub(crate) fin_sent: bool,
+    /// Its outbox got something since it was last written from.
+    pub(crate) dirty: bool,
+}
+
+impl End {
+    /// An end that is gone and keeps nothing.
+    pub(crate) fn closed() -> Self {
+        Self { state: EndState::Closed, ..Self::new() }
+    }
+
+    fn new() -> Self {
+        Self {
+            state: EndState::Connecting,
+            outbox: Outbox::default(),
+            path: None,
+            paused: false,
+            fin_sent: false,
+            dirty: false,
+        }
+    }
+}
+
+/// The bytes from one side to the other.
+#[derive(Debug, Default)]
+pub(crate) struct Pipe {
+    /// On the way or not read yet, oldest first.
+    pub(crate) bytes: VecDeque<u8>,
+    /// How many of them have arrived.
+    pub(crate) arrived: usize,
+    /// When the newest of them arrives: none overtakes.
+    pub(crate) last_arrival_us: u64,
+    /// The writer has more than fits.
+    pub(crate) blocked: bool,
+    /// The end of the stream has arrived behind them.
+    pub(crate) fin_arrived: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    pub(crate) client: u32,
+    /// The link broke under it: nothing gets through any more.
+    pub(crate) cut: bool,
+    ends: [End; 2],
+    pipes: [Pipe; 2],
+}
+
+impl Tcp {
+    pub(crate) fn new(client: u32) -> Self {
+        Self { client, cut: false, ends: [End::new(), End::new()], pipes: [Pipe::default(), Pipe::default()] }
+    }
+
+    pub(crate) fn end(&self, side: Side) -> &End {
+        &self.ends[side as usize]
+    }
+
+    pub(crate) fn end_mut(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side as usize]
+    }
+
+    /// The pipe that `from` writes to.
+    pub(crate) fn pipe_mut(&mut self, from: Side) -> &mut Pipe {
+        &mut self.pipes[from as usize]
+    }
+
+    /// An end and the pipe that it writes to.
+    pub(crate) fn writer(&mut self, side: Side) -> (&mut End, &mut Pipe) {
+        (&mut self.ends[side as usize], &mut self.pipes[side as usize])
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends.iter().all(|end| end.state == EndState::Closed)
+    }
+
+    /// True when nothing waits to be written. (On the way there is always a ping now and then.)
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ends.iter().all(|end| end.outbox.is_empty())
+    }
+}

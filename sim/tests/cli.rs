@@ -1,0 +1,68 @@
+//! The real binary: one seed is one history in every process, and mistakes are explained.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).args(arguments).output().unwrap()
+}
+
+/// What `run` prints, without the time that it took.
+fn history(seed: &str) -> String {
+    let net = "delay=20,jitter=5,loss=2,dup=1,stall=1,cut=10";
+    let output = sim(&["run", "--seed", seed, "--clients", "5", "--seconds", "20", "--net", net]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let (history, wall) = first.split_once(" wall_s=").unwrap();
+    assert!(wall.parse::<f64>().is_ok(), "{wall}");
+    format!("{history}\n{rest}")
+}
+
+#[test]
+fn two_processes_with_one_seed_have_one_history_and_another_seed_has_another() {
+    let once = history("7");
+    assert_eq!(once, history("7"));
+    let trace = |history: &str| history.split(' ').next().unwrap().to_owned();
+    assert!(trace(&once).starts_with("trace="), "{once}");
+    assert_ne!(trace(&once), trace(&history("8")));
+}
+
+#[test]
+fn mistakes_are_usage_errors_that_say_what_is_wrong() {
+    for (arguments, part) in [
+        (&["run"][..], "--seed"),
+        (&["run", "--seed", "x"], "invalid digit"),
+        (&["run", "--seed", "1", "--clients", "0"], "1..=64"),
+        (&["run", "--seed", "1", "--clients", "65"], "1..=64"),
+        (&["run", "--seed", "1", "--seconds", "0"], "1..=86400"),
+        (&["run", "--seed", "1", "--net", "loss=200"], "a percentage, 0 to 100, not `200`"),
+        (&["run", "--seed", "1", "--net", "lag=1"], "there is no `lag`"),
+    ] {
+        let output = sim(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(part), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_trace_file_that_cannot_be_made_is_named() {
+    let output = sim(&["run", "--seed", "1", "--seconds", "1", "--trace", "/nowhere/trace.txt"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write /nowhere/trace.txt"));
+}
+
+#[test]
+fn a_trace_has_a_line_for_each_thing_that_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.txt");
+    let output = sim(&["run", "--seed", "1", "--seconds", "2", "--trace", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let lines = std::fs::read_to_string(path).unwrap();
+    let times: Vec<u64> =
+        lines.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(times.len() > 100 && times.is_sorted());
+    assert!(lines.ends_with('\n'));
+}
