@@ -112,7 +112,10 @@ pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
 }
 
 fn exists(path: &Path) -> Result<bool, IdentityError> {
-    path.try_exists().map_err(|error| IdentityError(format!("{}: {error}", path.display())))
+    path.try_exists().map_err(|error| {
+        let path = path.display();
+        IdentityError(format!("{path}: cannot be looked at: {error}; choose another folder with --data DIR"))
+    })
 }
 
 fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), IdentityError> {
