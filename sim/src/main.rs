@@ -1,6 +1,11 @@
 //! `chinwag-sim`: simulates a server and its clients in virtual time; one seed is one history.
 
-use std::{fs::File, io::BufWriter, path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use chinwag_sim::{MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, NetSpec, Report, Scenario};
@@ -67,15 +72,20 @@ fn simulate(run: &Run) -> anyhow::Result<()> {
     let mut file = trace.as_ref().map(open).transpose()?;
     let started = std::time::Instant::now();
     let report = chinwag_sim::run(&scenario, file.as_mut().map(|file| file as _))?;
-    print(&report, started.elapsed().as_secs_f64());
-    Ok(())
+    match print(&report, started.elapsed().as_secs_f64()) {
+        // Whoever reads the first line only has what he wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("cannot write the report"),
+    }
 }
 
-fn print(report: &Report, wall_s: f64) {
+fn print(report: &Report, wall_s: f64) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let Report { trace, events, simulated_us, counts } = report;
     let simulated_s = simulated_us / 1_000_000;
-    println!("trace={trace:016x} events={events} simulated_s={simulated_s} wall_s={wall_s:.3}");
-    println!(
+    writeln!(out, "trace={trace:016x} events={events} simulated_s={simulated_s} wall_s={wall_s:.3}")?;
+    writeln!(
+        out,
         "texts={} texts_delivered={} voice_sent={} voice_expected={} voice_delivered={} voice_by_tcp={} \
          voice_repeated={} voice_ancient={} voice_dropped={} voice_unsent={}",
         counts.texts,
@@ -88,8 +98,9 @@ fn print(report: &Report, wall_s: f64) {
         counts.voice_ancient,
         counts.voice_dropped,
         counts.voice_unsent
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "datagrams={} lost={} doubled={} corrupted={} refused={} homeless={} too_large={}",
         counts.datagrams,
         counts.datagrams_lost,
@@ -98,9 +109,10 @@ fn print(report: &Report, wall_s: f64) {
         counts.datagrams_refused,
         counts.datagrams_homeless,
         counts.datagrams_too_large
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "cuts={} reconnects={} path_changes={} pauses={} missed={}",
         counts.cuts, counts.reconnects, counts.path_changes, counts.pauses, counts.missed
-    );
+    )
 }

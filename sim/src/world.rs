@@ -35,7 +35,8 @@ const WAKES_PER_SECOND: u32 = 60;
 const EVENTS_PER_SECOND: u64 = 5_000;
 const EVENTS_PER_PAIR: u64 = 1_600;
 
-/// Runs a scenario to its end, with the lines of its trace into `file`.
+/// Runs a scenario to its end, with the lines of its trace into `file`: microseconds, node, what, the names of two
+/// numbers, the numbers. Numbers of the scenario that are out of range are taken as the nearest that is not.
 ///
 /// # Errors
 ///

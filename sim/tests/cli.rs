@@ -1,7 +1,7 @@
 //! The real binary: one seed is one history in every process, and mistakes are explained.
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).args(arguments).output().unwrap()
@@ -65,4 +65,18 @@ fn a_trace_has_a_line_for_each_thing_that_happened() {
         lines.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
     assert!(times.len() > 100 && times.is_sorted());
     assert!(lines.ends_with('\n'));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let arguments = ["run", "--seed", "1", "--seconds", "1"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag-sim"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
