@@ -4,7 +4,7 @@
 //! - Every member sees growing sequence numbers, and each sender's messages once and in the order they were said.
 //! - When the world has come to rest, a member has every message since it joined; what is acknowledged is among them.
 //! - Nobody hears themselves, another room, what nobody sent, or a copy more by one way than was sent.
-//! - Sessions outlive lost connections, nobody is refused, nobody ends who did not quit.
+//! - No connection is lost that was not cut. Sessions outlive lost connections, nobody is refused, nobody ends who did not quit.
 
 use std::collections::BTreeMap;
 
@@ -51,6 +51,8 @@ pub(crate) struct Checker {
     rooms: Vec<BTreeMap<u64, Message>>,
     members: Vec<Member>,
     sessions: BTreeMap<SessionId, u32>,
+    /// The network breaks connections; if it does not, nobody may lose one.
+    may_break: bool,
     failure: Option<String>,
 }
 
@@ -69,7 +71,7 @@ fn client_of(name: &str) -> Option<u32> {
 }
 
 impl Checker {
-    pub(crate) fn new(clients: u32, rooms: u32) -> Self {
+    pub(crate) fn new(clients: u32, rooms: u32, may_break: bool) -> Self {
         let member = |client: u32| Member {
             room: (client % rooms) as usize,
             is_in: false,
@@ -89,6 +91,7 @@ impl Checker {
             rooms: (0..rooms).map(|_| BTreeMap::new()).collect(),
             members: (0..clients).map(member).collect(),
             sessions: BTreeMap::new(),
+            may_break,
             failure: None,
         }
     }
@@ -182,7 +185,10 @@ impl Checker {
             ClientEvent::Refused { why, .. } => {
                 self.fail(format!("client {client} was refused: {why}"));
             }
-            ClientEvent::Reconnecting { why: _, pause } => {
+            ClientEvent::Reconnecting { why, pause } => {
+                if !self.may_break {
+                    self.fail(format!("client {client} lost a connection that was never cut: {why:?}"));
+                }
                 let pause_us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
                 net.record(node, Mark::Reconnecting, pause_us, 0);
                 self.members[client as usize].is_in = false;

@@ -149,7 +149,8 @@ impl<'a> Net<'a> {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         let mut tcp = Tcp::new(client);
-        let way = self.way(client, Side::Client);
+        let rng = &mut self.links[client as usize].tcp[Side::Client as usize];
+        let way = self.spec.delay_us + rng.below(self.spec.jitter_us + 1);
         if self.is_down(client) {
             tcp.cut = true;
             tcp.end_mut(Side::Server).state = EndState::Closed;

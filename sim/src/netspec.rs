@@ -4,8 +4,10 @@ use std::{fmt, str::FromStr};
 
 use crate::random::MILLION;
 
-/// The longest delay or jitter, in milliseconds.
-const MAX_MS: u64 = 10_000;
+/// The longest delay, and the longest delay with jitter, in milliseconds: with more, even a network without faults would
+/// not let a client in before it gives up (four ways for TCP and TLS, two for the welcome, each of them once stalled).
+const MAX_DELAY_MS: u64 = 800;
+const MAX_WAY_MS: u64 = 1000;
 /// The longest mean time between cuts, in seconds.
 const MAX_CUT_S: u64 = 86_400;
 
@@ -95,6 +97,8 @@ pub enum NetSpecError {
     UnknownKey(String),
     /// A key that comes twice.
     Twice(String),
+    /// Nobody could connect in time.
+    TooSlow,
     /// A value that is no number in the key's range.
     Value {
         /// The key.
@@ -116,6 +120,10 @@ impl fmt::Display for NetSpecError {
                 write!(f, "there is no `{key}`; there are delay, jitter, loss, dup, corrupt, stall and cut")
             }
             Self::Twice(key) => write!(f, "`{key}` is given twice"),
+            Self::TooSlow => write!(
+                f,
+                "nobody could connect in time: delay may be {MAX_DELAY_MS} ms, with jitter {MAX_WAY_MS} ms"
+            ),
             Self::Value { key, value, expected } => {
                 write!(f, "`{key}` is {expected}, not `{value}`")
             }
@@ -143,8 +151,8 @@ impl FromStr for NetSpec {
                 |expected| NetSpecError::Value { key: key.to_owned(), value: value.to_owned(), expected };
             let ms = || {
                 decimal(value, 3)
-                    .filter(|&us| us <= MAX_MS * 1000)
-                    .ok_or_else(|| wrong("a time in milliseconds, 0 to 10000"))
+                    .filter(|&us| us <= MAX_WAY_MS * 1000)
+                    .ok_or_else(|| wrong("a time in milliseconds, 0 to 1000"))
             };
             let percent = || {
                 decimal(value, 4)
@@ -167,6 +175,9 @@ impl FromStr for NetSpec {
                 }
                 _ => return Err(NetSpecError::UnknownKey(key.to_owned())),
             }
+        }
+        if spec.delay_us > MAX_DELAY_MS * 1000 || spec.delay_us + spec.jitter_us > MAX_WAY_MS * 1000 {
+            return Err(NetSpecError::TooSlow);
         }
         Ok(spec)
     }
@@ -218,7 +229,9 @@ mod tests {
             ("loss=-1", "not `-1`"),
             ("loss=2%", "not `2%`"),
             ("loss=", "not ``"),
-            ("delay=10001", "0 to 10000, not `10001`"),
+            ("delay=1001", "0 to 1000, not `1001`"),
+            ("delay=801", "nobody could connect in time"),
+            ("delay=400,jitter=601", "with jitter 1000 ms"),
             ("delay=1.", "not `1.`"),
             ("delay=99999999999999999999999", "a time in milliseconds"),
             ("cut=1.5", "whole seconds"),

@@ -136,6 +136,7 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(scenario: &Scenario, trace: Trace<'a>) -> Self {
         let Scenario { seed, clients, rooms, seconds, net } = *scenario;
+        let may_break = net.cut_every_us > 0;
         let mut net = Net::new(seed, net, clients, trace);
         let spread_us = JOIN_SPREAD_US.min(u64::from(seconds) * SECOND_US / 4);
         let mut people = Vec::new();
@@ -148,7 +149,7 @@ impl<'a> World<'a> {
         Self {
             scenario: scenario.clone(),
             net,
-            check: Checker::new(clients, rooms),
+            check: Checker::new(clients, rooms, may_break),
             server: ServerNode::new(clients, stream(seed, Domain::Server, 0)),
             clients: (0..clients).map(|_| None).collect(),
             people,

@@ -71,6 +71,13 @@ fn a_network_that_is_hardly_one_is_survived() {
 }
 
 #[test]
+fn who_floods_is_slowed_down_and_not_thrown_out() {
+    let counts = counts(60, 4, 300, "delay=20,loss=1");
+    assert!(counts.pauses > 3 && counts.texts > 600, "{counts:?}");
+    assert_eq!(counts.reconnects, 0);
+}
+
+#[test]
 fn rooms_do_not_hear_each_other() {
     let scenario = Scenario { rooms: 3, ..scenario(30, 9, 30, "delay=10,loss=1,cut=20") };
     let counts = run(&scenario).counts;
