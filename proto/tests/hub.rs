@@ -424,3 +424,21 @@ fn a_suggestion_is_free_though_small_numbers_are_taken() {
     let (_, suggestion) = refused[1].trim_end_matches(" would be free").split_once("; ").unwrap();
     assert_eq!(rig.join(11, suggestion).len(), 4, "{suggestion}");
 }
+
+#[test]
+fn of_those_who_are_gone_the_oldest_are_forgotten_first() {
+    let mut rig = ServerRig::new();
+    let total = limits::HELD_SESSIONS as u32 + 100;
+    for peer in 0..total {
+        rig.join(peer, &format!("n{peer}"));
+        rig.close(peer);
+        if peer % 100 == 99 || peer + 1 == total {
+            rig.wait(limits::RESUME_GRACE);
+        }
+    }
+    assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (0, limits::HELD_SESSIONS));
+    let last = u64::MAX;
+    assert!(rig.resume(total, 0, last)[0].starts_with("event Joined"));
+    assert!(rig.resume(total + 1, 99, last).iter().any(|line| line.starts_with("event Joined")));
+    assert!(rig.resume(total + 2, 100, last).iter().any(|line| line.starts_with("event Resumed")));
+}
