@@ -120,7 +120,8 @@ impl Checker {
 
     /// A client's user wants to leave.
     pub(crate) fn quits(&mut self, client: u32) {
-        self.members[client as usize].has_quit = true;
+        let member = &mut self.members[client as usize];
+        (member.has_quit, member.is_in) = (true, false);
     }
 
     /// A client sent a voice frame on `path`, or could not.

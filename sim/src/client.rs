@@ -24,6 +24,7 @@ pub(crate) struct ClientNode {
     pub(crate) person: Person,
     conn: Option<ConnId>,
     alarm: Alarm,
+    pub(crate) has_quit: bool,
     buffer: Vec<u8>,
 }
 
@@ -45,6 +46,7 @@ impl ClientNode {
             person,
             conn: None,
             alarm: Alarm::default(),
+            has_quit: false,
             buffer: Vec::new(),
         };
         client.drain(net, check, Way::Tcp);
@@ -143,6 +145,7 @@ impl ClientNode {
     }
 
     pub(crate) fn quit(&mut self, net: &mut Net<'_>, check: &mut Checker) {
+        self.has_quit = true;
         check.quits(self.number);
         self.machine.quit(net.now());
         self.drain(net, check, Way::Tcp);
@@ -202,6 +205,9 @@ impl ClientNode {
 
     /// What keeps this client from being at rest.
     pub(crate) fn unrest(&self) -> Option<String> {
+        if self.has_quit {
+            return (!self.machine.has_ended()).then(|| "it has quit and does not end".to_owned());
+        }
         if !self.machine.is_in() {
             return Some("it is not in".to_owned());
         }

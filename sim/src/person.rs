@@ -8,6 +8,8 @@ use crate::random::{between, chance};
 
 /// Messages of the largest size, in a million.
 const LARGEST_PPM: u32 = 20_000;
+/// People who leave before the end.
+const LEAVER_PPM: u32 = 250_000;
 /// Between two messages, in microseconds.
 const SAY_PAUSE_US: (u64, u64) = (100_000, 5_000_000);
 /// A message that is followed at once by another.
@@ -71,6 +73,12 @@ impl Person {
     /// When to join, in microseconds.
     pub(crate) fn joins_after(&mut self, spread_us: u64) -> u64 {
         between(&mut self.rng, 0, spread_us)
+    }
+
+    /// When to leave, if before the end of a run that takes `run_us`. The first client never does.
+    pub(crate) fn leaves_after(&mut self, run_us: u64) -> Option<u64> {
+        let leaves_us = between(&mut self.rng, run_us / 2, run_us);
+        (chance(&mut self.rng, LEAVER_PPM) && self.client > 0).then_some(leaves_us)
     }
 
     /// When to say something next.

@@ -19,8 +19,8 @@ fn counts(seed: u64, clients: u32, seconds: u32, net: &str) -> Counts {
 fn on_a_clean_network_everything_arrives_once() {
     let counts = counts(1, 5, 30, "delay=20");
     assert!(counts.texts > 20 && counts.voice_sent > 500, "{counts:?}");
-    // Whoever joined a moment ago hears more than those who were counted when the frame was sent.
-    assert!(counts.voice_delivered >= counts.voice_expected, "{counts:?}");
+    // Whoever joined a moment ago hears more than those who were counted when the frame was sent; whoever left, less.
+    assert!(counts.voice_delivered * 100 >= counts.voice_expected * 99, "{counts:?}");
     assert_eq!((counts.voice_repeated, counts.datagrams_refused, counts.datagrams_homeless), (0, 0, 0));
     assert_eq!((counts.reconnects, counts.missed, counts.voice_unsent), (0, 0, 0));
 }
@@ -40,7 +40,7 @@ fn without_udp_voice_arrives_by_tcp() {
     let counts = counts(3, 4, 30, "delay=20,loss=100");
     assert_eq!(counts.datagrams, counts.datagrams_lost);
     assert!(counts.voice_sent > 500, "{counts:?}");
-    assert!(counts.voice_delivered >= counts.voice_expected, "{counts:?}");
+    assert!(counts.voice_delivered * 100 >= counts.voice_expected * 99, "{counts:?}");
     assert_eq!(counts.voice_by_tcp, counts.voice_delivered);
 }
 
