@@ -229,6 +229,8 @@ pub struct ClientStats {
     pub tcp_received: u64,
     /// Voice payloads that were not whole frames.
     pub malformed: u64,
+    /// Which way voice goes, or went at last.
+    pub voice_path: VoicePath,
     /// Connections made after the first.
     pub reconnects: u64,
     /// Round-trip time of the control connection, of the last ping.
@@ -600,6 +602,7 @@ impl Client {
     fn path_changed(&mut self, switch: Option<VoicePath>) {
         use pb::set_voice_path::Path;
         let Some(switch) = switch else { return };
+        self.stats.voice_path = switch;
         let path = match switch {
             VoicePath::Tcp => Path::Tcp,
             VoicePath::Udp => Path::Udp,
@@ -734,6 +737,7 @@ impl Client {
         let id = SessionId::from_wire(welcome.session);
         let again = self.session.is_some();
         self.stats.reconnects += u64::from(again);
+        self.stats.voice_path = VoicePath::default();
         self.state = State::In(Link {
             prober: PathProber::new(now),
             since: now,

@@ -1,0 +1,68 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use chinwag_proto::link::Fingerprint;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Text and voice chat that people run themselves: the client.
+///
+/// Lines that you type go to everybody in the room; {quit} or /quit leaves. Everybody hears your microphone; use
+/// --mic none to listen only.
+#[derive(Debug, Parser)]
+#[command(name = "chinwag", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// The server: HOST, HOST:PORT or a chinwag://HOST:PORT/ROOM#FINGERPRINT link; asked for when not given
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: Option<String>,
+
+    /// Your name in the chat; asked for when not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// What you speak into: default, none, a device's name (see `chinwag devices`) or a WAV file
+    #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+    pub(crate) mic: String,
+
+    /// What you hear the others by: default, none, a device's name or a WAV file to be written
+    #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+    pub(crate) speaker: String,
+
+    /// Milliseconds of voice in a packet: 10 arrives sooner, 20 takes less of the network
+    #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
+    pub(crate) frame_ms: u32,
+
+    /// The server's fingerprint (64 hexadecimal digits), as proof of who it is
+    #[arg(long, value_name = "HEX", value_parser = Fingerprint::parse)]
+    pub(crate) fingerprint: Option<Fingerprint>,
+
+    /// Writes statistics to this file at the end, as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) stats: Option<PathBuf>,
+
+    /// Plain lines; what you get in any case so far
+    #[arg(long)]
+    pub(crate) plain: bool,
+
+    /// How much is logged on standard error: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log: LevelFilter,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lists the microphones and speakers of this machine
+    Devices,
+}
+
+fn frame_ms(text: &str) -> Result<u32, String> {
+    match text {
+        "10" => Ok(10),
+        "20" => Ok(20),
+        _ => Err("10 or 20".to_owned()),
+    }
+}

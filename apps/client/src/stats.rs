@@ -1,0 +1,79 @@
+//! The statistics that `--stats` writes.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use chinwag_proto::{Instant, server::VoicePath};
+use chinwag_transport_mio::client::ClientLoop;
+use serde::Serialize;
+
+use crate::voice::VoiceReport;
+
+/// One JSON object. Times named `_ns` are of CLOCK_MONOTONIC; what was never measured is null.
+#[derive(Debug, Serialize)]
+struct Stats {
+    /// When the first sample of the microphone was captured.
+    mic_started_ns: Option<u64>,
+    /// When the first sample of the speaker was played.
+    speaker_started_ns: Option<u64>,
+    packets_sent: u64,
+    packets_received: u64,
+    frames_sent: u64,
+    frames_received: u64,
+    frames_lost: u64,
+    frames_late: u64,
+    frames_duplicate: u64,
+    frames_recovered_by_fec: u64,
+    /// Blocks of 10 ms that were made up.
+    blocks_concealed: u64,
+    frames_dropped: u64,
+    path: &'static str,
+    rtt_ms: Option<f64>,
+    control_rtt_ms: Option<f64>,
+    jitter_buffer_ms: u32,
+    reconnects: u64,
+}
+
+pub(crate) fn write(path: &Path, voice: &VoiceReport, client: &ClientLoop) -> io::Result<()> {
+    let (sound, net) = (&voice.playout.total, client.client().stats());
+    let datagrams = client.datagram_stats();
+    let stats = Stats {
+        mic_started_ns: voice.mic_started.map(nanoseconds),
+        speaker_started_ns: voice.speaker_started.map(nanoseconds),
+        packets_sent: datagrams.sent,
+        packets_received: datagrams.received,
+        frames_sent: net.frames_sent,
+        frames_received: sound.received,
+        frames_lost: sound.lost,
+        frames_late: sound.late,
+        frames_duplicate: sound.duplicate,
+        frames_recovered_by_fec: sound.fec_recovered,
+        blocks_concealed: sound.concealed,
+        frames_dropped: net.frames_unsent
+            + net.malformed
+            + datagrams.voice_dropped
+            + sound.bad
+            + sound.overflow
+            + sound.jumped
+            + voice.playout.refused
+            + voice.dropped_between_threads,
+        path: match net.voice_path {
+            VoicePath::Tcp => "tcp",
+            VoicePath::Udp | VoicePath::Both => "udp",
+        },
+        rtt_ms: net.voice_rtt.or(net.control_rtt).map(milliseconds),
+        control_rtt_ms: net.control_rtt.map(milliseconds),
+        jitter_buffer_ms: sound.delay_ms,
+        reconnects: net.reconnects,
+    };
+    let mut json = serde_json::to_string_pretty(&stats).map_err(io::Error::other)?;
+    json.push('\n');
+    fs::write(path, json)
+}
+
+fn nanoseconds(instant: Instant) -> u64 {
+    instant.as_micros() * 1000
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

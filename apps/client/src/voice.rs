@@ -1,0 +1,295 @@
+//! Sound beside the network: a thread of its own that turns the pump on time, and the channels to it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result};
+use chinwag_audio::{
+    self as audio,
+    capture::{Capture, Gate},
+    codec::{EncoderConfig, FrameLength},
+    device,
+    io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
+    playout::PlayoutStats,
+    pump::Pump,
+    wav_io::{WavMicrophone, WavSpeaker},
+};
+use chinwag_proto::{
+    Instant,
+    client::Client,
+    wire::voice::{Frames, VoiceFrame},
+};
+use chinwag_transport_mio::{Waker, clock};
+
+use crate::screen::Screen;
+
+/// Voice payloads that wait for the sound thread; more are dropped and counted.
+const WAITING_PAYLOADS: usize = 256;
+/// Frames that wait for the network thread; more are dropped and counted.
+const WAITING_FRAMES: usize = 256;
+
+enum ToSound {
+    /// From now on there is a conversation.
+    Start(Instant, Arc<Waker>),
+    Heard(Instant, Vec<u8>),
+    Stop,
+}
+
+enum FromSound {
+    /// Devices are open, or here is why not.
+    Opened(Result<Vec<String>>),
+    Said {
+        sequence: u32,
+        end: bool,
+        level: u8,
+        opus: Vec<u8>,
+    },
+    /// A WAV microphone has come to its end, and all of it was said before this.
+    Spent,
+    Trouble(String),
+}
+
+/// What became of sound.
+#[derive(Debug, Default)]
+pub(crate) struct VoiceReport {
+    pub(crate) playout: PlayoutStats,
+    pub(crate) mic_started: Option<Instant>,
+    pub(crate) speaker_started: Option<Instant>,
+    /// Payloads and frames that one thread was too slow to take from the other.
+    pub(crate) dropped_between_threads: u64,
+}
+
+/// The sound thread, seen from the network thread.
+#[derive(Debug)]
+pub(crate) struct Voice {
+    to_sound: SyncSender<ToSound>,
+    from_sound: Receiver<FromSound>,
+    thread: JoinHandle<VoiceReport>,
+    troubles: Vec<String>,
+    /// The microphone is a file that has not come to its end.
+    is_speaking_file: bool,
+    dropped: u64,
+}
+
+impl Voice {
+    /// Opens what `--mic` and `--speaker` name. A missing default device is told and done without.
+    pub(crate) fn open(mic: &str, speaker: &str, frame_ms: u32, screen: &mut Screen) -> Result<Self> {
+        let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
+        let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
+        let (mic_choice, speaker_choice) = (mic.to_owned(), speaker.to_owned());
+        // Some systems' devices must be used by the thread that opened them.
+        let thread = thread::Builder::new()
+            .name("sound".to_owned())
+            .spawn(move || run((&mic_choice, &speaker_choice, frame_ms), &inbox, &outbox))
+            .context("no thread for sound could be started")?;
+        match from_sound.recv() {
+            Ok(FromSound::Opened(result)) => result?.iter().for_each(|notice| screen.notice(notice)),
+            Ok(_) | Err(_) => anyhow::bail!("sound could not be started"),
+        }
+        let is_speaking_file = is_wav(mic);
+        Ok(Self { to_sound, from_sound, thread, troubles: Vec::new(), is_speaking_file, dropped: 0 })
+    }
+
+    /// The conversation has begun.
+    pub(crate) fn start(&mut self, now: Instant, waker: Arc<Waker>) {
+        self.tell(ToSound::Start(now, waker));
+    }
+
+    /// Voice of others has come.
+    pub(crate) fn hear(&mut self, now: Instant, payload: &[u8]) {
+        self.tell(ToSound::Heard(now, payload.to_vec()));
+    }
+
+    /// Sends what the microphone has said.
+    pub(crate) fn talk(&mut self, now: Instant, client: &mut Client) {
+        let Some(talker) = client.session() else { return };
+        for said in self.from_sound.try_iter() {
+            match said {
+                FromSound::Said { sequence, end, level, opus } => {
+                    client.send_voice(now, &VoiceFrame { talker, sequence, end, level, opus: &opus });
+                }
+                FromSound::Spent => self.is_speaking_file = false,
+                FromSound::Trouble(trouble) => self.troubles.push(trouble),
+                FromSound::Opened(_) => {}
+            }
+        }
+    }
+
+    /// True when nothing more will come from the microphone, unless it is a person's.
+    pub(crate) fn has_said_all(&self) -> bool {
+        !self.is_speaking_file
+    }
+
+    /// What the user should know, once each.
+    pub(crate) fn troubles(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.troubles)
+    }
+
+    /// Stops sound.
+    pub(crate) fn finish(self) -> VoiceReport {
+        let Self { to_sound, from_sound, thread, dropped, .. } = self;
+        // Its last frames have nowhere to go, and must not keep it from hearing that it is over.
+        drop(from_sound);
+        let _ = to_sound.send(ToSound::Stop);
+        let mut report = thread.join().unwrap_or_default();
+        report.dropped_between_threads += dropped;
+        report
+    }
+
+    fn tell(&mut self, message: ToSound) {
+        // A sound thread that has failed has said so; a slow one loses voice, not the conversation.
+        if let Err(TrySendError::Full(_)) = self.to_sound.try_send(message) {
+            self.dropped += 1;
+        }
+    }
+}
+
+fn is_wav(choice: &str) -> bool {
+    Path::new(choice).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
+}
+
+/// What `--mic` and `--speaker` say besides the name of a device or file.
+const DEFAULT: &str = "default";
+const NONE: &str = "none";
+
+fn open_mic(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Microphone>> {
+    Ok(match choice {
+        NONE => Box::new(NullMicrophone),
+        choice if is_wav(choice) => Box::new(WavMicrophone::open(choice)?),
+        choice => match device::open_microphone(device_name(choice)) {
+            Ok(mic) => mic,
+            Err(error) if choice == DEFAULT => {
+                notices.push(format!("{error}; nobody will hear you, text works all the same"));
+                Box::new(NullMicrophone)
+            }
+            Err(error) => return Err(error.into()),
+        },
+    })
+}
+
+fn open_speaker(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Speaker>> {
+    Ok(match choice {
+        NONE => Box::new(NullSpeaker),
+        choice if is_wav(choice) => Box::new(WavSpeaker::create(choice)?),
+        choice => match device::open_speaker(device_name(choice)) {
+            Ok(speaker) => speaker,
+            Err(error) if choice == DEFAULT => {
+                notices.push(format!("{error}; you will not hear the others, text works all the same"));
+                Box::new(NullSpeaker)
+            }
+            Err(error) => return Err(error.into()),
+        },
+    })
+}
+
+fn device_name(choice: &str) -> Option<&str> {
+    Some(choice).filter(|choice| *choice != DEFAULT)
+}
+
+/// The sound thread.
+fn run(
+    (mic, speaker, frame_ms): (&str, &str, u32),
+    inbox: &Receiver<ToSound>,
+    outbox: &SyncSender<FromSound>,
+) -> VoiceReport {
+    let mut notices = Vec::new();
+    let opened = open_mic(mic, &mut notices).and_then(|mic| {
+        let speaker = open_speaker(speaker, &mut notices)?;
+        let frame = FrameLength::from_ms(frame_ms).context("frames are 10 or 20 ms long")?;
+        let capture = Capture::new(EncoderConfig { frame, ..EncoderConfig::default() }, Gate::default())?;
+        Ok(Pump::new(mic, speaker, capture))
+    });
+    let pump = match opened {
+        Ok(pump) => pump,
+        Err(error) => {
+            // Whoever waits for this is there.
+            let _ = outbox.send(FromSound::Opened(Err(error)));
+            return VoiceReport::default();
+        }
+    };
+    if outbox.send(FromSound::Opened(Ok(notices))).is_err() {
+        return VoiceReport::default();
+    }
+    let mut sound = Sound { pump, outbox, waker: None, due: None, is_spent: false, dropped: 0 };
+    loop {
+        let message = match sound.due {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => inbox.recv_timeout(due.since(clock::now())),
+        };
+        match message {
+            Ok(ToSound::Start(now, waker)) => sound.start(now, waker),
+            Ok(ToSound::Heard(now, payload)) => sound.hear(now, &payload),
+            Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        sound.turn();
+    }
+}
+
+struct Sound<'a> {
+    pump: Pump,
+    outbox: &'a SyncSender<FromSound>,
+    waker: Option<Arc<Waker>>,
+    /// The next turn, once there is a conversation.
+    due: Option<Instant>,
+    is_spent: bool,
+    dropped: u64,
+}
+
+impl Sound<'_> {
+    fn start(&mut self, now: Instant, waker: Arc<Waker>) {
+        self.pump.start(now);
+        self.waker = Some(waker);
+        self.due = Some(now);
+    }
+
+    fn hear(&mut self, now: Instant, payload: &[u8]) {
+        for frame in Frames::parse(payload).into_iter().flatten() {
+            let VoiceFrame { talker, sequence, end, level, opus } = frame;
+            let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, level, opus };
+            self.pump.receive(now, frame);
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = clock::now();
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let (outbox, mut dropped, mut has_news) = (self.outbox, 0, false);
+        self.due = Some(self.pump.turn(now, &mut |frame| {
+            let audio::EncodedFrame { sequence, end, level, opus } = frame;
+            let said = FromSound::Said { sequence, end, level, opus: opus.to_vec() };
+            dropped += u64::from(outbox.try_send(said).is_err());
+            has_news = true;
+        }));
+        self.dropped += dropped;
+        if let Some(trouble) = self.pump.take_trouble() {
+            has_news |= outbox.try_send(FromSound::Trouble(trouble)).is_ok();
+        }
+        if self.pump.mic_spent() && !self.is_spent {
+            // The network thread must learn this, also when it is busy.
+            self.is_spent = outbox.try_send(FromSound::Spent).is_ok();
+            has_news = true;
+        }
+        if let Some(waker) = self.waker.as_ref().filter(|_| has_news) {
+            // A loop that cannot be woken has ended.
+            let _ = waker.wake();
+        }
+    }
+
+    fn report(mut self) -> VoiceReport {
+        VoiceReport {
+            playout: self.pump.playout().stats(),
+            mic_started: self.pump.mic_started(),
+            speaker_started: self.pump.speaker_started(),
+            dropped_between_threads: self.dropped,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The real programs over loopback, from the outside. The server must be built beside the client: `cargo build
+//! --workspace`, or any cargo command for the whole workspace.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
+mod common;
+mod text;
+mod trouble;
+mod voice;

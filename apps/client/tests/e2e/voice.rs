@@ -1,0 +1,144 @@
+//! Voice from a WAV at one client to a WAV at the other, through the real programs.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use crate::common::{PATIENCE, Place, Program, Server, client, compare, samples, statistic};
+
+const SECONDS: usize = 3;
+/// Opus at the default bitrate keeps the waveform of a made-up voice well above this.
+const ALIKE: f32 = 0.85;
+
+struct Talker {
+    program: Program,
+    said: PathBuf,
+    heard: PathBuf,
+    stats: PathBuf,
+}
+
+impl Talker {
+    fn join(place: &Place, server: &str, name: &str, seed: u64) -> Self {
+        let said = place.voice(&format!("{name}-said.wav"), seed, SECONDS);
+        let heard = place.path(&format!("{name}-heard.wav"));
+        let stats = place.path(&format!("{name}.json"));
+        let [mic, speaker, file] = [&said, &heard, &stats].map(|path| path.to_str().unwrap().to_owned());
+        let arguments = ["--name", name, "--mic", &mic, "--speaker", &speaker, "--stats", &file, server];
+        Self { program: client(place, arguments), said, heard, stats }
+    }
+
+    fn leave(&mut self) {
+        self.program.type_line("{quit}");
+        assert_eq!(self.program.exit_code(), 0, "{}", self.program.errors());
+    }
+}
+
+fn assert_heard(said: &Path, heard: &Path) {
+    let found = compare(said, heard);
+    assert!(found.correlation > ALIKE, "{found:?}");
+    // The first moments may fall in the time before the listener's path stands; nothing may be missing later.
+    assert!(found.longest_hole_ms <= 40, "{found:?}");
+}
+
+/// Waits until a client's WAV has at least this much in it.
+fn wait_for_seconds(path: &Path, seconds: usize) {
+    wait_for_samples(path, seconds * chinwag_audio::SAMPLE_RATE_HZ as usize);
+}
+
+fn wait_for_samples(path: &Path, length: usize) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while samples(path).len() < length {
+        assert!(std::time::Instant::now() < deadline, "{} does not grow", path.display());
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn two_people_hear_each_other_whole() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = Talker::join(&place, &server.link, "Foo", 1);
+    foo.program.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
+    let mut bar = Talker::join(&place, &server.link, "Bar", 2);
+    foo.program.expect("Bar has joined the chat!");
+    wait_for_seconds(&foo.heard, SECONDS + 2);
+    wait_for_seconds(&bar.heard, SECONDS + 2);
+    foo.leave();
+    bar.leave();
+    assert_heard(&bar.said, &foo.heard);
+    for talker in [&foo, &bar] {
+        assert_eq!(statistic(&talker.stats, "path"), "udp");
+        let number = |name| statistic(&talker.stats, name).as_u64().unwrap();
+        assert!(number("frames_sent") >= 100);
+        assert!(number("mic_started_ns") > 0 && number("speaker_started_ns") > 0);
+        assert_eq!(number("frames_lost"), 0);
+    }
+    assert!(statistic(&foo.stats, "frames_received").as_u64().unwrap() >= 100);
+}
+
+#[test]
+fn a_talker_whose_file_and_input_end_leaves_by_himself_when_all_is_said() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let heard = place.path("heard.wav");
+    let mut foo =
+        server.client(&place, &["--name", "Foo", "--mic", "none", "--speaker", heard.to_str().unwrap()]);
+    foo.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
+    let mut bar = Talker::join(&place, &server.link, "Bar", 3);
+    bar.program.end_input();
+    foo.expect("Bar has joined the chat!");
+    assert_eq!(bar.program.exit_code(), 0);
+    foo.expect("Bar has left the chat.");
+    // What was on its way is heard, too.
+    wait_for_samples(&heard, samples(&heard).len() + chinwag_audio::SAMPLE_RATE_HZ as usize / 2);
+    // Killed, its file is whole all the same.
+    foo.signal("KILL");
+    foo.wait();
+    assert_heard(&bar.said, &heard);
+}
+
+/// A TCP forwarder: whoever comes through it has no UDP, since nothing listens for that at its port.
+fn tcp_only(server: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for inbound in listener.incoming().map_while(Result::ok) {
+            let outbound = TcpStream::connect(&server).unwrap();
+            for (from, to) in [(&inbound, &outbound), (&outbound, &inbound)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                thread::spawn(move || {
+                    let mut buffer = [0; 16 * 1024];
+                    while let Ok(count @ 1..) = from.read(&mut buffer) {
+                        if to.write_all(&buffer[..count]).is_err() {
+                            break;
+                        }
+                    }
+                    // Either may be gone already.
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn where_udp_does_not_get_through_voice_arrives_by_tcp() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let through = tcp_only(server.address());
+    let mut foo = Talker::join(&place, &through, "Foo", 4);
+    foo.program.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
+    let mut bar = Talker::join(&place, &through, "Bar", 5);
+    foo.program.expect("Bar has joined the chat!");
+    wait_for_seconds(&foo.heard, SECONDS + 2);
+    wait_for_seconds(&bar.heard, SECONDS + 2);
+    foo.leave();
+    bar.leave();
+    assert_heard(&bar.said, &foo.heard);
+    assert_eq!(statistic(&foo.stats, "path"), "tcp");
+    assert_eq!(statistic(&bar.stats, "path"), "tcp");
+}

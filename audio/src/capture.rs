@@ -1,0 +1,222 @@
+//! From microphone blocks to encoded frames: a gate, Opus, and the sequence.
+//!
+//! The gate is a level gate with pre-roll and hang-over, and errs on the side of sending: it only keeps true silence
+//! off the wire. It is no voice activity detector; noise suppression, echo cancellation and gain control, when there are any, go in front
+//! of it.
+
+use crate::codec::{CodecError, Encoder, EncoderConfig};
+use crate::{BLOCK, Block, EncodedFrame, SILENCE, rfc6464_level, rms};
+
+/// A block at least this loud opens the gate: −65 dBFS (RMS).
+const OPEN_RMS: f32 = 0.000_562_341;
+/// The gate stays open for this many blocks after the last loud one: 500 ms.
+const HANG_OVER_BLOCKS: u32 = 50;
+
+/// When to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    /// When there is sound at all.
+    #[default]
+    Level,
+    /// Always.
+    Open,
+}
+
+/// Counters of a capture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureStats {
+    /// Blocks of 10 ms taken.
+    pub blocks: u64,
+    /// Frames encoded and handed out.
+    pub frames: u64,
+    /// Their Opus bytes.
+    pub bytes: u64,
+    /// Talk spurts begun.
+    pub spurts: u64,
+    /// Frames that libopus refused to encode.
+    pub failed: u64,
+}
+
+/// Turns blocks of sound into frames to send.
+pub struct Capture {
+    encoder: Encoder,
+    gate: Gate,
+    muted: bool,
+    /// Media time of the next block.
+    sequence: u32,
+    /// The block before this one, sent first when the gate opens: a soft onset is in it.
+    pre_roll: Option<Block>,
+    /// The frame being filled.
+    frame: [f32; 2 * BLOCK],
+    filled: usize,
+    talking: bool,
+    quiet_for: u32,
+    stats: CaptureStats,
+}
+
+impl Capture {
+    /// A capture with its own encoder.
+    pub fn new(config: EncoderConfig, gate: Gate) -> Result<Self, CodecError> {
+        Ok(Self {
+            encoder: Encoder::new(config)?,
+            gate,
+            muted: false,
+            sequence: 0,
+            pre_roll: None,
+            frame: [0.0; 2 * BLOCK],
+            filled: 0,
+            talking: false,
+            quiet_for: 0,
+            stats: CaptureStats::default(),
+        })
+    }
+
+    /// The encoder, for a change of bitrate or FEC.
+    pub fn encoder(&mut self) -> &mut Encoder {
+        &mut self.encoder
+    }
+
+    /// Muted, the sound is dropped (the time goes on) and a spurt under way is ended with the next block.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    /// Whether a talk spurt is under way.
+    pub fn is_talking(&self) -> bool {
+        self.talking
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> CaptureStats {
+        self.stats
+    }
+
+    /// Takes 10 ms of sound and gives what is to be sent now: usually nothing or one frame, two when a spurt begins.
+    pub fn push(&mut self, block: &Block, send: &mut dyn FnMut(EncodedFrame<'_>)) {
+        self.stats.blocks += 1;
+        if self.muted {
+            self.finish(send);
+            self.sequence = self.sequence.wrapping_add(1);
+            return;
+        }
+        let loud = self.gate == Gate::Open || rms(block) >= OPEN_RMS;
+        if !self.talking {
+            if !loud {
+                self.pre_roll = Some(*block);
+                self.sequence = self.sequence.wrapping_add(1);
+                return;
+            }
+            self.talking = true;
+            self.stats.spurts += 1;
+            self.quiet_for = 0;
+            if let Some(before) = self.pre_roll.take() {
+                self.sequence = self.sequence.wrapping_sub(1);
+                self.fill(&before, false, send);
+            }
+        }
+        self.quiet_for = if loud { 0 } else { self.quiet_for.saturating_add(1) };
+        let end = self.quiet_for >= HANG_OVER_BLOCKS;
+        if self.fill(block, end, send) && end {
+            self.talking = false;
+        }
+    }
+
+    /// Ends the spurt under way, if any: what is left goes out, filled up with silence, which also brings out the encoder's
+    /// look-ahead, with the `end` mark.
+    pub fn finish(&mut self, send: &mut dyn FnMut(EncodedFrame<'_>)) {
+        self.pre_roll = None;
+        if !self.talking {
+            return;
+        }
+        let at = self.sequence;
+        while !self.fill(&SILENCE, true, send) {}
+        // This silence is not the microphone's: its time has not passed.
+        self.sequence = at;
+        self.talking = false;
+    }
+
+    /// Adds a block to the frame; true if that completed it.
+    fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(EncodedFrame<'_>)) -> bool {
+        self.frame[self.filled..self.filled + BLOCK].copy_from_slice(block);
+        self.filled += BLOCK;
+        self.sequence = self.sequence.wrapping_add(1);
+        let blocks = self.encoder.frame().blocks();
+        if self.filled < blocks * BLOCK {
+            return false;
+        }
+        let samples = &self.frame[..self.filled];
+        self.filled = 0;
+        let level = rfc6464_level(rms(samples));
+        let sequence = self.sequence.wrapping_sub(blocks as u32);
+        match self.encoder.encode(samples) {
+            Ok(opus) => {
+                self.stats.frames += 1;
+                self.stats.bytes += opus.len() as u64;
+                send(EncodedFrame { sequence, end, level, opus });
+            }
+            Err(_) => self.stats.failed += 1,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::FrameLength;
+
+    type Sent = Vec<(u32, bool, u8)>;
+
+    fn capture(frame: FrameLength, gate: Gate) -> Capture {
+        Capture::new(EncoderConfig { frame, ..EncoderConfig::default() }, gate).unwrap()
+    }
+
+    fn push(capture: &mut Capture, amplitude: f32, blocks: usize, sent: &mut Sent) {
+        let block = std::array::from_fn(|i| amplitude * if i % 48 < 24 { 1.0 } else { -1.0 });
+        for _ in 0..blocks {
+            capture.push(&block, &mut |f| sent.push((f.sequence, f.end, f.level)));
+        }
+    }
+
+    #[test]
+    fn a_spurt_has_a_pre_roll_a_hang_over_and_an_end() {
+        let (mut capture, mut sent) = (capture(FrameLength::Ms10, Gate::Level), Sent::new());
+        push(&mut capture, 0.0, 30, &mut sent);
+        assert!(sent.is_empty());
+        push(&mut capture, 0.1, 10, &mut sent);
+        push(&mut capture, 0.0, 100, &mut sent);
+        let sequences: Vec<u32> = sent.iter().map(|s| s.0).collect();
+        assert_eq!(sequences, (29..90).collect::<Vec<_>>());
+        assert_eq!(sent.iter().filter(|s| s.1).map(|s| s.0).collect::<Vec<_>>(), [89]);
+        assert_eq!((sent[0].2, sent[1].2), (127, 20));
+        assert!(!capture.is_talking());
+        push(&mut capture, 0.001, 1, &mut sent);
+        assert_eq!(sent.last().map(|s| s.0), Some(140), "−60 dBFS opens the gate; silence went on counting");
+    }
+
+    #[test]
+    fn frames_of_20_ms_advance_by_two_and_end_on_a_whole_frame() {
+        let (mut capture, mut sent) = (capture(FrameLength::Ms20, Gate::Level), Sent::new());
+        push(&mut capture, 0.1, 3, &mut sent);
+        capture.finish(&mut |f| sent.push((f.sequence, f.end, f.level)));
+        capture.finish(&mut |_| panic!("ended twice"));
+        assert_eq!(sent.iter().map(|s| (s.0, s.1)).collect::<Vec<_>>(), [(0, false), (2, true)]);
+        push(&mut capture, 0.0, 1, &mut sent);
+        push(&mut capture, 0.1, 1, &mut sent);
+        assert_eq!(sent.last().map(|s| s.0), Some(3));
+    }
+
+    #[test]
+    fn an_open_gate_sends_silence_and_a_muted_one_nothing() {
+        let (mut capture, mut sent) = (capture(FrameLength::Ms10, Gate::Open), Sent::new());
+        push(&mut capture, 0.0, 100, &mut sent);
+        assert_eq!(sent.len(), 100);
+        capture.set_muted(true);
+        push(&mut capture, 0.5, 10, &mut sent);
+        assert_eq!(sent.len(), 101);
+        assert_eq!(sent.last().map(|s| (s.0, s.1)), Some((100, true)));
+        capture.set_muted(false);
+        push(&mut capture, 0.5, 1, &mut sent);
+        assert_eq!(sent.last().map(|s| s.0), Some(110));
+    }
+}

@@ -1,0 +1,103 @@
+//! Where sound comes from and goes to, as the pump sees it: blocks, on an explicit clock.
+
+use crate::{Block, Instant};
+
+/// What [`Microphone::read`] gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MicRead {
+    /// A block.
+    Block,
+    /// Nothing yet; [`Microphone::due`] says when.
+    NotYet,
+    /// Nothing more, ever.
+    Spent,
+}
+
+/// A source of sound.
+pub trait Microphone {
+    /// Sound begins now.
+    fn start(&mut self, now: Instant);
+
+    /// The next block that was captured by `now`.
+    fn read(&mut self, now: Instant, block: &mut Block) -> MicRead;
+
+    /// When to read next; `None` when nothing more will come.
+    fn due(&self, now: Instant) -> Option<Instant>;
+
+    /// When the first sample was captured.
+    fn started(&self) -> Option<Instant>;
+
+    /// Something that the user should know, once: a device that is gone, a file that broke off.
+    fn take_trouble(&mut self) -> Option<String>;
+}
+
+/// A place where sound is heard.
+pub trait Speaker {
+    /// Sound begins now.
+    fn start(&mut self, now: Instant);
+
+    /// How many blocks it takes at `now`.
+    fn ready(&mut self, now: Instant) -> usize;
+
+    /// Takes a block.
+    fn write(&mut self, block: &Block);
+
+    /// When it takes a block next; `None` when it takes none any more.
+    fn due(&self, now: Instant) -> Option<Instant>;
+
+    /// When the first sample was played.
+    fn started(&self) -> Option<Instant>;
+
+    /// As [`Microphone::take_trouble`].
+    fn take_trouble(&mut self) -> Option<String>;
+}
+
+/// No microphone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullMicrophone;
+
+impl Microphone for NullMicrophone {
+    fn start(&mut self, _now: Instant) {}
+
+    fn read(&mut self, _now: Instant, _block: &mut Block) -> MicRead {
+        MicRead::Spent
+    }
+
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn started(&self) -> Option<Instant> {
+        None
+    }
+
+    fn take_trouble(&mut self) -> Option<String> {
+        None
+    }
+}
+
+/// No speaker: nothing is rendered for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullSpeaker;
+
+impl Speaker for NullSpeaker {
+    fn start(&mut self, _now: Instant) {}
+
+    fn ready(&mut self, _now: Instant) -> usize {
+        0
+    }
+
+    fn write(&mut self, _block: &Block) {}
+
+    fn due(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn started(&self) -> Option<Instant> {
+        None
+    }
+
+    fn take_trouble(&mut self) -> Option<String> {
+        None
+    }
+}

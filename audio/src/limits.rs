@@ -1,0 +1,31 @@
+//! Every limit of the crate, named, with what happens there.
+
+/// Longest Opus packet taken, in bytes; a longer one is counted as bad and dropped.
+pub const MAX_OPUS_BYTES: usize = 1000;
+/// Longest frame taken, in blocks of 10 ms; a longer one is counted as bad and dropped.
+pub const MAX_FRAME_BLOCKS: usize = 6;
+/// Frames held for one talker; at the limit the oldest is dropped and counted as overflow.
+pub const MAX_BUFFERED_FRAMES: usize = 100;
+/// The deepest delay that the jitter buffer aims at.
+pub const MAX_TARGET_US: i64 = 400_000;
+/// More delay than this above the target is cut at once: the oldest frames are dropped and counted as overflow.
+pub const MAX_EXCESS_US: i64 = 300_000;
+/// Talkers with a decoder at one time; at the limit the longest idle one makes room, and if nobody is idle the new
+/// talker's frames are dropped and counted as refused.
+pub const MAX_TALKERS: usize = 64;
+/// A talker that was silent for this long gives up its decoder.
+pub const TALKER_IDLE: crate::Duration = crate::Duration::from_secs(60);
+/// Volumes remembered (a talker that left may come back); at the limit a new one is refused.
+pub const MAX_VOLUMES: usize = 1024;
+/// The loudest volume: +12 dB.
+pub const MAX_VOLUME: f32 = 4.0;
+/// Sample rates accepted from a WAV file or a device.
+pub const SAMPLE_RATES_HZ: core::ops::RangeInclusive<u32> = 4_000..=384_000;
+/// Blocks that a pump moves each way in one turn; the rest waits for the next turn, which is then due at once.
+pub const MAX_BLOCKS_PER_TURN: usize = 50;
+/// Blocks that a clocked speaker asks for after a stall; what lies further back is silence.
+pub const MAX_CATCH_UP_BLOCKS: u64 = 4;
+/// Longest WAV file written (16-bit mono, a WAV can hold 12.4 h); sound after it is dropped and reported once.
+pub const MAX_WAV_BLOCKS: u64 = 12 * 3600 * 100;
+/// Sound held between a device and the pump, in milliseconds; the oldest microphone sound is dropped beyond it.
+pub const DEVICE_RING_MS: u32 = 200;

@@ -1,0 +1,96 @@
+//! One turn of sound: what the microphone has goes out as frames, what has come in goes to the speaker.
+//!
+//! Whoever drives it (a thread of the client, or the simulator) calls [`Pump::receive`] for each frame that arrives and
+//! [`Pump::turn`] when it is due.
+
+use crate::{
+    Duration, EncodedFrame, Instant, SILENCE, VoiceFrame,
+    capture::Capture,
+    io::{MicRead, Microphone, Speaker},
+    limits::MAX_BLOCKS_PER_TURN,
+    playout::Playout,
+};
+
+/// Without a microphone or speaker that asks for one, a turn is due after this.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// A microphone, a speaker, and what is between them and the network.
+pub struct Pump {
+    mic: Box<dyn Microphone>,
+    speaker: Box<dyn Speaker>,
+    capture: Capture,
+    playout: Playout,
+    is_spent: bool,
+}
+
+impl Pump {
+    /// Nothing moves before [`Pump::start`].
+    pub fn new(mic: Box<dyn Microphone>, speaker: Box<dyn Speaker>, capture: Capture) -> Self {
+        Self { mic, speaker, capture, playout: Playout::new(), is_spent: false }
+    }
+
+    /// Sound begins now.
+    pub fn start(&mut self, now: Instant) {
+        self.mic.start(now);
+        self.speaker.start(now);
+    }
+
+    /// A frame has arrived.
+    pub fn receive(&mut self, now: Instant, frame: VoiceFrame<'_>) {
+        self.playout.receive(now, frame);
+    }
+
+    /// Does what is due at `now` and says when the next turn is. `send` takes the frames that are to be sent.
+    pub fn turn(&mut self, now: Instant, send: &mut dyn FnMut(EncodedFrame<'_>)) -> Instant {
+        let mut block = SILENCE;
+        for _ in 0..MAX_BLOCKS_PER_TURN {
+            match self.mic.read(now, &mut block) {
+                MicRead::Block => self.capture.push(&block, send),
+                MicRead::NotYet => break,
+                MicRead::Spent => {
+                    if !self.is_spent {
+                        self.capture.finish(send);
+                        self.is_spent = true;
+                    }
+                    break;
+                }
+            }
+        }
+        for _ in 0..self.speaker.ready(now).min(MAX_BLOCKS_PER_TURN) {
+            self.playout.render(now, &mut block);
+            self.speaker.write(&block);
+        }
+        let due = [self.mic.due(now), self.speaker.due(now)].into_iter().flatten().min();
+        due.unwrap_or(now + IDLE)
+    }
+
+    /// True when the microphone is spent and all of it was handed out.
+    pub fn mic_spent(&self) -> bool {
+        self.is_spent
+    }
+
+    /// What the user should know, once each.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.mic.take_trouble().or_else(|| self.speaker.take_trouble())
+    }
+
+    /// The listening side, for volumes and counters.
+    pub fn playout(&mut self) -> &mut Playout {
+        &mut self.playout
+    }
+
+    /// The talking side, for muting and counters.
+    pub fn capture(&mut self) -> &mut Capture {
+        &mut self.capture
+    }
+
+    /// When the first sample of the microphone was captured.
+    pub fn mic_started(&self) -> Option<Instant> {
+        self.mic.started()
+    }
+
+    /// When the first sample of the speaker was played.
+    pub fn speaker_started(&self) -> Option<Instant> {
+        self.speaker.started()
+    }
+}

@@ -1,0 +1,407 @@
+//! WAV files: any of them read as 48 kHz mono blocks, 16-bit mono written so that the file is valid at every moment.
+//!
+//! Files are decoded as they are read, never held whole. There is no clock here; see [`crate::wav_io`].
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Seek as _};
+use std::path::{Path, PathBuf};
+
+use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+
+use crate::limits::{MAX_WAV_BLOCKS, SAMPLE_RATES_HZ};
+use crate::resample::Resampler;
+use crate::{BLOCK, Block, SAMPLE_RATE_HZ};
+
+/// What is wrong with a file: one line that names it and says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WavError(String);
+
+impl std::fmt::Display for WavError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WavError {}
+
+fn wrong(path: &Path, what: impl std::fmt::Display) -> WavError {
+    WavError(format!("{}: {what}", path.display()))
+}
+
+fn unreadable(path: &Path, error: hound::Error) -> WavError {
+    match error {
+        hound::Error::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            wrong(path, "not a WAV file, or cut short in its header")
+        }
+        // hound's own word for the end of the file.
+        hound::Error::IoError(e) if e.kind() == std::io::ErrorKind::Other => {
+            wrong(path, "not a WAV file, or cut short in its header")
+        }
+        hound::Error::IoError(e) => wrong(path, format_args!("can't be read: {e}")),
+        hound::Error::FormatError(what) => wrong(path, format_args!("not a usable WAV file ({what})")),
+        hound::Error::Unsupported | hound::Error::TooWide => wrong(
+            path,
+            "a WAV format that is not supported (8, 16, 24, 32-bit integer and 32-bit float PCM are)",
+        ),
+        hound::Error::UnfinishedSample | hound::Error::InvalidSampleFormat => {
+            wrong(path, "not a usable WAV file")
+        }
+    }
+}
+
+/// A WAV file as a stream of 48 kHz mono blocks: all channels averaged, the rate converted.
+pub struct WavSource {
+    path: PathBuf,
+    reader: WavReader<BufReader<File>>,
+    spec: WavSpec,
+    resampler: Resampler,
+    input: Vec<f32>,
+    ready: Vec<f32>,
+    read_ended: bool,
+    fault: Option<WavError>,
+}
+
+impl WavSource {
+    /// Opens a file and checks its header against its length.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WavError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|e| wrong(path, format_args!("can't be opened: {e}")))?;
+        if file.metadata().is_ok_and(|m| m.is_dir()) {
+            return Err(wrong(path, "is a folder, not a WAV file"));
+        }
+        let length = file.metadata().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?.len();
+        if length == 0 {
+            return Err(wrong(path, "is empty, not a WAV file"));
+        }
+        let mut buffered = BufReader::new(file);
+        // Read twice: the first time to learn where the samples begin, which the reader does not tell.
+        let (spec, samples) = {
+            let reader = WavReader::new(&mut buffered).map_err(|e| unreadable(path, e))?;
+            (reader.spec(), reader.len())
+        };
+        let bytes = u64::from(samples) * u64::from(spec.bits_per_sample.div_ceil(8));
+        let there =
+            buffered.stream_position().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?;
+        if !SAMPLE_RATES_HZ.contains(&spec.sample_rate) {
+            return Err(wrong(path, crate::resample::UnsupportedRate(spec.sample_rate)));
+        }
+        match (spec.sample_format, spec.bits_per_sample) {
+            (SampleFormat::Int, 8 | 16 | 24 | 32) | (SampleFormat::Float, 32) => {}
+            (SampleFormat::Int | SampleFormat::Float, _) => {
+                return Err(unreadable(path, hound::Error::Unsupported));
+            }
+        }
+        if samples == 0 {
+            return Err(wrong(path, "holds no sound"));
+        }
+        if length.saturating_sub(there) < bytes {
+            return Err(wrong(
+                path,
+                format_args!(
+                    "is cut short: its header promises {bytes} bytes of sound, {} are there",
+                    length.saturating_sub(there)
+                ),
+            ));
+        }
+        buffered.rewind().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?;
+        let reader = WavReader::new(buffered).map_err(|e| unreadable(path, e))?;
+        let chunk = (spec.sample_rate / 100) as usize;
+        let resampler =
+            Resampler::new(spec.sample_rate, SAMPLE_RATE_HZ, chunk).map_err(|e| wrong(path, e))?;
+        let (input, ready) = (Vec::with_capacity(chunk), Vec::with_capacity(16 * BLOCK));
+        Ok(Self {
+            path: path.to_owned(),
+            reader,
+            spec,
+            resampler,
+            input,
+            ready,
+            read_ended: false,
+            fault: None,
+        })
+    }
+
+    /// The next block; false once there is none left. The last one is filled up with silence.
+    pub fn read(&mut self, block: &mut Block) -> bool {
+        while self.ready.len() < BLOCK && !self.read_ended {
+            self.fill();
+        }
+        let length = self.ready.len().min(BLOCK);
+        block[..length].copy_from_slice(&self.ready[..length]);
+        block[length..].fill(0.0);
+        self.ready.drain(..length);
+        length > 0
+    }
+
+    /// What went wrong in the middle of the file (it ends there), once.
+    pub fn take_fault(&mut self) -> Option<WavError> {
+        self.fault.take()
+    }
+
+    /// Reads 10 ms of the file.
+    fn fill(&mut self) {
+        let channels = usize::from(self.spec.channels);
+        self.input.clear();
+        for _ in 0..self.spec.sample_rate / 100 {
+            match next_frame(&mut self.reader, self.spec, channels) {
+                Ok(Some(sample)) => self.input.push(sample),
+                Ok(None) => self.read_ended = true,
+                Err(e) => {
+                    self.fault = Some(wrong(&self.path, format_args!("can't be read to its end: {e}")));
+                    self.read_ended = true;
+                }
+            }
+            if self.read_ended {
+                break;
+            }
+        }
+        self.resampler.push(&self.input, &mut self.ready);
+        if self.read_ended {
+            self.resampler.finish(&mut self.ready);
+        }
+    }
+}
+
+/// One sample of each channel, averaged.
+fn next_frame<R: std::io::Read>(
+    reader: &mut WavReader<R>,
+    spec: WavSpec,
+    channels: usize,
+) -> Result<Option<f32>, hound::Error> {
+    let mut sum = 0.0_f64;
+    for channel in 0..channels {
+        let sample = match spec.sample_format {
+            SampleFormat::Float => reader.samples::<f32>().next().map(|s| s.map(f64::from)),
+            SampleFormat::Int => {
+                let full = f64::from(1_u32 << (spec.bits_per_sample - 1));
+                reader.samples::<i32>().next().map(|s| s.map(|s| f64::from(s) / full))
+            }
+        };
+        match sample {
+            Some(sample) => sum += sample?,
+            None if channel == 0 => return Ok(None),
+            None => break,
+        }
+    }
+    let mean = (sum / channels as f64) as f32;
+    Ok(Some(if mean.is_nan() { 0.0 } else { mean.clamp(-1.0, 1.0) }))
+}
+
+/// Blocks between two updates of the header: what a killed process may lose of its file.
+const FLUSH_EVERY_BLOCKS: u64 = 5;
+
+/// Writes 48 kHz mono 16-bit. The file is a valid WAV at every moment, even if the process is killed: the header is
+/// brought up to date every 50 ms of sound.
+pub struct WavSink {
+    path: PathBuf,
+    writer: WavWriter<BufWriter<File>>,
+    blocks: u64,
+    fault: Option<WavError>,
+    failed: bool,
+}
+
+impl WavSink {
+    /// Creates (or empties) a file.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, WavError> {
+        let path = path.as_ref();
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: SAMPLE_RATE_HZ,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let create = || {
+            let mut writer = WavWriter::create(path, spec)?;
+            writer.flush()?;
+            Ok(writer)
+        };
+        let writer =
+            create().map_err(|e: hound::Error| wrong(path, format_args!("can't be written: {e}")))?;
+        Ok(Self { path: path.to_owned(), writer, blocks: 0, fault: None, failed: false })
+    }
+
+    /// Appends a block, clamped to −1..=1. An error (a full disk, the longest file reached) is kept for
+    /// [`Self::take_fault`], and nothing is written from then on.
+    pub fn write(&mut self, block: &Block) {
+        if self.failed {
+            return;
+        }
+        if self.blocks >= MAX_WAV_BLOCKS {
+            self.fail("is as long as a WAV file may be; the rest is not written");
+            return;
+        }
+        for &sample in block {
+            let clamped = if sample.is_nan() { 0.0 } else { sample.clamp(-1.0, 1.0) };
+            if let Err(e) = self.writer.write_sample((clamped * f32::from(i16::MAX)).round() as i16) {
+                self.fail(format_args!("can't be written: {e}"));
+                return;
+            }
+        }
+        self.blocks += 1;
+        if self.blocks.is_multiple_of(FLUSH_EVERY_BLOCKS) {
+            self.flush();
+        }
+    }
+
+    /// Blocks written so far.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Brings the file up to date.
+    pub fn flush(&mut self) {
+        if let Err(e) = self.writer.flush() {
+            self.fail(format_args!("can't be written: {e}"));
+        }
+    }
+
+    /// What went wrong, once.
+    pub fn take_fault(&mut self) -> Option<WavError> {
+        self.fault.take()
+    }
+
+    fn fail(&mut self, what: impl std::fmt::Display) {
+        if !self.failed {
+            self.fault = Some(wrong(&self.path, what));
+        }
+        self.failed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sine(rate: u32, i: u32) -> f64 {
+        (std::f64::consts::TAU * 440.0 * f64::from(i) / f64::from(rate)).sin() * 0.5
+    }
+
+    fn make(path: &Path, rate: u32, bits: u16, format: SampleFormat, channels: u16) {
+        let spec = WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format: format };
+        let mut writer = WavWriter::create(path, spec).unwrap();
+        for i in 0..rate / 5 {
+            for channel in 0..channels {
+                // All in the first channel: the mean must divide by the number of channels.
+                let s = if channel == 0 { sine(rate, i) } else { 0.0 };
+                match format {
+                    SampleFormat::Float => writer.write_sample(s as f32).unwrap(),
+                    SampleFormat::Int => {
+                        writer.write_sample((s * ((1_i64 << (bits - 1)) - 1) as f64).round() as i32).unwrap();
+                    }
+                }
+            }
+        }
+        writer.finalize().unwrap();
+    }
+
+    fn read_all(source: &mut WavSource) -> Vec<f32> {
+        let (mut all, mut block) = (Vec::new(), crate::SILENCE);
+        while source.read(&mut block) {
+            all.extend_from_slice(&block);
+        }
+        all
+    }
+
+    #[test]
+    fn every_format_gives_the_same_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        for (rate, bits, format, channels) in [
+            (48_000, 8, SampleFormat::Int, 1),
+            (48_000, 16, SampleFormat::Int, 1),
+            (48_000, 24, SampleFormat::Int, 2),
+            (48_000, 32, SampleFormat::Int, 1),
+            (48_000, 32, SampleFormat::Float, 1),
+            (44_100, 16, SampleFormat::Int, 2),
+            (8_000, 8, SampleFormat::Int, 1),
+            (96_000, 24, SampleFormat::Int, 6),
+            (22_050, 32, SampleFormat::Float, 3),
+            (4_000, 16, SampleFormat::Int, 1),
+            (384_000, 16, SampleFormat::Int, 1),
+        ] {
+            make(&path, rate, bits, format, channels);
+            let case = format!("{rate} Hz {bits} bit {format:?} x{channels}");
+            let mut source = WavSource::open(&path).unwrap();
+            let heard = read_all(&mut source);
+            assert_eq!(source.take_fault(), None, "{case}");
+            assert_eq!(heard.len(), 20 * BLOCK, "{case}");
+            for i in 1_000..8_600 {
+                let want = sine(48_000, i) as f32 / f32::from(channels);
+                assert!((heard[i as usize] - want).abs() < 0.02, "{case}: sample {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_one_clear_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, cut) = (folder.path().join("whole.wav"), folder.path().join("cut.wav"));
+        make(&whole, 8_000, 16, SampleFormat::Int, 1);
+        let bytes = std::fs::read(&whole).unwrap();
+        for length in (0..60).chain((60..bytes.len()).step_by(97)) {
+            std::fs::write(&cut, &bytes[..length]).unwrap();
+            let error = WavSource::open(&cut).err().unwrap().to_string();
+            assert!(error.contains("cut.wav: ") && !error.contains('\n'), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_wav_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.wav");
+        let error = |path: &Path| WavSource::open(path).err().unwrap().to_string();
+        assert!(error(&path).contains("can't be opened"));
+        assert!(error(folder.path()).contains("folder"));
+        std::fs::write(&path, b"").unwrap();
+        assert!(error(&path).contains("empty"));
+        std::fs::write(&path, b"Once upon a time there was no header at all in this file.").unwrap();
+        assert!(error(&path).contains("not a usable WAV file"));
+        WavSink::create(&path).unwrap();
+        assert!(error(&path).contains("no sound"));
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: 1_000,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        WavWriter::create(&path, spec).unwrap().write_sample(1_i16).unwrap();
+        assert!(error(&path).contains("1000 Hz is not supported"));
+        assert!(WavSink::create(folder.path().join("no/such/folder.wav")).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_valid_before_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.wav");
+        let mut sink = WavSink::create(&path).unwrap();
+        for _ in 0..20 {
+            sink.write(&[3.0; BLOCK]);
+        }
+        let mut reader = WavReader::open(&path).unwrap();
+        assert_eq!(reader.duration() as usize, 20 * BLOCK);
+        assert!(reader.samples::<i16>().all(|s| s.unwrap() == i16::MAX));
+        assert_eq!(sink.take_fault(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_spoilt_header_never_panics(changes in proptest::collection::vec((0_usize..64, 0_u8..), 1..8)) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.wav");
+            make(&path, 8_000, 16, SampleFormat::Int, 2);
+            let mut bytes = std::fs::read(&path).unwrap();
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            if let Ok(mut source) = WavSource::open(&path) {
+                let mut block = crate::SILENCE;
+                let mut blocks = 0;
+                while source.read(&mut block) {
+                    blocks += 1;
+                    proptest::prop_assert!(blocks < 1_000);
+                }
+            }
+        }
+    }
+}
