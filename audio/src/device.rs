@@ -243,7 +243,22 @@ fn with_some_buffer(
     wanted.buffer_size = BufferSize::Fixed((wanted.sample_rate / PERIODS_PER_SECOND).max(1));
     let usual = StreamConfig { buffer_size: BufferSize::Default, ..wanted };
     let stream = build(wanted).or_else(|_| build(usual)).and_then(|stream| stream.play().map(|()| stream));
-    stream.map_err(|error| DeviceError(format!("the {direction} cannot be opened: {error}")))
+    stream.map_err(|error| refused(direction, &error))
+}
+
+/// What cpal says, for somebody who wants to talk.
+#[allow(clippy::wildcard_enum_match_arm)] // cpal's list grows.
+fn refused(direction: Direction, error: &cpal::Error) -> DeviceError {
+    DeviceError(match error.kind() {
+        ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable => {
+            format!("there is no {direction} that can be used")
+        }
+        ErrorKind::DeviceBusy => format!("the {direction} is in use by another program"),
+        ErrorKind::PermissionDenied => {
+            format!("the {direction} may not be used by this user (is he in the group audio?)")
+        }
+        _ => format!("the {direction} cannot be used: {error}"),
+    })
 }
 
 fn unusable(direction: Direction, error: impl fmt::Display) -> DeviceError {
@@ -270,7 +285,7 @@ struct DeviceMicrophone {
 impl DeviceMicrophone {
     fn open(device: &Device) -> Result<Self, DeviceError> {
         let direction = Direction::Input;
-        let config = device.default_input_config().map_err(|error| unusable(direction, error))?;
+        let config = device.default_input_config().map_err(|error| refused(direction, &error))?;
         let rate = config.sample_rate();
         let (mut producer, mut ring) = RingBuffer::new(1);
         let troubles = Troubles::default();
@@ -352,7 +367,7 @@ struct DeviceSpeaker {
 impl DeviceSpeaker {
     fn open(device: &Device) -> Result<Self, DeviceError> {
         let direction = Direction::Output;
-        let config = device.default_output_config().map_err(|error| unusable(direction, error))?;
+        let config = device.default_output_config().map_err(|error| refused(direction, &error))?;
         let rate = config.sample_rate();
         let (mut ring, mut consumer) = RingBuffer::new(1);
         let (troubles, period) = (Troubles::default(), Arc::new(AtomicUsize::new(0)));

@@ -165,7 +165,7 @@ fn open_mic(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Microphon
         choice => match device::open_microphone(device_name(choice)) {
             Ok(mic) => mic,
             Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}; nobody will hear you, text works all the same"));
+                notices.push(format!("{error}: nobody will hear you"));
                 Box::new(NullMicrophone)
             }
             Err(error) => return Err(error.into()),
@@ -180,7 +180,7 @@ fn open_speaker(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Speak
         choice => match device::open_speaker(device_name(choice)) {
             Ok(speaker) => speaker,
             Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}; you will not hear the others, text works all the same"));
+                notices.push(format!("{error}: you will not hear the others"));
                 Box::new(NullSpeaker)
             }
             Err(error) => return Err(error.into()),
