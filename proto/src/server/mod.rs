@@ -3,24 +3,28 @@
 //! It is driven by bytes and time and answers with outputs in one order. It opens no socket, seals no datagram, reads no
 //! clock. A peer's fault is an output ([`Output::Close`]), never an error of the machine.
 
+mod api;
 mod conn;
 mod native;
 mod rate;
 mod router;
+mod seats;
 
 use alloc::{collections::BTreeSet, vec::Vec};
-use core::fmt;
 
-pub use self::router::VoicePath;
+pub use self::{
+    api::{CloseCause, Input, Output, ServerEvent, ServerStats},
+    router::VoicePath,
+};
 use self::{
     conn::{Conn, State},
     router::{Router, all_but},
+    seats::Seats,
 };
 use crate::{
-    hub::{Audience, Hub, JoinRequest, LeaveReason, Notice, Refusal, ResumeRequest, What},
+    hub::{Audience, Hub, JoinRequest, Notice, ResumeRequest, What},
     ids::{MessageId, Peer, RoomId, Seq, SessionId},
     limits,
-    name::Name,
     outbox::Class,
     outqueue::OutQueue,
     rng::Rng,
@@ -28,199 +32,10 @@ use crate::{
     wire::{
         chinwag1 as pb,
         control::{self, Body},
-        frame::Oversized,
         path::{DatagramKind, PROBE_BYTES},
         voice::Frames,
     },
 };
-
-/// Something that happened to the driver.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Input<'a> {
-    /// A connection, its TLS handshake done.
-    Accepted {
-        /// The handle that the driver chose for it.
-        peer: Peer,
-    },
-    /// Bytes of its stream.
-    Received {
-        /// Whose.
-        peer: Peer,
-        /// What TLS decrypted, in any portions.
-        bytes: &'a [u8],
-    },
-    /// A datagram that proved authentic and new ([`crate::wire::path::SealedPath::open`]).
-    Datagram {
-        /// Whose path it came on.
-        peer: Peer,
-        /// What it is for.
-        kind: DatagramKind,
-        /// What was sealed in it.
-        payload: &'a [u8],
-    },
-    /// The connection ended, however. The handle is free once all outputs are polled.
-    Closed {
-        /// Which.
-        peer: Peer,
-    },
-    /// The peer's queue is over its limit ([`crate::outbox::Overflow`]).
-    Overflowed {
-        /// Whose.
-        peer: Peer,
-    },
-    /// The server stops: everybody is told and closed.
-    Shutdown,
-}
-
-/// Something that the driver must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output<'a> {
-    /// Write these bytes to each of the connections.
-    Send {
-        /// Whole frames.
-        bytes: &'a [u8],
-        /// Whether they may be dropped.
-        class: Class,
-        /// To whom.
-        to: &'a [Peer],
-    },
-    /// Seal this payload for each of the peers and send it as a datagram.
-    Relay {
-        /// What it is.
-        kind: DatagramKind,
-        /// What to seal.
-        frame: &'a [u8],
-        /// To whom.
-        to: &'a [Peer],
-    },
-    /// From now on datagrams of `session` belong to this peer, under its connection's keys, with fresh counters.
-    OpenPath {
-        /// Whose.
-        peer: Peer,
-        /// The number in its datagrams' headers.
-        session: SessionId,
-    },
-    /// Read no more from this connection until [`Output::Unpause`]: it sends faster than it may. Nothing is lost.
-    Pause {
-        /// Which.
-        peer: Peer,
-    },
-    /// Read again from this connection.
-    Unpause {
-        /// Which.
-        peer: Peer,
-    },
-    /// Write what is queued for this connection, then close it. The handle is free from here on.
-    Close {
-        /// Which.
-        peer: Peer,
-        /// Why, for the log.
-        cause: CloseCause,
-    },
-    /// Something worth a line for the operator.
-    Event(ServerEvent),
-}
-
-/// What an operator is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServerEvent {
-    /// Somebody joined.
-    Joined {
-        /// Who.
-        name: Name,
-    },
-    /// Somebody is back before the others noticed that the connection was lost.
-    Resumed {
-        /// Who.
-        name: Name,
-    },
-    /// Somebody left.
-    Left {
-        /// Who.
-        name: Name,
-        /// Why.
-        reason: LeaveReason,
-    },
-}
-
-/// Why the server closes a connection.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CloseCause {
-    /// The peer quit.
-    Quit,
-    /// The server stops.
-    Shutdown,
-    /// The peer was not let in.
-    Refused(Refusal),
-    /// The peer speaks no version that this server does.
-    Version,
-    /// A frame larger than allowed.
-    Oversized(Oversized),
-    /// Bytes that are no message.
-    Undecodable,
-    /// A message that has no place where it came.
-    OutOfOrder,
-    /// No Hello in time.
-    HelloTimeout,
-    /// No sign of life for [`limits::SILENCE_TIMEOUT`].
-    Silent,
-    /// The peer does not read what it is sent.
-    TooSlow,
-    /// The same session came back on another connection.
-    Replaced,
-    /// Too many connections have not finished their Hello.
-    Busy,
-}
-
-impl fmt::Display for CloseCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Quit => write!(f, "quit"),
-            Self::Shutdown => write!(f, "the server is stopping"),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Version => write!(
-                f,
-                "this server speaks version {} of the protocol and the client does not; update the older one",
-                control::VERSION
-            ),
-            Self::Oversized(oversized) => oversized.fmt(f),
-            Self::Undecodable => write!(f, "what was received is not chinwag/1"),
-            Self::OutOfOrder => write!(f, "a message came where it has no place"),
-            Self::HelloTimeout => {
-                write!(f, "no hello within {} s", limits::HELLO_TIMEOUT.as_secs())
-            }
-            Self::Silent => write!(f, "silent for {} s", limits::SILENCE_TIMEOUT.as_secs()),
-            Self::TooSlow => write!(f, "too much is waiting to be read"),
-            Self::Replaced => write!(f, "the session goes on in another connection"),
-            Self::Busy => write!(f, "too many connections at once; try again in a moment"),
-        }
-    }
-}
-
-/// What the server counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ServerStats {
-    /// Messages that got a place in a room.
-    pub messages: u64,
-    /// Voice payloads taken from talkers.
-    pub voice_in: u64,
-    /// Voice payloads handed to the driver, one for each listener.
-    pub voice_out: u64,
-    /// Voice payloads that were not whole frames.
-    pub voice_malformed: u64,
-    /// Voice payloads in somebody else's name.
-    pub voice_forged: u64,
-    /// Voice payloads beyond a talker's rate.
-    pub voice_over_rate: u64,
-    /// Voice payloads from those who are in no room.
-    pub voice_homeless: u64,
-    /// Path probes beyond a talker's rate, or of another size than probes have.
-    pub probes_dropped: u64,
-    /// Connections paused for sending faster than allowed.
-    pub pauses: u64,
-    /// Messages of unknown kinds that were skipped.
-    pub unknown_messages: u64,
-}
 
 #[derive(Debug)]
 enum Queued {
@@ -665,34 +480,6 @@ impl Server {
             self.timers.remove(&(old, peer));
         }
         self.timers.insert((conn.due(), peer));
-    }
-}
-
-/// Which connection each session has.
-#[derive(Debug, Default)]
-struct Seats(Vec<Option<(SessionId, Peer)>>);
-
-impl Seats {
-    fn peer_of(&self, session: SessionId) -> Option<Peer> {
-        let (seated, peer) = (*self.0.get(session.index())?)?;
-        (seated == session).then_some(peer)
-    }
-
-    fn seat(&mut self, session: SessionId, peer: Peer) {
-        if self.0.len() <= session.index() {
-            self.0.resize(session.index() + 1, None);
-        }
-        if let Some(seat) = self.0.get_mut(session.index()) {
-            *seat = Some((session, peer));
-        }
-    }
-
-    fn unseat(&mut self, session: SessionId, peer: Peer) {
-        if self.peer_of(session) == Some(peer)
-            && let Some(seat) = self.0.get_mut(session.index())
-        {
-            *seat = None;
-        }
     }
 }
 

@@ -1,0 +1,283 @@
+//! What the server says, and what a client makes of it.
+
+use alloc::{borrow::ToOwned as _, string::String};
+
+use super::{Client, ClientEvent, EndReason, Link, PathProber, Queued, Session, State};
+use crate::{
+    hub::LeaveReason,
+    ids::{MessageId, RoomId, Seq, SessionId},
+    limits,
+    name::Name,
+    server::VoicePath,
+    time::Instant,
+    wire::{
+        chinwag1 as pb,
+        control::{self, Body},
+        frame::Oversized,
+        path::DatagramKind,
+        voice::Frames,
+    },
+};
+
+impl Client {
+    pub(super) fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        if let State::In(link) = &mut self.state {
+            link.last_heard = now;
+        }
+        self.reader.push(bytes);
+        let mut reader = core::mem::take(&mut self.reader);
+        while matches!(self.state, State::Greeting { .. } | State::In(_) | State::Quitting { .. }) {
+            match reader.next_frame(limits::FRAME_BYTES) {
+                Ok(Some(body)) => self.handle_body(now, body),
+                Ok(None) => {
+                    self.reader = reader;
+                    return;
+                }
+                Err(Oversized { .. }) => return self.protocol_error(now),
+            }
+        }
+    }
+
+    /// The server talks nonsense: a fresh connection may help, unless it always did.
+    fn protocol_error(&mut self, now: Instant) {
+        self.out.push(Queued::Disconnect, |_, _| {});
+        if self.session.is_none() {
+            self.end(EndReason::Protocol);
+        } else {
+            self.goodbye = Some("the server sent what is not chinwag/1".to_owned());
+            self.lost(now);
+        }
+    }
+
+    fn handle_body(&mut self, now: Instant, body: &[u8]) {
+        use pb::to_client::Kind;
+        let message = match control::decode_to_client(body) {
+            Ok(Body::Voice(payload)) => {
+                self.stats.tcp_received += 1;
+                return self.voice(now, payload);
+            }
+            Ok(Body::Message(message)) => message,
+            Ok(Body::Unknown) => return,
+            Err(control::Undecodable) => return self.protocol_error(now),
+        };
+        match message {
+            Kind::Welcome(welcome) => self.welcome(now, welcome),
+            Kind::Refused(refused) => self.refused(now, refused),
+            Kind::Closing(closing) => self.closing(&closing),
+            Kind::Ping(ping) => self.send(pb::to_server::Kind::Pong(ping)),
+            // What happens in the room means nothing before the welcome to it.
+            Kind::Members(_)
+            | Kind::Ack(_)
+            | Kind::Nack(_)
+            | Kind::Said(_)
+            | Kind::Joined(_)
+            | Kind::Left(_)
+            | Kind::Pong(_)
+            | Kind::Voice(_)
+                if matches!(self.state, State::Greeting { .. }) => {}
+            Kind::Members(members) => {
+                for (session, name) in members.members.into_iter().map(member) {
+                    if !self.note_member(session, &name) {
+                        return self.protocol_error(now);
+                    }
+                }
+            }
+            Kind::Ack(ack) => self.acknowledged(MessageId::from_wire(ack.id), Seq::from_wire(ack.seq)),
+            Kind::Nack(nack) => {
+                let id = MessageId::from_wire(nack.id);
+                if let Some(text) = self.take_outgoing(id) {
+                    self.event(ClientEvent::NotSaid { id, text, why: nack.text });
+                    self.send_outgoing(limits::UNACKED_MESSAGES);
+                }
+            }
+            Kind::Said(said) => self.said(said),
+            Kind::Joined(joined) => {
+                if let Some((session, name)) = joined.member.map(member).filter(|_| self.is_next(joined.seq))
+                {
+                    if !self.note_member(session, &name) {
+                        return self.protocol_error(now);
+                    }
+                    if Some(session) != self.session() {
+                        self.event(ClientEvent::Joined { session, name });
+                    }
+                }
+            }
+            Kind::Left(left) => {
+                let reason = match left.reason() {
+                    pb::left::Reason::Quit | pb::left::Reason::Unknown => LeaveReason::Quit,
+                    pb::left::Reason::Lost => LeaveReason::Lost,
+                    pb::left::Reason::Removed => LeaveReason::Removed,
+                };
+                if let Some((session, name)) = left.member.map(member).filter(|_| self.is_next(left.seq))
+                    && Some(session) != self.session()
+                {
+                    self.members.remove(&session);
+                    self.event(ClientEvent::Left { session, name, reason });
+                }
+            }
+            Kind::Pong(pong) => {
+                if let State::In(link) = &mut self.state
+                    && let Some((_, sent)) = link.ping.take_if(|(token, _)| *token == pong.token)
+                {
+                    self.stats.control_rtt = Some(now.since(sent));
+                }
+            }
+            Kind::Voice(payload) => {
+                self.stats.tcp_received += 1;
+                self.voice(now, &payload);
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, welcome: pb::Welcome) {
+        let State::Greeting { .. } = self.state else { return };
+        let Some(room) = welcome.room else { return self.protocol_error(now) };
+        self.members.clear();
+        let is_bounded =
+            welcome.members.into_iter().map(member).all(|(id, name)| self.note_member(id, &name))
+                && [&welcome.name, &room.name].iter().all(|name| name.len() <= limits::NAME_BYTES)
+                && welcome.resume_token.len() <= limits::RESUME_TOKEN_BYTES;
+        if !is_bounded {
+            return self.protocol_error(now);
+        }
+        let id = SessionId::from_wire(welcome.session);
+        let again = self.session.is_some();
+        self.stats.reconnects += u64::from(again);
+        self.stats.voice_path = VoicePath::default();
+        self.state = State::In(Link {
+            prober: PathProber::new(now),
+            since: now,
+            last_heard: now,
+            next_ping: now,
+            ping: None,
+            sent_up_to: MessageId::default(),
+        });
+        let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
+        // A server that has forgotten the session may still have the same room; one's own coming is not missed.
+        if let Some(session) = self.session.as_ref().filter(|former| former.epoch == room.epoch) {
+            let told = session.last_seq.to_wire().saturating_add(u64::from(!welcome.resumed));
+            missed = last_seq.to_wire().saturating_sub(told);
+        }
+        self.session = Some(Session {
+            id,
+            token: welcome.resume_token,
+            name: welcome.name.clone(),
+            room: RoomId::from_wire(room.id),
+            room_name: room.name.clone(),
+            epoch: room.epoch,
+            last_seq,
+        });
+        self.out.push(Queued::OpenPath(id), |_, _| {});
+        let (name, resumed) = (welcome.name, welcome.resumed);
+        self.event(ClientEvent::Welcome { session: id, name, room: room.name, resumed, again });
+        if missed > 0 {
+            self.event(ClientEvent::Missed { events: missed });
+        }
+        self.send_outgoing(limits::UNACKED_MESSAGES);
+    }
+
+    fn refused(&mut self, now: Instant, refused: pb::Refused) {
+        let State::Greeting { .. } = self.state else { return };
+        let is_name_taken = refused.reason() == pb::refused::Reason::NameTaken;
+        let suggestion = Some(refused.suggestion).filter(|name| Name::new(name).is_ok());
+        // Whoever was here before is not to lose what he said because somebody took his name meanwhile.
+        let will_retry = is_name_taken && self.session.is_some() && suggestion.is_some();
+        self.event(ClientEvent::Refused { why: refused.text, suggestion: suggestion.clone(), will_retry });
+        self.out.push(Queued::Disconnect, |_, _| {});
+        if let Some(name) = suggestion.filter(|_| will_retry) {
+            self.config.name = name;
+            self.lost(now);
+        } else {
+            self.end(EndReason::Refused);
+        }
+    }
+
+    fn closing(&mut self, closing: &pb::Closing) {
+        use pb::closing::Reason;
+        match closing.reason() {
+            Reason::Replaced => {
+                self.out.push(Queued::Disconnect, |_, _| {});
+                self.end(EndReason::Replaced);
+            }
+            Reason::Unknown
+            | Reason::Quit
+            | Reason::Shutdown
+            | Reason::ProtocolError
+            | Reason::Timeout
+            | Reason::TooSlow => {
+                // The connection ends by itself; then the client comes back, unless it quit.
+                self.goodbye = Some(closing.text.clone());
+            }
+        }
+    }
+
+    fn said(&mut self, said: pb::Said) {
+        let (id, seq) = (MessageId::from_wire(said.id), Seq::from_wire(said.seq));
+        if Some(SessionId::from_wire(said.session)) == self.session()
+            && self.outgoing.iter().any(|(outgoing, _)| *outgoing == id)
+        {
+            // Told again after a lost connection: the acknowledgement that did not arrive.
+            return self.acknowledged(id, seq);
+        }
+        if self.is_next(said.seq) {
+            self.event(ClientEvent::Said { seq, name: said.name, text: said.text, own: None });
+        }
+    }
+
+    fn acknowledged(&mut self, id: MessageId, seq: Seq) {
+        self.is_next(seq.to_wire());
+        let Some(text) = self.take_outgoing(id) else { return };
+        let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
+        self.event(ClientEvent::Said { seq, name, text, own: Some(id) });
+        self.send_outgoing(limits::UNACKED_MESSAGES);
+    }
+
+    /// Notes the place of an event. False when it was seen before; a gap is reported.
+    fn is_next(&mut self, seq: u64) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let expected = session.last_seq.next().to_wire();
+        if seq < expected {
+            return false;
+        }
+        session.last_seq = Seq::from_wire(seq);
+        if seq > expected {
+            self.event(ClientEvent::Missed { events: seq - expected });
+        }
+        true
+    }
+
+    pub(super) fn datagram(&mut self, now: Instant, kind: DatagramKind, payload: &[u8]) {
+        let State::In(link) = &mut self.state else { return };
+        match kind {
+            DatagramKind::Voice => {
+                self.stats.udp_received += 1;
+                self.voice(now, payload);
+            }
+            DatagramKind::Echo => {
+                let Ok(token) = payload.try_into().map(u64::from_be_bytes) else {
+                    self.stats.malformed += 1;
+                    return;
+                };
+                let switch = link.prober.handle_echo(now, token);
+                self.stats.voice_rtt = link.prober.rtt();
+                self.path_changed(switch);
+            }
+            // Clients are not probed.
+            DatagramKind::Probe => {}
+        }
+    }
+
+    fn voice(&mut self, now: Instant, payload: &[u8]) {
+        let State::In(link) = &mut self.state else { return };
+        if Frames::parse(payload).is_err() {
+            self.stats.malformed += 1;
+            return;
+        }
+        link.prober.note_voice(now);
+        self.out.push(Queued::Voice, |bytes, _| bytes.extend_from_slice(payload));
+    }
+}
+
+fn member(member: pb::Member) -> (SessionId, String) {
+    (SessionId::from_wire(member.session), member.name)
+}
