@@ -299,6 +299,28 @@ fn a_refused_newcomer_is_told_why_and_what_would_be_free() {
 }
 
 #[test]
+fn a_server_that_is_full_for_the_moment_does_not_end_a_conversation() {
+    let full = || {
+        let reason = refused::Reason::Full.into();
+        Kind::Refused(pb::Refused { reason, text: "full".into(), suggestion: String::new() })
+    };
+    let mut rig = ClientRig::welcomed();
+    rig.input(ClientInput::Disconnected);
+    rig.wait(secs(1));
+    rig.input(ClientInput::Connected);
+    let lines = rig.receive([full()]);
+    assert_eq!(lines[0], r#"event Refused { why: "full", suggestion: None, will_retry: true }"#);
+    assert!(!rig.client.has_ended());
+    rig.wait(secs(5));
+    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo" in "lobby" resume s1.0 at 2"#]);
+    // A newcomer has nothing to lose.
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    rig.receive([full()]);
+    assert!(rig.client.has_ended());
+}
+
+#[test]
 fn quitting_ends_it_from_everywhere() {
     let ended = "event Ended(Quit)";
     let mut rig = ClientRig::new();

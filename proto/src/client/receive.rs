@@ -178,18 +178,24 @@ impl Client {
 
     fn refused(&mut self, now: Instant, refused: pb::Refused) {
         let State::Greeting { .. } = self.state else { return };
-        let is_name_taken = refused.reason() == pb::refused::Reason::NameTaken;
-        let suggestion = Some(refused.suggestion).filter(|name| Name::new(name).is_ok());
-        // Whoever was here before is not to lose what he said because somebody took his name meanwhile.
-        let will_retry = is_name_taken && self.session.is_some() && suggestion.is_some();
+        use pb::refused::Reason;
+        let suggestion = Some(refused.suggestion.clone()).filter(|name| Name::new(name).is_ok());
+        // Whoever was here before is not to lose what he said because somebody took his name or place meanwhile.
+        let may_pass = match refused.reason() {
+            Reason::NameTaken => suggestion.is_some(),
+            Reason::Full | Reason::RoomsFull => true,
+            Reason::Unknown | Reason::Version | Reason::NameInvalid | Reason::RoomInvalid => false,
+        };
+        let will_retry = may_pass && self.session.is_some();
         self.event(ClientEvent::Refused { why: refused.text, suggestion: suggestion.clone(), will_retry });
         self.out.push(Queued::Disconnect, |_, _| {});
-        if let Some(name) = suggestion.filter(|_| will_retry) {
-            self.config.name = name;
-            self.lost(now);
-        } else {
-            self.end(EndReason::Refused);
+        if !will_retry {
+            return self.end(EndReason::Refused);
         }
+        if let Some(name) = suggestion {
+            self.config.name = name;
+        }
+        self.lost(now);
     }
 
     fn closing(&mut self, closing: &pb::Closing) {
