@@ -1,18 +1,20 @@
 //! One client: the machine, its user, and a driver between them and the network, which does what the driver of real
 //! sockets does.
 
+use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
     Instant, Rng,
-    client::{Client, ClientConfig, ClientInput, ClientOutput},
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
     wire::{path::SealedPath, voice::VoiceFrame},
 };
 
 use crate::{
     check::{Checker, name_of, room_of},
     heard::Way,
-    net::{Net, Read},
+    net::{Event, Net, Read},
     person::Person,
     seal::ToySeal,
+    sound::Sound,
     tcp::{ConnId, EndState, Side},
     trace::{Mark, Node},
     world::Alarm,
@@ -22,6 +24,8 @@ pub(crate) struct ClientNode {
     number: u32,
     pub(crate) machine: Client,
     pub(crate) person: Person,
+    /// A real voice, in place of the person's made-up one.
+    pub(crate) sound: Option<Sound>,
     conn: Option<ConnId>,
     alarm: Alarm,
     pub(crate) has_quit: bool,
@@ -36,7 +40,7 @@ impl ClientNode {
         number: u32,
         rooms: u32,
         seed: Rng,
-        person: Person,
+        (person, sound): (Person, Option<Sound>),
     ) -> Self {
         let config =
             ClientConfig { name: name_of(number), room: room_of(number, rooms), software: "sim".to_owned() };
@@ -44,6 +48,7 @@ impl ClientNode {
             number,
             machine: Client::new(net.now(), config, seed),
             person,
+            sound,
             conn: None,
             alarm: Alarm::default(),
             has_quit: false,
@@ -144,6 +149,21 @@ impl ClientNode {
         pause_us
     }
 
+    /// A turn of the microphone and the speaker; returns when the next one is, in microseconds from now.
+    pub(crate) fn sound(&mut self, net: &mut Net<'_>, check: &mut Checker) -> Option<u64> {
+        let now = net.now();
+        let Self { sound, machine, .. } = self;
+        let next = sound.as_mut()?.turn(now, &mut |frame| {
+            let talker = chinwag_proto::SessionId::from_wire(0);
+            let EncodedFrame { sequence, end, level, opus } = frame;
+            machine.send_voice(now, &VoiceFrame { talker, sequence, end, level, opus });
+            net.counts.voice_sent += 1;
+        });
+        self.drain(net, check, Way::Tcp);
+        // A pump that is late is due at once, but not twice in one instant.
+        Some(next.as_micros().saturating_sub(now.as_micros()).max(1))
+    }
+
     pub(crate) fn quit(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         self.has_quit = true;
         check.quits(self.number);
@@ -188,8 +208,22 @@ impl ClientNode {
                             net.send_datagram(conn, Side::Client, kind, payload);
                         }
                     }
-                    ClientOutput::Voice { payload } => check.voice(net, self.number, way, payload),
-                    ClientOutput::Event(event) => check.event(net, self.number, &event),
+                    ClientOutput::Voice { payload } => match &mut self.sound {
+                        Some(sound) => {
+                            sound.hear(net.now(), payload);
+                            net.counts.voice_delivered += 1;
+                            net.record(Node::Client(self.number), Mark::Heard, payload.len() as u64, 0);
+                        }
+                        None => check.voice(net, self.number, way, payload),
+                    },
+                    ClientOutput::Event(event) => {
+                        check.event(net, self.number, &event);
+                        if let (ClientEvent::Welcome { .. }, Some(sound)) = (&event, &mut self.sound)
+                            && sound.start(net.now())
+                        {
+                            net.after(0, Event::Sound(self.number));
+                        }
+                    }
                 }
             }
             let Some(conn) = self.conn.filter(|_| has_overflowed) else { break };

@@ -3,7 +3,8 @@
 //!
 //! There are no ticks: the world jumps from event to event and wakes a machine exactly when it asked to be woken, so that
 //! a deadline that is not announced, or a machine that spins, shows. Every run checks what must hold ([`Failure`] names
-//! what did not). There is no codec, no real socket, no thread and no clock in here; servers do not crash and networks do
+//! what did not). With [`run_with_voices`] people speak and hear WAV files through the production path of sound; else
+//! their voice is made-up bytes. There is no real socket, no thread and no clock in here; servers do not crash and networks do
 //! not partition yet.
 //!
 //! ```
@@ -25,10 +26,12 @@ mod random;
 mod scenario;
 mod seal;
 mod server;
+mod sound;
 mod tcp;
 mod trace;
 mod world;
 
 pub use netspec::{NetSpec, NetSpecError};
 pub use scenario::{Counts, Failure, MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, Report, Scenario};
-pub use world::run;
+pub use sound::{Voice, VoiceReport};
+pub use world::{run, run_with_voices};

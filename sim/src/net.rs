@@ -41,6 +41,7 @@ pub(crate) enum Event {
     Quit(u32),
     Say(u32),
     Talk(u32),
+    Sound(u32),
     Cut(u32),
     Wake { node: Node, generation: u32 },
     Accepted(ConnId),

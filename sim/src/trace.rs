@@ -59,6 +59,7 @@ marks! {
     Reconnecting = "reconnecting pause_us -",
     Path = "path way -",
     Voice = "voice talker number",
+    Heard = "heard bytes -",
     Ended = "ended - -",
     Phase = "phase number -",
 }

@@ -15,6 +15,7 @@ use crate::{
     random::{Domain, stream},
     scenario::{Failure, Report, Scenario},
     server::ServerNode,
+    sound::{Sound, Voice, VoiceReport},
     tcp::{ConnId, EndState, Side, Tcp},
     trace::{Mark, Node, Trace},
 };
@@ -42,21 +43,49 @@ const EVENTS_PER_PAIR: u64 = 1_600;
 ///
 /// What did not hold, or that the trace could not be written.
 pub fn run(scenario: &Scenario, file: Option<&mut dyn io::Write>) -> Result<Report, Failure> {
+    simulate(scenario, Vec::new(), file).map(|(report, _)| report)
+}
+
+/// As [`run`], with a voice for each client: they speak from WAV files, and what they hear goes into WAV files. There are
+/// as many clients as voices, and nobody leaves before the end.
+///
+/// # Errors
+///
+/// As [`run`], or that a file could not be opened.
+pub fn run_with_voices(
+    scenario: &Scenario,
+    voices: &[Voice],
+    file: Option<&mut dyn io::Write>,
+) -> Result<(Report, Vec<VoiceReport>), Failure> {
+    let clients = u32::try_from(voices.len()).unwrap_or(u32::MAX);
+    let scenario = Scenario { clients, ..scenario.clone() };
+    let sounds: Result<Vec<_>, _> = voices.iter().map(Sound::open).collect();
+    let failure = |what| Failure { scenario: scenario.clone(), at_us: 0, what };
+    simulate(&scenario, sounds.map_err(failure)?, file)
+}
+
+fn simulate(
+    scenario: &Scenario,
+    sounds: Vec<Sound>,
+    file: Option<&mut dyn io::Write>,
+) -> Result<(Report, Vec<VoiceReport>), Failure> {
     let scenario = Scenario {
         clients: scenario.clients.clamp(1, crate::MAX_CLIENTS),
         rooms: scenario.rooms.clamp(1, crate::MAX_ROOMS),
         seconds: scenario.seconds.clamp(1, crate::MAX_SECONDS),
         ..scenario.clone()
     };
-    let mut world = World::new(&scenario, Trace::new(file));
+    let mut world = World::new(&scenario, sounds, Trace::new(file));
     let outcome = world.run();
+    let nodes = world.clients.iter_mut().flatten();
+    let voices = nodes.filter_map(|node| Some(node.sound.as_mut()?.report())).collect();
     let Net { now_us, counts, trace, .. } = world.net;
     let failure = |what| Failure { scenario: scenario.clone(), at_us: now_us, what };
     // The lines that lead to a failure are wanted most of all.
     let trace = trace.finish();
     outcome.map_err(failure)?;
     let trace = trace.map_err(|error| failure(format!("the trace could not be written: {error}")))?;
-    Ok(Report { trace, events: world.events, simulated_us: now_us, counts })
+    Ok((Report { trace, events: world.events, simulated_us: now_us, counts }, voices))
 }
 
 /// When a node is to be woken: at exactly the time that its machine names.
@@ -127,7 +156,7 @@ struct World<'a> {
     check: Checker,
     server: ServerNode,
     clients: Vec<Option<ClientNode>>,
-    people: Vec<Option<Person>>,
+    people: Vec<Option<(Person, Option<Sound>)>>,
     phase: Phase,
     phase_since_us: u64,
     /// Sessions of those who had quit by the time of rest, but whose goodbye the server never got.
@@ -136,19 +165,26 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(scenario: &Scenario, trace: Trace<'a>) -> Self {
+    fn new(scenario: &Scenario, sounds: Vec<Sound>, trace: Trace<'a>) -> Self {
         let Scenario { seed, clients, rooms, seconds, net } = *scenario;
         let may_break = net.cut_every_us > 0;
         let mut net = Net::new(seed, net, clients, trace);
         let spread_us = JOIN_SPREAD_US.min(u64::from(seconds) * SECOND_US / 4);
         let mut people = Vec::new();
+        let mut sounds = sounds.into_iter();
         for client in 0..clients {
             let mut person = Person::new(client, stream(seed, Domain::Person, client));
-            net.after(person.joins_after(spread_us), Event::Join(client));
-            if let Some(leaves_us) = person.leaves_after(u64::from(seconds) * SECOND_US) {
+            let sound = sounds.next();
+            // With voices, the first is there to hear the second from the beginning.
+            let joins_us = person.joins_after(spread_us);
+            let in_order_us = u64::from(client) * SECOND_US;
+            net.after(if sound.is_some() { in_order_us } else { joins_us }, Event::Join(client));
+            if let Some(leaves_us) = person.leaves_after(u64::from(seconds) * SECOND_US)
+                && sound.is_none()
+            {
                 net.after(leaves_us, Event::Quit(client));
             }
-            people.push(Some(person));
+            people.push(Some((person, sound)));
         }
         net.after(u64::from(seconds) * SECOND_US, Event::Check);
         Self {
@@ -214,6 +250,13 @@ impl<'a> World<'a> {
                     at(clients, client).filter(|node| self.phase == Phase::Faults && !node.has_quit)
                 {
                     let pause_us = node.talk(net, check);
+                    net.after(pause_us, event);
+                }
+            }
+            Event::Sound(client) => {
+                if let Some(node) = at(clients, client).filter(|node| !node.has_quit)
+                    && let Some(pause_us) = node.sound(net, check)
+                {
                     net.after(pause_us, event);
                 }
             }
@@ -284,12 +327,16 @@ impl<'a> World<'a> {
 
     fn join(&mut self, client: u32) {
         let Self { net, check, .. } = self;
-        let Some(mut person) = self.people.get_mut(client as usize).and_then(Option::take) else { return };
+        let Some((mut person, sound)) = self.people.get_mut(client as usize).and_then(Option::take) else {
+            return;
+        };
         net.after(person.say_pause(), Event::Say(client));
-        net.after(person.silence(), Event::Talk(client));
+        if sound.is_none() {
+            net.after(person.silence(), Event::Talk(client));
+        }
         net.plan_cut(client);
         let seed = stream(self.scenario.seed, Domain::Client, client);
-        let node = ClientNode::join(net, check, client, self.scenario.rooms, seed, person);
+        let node = ClientNode::join(net, check, client, self.scenario.rooms, seed, (person, sound));
         if let Some(slot) = self.clients.get_mut(client as usize) {
             *slot = Some(node);
         }
