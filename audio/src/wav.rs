@@ -69,8 +69,11 @@ impl WavSource {
         if file.metadata().is_ok_and(|m| m.is_dir()) {
             return Err(wrong(path, "is a folder, not a WAV file"));
         }
-        let length = file.metadata().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?.len();
-        if length == 0 {
+        let length = |file: &File| match file.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(e) => Err(wrong(path, format_args!("can't be read: {e}"))),
+        };
+        if length(&file)? == 0 {
             return Err(wrong(path, "is empty, not a WAV file"));
         }
         let mut buffered = BufReader::new(file);
@@ -80,6 +83,8 @@ impl WavSource {
             (reader.spec(), reader.len())
         };
         let bytes = u64::from(samples) * u64::from(spec.bits_per_sample.div_ceil(8));
+        // Looked at after the header: a file that is being written may grow meanwhile.
+        let length = length(buffered.get_ref())?;
         let there =
             buffered.stream_position().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?;
         if !SAMPLE_RATES_HZ.contains(&spec.sample_rate) {
