@@ -35,7 +35,8 @@ pub(crate) struct Conversation {
     wants_to_quit: bool,
     /// A line that had to wait until the server caught up.
     held_line: Option<String>,
-    uses_udp: bool,
+    /// Voice had to leave UDP, and the user was told.
+    goes_by_tcp: bool,
 }
 
 impl Conversation {
@@ -49,7 +50,7 @@ impl Conversation {
             input_has_ended: false,
             wants_to_quit: false,
             held_line: None,
-            uses_udp: false,
+            goes_by_tcp: false,
         }
     }
 
@@ -149,13 +150,17 @@ impl Handler for Conversation {
                     "the connection is lost{why}; trying again in {:.1} s",
                     pause.as_secs_f32()
                 ));
-                self.uses_udp = false;
+                self.goes_by_tcp = false;
             }
             ClientEvent::Path(VoicePath::Tcp) => {
                 self.screen.notice("voice goes by TCP now: UDP does not get through");
-                self.uses_udp = false;
+                self.goes_by_tcp = true;
             }
-            ClientEvent::Path(VoicePath::Udp) => self.uses_udp = true,
+            ClientEvent::Path(VoicePath::Udp) => {
+                if std::mem::take(&mut self.goes_by_tcp) {
+                    self.screen.notice("voice goes by UDP again");
+                }
+            }
             // Doubt is not worth a line.
             ClientEvent::Path(VoicePath::Both) | ClientEvent::Ended(_) => {}
         }

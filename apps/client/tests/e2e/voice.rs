@@ -1,14 +1,22 @@
 //! Voice from a WAV at one client to a WAV at the other, through the real programs.
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
+use chinwag_audio::compare::align;
+
 use crate::common::{PATIENCE, Place, Program, Server, client, compare, samples, statistic};
 
+const RATE: usize = chinwag_audio::SAMPLE_RATE_HZ as usize;
 const SECONDS: usize = 3;
 /// Opus at the default bitrate keeps the waveform of a made-up voice well above this.
 const ALIKE: f32 = 0.85;
@@ -45,7 +53,7 @@ fn assert_heard(said: &Path, heard: &Path) {
 
 /// Waits until a client's WAV has at least this much in it.
 fn wait_for_seconds(path: &Path, seconds: usize) {
-    wait_for_samples(path, seconds * chinwag_audio::SAMPLE_RATE_HZ as usize);
+    wait_for_samples(path, seconds * RATE);
 }
 
 fn wait_for_samples(path: &Path, length: usize) {
@@ -93,7 +101,7 @@ fn a_talker_whose_file_and_input_end_leaves_by_himself_when_all_is_said() {
     assert_eq!(bar.program.exit_code(), 0);
     foo.expect("Bar has left the chat.");
     // What was on its way is heard, too.
-    wait_for_samples(&heard, samples(&heard).len() + chinwag_audio::SAMPLE_RATE_HZ as usize / 2);
+    wait_for_samples(&heard, samples(&heard).len() + RATE / 2);
     // Killed, its file is whole all the same.
     foo.signal("KILL");
     foo.wait();
@@ -141,4 +149,74 @@ fn where_udp_does_not_get_through_voice_arrives_by_tcp() {
     assert_heard(&bar.said, &foo.heard);
     assert_eq!(statistic(&foo.stats, "path"), "tcp");
     assert_eq!(statistic(&bar.stats, "path"), "tcp");
+}
+
+/// Forwards datagrams between whoever sends to `address` and the server while `is_open`.
+fn forward_datagrams(address: &str, server: String, is_open: Arc<AtomicBool>) {
+    let inside = Arc::new(UdpSocket::bind(address).unwrap());
+    thread::spawn(move || {
+        let mut ways: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
+        let mut buffer = [0; 2048];
+        while let Ok((count, client)) = inside.recv_from(&mut buffer) {
+            let way = ways.entry(client).or_insert_with(|| {
+                let way = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+                way.connect(&server).unwrap();
+                let (back, inside, is_open) = (Arc::clone(&way), Arc::clone(&inside), Arc::clone(&is_open));
+                thread::spawn(move || {
+                    let mut buffer = [0; 2048];
+                    while let Ok(count) = back.recv(&mut buffer) {
+                        if is_open.load(Ordering::SeqCst) {
+                            // A client that has left does not listen any more.
+                            let _ = inside.send_to(&buffer[..count], client);
+                        }
+                    }
+                });
+                way
+            });
+            if is_open.load(Ordering::SeqCst) {
+                way.send(&buffer[..count]).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn udp_that_breaks_off_in_a_conversation_is_replaced_and_taken_up_again() {
+    const LONG: usize = 8;
+    let place = Place::new();
+    let server = Server::start(&place);
+    let through = tcp_only(server.address());
+    let is_open = Arc::new(AtomicBool::new(true));
+    forward_datagrams(&through, server.address(), Arc::clone(&is_open));
+    let (said, heard) = (place.voice("said.wav", 6, LONG), place.path("heard.wav"));
+    let listens = ["--name", "Foo", "--mic", "none", "--speaker", heard.to_str().unwrap(), &through];
+    let mut foo = client(&place, listens);
+    foo.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
+    let talks = ["--name", "Bar", "--mic", said.to_str().unwrap(), "--speaker", "none", &through];
+    let mut bar = client(&place, talks);
+    bar.expect("Welcome Bar! If you ever want to quit, type {quit} to exit.");
+    wait_for_samples(&heard, samples(&heard).len() + 2 * RATE);
+    is_open.store(false, Ordering::SeqCst);
+    for person in [&mut foo, &mut bar] {
+        person.expect_error("voice goes by TCP now");
+    }
+    let by_tcp = samples(&heard).len();
+    wait_for_samples(&heard, by_tcp + RATE);
+    is_open.store(true, Ordering::SeqCst);
+    for person in [&mut foo, &mut bar] {
+        person.expect_error("voice goes by UDP again");
+    }
+    wait_for_samples(&heard, (LONG + 3) * RATE);
+    for person in [&mut foo, &mut bar] {
+        person.type_line("{quit}");
+        assert_eq!(person.exit_code(), 0);
+    }
+    // All but what was sent before the loss of the path was noticed. The buffer may move by a block when the path
+    // changes, so that each second is looked for by itself; a move falls into one of them.
+    let (said, heard) = (samples(&said), samples(&heard));
+    let begin = usize::try_from(align(&said, &heard).offset_samples).unwrap();
+    let seconds: Vec<_> = said[by_tcp - begin..].chunks_exact(RATE).map(|said| align(said, &heard)).collect();
+    let alike = seconds.iter().filter(|found| found.correlation > ALIKE).count();
+    assert!(alike >= 2 && alike + 2 >= seconds.len(), "{seconds:?}");
+    assert!(seconds.iter().all(|found| found.longest_hole_ms <= 40), "{seconds:?}");
 }
