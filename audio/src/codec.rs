@@ -37,6 +37,21 @@ impl FrameLength {
 }
 
 /// How to encode.
+///
+/// The defaults are chosen by measurement: PESQ-WB of recorded words, without loss / with 5 % of random loss (mean of four
+/// seeds) through this crate's own buffer and decoder (`cargo run --example network`). libopus puts in-band FEC only
+/// into SILK and hybrid packets, which is what it makes of talk below about 70 kb/s, and with an expected loss of 5 %
+/// only above about 34 kb/s at 10 ms; asked for more loss it gives up sound for FEC.
+///
+/// | frames | bitrate | no FEC | expects 5 % | expects 10 % | expects 20 % |
+/// | --- | --- | --- | --- | --- | --- |
+/// | 10 ms | 32 kb/s | 4.39 / 3.42 | 4.33 / 3.40 (no FEC in it) | 4.11 / 3.89 | 3.99 / 3.84 |
+/// | 10 ms | **40 kb/s** | 4.47 / 3.45 | **4.36 / 4.09** | 4.31 / 4.08 | 4.23 / 4.09 |
+/// | 10 ms | 48 kb/s | 4.51 / 3.45 | 4.44 / 4.20 | 4.43 / 4.23 | 4.37 / 4.24 |
+/// | 10 ms | 64 kb/s | 4.54 / 3.48 | 4.52 / 4.33 | 4.51 / 4.34 | 4.49 / 4.34 |
+/// | 20 ms | 32 kb/s | 4.43 / 2.93 | 4.34 / 3.93 | 4.28 / 3.94 | 4.25 / 3.88 |
+/// | 20 ms | **40 kb/s** | 4.49 / 2.93 | **4.44 / 4.05** | 4.41 / 4.05 | 4.38 / 4.09 |
+/// | 20 ms | 48 kb/s | 4.52 / 2.95 | 4.49 / 4.17 | 4.47 / 4.16 | 4.46 / 4.18 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncoderConfig {
     /// Frame length.
@@ -89,6 +104,21 @@ pub fn packet_blocks(packet: &[u8]) -> Option<usize> {
     let samples = opus::utils::get_nb_samples(packet, opus::SampleRate::Hz48000).ok()?;
     let blocks = samples / BLOCK;
     (samples % BLOCK == 0 && (1..=MAX_FRAME_BLOCKS).contains(&blocks)).then_some(blocks)
+}
+
+/// Whether a packet holds in-band FEC (a low bitrate copy, LBRR, of the frame before it; RFC 6716 §4.2.4). Told of
+/// packets with one Opus frame, which is all that talkers here send; of others it is not known and denied.
+pub fn has_fec(packet: &[u8]) -> bool {
+    let [toc, first, ..] = *packet else { return false };
+    // Configurations 0 to 11 are SILK, 12 to 15 hybrid, the others CELT, which has no FEC. Code 0: one frame.
+    let (config, code) = (toc >> 3, toc & 3);
+    // A SILK frame of 40 or 60 ms has a voice activity flag for each 20 ms in front of the FEC flag.
+    let silk_frames = match config {
+        0..=11 => u32::from(config & 3).max(1),
+        12..=15 => 1,
+        _ => return false,
+    };
+    code == 0 && (first >> (7 - silk_frames)) & 1 == 1
 }
 
 /// Encodes 48 kHz mono.
@@ -228,6 +258,31 @@ mod tests {
             let found = crate::compare::align(&said, &heard);
             assert!((found.offset_samples - 312).abs() < 24, "{frame:?}: {found:?}");
             assert!(found.correlation > 0.9, "{frame:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn fec_is_in_what_the_defaults_send_and_in_nothing_else() {
+        let with_fec = |frame, expected_loss_percent, bitrate_bps| {
+            let config =
+                EncoderConfig { frame, expected_loss_percent, bitrate_bps, ..EncoderConfig::default() };
+            let mut encoder = Encoder::new(config).unwrap();
+            let said = crate::sample::voice(1, 2);
+            let frames = said.chunks_exact(frame.blocks() * BLOCK);
+            let count = frames.len();
+            frames.filter(|samples| has_fec(encoder.encode(samples).unwrap())).count() * 100 / count
+        };
+        for frame in [FrameLength::Ms10, FrameLength::Ms20] {
+            let EncoderConfig { expected_loss_percent, bitrate_bps, .. } = EncoderConfig::default();
+            let percent = with_fec(frame, expected_loss_percent, bitrate_bps);
+            assert!(percent > 60, "{frame:?}: {percent} %");
+            assert_eq!(with_fec(frame, 0, bitrate_bps), 0, "{frame:?}: switched off");
+        }
+        let percent = with_fec(FrameLength::Ms10, 5, 128_000);
+        assert!(percent < 10, "CELT has none: {percent} %");
+        // Empty, without a body, CELT, and two frames in one packet.
+        for packet in [&[][..], &[0], &[18 << 3, 0xff], &[1, 0xff]] {
+            assert!(!has_fec(packet), "{packet:?}");
         }
     }
 

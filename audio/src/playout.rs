@@ -110,7 +110,12 @@ impl Playout {
     pub fn stats(&self) -> PlayoutStats {
         let mut total = self.gone;
         for talker in self.talkers.values() {
-            add(&mut total, &talker.jitter.stats(), talker.active);
+            let stats = talker.jitter.stats();
+            total.add(&stats);
+            if talker.active {
+                total.delay_ms = total.delay_ms.max(stats.delay_ms);
+                total.target_ms = total.target_ms.max(stats.target_ms);
+            }
         }
         PlayoutStats {
             total,
@@ -140,46 +145,9 @@ impl Playout {
 
     fn remove(&mut self, id: u32) {
         if let Some(talker) = self.talkers.remove(&id) {
-            add(&mut self.gone, &talker.jitter.stats(), false);
+            self.gone.add(&talker.jitter.stats());
             self.evicted += 1;
         }
-    }
-}
-
-fn add(total: &mut JitterStats, one: &JitterStats, active: bool) {
-    let JitterStats {
-        received,
-        played,
-        late,
-        duplicate,
-        lost,
-        fec_recovered,
-        concealed,
-        bad,
-        overflow,
-        jumped,
-        resyncs,
-        shortened,
-        stretched,
-        delay_ms,
-        target_ms,
-    } = *one;
-    total.received += received;
-    total.played += played;
-    total.late += late;
-    total.duplicate += duplicate;
-    total.lost += lost;
-    total.fec_recovered += fec_recovered;
-    total.concealed += concealed;
-    total.bad += bad;
-    total.overflow += overflow;
-    total.jumped += jumped;
-    total.resyncs += resyncs;
-    total.shortened += shortened;
-    total.stretched += stretched;
-    if active {
-        total.delay_ms = total.delay_ms.max(delay_ms);
-        total.target_ms = total.target_ms.max(target_ms);
     }
 }
 
@@ -237,8 +205,10 @@ impl Talker {
             Play::Conceal => None,
             Play::Silence => {
                 self.block = SILENCE;
-                self.gain = 0.0;
-                self.concealed = FADED_BLOCKS;
+                // After concealment that faded out, speech fades in; a spurt that begins anew is not touched.
+                if self.concealed > 0 {
+                    self.gain = 0.0;
+                }
                 return false;
             }
         };

@@ -4,7 +4,7 @@
 //! [`Pump::turn`] when it is due.
 
 use crate::{
-    Duration, EncodedFrame, Instant, SILENCE, VoiceFrame,
+    BLOCK_TIME, Duration, EncodedFrame, Instant, SILENCE, VoiceFrame,
     capture::Capture,
     io::{MicRead, Microphone, Speaker},
     limits::MAX_BLOCKS_PER_TURN,
@@ -21,12 +21,14 @@ pub struct Pump {
     capture: Capture,
     playout: Playout,
     is_spent: bool,
+    /// The time of the last block rendered.
+    rendered: Instant,
 }
 
 impl Pump {
     /// Nothing moves before [`Pump::start`].
     pub fn new(mic: Box<dyn Microphone>, speaker: Box<dyn Speaker>, capture: Capture) -> Self {
-        Self { mic, speaker, capture, playout: Playout::new(), is_spent: false }
+        Self { mic, speaker, capture, playout: Playout::new(), is_spent: false, rendered: Instant::ZERO }
     }
 
     /// Sound begins now.
@@ -56,9 +58,14 @@ impl Pump {
                 }
             }
         }
-        for _ in 0..self.speaker.ready(now).min(MAX_BLOCKS_PER_TURN) {
-            self.playout.render(now, &mut block);
+        let wanted = self.speaker.ready(now).min(MAX_BLOCKS_PER_TURN);
+        for left in (0..wanted).rev() {
+            // Of several blocks at once the last one is of this moment; the buffers count on 10 ms between two.
+            let behind = BLOCK_TIME * u32::try_from(left).unwrap_or(0);
+            let at = (now - behind).max(self.rendered);
+            self.playout.render(at, &mut block);
             self.speaker.write(&block);
+            self.rendered = at;
         }
         let due = [self.mic.due(now), self.speaker.due(now)].into_iter().flatten().min();
         due.unwrap_or(now + IDLE)

@@ -17,10 +17,17 @@ const KEEP: usize = 20;
 const QUANTILE_PER_MILLE: usize = 960;
 
 /// Delays in microseconds, in order of arrival and sorted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Arrivals {
     recent: VecDeque<(Instant, i64)>,
     sorted: Vec<i64>,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        // All at once: nothing is allocated while voice flows.
+        Self { recent: VecDeque::with_capacity(WINDOW_FRAMES), sorted: Vec::with_capacity(WINDOW_FRAMES) }
+    }
 }
 
 impl Arrivals {

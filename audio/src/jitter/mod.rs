@@ -2,7 +2,7 @@
 //! play.
 //!
 //! Three ideas. The *target* is what most recent frames needed over the quickest one (a quantile with forgetting),
-//! never less than one block; it starts there, not at a safe guess. A *dry* buffer conceals without moving on: if the
+//! never less than 8 ms; it starts there, not at a safe guess. A *dry* buffer conceals without moving on: if the
 //! awaited frame then comes, the path is slower than thought and the delay has grown by just that; if a later one
 //! comes, the frame was lost and the time is taken off the gap, so that loss never adds delay. A *gap* is filled from
 //! the in-band FEC of the frame behind it, else concealed, and fades to silence.
@@ -12,20 +12,22 @@
 //! it does not follow a drifting clock other than by these steps.
 
 mod arrivals;
+mod depth;
+mod loss;
+mod stats;
 mod store;
 
 use arrivals::Arrivals;
+use depth::QUIET_LEVEL;
+use loss::Loss;
 use store::{Store, Stored, ahead};
 
-use crate::codec::packet_blocks;
-use crate::limits::{MAX_EXCESS_US, MAX_TARGET_US};
+pub use stats::JitterStats;
+
+use crate::codec::{has_fec, packet_blocks};
 use crate::{BLOCK_US, Instant};
 
 const BLOCK: i64 = BLOCK_US as i64;
-/// The least target, and the first one: one block.
-const LEAST_TARGET_US: i64 = BLOCK;
-/// Kept over what the distribution asks for.
-const MARGIN_US: i64 = 1_000;
 /// A dry buffer waits for this many blocks before it takes the spurt for ended (its last frame was lost).
 const MAX_HELD_BLOCKS: u32 = 20;
 /// Concealment is over after this many blocks: silence from then on.
@@ -38,18 +40,6 @@ const JUMP_EARLY_US: i64 = 1_000_000;
 const JUMP_CONFIRM_BLOCKS: i32 = 50;
 /// Frames whose sequence is remembered to tell duplicates.
 const REMEMBERED: usize = 128;
-/// From this RFC 6464 level on a block is quiet: a change of delay is not heard there.
-const QUIET_LEVEL: u8 = 50;
-/// Excess delay is cut in a quiet block after this many blocks, in any block after that many …
-const SHORTEN_QUIET_AFTER: u32 = 20;
-const SHORTEN_ANY_AFTER: u32 = 100;
-/// … and sooner if it is large.
-const LARGE_EXCESS_US: i64 = 50_000;
-const SHORTEN_LARGE_AFTER: u32 = 8;
-/// Loss above this (2 %, in [`WHOLE`]ths) makes the buffer deep enough for in-band FEC.
-const FEC_WORTHWHILE: u32 = WHOLE / 50;
-const WHOLE: u32 = 1 << 16;
-
 /// What to play for the next 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Play<'a> {
@@ -77,41 +67,6 @@ pub enum Play<'a> {
     Conceal,
     /// Nothing: between spurts, or after long loss.
     Silence,
-}
-
-/// Counters of one talker; all but the last two only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JitterStats {
-    /// Frames that arrived, good ones of any fate.
-    pub received: u64,
-    /// Frames played.
-    pub played: u64,
-    /// Frames that came after their turn.
-    pub late: u64,
-    /// Frames that came again.
-    pub duplicate: u64,
-    /// Frames that were not there at their turn (by the length of their neighbours); late ones among them.
-    pub lost: u64,
-    /// Lost frames recovered from in-band FEC, in whole or in part.
-    pub fec_recovered: u64,
-    /// Blocks of 10 ms concealed.
-    pub concealed: u64,
-    /// Frames that are no Opus of 10 to 60 ms, or did not decode.
-    pub bad: u64,
-    /// Frames dropped because too many waited, or waited too long.
-    pub overflow: u64,
-    /// Frames dropped as the first of a jump of the sequence.
-    pub jumped: u64,
-    /// Jumps followed.
-    pub resyncs: u64,
-    /// Blocks left out to lower the delay.
-    pub shortened: u64,
-    /// Blocks put in to raise the delay (in a gap, a quiet place, or when dry).
-    pub stretched: u64,
-    /// Delay of this buffer now, in ms over the quickest recent frame.
-    pub delay_ms: u32,
-    /// The delay that it aims at.
-    pub target_ms: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,9 +108,7 @@ pub struct JitterBuffer {
     run: u32,
     /// Blocks for which the delay was a block too deep.
     deep_for: u32,
-    /// Loss, in [`WHOLE`]ths, over about the last 64 frames.
-    loss: u32,
-    lost_blocks: u64,
+    loss: Loss,
     frame_blocks: u32,
     /// Where a jumped sequence would go on.
     jump: Option<u32>,
@@ -184,8 +137,7 @@ impl JitterBuffer {
             held: 0,
             run: 0,
             deep_for: 0,
-            loss: 0,
-            lost_blocks: 0,
+            loss: Loss::default(),
             frame_blocks: 1,
             jump: None,
             delay_us: 0,
@@ -227,6 +179,7 @@ impl JitterBuffer {
             return;
         }
         self.frame_blocks = blocks;
+        self.loss.arrived(has_fec(opus));
         if self.frames.insert(sequence, blocks, end, level, opus) {
             self.stats.overflow += 1;
         }
@@ -265,7 +218,7 @@ impl JitterBuffer {
         if self.is_shallow(now, next.wrapping_add(waited)) {
             return self.conceal_in_place();
         }
-        if gap <= blocks {
+        if gap <= blocks && self.frames.first().is_some_and(|f| has_fec(&f.opus)) {
             self.note_lost(gap);
             self.stats.fec_recovered += 1;
             self.run = 0;
@@ -282,44 +235,6 @@ impl JitterBuffer {
         self.conceal()
     }
 
-    /// Whether the delay is at least a block deeper than it must be, and now is the moment to leave a block out: the
-    /// caller then asks [`Self::step`] twice and cross-fades both blocks into one.
-    pub fn wants_shorter(&mut self, now: Instant) -> bool {
-        let Some(next) = self.next.filter(|_| self.phase == Phase::Playing && self.run == 0) else {
-            self.deep_for = 0;
-            return false;
-        };
-        let excess = self.offset_us(now, next) - self.wanted_us();
-        if excess < BLOCK + MARGIN_US {
-            self.deep_for = 0;
-            return false;
-        }
-        self.deep_for += 1;
-        let quiet = if self.rest > 0 {
-            self.current.level >= QUIET_LEVEL
-        } else {
-            self.frames.first().is_some_and(|f| f.level >= QUIET_LEVEL)
-        };
-        let after = if excess >= LARGE_EXCESS_US {
-            SHORTEN_LARGE_AFTER
-        } else if quiet {
-            SHORTEN_QUIET_AFTER
-        } else {
-            SHORTEN_ANY_AFTER
-        };
-        let after_rest = next.wrapping_add(self.rest);
-        let spurt_ends = self.rest > 0 && self.current.end;
-        if self.deep_for < after || spurt_ends || self.rest + self.frames.contiguous(after_rest) < 2 {
-            return false;
-        }
-        if self.rest == 0 && self.frames.first().is_some_and(|f| f.end && f.blocks == 1) {
-            return false;
-        }
-        self.deep_for = 0;
-        self.stats.shortened += 1;
-        true
-    }
-
     /// Counts a frame that was taken but did not decode.
     pub fn note_bad(&mut self) {
         self.stats.bad += 1;
@@ -333,7 +248,7 @@ impl JitterBuffer {
     /// Counters, and delay and target as they are.
     pub fn stats(&self) -> JitterStats {
         let mut stats = self.stats;
-        stats.lost = self.lost_blocks.div_ceil(u64::from(self.frame_blocks.max(1)));
+        stats.lost = self.loss.blocks().div_ceil(u64::from(self.frame_blocks.max(1)));
         stats.delay_ms = (self.delay_us.max(0) / 1000) as u32;
         stats.target_ms = if self.arrivals.is_empty() { 0 } else { (self.target_us() / 1000) as u32 };
         stats
@@ -358,36 +273,6 @@ impl JitterBuffer {
         }
     }
 
-    /// Far too deep (a stall that ended in a burst, a talker that sends too fast): goes on where the target is.
-    fn cut_excess(&mut self, now: Instant, next: u32) -> u32 {
-        let Some(last) = self.frames.last().map(Stored::past) else { return next };
-        if self.offset_us(now, next) - self.wanted_us() > MAX_EXCESS_US {
-            let newest_us = self.offset_us(now, last) - self.wanted_us();
-            if newest_us >= 0 {
-                // Even the newest frame is past due: the path has changed for good.
-                self.arrivals.keep_last();
-            }
-        }
-        let excess = self.offset_us(now, next) - self.wanted_us();
-        if excess <= MAX_EXCESS_US {
-            return next;
-        }
-        let wanted = next.wrapping_add(u32::try_from(excess / BLOCK).unwrap_or(0));
-        let to = if ahead(wanted, last) >= 0 { last.wrapping_sub(1) } else { wanted };
-        let mut to = if ahead(to, next) > 0 { to } else { next };
-        while self.frames.first().is_some_and(|f| ahead(f.past(), to) <= 0) {
-            self.frames.drop_first();
-            self.stats.overflow += 1;
-        }
-        // A frame that would be cut in two is played whole.
-        if let Some(first) = self.frames.first().filter(|f| ahead(f.sequence, next) > 0) {
-            to = first.sequence;
-        }
-        self.next = Some(to);
-        self.held = 0;
-        to
-    }
-
     /// Nothing to play, though the spurt goes on.
     fn dry(&mut self) -> Play<'_> {
         self.held += 1;
@@ -407,7 +292,7 @@ impl JitterBuffer {
         (self.held, self.run) = (0, 0);
         self.frames.take_first(&mut self.current);
         self.stats.played += 1;
-        self.loss -= self.loss / 64;
+        self.loss.played();
         let blocks = self.current.blocks;
         self.rest = blocks.saturating_sub(skip + 1);
         // Overlapping frames (a sender's fault) must not wait behind what was played.
@@ -452,38 +337,17 @@ impl JitterBuffer {
     }
 
     fn note_lost(&mut self, blocks: u32) {
-        self.lost_blocks += u64::from(blocks);
-        for _ in 0..blocks.min(8) {
-            self.loss += (WHOLE - self.loss.min(WHOLE)) / 64 / self.frame_blocks.max(1);
-        }
-    }
-
-    /// Whether the delay is a block or more below the target.
-    fn is_shallow(&self, now: Instant, next: u32) -> bool {
-        self.offset_us(now, next) < self.wanted_us() - BLOCK
-    }
-
-    fn target_us(&self) -> i64 {
-        let fec = if self.loss > FEC_WORTHWHILE { i64::from(self.frame_blocks) * BLOCK } else { 0 };
-        (self.arrivals.spread_us() + MARGIN_US).max(LEAST_TARGET_US).max(fec).min(MAX_TARGET_US)
-    }
-
-    /// The offset between media time and play time that the target asks for.
-    fn wanted_us(&self) -> i64 {
-        self.arrivals.base_us() + self.target_us()
-    }
-
-    /// The offset if block `next` is played now.
-    fn offset_us(&self, now: Instant, next: u32) -> i64 {
-        micros(now) - self.clock.map_or(0, |c| c.of(next)) * BLOCK
+        self.loss.lost(blocks, self.frame_blocks);
     }
 
     /// RFC 3550 appendix A.1: a frame out of any reasonable range is believed when a second one follows it.
     fn is_jump(&self, now: Instant, sequence: u32) -> bool {
         let Some(clock) = self.clock else { return false };
-        let delay = micros(now) - clock.of(sequence) * BLOCK;
-        let far_behind = self.next.is_some_and(|next| ahead(sequence, next) < -JUMP_BACK_BLOCKS);
-        far_behind || delay < self.arrivals.base_us() - JUMP_EARLY_US
+        // Before anything was played, what waits says where the talker is.
+        let from = self.next.unwrap_or_else(|| self.frames.first().map_or(clock.sequence, |f| f.sequence));
+        let lead = ahead(sequence, from);
+        let delay = micros(now) - (clock.of(from) + i64::from(lead)) * BLOCK;
+        lead < -JUMP_BACK_BLOCKS || delay < self.arrivals.base_us() - JUMP_EARLY_US
     }
 
     fn resync(&mut self) {
