@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// Lines that you type go to everybody in the room; {quit} or /quit leaves. Everybody hears your microphone; use
 /// --mic none to listen only.
 #[derive(Debug, Parser)]
-#[command(name = "chinwag", version, args_conflicts_with_subcommands = true)]
+#[command(name = "chinwag", version, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -63,6 +63,6 @@ fn frame_ms(text: &str) -> Result<u32, String> {
     match text {
         "10" => Ok(10),
         "20" => Ok(20),
-        _ => Err("10 or 20".to_owned()),
+        _ => Err("it is 10 or 20".to_owned()),
     }
 }

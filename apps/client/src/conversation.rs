@@ -1,8 +1,11 @@
 //! What stands between the client machine and the person: lines in, lines out, voice handed on.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, TryRecvError},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
 };
 
 use chinwag_proto::{
@@ -15,12 +18,19 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     keyboard::Typed,
+    line::{HELP, Line},
     screen::Screen,
     voice::{Voice, VoiceReport},
 };
 
-const HELP: &str =
-    "{quit} or /quit leaves, /who tells who is here, //TEXT says a line that begins with a slash";
+/// What the user knows while the connection is lost: everything is told once, however often it is tried.
+#[derive(Debug, Default)]
+struct Away {
+    told: BTreeSet<String>,
+}
+
+/// Troubles of one absence that are remembered as told.
+const TOLD: usize = 16;
 
 /// Events arrive while the machine is busy; what is to be done with it waits for the next turn.
 #[derive(Debug)]
@@ -33,8 +43,13 @@ pub(crate) struct Conversation {
     is_welcomed: bool,
     input_has_ended: bool,
     wants_to_quit: bool,
-    /// A line that had to wait until the server caught up.
-    held_line: Option<String>,
+    /// It ends since the user wants it, not since it was broken off.
+    has_quit: bool,
+    /// What had to wait until the server caught up.
+    held: Option<String>,
+    /// Who is here is yet to be told.
+    owes_members: bool,
+    away: Option<Away>,
     /// Voice had to leave UDP, and the user was told.
     goes_by_tcp: bool,
 }
@@ -49,9 +64,17 @@ impl Conversation {
             is_welcomed: false,
             input_has_ended: false,
             wants_to_quit: false,
-            held_line: None,
+            has_quit: false,
+            held: None,
+            owes_members: false,
+            away: None,
             goes_by_tcp: false,
         }
+    }
+
+    /// True when the user left, and was not interrupted.
+    pub(crate) fn has_quit(&self) -> bool {
+        self.has_quit
     }
 
     /// Stops sound and tells what became of it.
@@ -59,41 +82,41 @@ impl Conversation {
         self.voice.finish()
     }
 
-    fn typed(&mut self, client: &mut Client, line: String) {
-        let command = line.trim();
-        let text = match command {
-            "" => return,
-            "{quit}" | "/quit" => {
-                self.wants_to_quit = true;
-                return;
+    fn typed(&mut self, client: &mut Client, line: &str) {
+        match Line::parse(line) {
+            Line::Nothing => {}
+            Line::Quit => self.wants_to_quit = true,
+            Line::Help => self.screen.answer(HELP),
+            Line::Who if client.is_in() => self.screen.answer(&members(client)),
+            Line::Who => self.screen.answer("there is no connection at the moment"),
+            Line::Unknown(command) => {
+                self.screen.answer(&format!("{} is no command; {HELP}", escape(command)));
             }
-            "/help" => return self.screen.notice(HELP),
-            "/who" => {
-                let names: Vec<_> = client.members().map(|(_, name)| escape(name)).collect();
-                return self.screen.notice(&format!("here: {}", names.join(", ")));
+            Line::Say(text) => self.say(client, text),
+        }
+    }
+
+    fn say(&mut self, client: &mut Client, text: &str) {
+        match client.say(text) {
+            Ok(_) if self.away.is_some() => {
+                self.trouble("what you type now is said when the connection is back");
             }
-            command if command.starts_with("//") => command.get(1..).unwrap_or_default().to_owned(),
-            command if command.starts_with('/') => {
-                let unknown = command.split_whitespace().next().unwrap_or_default();
-                return self.screen.notice(&format!("{} is no command; {HELP}", escape(unknown)));
-            }
-            _ => line,
-        };
-        match client.say(&text) {
-            Ok(_) => self.screen.take_back_typed_line(),
-            Err(SayError::Full) => self.held_line = Some(text),
-            Err(error) => self.screen.notice(&error.to_string()),
+            Ok(_) => {}
+            Err(SayError::Full) => self.held = Some(text.to_owned()),
+            Err(SayError::Message(error)) => self.screen.answer(&error.to_string()),
+            // Interrupted: what was typed ahead is no trouble of anybody's.
+            Err(SayError::Ended) => self.wants_to_quit = true,
         }
     }
 
     fn read_lines(&mut self, client: &mut Client) {
-        if let Some(line) = self.held_line.take() {
-            self.typed(client, line);
+        if let Some(text) = self.held.take() {
+            self.say(client, &text);
         }
-        while self.held_line.is_none() && !self.wants_to_quit && client.room_for_messages() > 0 {
+        while self.held.is_none() && !self.wants_to_quit {
             match self.lines.try_recv() {
-                Ok(Typed::Line(line)) => self.typed(client, line),
-                Ok(Typed::Unusable(why)) => self.screen.notice(why),
+                Ok(Typed::Line(line)) => self.typed(client, &line),
+                Ok(Typed::Unusable(why)) => self.screen.answer(why),
                 Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
                     return;
@@ -102,6 +125,25 @@ impl Conversation {
             }
         }
     }
+
+    /// Tells what goes wrong, once while the connection is lost.
+    fn trouble(&mut self, text: &str) {
+        if let Some(away) = &mut self.away {
+            if away.told.len() == TOLD {
+                away.told.clear();
+            }
+            if !away.told.insert(text.to_owned()) {
+                return;
+            }
+        }
+        self.screen.notice(text);
+    }
+}
+
+/// Who is here, this client too.
+fn members(client: &Client) -> String {
+    let names: Vec<_> = client.members().map(|(_, name)| escape(name)).collect();
+    format!("here: {}", names.join(", "))
 }
 
 impl Handler for Conversation {
@@ -110,21 +152,22 @@ impl Handler for Conversation {
             ClientEvent::Welcome { name, again: false, .. } => {
                 self.screen.welcome(&name);
                 self.is_welcomed = true;
+                self.owes_members = self.screen.is_interactive();
                 self.voice.start(now, Arc::clone(&self.waker));
             }
-            ClientEvent::Welcome { name, resumed: true, .. } => {
-                self.screen.notice(&format!("back as {}; nothing was missed but voice", escape(&name)));
-            }
-            ClientEvent::Welcome { name, .. } => {
-                self.screen.notice(&format!(
-                    "back as {}; the server does not remember what was said meanwhile",
-                    escape(&name)
-                ));
+            ClientEvent::Welcome { name, resumed, .. } => {
+                self.away = None;
+                self.owes_members = self.screen.is_interactive();
+                let loss = match resumed {
+                    true => "nothing was missed but voice",
+                    false => "what was said meanwhile may have been missed",
+                };
+                self.screen.notice(&format!("back as {}; {loss}", escape(&name)));
             }
             ClientEvent::Joined { name, .. } => self.screen.joined(&name),
             // What is still to be heard of him is heard; sound forgets him by itself.
             ClientEvent::Left { name, .. } => self.screen.left(&name),
-            ClientEvent::Said { name, text, .. } => self.screen.said(&name, &text),
+            ClientEvent::Said { name, text, own, .. } => self.screen.said(&name, &text, own.is_some()),
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
@@ -132,10 +175,10 @@ impl Handler for Conversation {
                 self.screen.notice(&format!("{events} lines were missed while the connection was lost"));
             }
             ClientEvent::Refused { why, suggestion, will_retry } => {
-                self.screen.notice(&format!("the server did not let you in: {}", escape(&why)));
+                self.trouble(&format!("the server did not let you in: {}", escape(&why)));
                 match suggestion {
                     Some(name) if will_retry => {
-                        self.screen.notice(&format!("trying again as {}", escape(&name)));
+                        self.trouble(&format!("trying again as {}", escape(&name)));
                     }
                     Some(name) => {
                         self.screen
@@ -144,12 +187,14 @@ impl Handler for Conversation {
                     None => {}
                 }
             }
-            ClientEvent::Reconnecting { why, pause } => {
+            ClientEvent::Reconnecting { why, .. } => {
                 let why = why.map(|why| format!(" ({})", escape(&why))).unwrap_or_default();
-                self.screen.notice(&format!(
-                    "the connection is lost{why}; trying again in {:.1} s",
-                    pause.as_secs_f32()
-                ));
+                if self.away.is_none() {
+                    self.away = Some(Away::default());
+                    self.screen.notice(&format!(
+                        "the connection is lost{why}; trying to get it back ({{quit}} leaves)"
+                    ));
+                }
                 self.goes_by_tcp = false;
             }
             ClientEvent::Path(VoicePath::Tcp) => {
@@ -171,23 +216,30 @@ impl Handler for Conversation {
     }
 
     fn notice(&mut self, text: &str) {
-        self.screen.notice(text);
+        self.trouble(text);
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
-        self.read_lines(client);
+        self.screen.set_in(client.is_in());
+        if !self.has_quit {
+            self.read_lines(client);
+        }
+        if std::mem::take(&mut self.owes_members) {
+            self.screen.notice(&members(client));
+        }
         self.voice.talk(now, client);
         for trouble in self.voice.troubles() {
             self.screen.notice(&trouble);
         }
         let is_done = self.input_has_ended
             && self.is_welcomed
-            && self.held_line.is_none()
+            && self.held.is_none()
             && client.unacknowledged() == 0
             && self.voice.has_said_all();
         // Whoever quits has said all that he typed before; without a connection that would be to wait for nothing.
         let may_quit = client.unacknowledged() == 0 || !client.is_in();
         if (self.wants_to_quit && may_quit) || is_done || self.screen.is_gone() {
+            self.has_quit = true;
             client.quit(now);
         }
     }

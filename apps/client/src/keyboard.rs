@@ -4,13 +4,15 @@ use std::{
     io::{self, BufRead as _, Read as _, StdinLock},
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, sync_channel},
     },
     thread,
 };
 
 use chinwag_proto::limits;
 use chinwag_transport_mio::Waker;
+
+use crate::{line::Line, terminal::Terminal};
 
 /// Lines that wait for the conversation; whoever pipes a book in waits with them.
 const WAITING_LINES: usize = 64;
@@ -28,59 +30,97 @@ pub(crate) enum Typed {
 
 /// Standard input.
 #[derive(Debug)]
-pub(crate) struct Keyboard;
+pub(crate) struct Keyboard {
+    terminal: Arc<Terminal>,
+    has_ended: bool,
+}
 
 impl Keyboard {
-    pub(crate) fn new() -> Self {
-        Self
+    pub(crate) fn new(terminal: Arc<Terminal>) -> Self {
+        Self { terminal, has_ended: false }
     }
 
-    /// The next line, waited for; `None` at the end of input.
-    pub(crate) fn line(&mut self) -> io::Result<Option<String>> {
-        match read_line(&mut io::stdin().lock())? {
-            Typed::Line(line) => Ok(Some(line)),
-            Typed::Unusable(why) => Err(io::Error::other(why)),
-            Typed::End => Ok(None),
-        }
+    /// What is typed next, waited for.
+    pub(crate) fn line(&mut self) -> io::Result<Typed> {
+        self.read(&mut io::stdin().lock()).map(|(typed, _)| typed)
     }
 
     /// Reads on in a thread of its own, which ends with the process; `waker` is told of every line.
-    pub(crate) fn listen(self, waker: Arc<Waker>) -> Receiver<Typed> {
+    pub(crate) fn listen(mut self, waker: Arc<Waker>) -> Receiver<Typed> {
         let (lines, receiver) = sync_channel(WAITING_LINES);
-        thread::spawn(move || read_all(&lines, &waker));
+        thread::spawn(move || {
+            let mut stdin = io::stdin().lock();
+            loop {
+                for typed in self.burst(&mut stdin) {
+                    let is_end = matches!(typed, Typed::End);
+                    if lines.send(typed).is_err() || waker.wake().is_err() || is_end {
+                        return;
+                    }
+                }
+            }
+        });
         receiver
     }
-}
 
-fn read_all(lines: &SyncSender<Typed>, waker: &Waker) {
-    let mut stdin = io::stdin().lock();
-    loop {
+    /// The next lines, waited for: all that were typed at one go, since their echo can only be erased together. From
+    /// what is no terminal, one line.
+    fn burst(&mut self, stdin: &mut StdinLock<'_>) -> Vec<Typed> {
         // Input that fails is input that has ended.
-        let typed = read_line(&mut stdin).unwrap_or(Typed::End);
-        let is_end = matches!(typed, Typed::End);
-        if lines.send(typed).is_err() || waker.wake().is_err() || is_end {
-            return;
+        let (mut typed, mut is_ended) = self.read(stdin).unwrap_or((Typed::End, true));
+        let mut burst = self.terminal.burst();
+        let mut lines = Vec::new();
+        loop {
+            let is_end = match &typed {
+                Typed::Line(line) => {
+                    let is_said = matches!(Line::parse(line), Line::Say(_) | Line::Nothing);
+                    burst.add(line, is_said, is_ended);
+                    false
+                }
+                Typed::Unusable(_) => {
+                    burst.add("", false, is_ended);
+                    false
+                }
+                Typed::End => {
+                    burst.add("", false, true);
+                    true
+                }
+            };
+            lines.push(typed);
+            if is_end || lines.len() == WAITING_LINES || !self.terminal.has_more() {
+                self.terminal.take_back(&burst);
+                return lines;
+            }
+            (typed, is_ended) = self.read(stdin).unwrap_or((Typed::End, true));
         }
     }
-}
 
-fn read_line(stdin: &mut StdinLock<'_>) -> io::Result<Typed> {
-    let mut line = Vec::new();
-    stdin.take(LINE_BYTES).read_until(b'\n', &mut line)?;
-    if line.is_empty() {
-        return Ok(Typed::End);
+    /// The next line, and whether a line break ended it.
+    fn read(&mut self, stdin: &mut StdinLock<'_>) -> io::Result<(Typed, bool)> {
+        if self.has_ended {
+            return Ok((Typed::End, true));
+        }
+        let mut line = Vec::new();
+        stdin.take(LINE_BYTES).read_until(b'\n', &mut line)?;
+        let is_ended = line.last() == Some(&b'\n');
+        if !is_ended && line.len() as u64 == LINE_BYTES {
+            skip_line(stdin)?;
+            let why = "a line longer than 4096 bytes was not sent; say it in several messages";
+            return Ok((Typed::Unusable(why), true));
+        }
+        // A terminal tells its end only once.
+        self.has_ended = !is_ended;
+        if line.is_empty() {
+            return Ok((Typed::End, true));
+        }
+        while matches!(line.last(), Some(b'\n' | b'\r')) {
+            line.pop();
+        }
+        let typed = match String::from_utf8(line) {
+            Ok(line) => Typed::Line(line),
+            Err(_) => Typed::Unusable("a line that is not UTF-8 was not sent"),
+        };
+        Ok((typed, is_ended))
     }
-    if line.last() != Some(&b'\n') && line.len() as u64 == LINE_BYTES {
-        skip_line(stdin)?;
-        return Ok(Typed::Unusable("a line longer than 4096 bytes was not sent; say it in several messages"));
-    }
-    while matches!(line.last(), Some(b'\n' | b'\r')) {
-        line.pop();
-    }
-    Ok(match String::from_utf8(line) {
-        Ok(line) => Typed::Line(line),
-        Err(_) => Typed::Unusable("a line that is not UTF-8 was not sent"),
-    })
 }
 
 fn skip_line(stdin: &mut StdinLock<'_>) -> io::Result<()> {

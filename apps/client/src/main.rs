@@ -4,16 +4,19 @@ mod arguments;
 mod conversation;
 mod devices;
 mod keyboard;
+mod line;
 mod screen;
 mod stats;
+mod terminal;
 mod voice;
 
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    sync::Arc,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use chinwag_proto::{
     client::{ClientConfig, EndReason},
     link::Link,
@@ -29,8 +32,10 @@ use etcetera::BaseStrategy as _;
 use crate::{
     arguments::{Arguments, Command},
     conversation::Conversation,
-    keyboard::Keyboard,
+    keyboard::{Keyboard, Typed},
+    line::Line,
     screen::Screen,
+    terminal::Terminal,
     voice::Voice,
 };
 
@@ -60,31 +65,29 @@ fn main() -> ExitCode {
 }
 
 fn chat(arguments: Arguments) -> Result<ExitCode> {
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let mut screen = Screen::new(is_terminal);
-    let mut keyboard = Keyboard::new();
+    let terminal = Arc::new(Terminal::new());
+    let mut screen = Screen::new(Arc::clone(&terminal));
+    let mut keyboard = Keyboard::new(Arc::clone(&terminal));
 
-    let host = match arguments.server {
-        Some(server) => server,
-        None => ask(&mut screen, &mut keyboard, "Enter host: ")?,
+    let link = match arguments.server {
+        Some(server) => match link(&server) {
+            Ok(link) => Some(link),
+            Err(error) => {
+                screen.notice(&format!("chinwag: {error}"));
+                return Ok(ExitCode::from(USAGE));
+            }
+        },
+        None => ask(&mut screen, &mut keyboard, "Enter host: ", link)?,
     };
-    let mut link = match Link::parse(&host) {
-        Ok(link) => link,
-        Err(error) => {
-            screen.notice(&format!("chinwag: {host:?} is no server: {error}"));
-            return Ok(ExitCode::from(USAGE));
-        }
-    };
+    let Some(mut link) = link else { return Ok(ExitCode::SUCCESS) };
     if let Some(fingerprint) = arguments.fingerprint {
         link.fingerprint = Some(fingerprint);
     }
     let name = match arguments.name {
-        Some(name) => name,
-        None => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n")?,
+        Some(given) => Some(name(&given).map_err(Error::msg)?),
+        None => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", name)?,
     };
-    if let Err(error) = Name::new(&name) {
-        bail!("{name:?} cannot be your name: {error}");
-    }
+    let Some(name) = name else { return Ok(ExitCode::SUCCESS) };
     let voice = Voice::open(&arguments.mic, &arguments.speaker, arguments.frame_ms, &mut screen)?;
 
     let config = ClientConfig {
@@ -101,6 +104,10 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
     let lines = keyboard.listen(client.waker());
     let mut conversation = Conversation::new(screen, lines, voice, client.waker());
     let result = client.run(&mut conversation);
+    if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
+        // Ctrl-C is shown where the cursor was.
+        Screen::new(terminal).end_row();
+    }
 
     let voice = conversation.finish();
     if let Some(path) = arguments.stats {
@@ -116,10 +123,44 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
-fn ask(screen: &mut Screen, keyboard: &mut Keyboard, question: &str) -> Result<String> {
-    screen.prompt(question);
-    match keyboard.line()? {
-        Some(answer) if !answer.trim().is_empty() => Ok(answer.trim().to_owned()),
-        Some(_) | None => bail!("no answer to {:?}; see chinwag --help", question.trim()),
+fn link(text: &str) -> Result<Link, String> {
+    Link::parse(text).map_err(|error| format!("{text:?} is no server: {error}"))
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match Name::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{text:?} cannot be your name: {error}")),
+    }
+}
+
+/// Asks until `read` is content, or only once where nobody sits who could answer better. `None`: he leaves.
+fn ask<T>(
+    screen: &mut Screen,
+    keyboard: &mut Keyboard,
+    question: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>> {
+    loop {
+        screen.prompt(question);
+        let error = match keyboard.line()? {
+            Typed::Line(line) => match Line::parse(&line) {
+                Line::Quit => return Ok(None),
+                Line::Nothing => "nothing was typed; {quit} leaves".to_owned(),
+                Line::Help | Line::Who | Line::Say(_) | Line::Unknown(_) => match read(line.trim()) {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(error) => error,
+                },
+            },
+            Typed::Unusable(why) => why.to_owned(),
+            Typed::End => {
+                screen.end_row();
+                bail!("no answer to {:?}; see chinwag --help", question.trim());
+            }
+        };
+        if !screen.is_interactive() {
+            bail!(error);
+        }
+        screen.answer(&error);
     }
 }

@@ -2,72 +2,96 @@
 //!
 //! Nothing that others sent reaches the terminal raw.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use chinwag_proto::text::escape;
 
-/// Moves to the line above and clears it.
-const ERASE_LINE_ABOVE: &str = "\x1b[1A\x1b[2K";
+use crate::terminal::{Cause, Terminal};
 
 #[derive(Debug)]
 pub(crate) struct Screen {
-    is_terminal: bool,
+    terminal: Arc<Terminal>,
     /// Nobody reads standard output any more.
     is_gone: bool,
 }
 
 impl Screen {
-    /// `is_terminal`: both ends are one, so that a typed line is on the screen already.
-    pub(crate) fn new(is_terminal: bool) -> Self {
-        Self { is_terminal, is_gone: false }
+    pub(crate) fn new(terminal: Arc<Terminal>) -> Self {
+        Self { terminal, is_gone: false }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone
     }
 
+    /// True when a person sits there.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.terminal.is_interactive()
+    }
+
+    /// Whether what is typed now is said at once.
+    pub(crate) fn set_in(&self, is_in: bool) {
+        self.terminal.set_in(is_in);
+    }
+
     pub(crate) fn welcome(&mut self, name: &str) {
-        self.line(&format!("Welcome {}! If you ever want to quit, type {{quit}} to exit.", escape(name)));
+        let name = escape(name);
+        self.line(Cause::Other, &format!("Welcome {name}! If you ever want to quit, type {{quit}} to exit."));
     }
 
     pub(crate) fn joined(&mut self, name: &str) {
-        self.line(&format!("{} has joined the chat!", escape(name)));
+        self.line(Cause::Other, &format!("{} has joined the chat!", escape(name)));
     }
 
     pub(crate) fn left(&mut self, name: &str) {
-        self.line(&format!("{} has left the chat.", escape(name)));
+        self.line(Cause::Other, &format!("{} has left the chat.", escape(name)));
     }
 
-    pub(crate) fn said(&mut self, name: &str, text: &str) {
-        self.line(&format!("{}: {}", escape(name), escape(text)));
-    }
-
-    /// The line that was just typed goes away: it comes back as `Name: text` when the server has it.
-    pub(crate) fn take_back_typed_line(&mut self) {
-        if self.is_terminal {
-            self.write(ERASE_LINE_ABOVE);
-        }
+    /// `is_own`: it is what was just typed here.
+    pub(crate) fn said(&mut self, name: &str, text: &str, is_own: bool) {
+        let cause = if is_own { Cause::OwnLine } else { Cause::Other };
+        self.line(cause, &format!("{}: {}", escape(name), escape(text)));
     }
 
     /// Something about the program itself.
     pub(crate) fn notice(&mut self, text: &str) {
-        // Without a standard error there is nobody to tell.
-        let _ = writeln!(io::stderr(), "{text}");
+        self.on_stderr(Cause::Other, &format!("{text}\n"));
     }
 
+    /// An answer to what was just typed.
+    pub(crate) fn answer(&mut self, text: &str) {
+        self.on_stderr(Cause::OwnLine, &format!("{text}\n"));
+    }
+
+    /// A question; its answer is typed behind or below.
     pub(crate) fn prompt(&mut self, question: &str) {
-        let mut stderr = io::stderr();
-        // As above.
-        let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
+        self.on_stderr(Cause::Other, question);
     }
 
-    fn line(&mut self, text: &str) {
-        self.write(&format!("{text}\n"));
+    /// Whatever comes next begins on a row of its own: the user broke off in the middle of one.
+    pub(crate) fn end_row(&mut self) {
+        if self.is_interactive() {
+            self.on_stderr(Cause::Other, "\n");
+        }
     }
 
-    fn write(&mut self, text: &str) {
-        let mut stdout = io::stdout().lock();
-        self.is_gone |= stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err();
+    fn on_stderr(&mut self, cause: Cause, text: &str) {
+        // Without a standard error there is nobody to tell.
+        let _ = self.terminal.write(cause, || {
+            let mut stderr = io::stderr().lock();
+            stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush())
+        });
+    }
+
+    fn line(&mut self, cause: Cause, text: &str) {
+        let written = self.terminal.write(cause, || {
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+        });
+        self.is_gone |= written.is_err();
     }
 }
 

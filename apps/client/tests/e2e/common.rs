@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsStr,
-    fs,
-    io::{BufRead as _, BufReader, Read, Write as _},
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
@@ -16,6 +16,10 @@ use chinwag_audio::{
     compare::{Alignment, align},
     sample,
     wav::{WavSink, WavSource},
+};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
 };
 use tempfile::TempDir;
 
@@ -110,7 +114,7 @@ impl Lines {
 /// A running program that ends with the test.
 pub(crate) struct Program {
     child: Child,
-    stdin: Option<ChildStdin>,
+    stdin: Option<Box<dyn Write>>,
     stdout: Lines,
     stderr: Lines,
 }
@@ -131,10 +135,34 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; build the workspace first", program.display()));
-        let stdin = child.stdin.take();
+        let stdin = child.stdin.take().map(|stdin| Box::new(stdin) as Box<dyn Write>);
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
         Self { child, stdin, stdout, stderr }
+    }
+
+    /// The client in a terminal of so many columns, which shows what is typed and all that is written, as one stream.
+    pub(crate) fn start_in_terminal(columns: u16, arguments: &[&str], place: &Place) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", place.path("config"))
+            .env("TERM", "xterm")
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal)
+            .spawn()
+            .unwrap();
+        let screen = File::from(master);
+        let keys = screen.try_clone().unwrap();
+        let nothing: &[u8] = &[];
+        let (stdout, stderr) = (Lines::of(screen), Lines::of(nothing));
+        Self { child, stdin: Some(Box::new(keys)), stdout, stderr }
     }
 
     /// Types a line.
@@ -230,7 +258,11 @@ impl Server {
         let data = place.path("server");
         let data = data.to_str().unwrap();
         let arguments = ["--listen", address, "--data", data].into_iter().chain(more.iter().copied());
-        let mut program = Program::start(&server_binary(), arguments, place);
+        Self::from_program(Program::start(&server_binary(), arguments, place))
+    }
+
+    /// Waits for the link.
+    pub(crate) fn from_program(mut program: Program) -> Self {
         let line = program.expect_part("friends join with");
         let link = line.split('\'').nth(1).unwrap().to_owned();
         Self { program, link }

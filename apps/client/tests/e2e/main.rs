@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
 mod common;
+mod signals;
+mod terminal;
 mod text;
 mod trouble;
 mod voice;
