@@ -11,7 +11,12 @@ use tracing_subscriber::filter::LevelFilter;
 /// Lines that you type go to everybody in the room; {quit} or /quit leaves. Everybody hears your microphone; use
 /// --mic none to listen only.
 #[derive(Debug, Parser)]
-#[command(name = "chinwag", version, disable_help_subcommand = true)]
+#[command(
+    name = "chinwag",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
