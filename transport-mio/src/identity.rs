@@ -4,14 +4,20 @@ use std::{
     fmt, fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chinwag_proto::{link::Fingerprint, wire::control};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
     server::NoServerSessionStorage,
     version::TLS13,
 };
@@ -81,7 +87,18 @@ impl Identity {
             return Err(unreadable(certificate, &"there is no certificate in it"));
         };
         let fingerprint = fingerprint_of(leaf);
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+            if is_encrypted(key) {
+                let what_to_do = "the key is encrypted, and nobody is there to type its passphrase when a server \
+                                  starts; write a plain one with: openssl pkey -in OLD -out NEW";
+                unreadable(key, &what_to_do)
+            } else if matches!(error, pem::Error::NoItemsFound) {
+                unreadable(key, &"there is no private key in it")
+            } else {
+                unreadable(key, &error)
+            }
+        })?;
+        warn_of_readers(key);
         let mut tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&TLS13])
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
@@ -129,7 +146,7 @@ fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), IdentityErr
         let path = path.display();
         IdentityError(format!("{path}: cannot be written: {error}; choose another folder with --data DIR"))
     };
-    fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
+    create_private_folder(folder).map_err(|error| unwritable(folder, error))?;
     // The certificate comes last: whoever finds it finds the key too.
     for (path, pem, mode) in [(key, pair.serialize_pem(), 0o600), (certificate, made.pem(), 0o644)] {
         write_whole(path, pem.as_bytes(), mode).map_err(|error| unwritable(path, error))?;
@@ -137,13 +154,49 @@ fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), IdentityErr
     Ok(())
 }
 
+/// Makes a folder, and what is missing above it, for this user alone. One that is there stays as it is.
+fn create_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Whether a PEM file has an encrypted key in it (RFC 5958, or OpenSSL's older form).
+fn is_encrypted(key: &Path) -> bool {
+    fs::read_to_string(key).is_ok_and(|pem| pem.contains("ENCRYPTED"))
+}
+
+/// A private key that everybody on this machine can read is none; whose it is decides what to do about it.
+fn warn_of_readers(key: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if fs::metadata(key).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+            let key = key.display();
+            tracing::warn!("{key} can be read by every user of this machine; chmod 600 {key}");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = key;
+}
+
 /// Writes a file so that it is there whole or not at all, with `mode` from its first moment.
 pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.new", std::process::id()));
+    // Others, of this process too, may be writing the same file at this moment.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    temporary.push(format!(".{}.{}.new", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
     let temporary = PathBuf::from(temporary);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // What a former process with this number left behind.
+        Ok(()) | Err(_) => {}
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    // A new file only: never through somebody's link, never with a mode that was there before.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     #[cfg(not(unix))]
@@ -174,12 +227,64 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let mode = fs::metadata(data.join(KEY_FILE)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
+            let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(data.join(KEY_FILE)), mode(data.clone())), (0o600, 0o700));
         }
         fs::remove_file(data.join(KEY_FILE)).unwrap();
         let error = Identity::load_or_make(&data).unwrap_err().to_string();
         assert!(error.contains("only one of"), "{error}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_written_never_goes_through_a_link_nor_keeps_a_former_mode() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (key, elsewhere) = (folder.path().join("key"), folder.path().join("elsewhere"));
+        fs::write(&elsewhere, "theirs").unwrap();
+        // Whichever number the write has.
+        for n in 0..200 {
+            let temporary = folder.path().join(format!("key.{}.{n}.new", std::process::id()));
+            std::os::unix::fs::symlink(&elsewhere, temporary).unwrap();
+        }
+        write_whole(&key, b"secret", 0o600).unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"theirs");
+        assert_eq!(fs::read(&key).unwrap(), b"secret");
+        assert_eq!(fs::symlink_metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn keys_of_the_usual_kinds_are_taken_and_encrypted_ones_are_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        for kind in [
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &rcgen::PKCS_ECDSA_P384_SHA384,
+            &rcgen::PKCS_ED25519,
+            &rcgen::PKCS_RSA_SHA256,
+        ] {
+            let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+            let made = rcgen::CertificateParams::new(vec!["x".into()]).unwrap().self_signed(&pair).unwrap();
+            fs::write(&certificate, made.pem()).unwrap();
+            fs::write(&key, pair.serialize_pem()).unwrap();
+            Identity::from_pem_files(&certificate, &key).unwrap();
+        }
+        for (pem, why) in [
+            (
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                "passphrase",
+            ),
+            (
+                "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIB\n\
+                 -----END EC PRIVATE KEY-----\n",
+                "passphrase",
+            ),
+            ("nothing of the kind", "no private key"),
+        ] {
+            fs::write(&key, pem).unwrap();
+            let error = Identity::from_pem_files(&certificate, &key).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains('\n'), "{error}");
+        }
     }
 
     #[test]
