@@ -33,6 +33,11 @@ const WAKER: Token = Token(1);
 const TCP: Token = Token(2);
 const UDP: Token = Token(3);
 
+/// Bytes read from the connection before other work has its turn: a server that never stops sending is not to keep the
+/// user from being heard, or from leaving.
+const READ_BUDGET: usize = 128 * 1024;
+/// What a read costs of that at least: many small TLS records are more work than few large ones.
+const READ_COST: usize = 2 * 1024;
 /// Datagrams taken before other work has its turn.
 const DATAGRAM_BUDGET: usize = 1024;
 /// Addresses of one host name that are tried.
@@ -113,6 +118,13 @@ impl From<io::Error> for ClientError {
     }
 }
 
+/// Where a turn's budget ended before what there was to read; no event says so again.
+#[derive(Clone, Copy, Debug, Default)]
+struct HasMore {
+    bytes: bool,
+    datagrams: bool,
+}
+
 /// A client with its sockets.
 #[derive(Debug)]
 pub struct ClientLoop {
@@ -128,6 +140,8 @@ pub struct ClientLoop {
     last_error: Option<String>,
     stats: DatagramStats,
     buffer: Vec<u8>,
+    /// There may be more to read than one turn took.
+    has_more: HasMore,
     end: Option<EndReason>,
 }
 
@@ -153,6 +167,7 @@ impl ClientLoop {
             last_error: None,
             stats: DatagramStats::default(),
             buffer: vec![0; 16 * 1024],
+            has_more: HasMore::default(),
             end: None,
         })
     }
@@ -195,6 +210,7 @@ impl ClientLoop {
                 result => result?,
             }
             let now = clock::now();
+            let HasMore { mut bytes, mut datagrams } = self.has_more;
             for event in &events {
                 match event.token() {
                     SIGNAL => {
@@ -205,22 +221,33 @@ impl ClientLoop {
                         }
                         self.client.quit(now);
                     }
-                    TCP => self.read(now, handler)?,
-                    UDP => self.receive(now, handler)?,
+                    TCP => bytes = true,
+                    UDP => datagrams = true,
                     _ => {}
                 }
+            }
+            if bytes {
+                self.read(now, handler)?;
+            }
+            if datagrams {
+                self.receive(now, handler)?;
             }
         }
     }
 
     fn patience(&self) -> Option<std::time::Duration> {
+        if self.has_more.bytes || self.has_more.datagrams {
+            return Some(std::time::Duration::ZERO);
+        }
         let due = self.client.poll_timeout()?;
         let millis = due.since(clock::now()).as_micros().div_ceil(1000);
         Some(std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
     fn read(&mut self, now: Instant, handler: &mut impl Handler) -> Result<(), ClientError> {
-        loop {
+        let mut budget = READ_BUDGET;
+        self.has_more.bytes = false;
+        while budget > 0 {
             let Some(connection) = &mut self.connection else { return Ok(()) };
             match connection.progress() {
                 Ok(Progress::Connecting) => return Ok(()),
@@ -235,6 +262,7 @@ impl ClientLoop {
             }
             match read {
                 Ok(count) => {
+                    budget = budget.saturating_sub(count.max(READ_COST));
                     let bytes = self.buffer.get(..count).unwrap_or_default();
                     self.client.handle_input(now, ClientInput::Received { bytes });
                     self.carry_out(now, handler)?;
@@ -244,9 +272,12 @@ impl ClientLoop {
                 Err(ReadEnd::Failed(error)) => return self.lose(now, Some(error), handler),
             }
         }
+        self.has_more.bytes = true;
+        Ok(())
     }
 
     fn receive(&mut self, now: Instant, handler: &mut impl Handler) -> Result<(), ClientError> {
+        self.has_more.datagrams = false;
         for _ in 0..DATAGRAM_BUDGET {
             let Some(connection) = &mut self.connection else { return Ok(()) };
             let count = match connection.udp.recv(&mut self.buffer) {
@@ -271,8 +302,8 @@ impl ClientLoop {
             }
             self.carry_out(now, handler)?;
         }
-        // There is more, and no new event will say so.
-        self.waker.wake().map_err(ClientError::Io)
+        self.has_more.datagrams = true;
+        Ok(())
     }
 
     /// Does what the machine wants done.
