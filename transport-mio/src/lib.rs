@@ -6,6 +6,7 @@
 mod batch;
 pub mod client;
 pub mod clock;
+pub mod descriptors;
 pub mod identity;
 mod seal;
 pub mod server;

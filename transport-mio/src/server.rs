@@ -3,11 +3,14 @@
 //! A wake-up drains every ready socket until it would block, then flushes once. Work for one connection in one wake-up
 //! is bounded, so that nobody can keep the loop to himself.
 
+mod api;
+mod arrivals;
+mod crowd;
+mod losses;
 mod peers;
 mod sockets;
 
 use std::{
-    fmt,
     io::{self, Read as _},
     net::SocketAddr,
     os::unix::net::UnixStream,
@@ -16,14 +19,20 @@ use std::{
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, limits,
-    server::{CloseCause, Input, Output, Server, ServerEvent},
-    wire::path::Header,
+    outbox::Overflow,
+    server::{Input, Output, Server},
+    wire::control,
 };
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+pub use self::{
+    api::{ListenError, Observation, ServerOptions, StopHandle},
+    losses::Losses,
+};
 use self::{
-    peers::{Connection, Peers},
+    losses::Reporter,
+    peers::{ALL_QUEUES_BYTES, Peers},
     sockets::Listener,
 };
 pub use crate::batch::DatagramStats;
@@ -43,88 +52,10 @@ const FIRST_PEER: usize = 1 << 16;
 
 /// Bytes read from one connection before the others have their turn.
 const READ_BUDGET: usize = 128 * 1024;
-/// Datagrams taken from one socket before connections have their turn.
-const DATAGRAM_BUDGET: usize = 4096;
-/// After the process ran out of file descriptors it waits so long before it accepts again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+/// What a read costs of that at least: many small TLS records are more work than few large ones.
+const READ_COST: usize = 2 * 1024;
 /// When the server stops, peers have so long to read what was sent.
 const STOP_LINGER: Duration = Duration::from_secs(2);
-
-/// What a server is told at the start.
-#[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// Where to listen, TCP and UDP; port 0 picks a free one. `[::]` stands for IPv4 too.
-    pub listen: Vec<SocketAddr>,
-    /// Who the server is.
-    pub identity: Identity,
-    /// How many may be in.
-    pub max_clients: usize,
-}
-
-/// What an operator may want to see.
-#[derive(Debug)]
-pub enum Observation<'a> {
-    /// A connection was accepted.
-    Connected {
-        /// From where.
-        from: SocketAddr,
-    },
-    /// Something happened in the hub.
-    Event(&'a ServerEvent),
-    /// The server closed a connection.
-    Closed {
-        /// Whose.
-        from: SocketAddr,
-        /// Why.
-        cause: &'a CloseCause,
-    },
-    /// A connection ended or failed by itself.
-    Lost {
-        /// Whose.
-        from: SocketAddr,
-        /// How.
-        error: Option<&'a io::Error>,
-    },
-    /// Something that the operator should see to.
-    Trouble(String),
-}
-
-/// A server that cannot listen: where, and why.
-#[derive(Debug)]
-pub struct ListenError {
-    address: SocketAddr,
-    error: io::Error,
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error } = self;
-        write!(f, "cannot listen on {address}: {error}")?;
-        if error.kind() == io::ErrorKind::AddrInUse {
-            write!(f, "; is another server running? choose another address with --listen ADDR:PORT")
-        } else if error.kind() == io::ErrorKind::PermissionDenied {
-            write!(f, "; ports below 1024 need rights, choose a higher one")
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl std::error::Error for ListenError {}
-
-/// Asks a running server to stop, from any thread.
-#[derive(Clone, Debug)]
-pub struct StopHandle(Arc<Waker>);
-
-impl StopHandle {
-    /// Stops it as a signal would.
-    ///
-    /// # Errors
-    /// When the system refuses to wake the loop.
-    pub fn stop(&self) -> io::Result<()> {
-        self.0.wake()
-    }
-}
 
 /// A server with its sockets.
 #[derive(Debug)]
@@ -142,7 +73,13 @@ pub struct ServerLoop {
     unread: Vec<Peer>,
     /// Connections with something to write.
     unflushed: Vec<Peer>,
+    /// Connections with more waiting than they may have.
+    overflowed: Vec<Peer>,
     accept_again: Option<Instant>,
+    /// The last time that the system had no connection to give.
+    accept_failed: Option<Instant>,
+    losses: Losses,
+    reporter: Reporter,
     stopping: Option<Instant>,
     buffer: Vec<u8>,
 }
@@ -175,12 +112,16 @@ impl ServerLoop {
             listeners,
             identity: options.identity,
             server: Server::new(options.max_clients, Rng::from_seed(clock::random_seed()?)),
-            peers: Peers::new(most),
+            peers: Peers::new(most, ALL_QUEUES_BYTES),
             batch: Batch::default(),
             stats: DatagramStats::default(),
             unread: Vec::new(),
             unflushed: Vec::new(),
+            overflowed: Vec::new(),
             accept_again: None,
+            accept_failed: None,
+            losses: Losses::default(),
+            reporter: Reporter::default(),
             stopping: None,
             buffer: vec![0; 16 * 1024],
         })
@@ -199,6 +140,11 @@ impl ServerLoop {
     /// The machine, for its counters.
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// What was dropped, and who was turned away, since the start.
+    pub fn losses(&self) -> Losses {
+        self.losses
     }
 
     /// What became of datagrams.
@@ -248,16 +194,17 @@ impl ServerLoop {
             }
             self.catch_up(now, observe);
             self.flush(now, observe);
+            self.report(now, observe);
         }
     }
 
     /// How long to sleep.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if !self.unread.is_empty() || self.listeners.iter().any(|listener| listener.has_more) {
+        if !self.unread.is_empty() || self.listeners.iter().any(Listener::has_more) {
             return Some(Duration::ZERO);
         }
-        let due = [self.server.poll_timeout(), self.peers.next_cut(), self.accept_again, self.stopping];
-        let due = due.into_iter().flatten().min()?;
+        let timers = [self.server.poll_timeout(), self.peers.next_cut(), self.reporter.due()];
+        let due = timers.into_iter().chain([self.accept_again, self.stopping]).flatten().min()?;
         // The system counts in milliseconds: rounding up avoids a turn that comes too early to do anything.
         let millis = due.since(now).as_micros().div_ceil(1000);
         Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
@@ -269,8 +216,11 @@ impl ServerLoop {
             self.read(now, peer, observe);
         }
         for index in 0..self.listeners.len() {
-            if self.listeners.get(index).is_some_and(|listener| listener.has_more) {
+            if self.listeners.get(index).is_some_and(|listener| listener.has_datagrams) {
                 self.receive(now, index, observe);
+            }
+            if self.listeners.get(index).is_some_and(|listener| listener.has_connections) {
+                self.accept(now, index, observe);
             }
         }
         if self.accept_again.is_some_and(|due| due <= now) {
@@ -299,55 +249,11 @@ impl ServerLoop {
             for listener in &mut self.listeners {
                 // Nobody else is to wait in a queue that is not served any more.
                 let _ = self.poll.registry().deregister(&mut listener.tcp);
+                listener.has_connections = false;
             }
             self.server.handle_input(now, Input::Shutdown);
             self.carry_out(now, observe);
         }
-    }
-
-    fn accept(&mut self, now: Instant, index: usize, observe: &mut dyn FnMut(Observation<'_>)) {
-        while let Some(listener) = self.listeners.get(index).filter(|_| self.stopping.is_none()) {
-            let (socket, from) = match listener.tcp.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
-                    ) =>
-                {
-                    continue;
-                }
-                Err(error) => {
-                    // Most often out of file descriptors: no event will say when there are some again.
-                    observe(Observation::Trouble(format!("cannot accept connections for a moment: {error}")));
-                    self.accept_again = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
-            };
-            if let Err(error) = self.admit(now, index, socket, from) {
-                observe(Observation::Trouble(format!("{from} cannot be served: {error}")));
-                continue;
-            }
-            observe(Observation::Connected { from });
-            self.carry_out(now, observe);
-        }
-    }
-
-    fn admit(
-        &mut self,
-        now: Instant,
-        listener: usize,
-        mut socket: mio::net::TcpStream,
-        from: SocketAddr,
-    ) -> io::Result<()> {
-        let tls = rustls::ServerConnection::new(self.identity.tls()).map_err(io::Error::other)?;
-        let peer = self.peers.reserve().ok_or_else(|| io::Error::other("too many connections"))?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut socket, Token(FIRST_PEER + peer.index()), interest)?;
-        self.peers.insert(peer, Connection::new(socket, tls, from, listener));
-        self.server.handle_input(now, Input::Accepted { peer });
-        Ok(())
     }
 
     fn read(&mut self, now: Instant, peer: Peer, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -355,8 +261,10 @@ impl ServerLoop {
         loop {
             let Some(connection) = self.peers.get_mut(peer) else { return };
             if connection.is_closing {
-                if connection.stream.discard() {
-                    self.remove(peer);
+                match connection.stream.discard(&mut self.buffer, budget) {
+                    ReadEnd::Drained => {}
+                    ReadEnd::More => self.unread.push(peer),
+                    ReadEnd::Eof | ReadEnd::Failed(_) => self.remove(peer),
                 }
                 return;
             }
@@ -364,8 +272,15 @@ impl ServerLoop {
                 return;
             }
             let end = match connection.stream.read(&mut self.buffer) {
+                Ok(_) if connection.stream.tls().alpn_protocol() != Some(control::ALPN) => {
+                    // Bytes that some other program was made to send here are not to be taken for ours.
+                    ReadEnd::Failed(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "it did not ask for chinwag/1",
+                    ))
+                }
                 Ok(count) => {
-                    budget = budget.saturating_sub(count);
+                    budget = budget.saturating_sub(count.max(READ_COST));
                     let bytes = self.buffer.get(..count).unwrap_or_default();
                     self.server.handle_input(now, Input::Received { peer, bytes });
                     self.carry_out(now, observe);
@@ -407,53 +322,31 @@ impl ServerLoop {
         self.remove(peer);
     }
 
-    fn receive(&mut self, now: Instant, index: usize, observe: &mut dyn FnMut(Observation<'_>)) {
-        for _ in 0..DATAGRAM_BUDGET {
-            let Some(listener) = self.listeners.get_mut(index) else { return };
-            listener.has_more = true;
-            let (count, from) = match listener.udp.recv_from(&mut self.buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.has_more = false;
-                    return;
-                }
-                // What an earlier send met (ICMP) is reported here; it concerns no datagram of ours.
-                Err(_) => continue,
-            };
-            let datagram = self.buffer.get_mut(..count).unwrap_or_default();
-            let owner = Header::parse(datagram).and_then(|header| self.server.peer_of(header.session));
-            let connection = owner.and_then(|peer| Some((peer, self.peers.get_mut(peer)?)));
-            let Some((peer, Connection { path: Some(path), listener, .. })) = connection else {
-                self.stats.not_ours += 1;
-                continue;
-            };
-            match path.open(from, datagram) {
-                Ok(opened) => {
-                    self.stats.received += 1;
-                    if path.remote() == Some(from) {
-                        // Answers go out by the socket that the peer reaches.
-                        *listener = index;
-                    }
-                    let (kind, payload) = (opened.kind, opened.payload);
-                    self.server.handle_input(now, Input::Datagram { peer, kind, payload });
-                    self.carry_out(now, observe);
-                }
-                Err(error) => self.stats.count(error),
-            }
+    /// Does what the machine wants done, until it wants nothing more.
+    fn carry_out(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
+        loop {
+            self.drain(now, observe);
+            let peer = self.overflowed.pop().or_else(|| {
+                let greediest = self.peers.greediest();
+                self.losses.queues_full += u64::from(greediest.is_some());
+                greediest
+            });
+            let Some(peer) = peer else { return };
+            self.server.handle_input(now, Input::Overflowed { peer });
+            self.drain(now, observe);
+            // Whoever does not read would not read a goodbye either; what waits for him is freed at once.
+            self.remove(peer);
         }
     }
 
-    /// Does what the machine wants done.
-    fn carry_out(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
-        let mut overflowed = Vec::new();
+    fn drain(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
         while let Some(output) = self.server.poll_output() {
             match output {
                 Output::Send { bytes, class, to } => {
                     for &peer in to {
-                        let Some(connection) = self.peers.get_mut(peer) else { continue };
-                        match connection.stream.queue(class, bytes) {
-                            Ok(()) => connection.flush_later(peer, &mut self.unflushed),
-                            Err(_) => overflowed.push(peer),
+                        match self.peers.queue(peer, class, bytes, &mut self.unflushed) {
+                            Ok(dropped) => self.stats.voice_dropped += dropped,
+                            Err(Overflow) => self.overflowed.push(peer),
                         }
                     }
                 }
@@ -476,10 +369,9 @@ impl ServerLoop {
                     }
                 }
                 Output::OpenPath { peer, session } => {
-                    if let Some(connection) = self.peers.get_mut(peer) {
-                        let seal = AesSeal::from_tls(connection.stream.tls(), End::Server);
-                        connection.open_path(session, seal);
-                    }
+                    let connection = self.peers.get_mut(peer);
+                    let seal = connection.and_then(|c| AesSeal::from_tls(c.stream.tls(), End::Server));
+                    self.peers.settle(peer, session, seal);
                 }
                 Output::Pause { peer } => {
                     if let Some(connection) = self.peers.get_mut(peer) {
@@ -503,11 +395,6 @@ impl ServerLoop {
                 Output::Event(event) => observe(Observation::Event(&event)),
             }
         }
-        for peer in overflowed {
-            self.server.handle_input(now, Input::Overflowed { peer });
-            // Its own outputs: a goodbye that no longer fits, and the close.
-            self.carry_out(now, observe);
-        }
     }
 
     /// Sends what this wake-up produced.
@@ -519,21 +406,34 @@ impl ServerLoop {
             for peer in std::mem::take(&mut self.unflushed) {
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
                 connection.will_be_flushed = false;
-                match connection.stream.flush() {
-                    Ok(true) if connection.is_closing && !connection.is_finished => {
-                        connection.is_finished = true;
-                        connection.stream.finish();
-                    }
-                    Ok(_) => {}
+                match self.peers.flush(peer) {
+                    Ok(true) => self.finish(peer),
+                    Ok(false) => {}
                     Err(error) => self.lose(now, peer, Some(&error), observe),
                 }
             }
         }
     }
 
+    /// Says the end to a closing connection once all was written.
+    fn finish(&mut self, peer: Peer) {
+        if let Some(connection) = self.peers.get_mut(peer).filter(|c| c.is_closing && !c.is_finished) {
+            connection.is_finished = true;
+            connection.stream.finish();
+        }
+    }
+
+    /// Tells the operator what was lost, now and then.
+    fn report(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
+        self.losses.note(&self.stats, &self.server.stats());
+        self.reporter.look(now, &self.losses);
+        if let Some(losses) = self.reporter.report(now, &self.losses) {
+            observe(Observation::Lossy(&losses));
+        }
+    }
+
     fn remove(&mut self, peer: Peer) {
         if let Some(mut connection) = self.peers.remove(peer) {
-            self.stats.voice_dropped += connection.stream.voice_dropped();
             // Dropping the socket closes it; the registration goes with it.
             let _ = self.poll.registry().deregister(connection.stream.socket_mut());
         }

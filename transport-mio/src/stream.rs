@@ -9,6 +9,9 @@ use rustls::Connection;
 /// Plaintext that TLS may hold; the rest waits in the [`Outbox`], where its class still counts.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;
 
+/// Control frames wait in pieces of so many bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// How a stream stands after reading.
 #[derive(Debug)]
 pub(crate) enum ReadEnd {
@@ -52,12 +55,21 @@ impl TlsStream {
     }
 
     pub(crate) fn queue(&mut self, class: Class, bytes: &[u8]) -> Result<(), Overflow> {
-        self.outbox.push(class, bytes)
+        match class {
+            // In pieces, so that what was written of a long welcome is freed before all of it is.
+            Class::Control => bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.outbox.push(class, piece)),
+            Class::Voice => self.outbox.push(class, bytes),
+        }
     }
 
     /// Voice frames that were dropped because this connection was too slow for them.
     pub(crate) fn voice_dropped(&self) -> u64 {
         self.outbox.voice_dropped()
+    }
+
+    /// Bytes that wait, without those that TLS holds already ([`TLS_BUFFER_BYTES`] at most, and its records).
+    pub(crate) fn queued(&self) -> usize {
+        self.outbox.len()
     }
 
     /// Reads plaintext into `buffer` once: how much, or how the stream stands when there is none.
@@ -92,17 +104,18 @@ impl TlsStream {
         }
     }
 
-    /// Reads and throws away; true when the peer has closed.
-    pub(crate) fn discard(&mut self) -> bool {
-        let mut scratch = [0; 4096];
-        loop {
-            match (&self.socket).read(&mut scratch) {
-                Ok(0) => return true,
-                Ok(_) => {}
+    /// Reads and throws away, `budget` bytes at most: a peer that never stops sending is not to be served forever.
+    pub(crate) fn discard(&mut self, scratch: &mut [u8], mut budget: usize) -> ReadEnd {
+        while budget > 0 {
+            match (&self.socket).read(scratch) {
+                Ok(0) => return ReadEnd::Eof,
+                Ok(count) => budget = budget.saturating_sub(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadEnd::Drained,
+                Err(error) => return ReadEnd::Failed(error),
             }
         }
+        ReadEnd::More
     }
 
     /// Writes what waits until there is nothing left (true) or the socket takes no more (false).
@@ -134,5 +147,33 @@ impl TlsStream {
         // Whether the peer still takes it makes no difference to us.
         let _ = self.tls.write_tls(&mut self.socket);
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        thread,
+    };
+
+    use super::*;
+    use crate::trust::PinVerifier;
+
+    #[test]
+    fn throwing_away_what_never_ends_does() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // It blocks, so that each read waits for what is still on its way.
+        let socket = TcpStream::from_std(listener.accept().unwrap().0);
+        let writer = thread::spawn(move || sender.write_all(&[0; 10_000]));
+        let tls = PinVerifier::new(None).tls().unwrap();
+        let tls = rustls::ClientConnection::new(tls, "localhost".try_into().unwrap()).unwrap();
+        let (mut stream, mut scratch) = (TlsStream::new(socket, tls.into()), [0; 100]);
+        for _ in 0..10 {
+            assert!(matches!(stream.discard(&mut scratch, 900), ReadEnd::More));
+        }
+        assert!(matches!(stream.discard(&mut scratch, 2000), ReadEnd::Eof));
+        writer.join().unwrap().unwrap();
     }
 }

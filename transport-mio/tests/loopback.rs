@@ -2,149 +2,19 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    sync::mpsc::{Receiver, Sender, channel},
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr};
 
 use chinwag_proto::{
-    Instant,
-    client::{Client, ClientConfig, ClientEvent, EndReason},
-    link::{Fingerprint, Link},
+    client::{ClientEvent, EndReason},
+    link::Fingerprint,
     server::VoicePath,
-    wire::voice::{Frames, VoiceFrame},
+    wire::voice::Frames,
 };
-use chinwag_transport_mio::{
-    client::{ClientError, ClientLoop, ClientOptions, Handler},
-    identity::Identity,
-    server::{ServerLoop, ServerOptions, StopHandle},
-    trust::KnownHosts,
-};
+use chinwag_transport_mio::{client::ClientError, trust::KnownHosts};
 
-/// Far more than anything here takes; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct RunningServer {
-    address: SocketAddr,
-    fingerprint: Fingerprint,
-    stop: StopHandle,
-    thread: JoinHandle<()>,
-}
-
-impl RunningServer {
-    fn start(data: &Path, port: u16) -> Self {
-        let identity = Identity::load_or_make(data).unwrap();
-        let fingerprint = identity.fingerprint();
-        let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
-        let mut server = ServerLoop::bind(ServerOptions { listen, identity, max_clients: 100 }).unwrap();
-        let (address, stop) = (server.addresses().next().unwrap(), server.stop_handle());
-        let thread = thread::spawn(move || server.run(&mut |_| {}).unwrap());
-        Self { address, fingerprint, stop, thread }
-    }
-
-    fn stop(self) {
-        self.stop.stop().unwrap();
-        self.thread.join().unwrap();
-    }
-}
-
-#[derive(Debug)]
-enum Seen {
-    Event(ClientEvent),
-    Voice(Vec<u8>),
-}
-
-enum Wish {
-    Say(String),
-    Talk(Vec<u8>),
-    Quit,
-}
-
-struct Script {
-    seen: Sender<Seen>,
-    wishes: Receiver<Wish>,
-}
-
-impl Handler for Script {
-    fn event(&mut self, _now: Instant, event: ClientEvent) {
-        let _ = self.seen.send(Seen::Event(event));
-    }
-
-    fn voice(&mut self, _now: Instant, payload: &[u8]) {
-        let _ = self.seen.send(Seen::Voice(payload.to_vec()));
-    }
-
-    fn notice(&mut self, _text: &str) {}
-
-    fn tend(&mut self, now: Instant, client: &mut Client) {
-        for wish in self.wishes.try_iter() {
-            match wish {
-                Wish::Say(text) => {
-                    client.say(&text).unwrap();
-                }
-                Wish::Talk(opus) => {
-                    let talker = client.session().unwrap();
-                    let frame = VoiceFrame { talker, sequence: 7, end: false, level: 30, opus: &opus };
-                    client.send_voice(now, &frame);
-                }
-                Wish::Quit => client.quit(now),
-            }
-        }
-    }
-}
-
-struct RunningClient {
-    seen: Receiver<Seen>,
-    wishes: Sender<Wish>,
-    waker: std::sync::Arc<chinwag_transport_mio::Waker>,
-    thread: JoinHandle<Result<EndReason, ClientError>>,
-}
-
-impl RunningClient {
-    fn join(address: SocketAddr, fingerprint: Option<Fingerprint>, known_hosts: &Path, name: &str) -> Self {
-        let link = Link { host: address.ip().to_string(), port: address.port(), room: None, fingerprint };
-        let config = ClientConfig { name: name.into(), room: String::new(), software: "test".into() };
-        let known_hosts = KnownHosts::new(known_hosts);
-        let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config }).unwrap();
-        let ((seen_by, seen), (wishes, wished)) = (channel(), channel());
-        let waker = client.waker();
-        let thread = thread::spawn(move || client.run(&mut Script { seen: seen_by, wishes: wished }));
-        Self { seen, wishes, waker, thread }
-    }
-
-    fn wish(&self, wish: Wish) {
-        self.wishes.send(wish).unwrap();
-        self.waker.wake().unwrap();
-    }
-
-    fn until<T>(&self, what: &str, mut wanted: impl FnMut(Seen) -> Option<T>) -> T {
-        loop {
-            let seen = self.seen.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never saw: {what}"));
-            if let Some(found) = wanted(seen) {
-                return found;
-            }
-        }
-    }
-
-    fn until_event(&self, what: &str, mut wanted: impl FnMut(&ClientEvent) -> bool) {
-        self.until(what, |seen| match seen {
-            Seen::Event(event) => wanted(&event).then_some(()),
-            Seen::Voice(_) => None,
-        });
-    }
-
-    fn until_said(&self, text: &str) {
-        self.until_event(text, |event| matches!(event, ClientEvent::Said { text: said, .. } if said == text));
-    }
-
-    fn quit(self) -> EndReason {
-        self.wish(Wish::Quit);
-        self.thread.join().unwrap().unwrap()
-    }
-}
+use self::common::{RunningClient, RunningServer, Seen, Wish};
 
 #[test]
 fn text_and_sealed_voice_go_from_one_client_to_the_other() {

@@ -1,50 +1,48 @@
 //! What the operator sees: connections, joins and leaves on standard output, the rest in the log.
 
-use std::{
-    io::{self, Write as _},
-    net::{IpAddr, SocketAddr, UdpSocket},
-};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use chinwag_proto::{
     hub::LeaveReason,
     link::{Fingerprint, Link},
     server::{CloseCause, ServerEvent, ServerStats},
 };
-use chinwag_transport_mio::server::{DatagramStats, Observation};
+use chinwag_transport_mio::server::{DatagramStats, Losses, Observation};
 
-/// Lines on standard output, until nobody reads them any more.
+use crate::printer::{Kind, Printer, SUMMARY};
+
+/// Lines on standard output and in the log.
 #[derive(Debug)]
-pub(crate) struct Console {
-    is_open: bool,
-}
+pub(crate) struct Console(Printer);
 
 impl Console {
-    pub(crate) fn new() -> Self {
-        Self { is_open: true }
+    pub(crate) fn new(out: Printer) -> Self {
+        Self(out)
     }
 
-    /// Prints a line. When standard output is gone, the server serves on in silence.
-    pub(crate) fn line(&mut self, text: &str) {
-        if self.is_open {
-            let mut out = io::stdout().lock();
-            self.is_open = writeln!(out, "{text}").and_then(|()| out.flush()).is_ok();
-        }
+    /// Prints a line of the start.
+    pub(crate) fn line(&self, text: &str) {
+        self.0.line(Kind::Start, text);
     }
 
-    pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
+    pub(crate) fn observe(&self, observation: &Observation<'_>) {
         match observation {
-            Observation::Connected { from } => self.line(&format!("{} has connected.", plain(*from))),
-            Observation::Event(ServerEvent::Joined { name }) => {
-                self.line(&format!("{name} has joined the chat!"));
+            Observation::Connected { from } => {
+                self.0.line(Kind::Connection, &format!("{} has connected.", plain(*from)));
             }
-            Observation::Event(ServerEvent::Resumed { name }) => self.line(&format!("{name} is back.")),
+            Observation::Event(ServerEvent::Joined { name }) => {
+                self.0.line(Kind::Membership, &format!("{name} has joined the chat!"));
+            }
+            Observation::Event(ServerEvent::Resumed { name }) => {
+                self.0.line(Kind::Membership, &format!("{name} is back."));
+            }
             Observation::Event(ServerEvent::Left { name, reason }) => {
                 let how = match reason {
                     LeaveReason::Quit => "",
                     LeaveReason::Lost => " (connection lost)",
                     LeaveReason::Removed => " (removed)",
                 };
-                self.line(&format!("{name} has left the chat.{how}"));
+                self.0.line(Kind::Membership, &format!("{name} has left the chat.{how}"));
             }
             Observation::Closed { from, cause } => {
                 let from = plain(*from);
@@ -67,16 +65,23 @@ impl Console {
                 tracing::info!("{} lost: {error}", plain(*from));
             }
             Observation::Lost { from, error: None } => tracing::debug!("{} ended", plain(*from)),
-            Observation::Trouble(trouble) => tracing::error!("{trouble}"),
+            Observation::Lossy(losses) => report(losses),
+            Observation::CannotAccept(error) => {
+                tracing::error!("cannot accept connections for the moment: {error}");
+            }
+            Observation::CannotServe { from, error } => {
+                tracing::error!("{} cannot be served: {error}", plain(*from));
+            }
         }
     }
 
     /// The last line of the log: what was done and what was dropped.
-    pub(crate) fn summary(&mut self, stats: &ServerStats, datagrams: &DatagramStats) {
+    pub(crate) fn summary(&self, stats: &ServerStats, datagrams: &DatagramStats) {
         let ServerStats { messages, voice_in, voice_out, .. } = stats;
         let refused =
             stats.voice_malformed + stats.voice_forged + stats.voice_over_rate + stats.voice_homeless;
         tracing::info!(
+            target: SUMMARY,
             "stopped: {messages} messages, {voice_in} voice packets in, {voice_out} out, {refused} refused; \
              datagrams: {} opened, {} sent, {} unsent, {} not ours, {} replayed, {} forged; {} voice frames dropped for slow readers",
             datagrams.received,
@@ -86,6 +91,29 @@ impl Console {
             datagrams.replayed,
             datagrams.forged,
             datagrams.voice_dropped,
+        );
+    }
+}
+
+/// What was dropped or turned away since the last report.
+fn report(losses: &Losses) {
+    if losses.connections() > 0 {
+        let Losses { crowded, beyond_table, accept_failures, queues_full, .. } = losses;
+        let last = losses.last_crowded.filter(|_| *crowded > 0);
+        let last = last.map(|from| format!(" (the last was {})", plain(from))).unwrap_or_default();
+        tracing::warn!(
+            target: SUMMARY,
+            "turned away: {crowded} connections of crowded addresses{last}, {beyond_table} beyond the limit of all, \
+             {queues_full} who read too slowly while memory was short; {accept_failures} times none could be accepted",
+        );
+    }
+    if losses.datagrams() > 0 {
+        let Losses { not_ours, replayed, forged, unsent, voice_dropped, over_rate, voice_refused, .. } =
+            losses;
+        tracing::info!(
+            target: SUMMARY,
+            "dropped: datagrams {not_ours} not ours, {replayed} replayed, {forged} forged, {unsent} unsent; \
+             voice {voice_dropped} for slow readers, {over_rate} too fast, {voice_refused} refused",
         );
     }
 }

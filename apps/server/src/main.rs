@@ -1,9 +1,10 @@
 //! `chinwag-server`: arguments, what the operator sees, and nothing of the protocol.
 
 mod console;
+mod printer;
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -12,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use chinwag_proto::limits;
 use chinwag_transport_mio::{
+    descriptors,
     identity::Identity,
     server::{ServerLoop, ServerOptions},
 };
@@ -19,7 +21,10 @@ use clap::Parser;
 use etcetera::BaseStrategy as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::console::Console;
+use crate::{
+    console::Console,
+    printer::{Kind, Printer},
+};
 
 /// Text and voice chat on your own machine: the server.
 ///
@@ -54,32 +59,52 @@ struct Arguments {
     log: LevelFilter,
 }
 
+/// Open files that are no clients: newcomers, listeners, the rest.
+const OTHER_FILES: u64 = limits::PENDING_HELLOS as u64 + 32;
+
 fn default_address() -> SocketAddr {
     SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), limits::DEFAULT_PORT)
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(arguments.log)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    match serve(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A closed standard error is no reason to die differently.
-            let _ = writeln!(std::io::stderr(), "chinwag-server: {error:#}");
-            ExitCode::FAILURE
+    let is_well = match (Printer::new(io::stdout()), Printer::new(io::stderr())) {
+        (Ok(out), Ok(log)) => {
+            tracing_subscriber::fmt()
+                .with_max_level(arguments.log)
+                .with_writer(log.clone())
+                .with_ansi(io::stderr().is_terminal())
+                .with_target(false)
+                .log_internal_errors(false)
+                .init();
+            let result = serve(&arguments, &Console::new(out.clone()));
+            if let Err(error) = &result {
+                log.line(Kind::Start, &format!("chinwag-server: {error:#}"));
+            }
+            out.close();
+            log.close();
+            result.is_ok()
         }
-    }
+        (Err(error), _) | (_, Err(error)) => {
+            // A closed standard error is no reason to die differently.
+            let _ = writeln!(io::stderr(), "chinwag-server: no thread can be started: {error}");
+            false
+        }
+    };
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn serve(arguments: Arguments) -> Result<()> {
-    let identity = identity(&arguments)?;
+fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
+    let identity = identity(arguments)?;
     let fingerprint = identity.fingerprint();
     let max_clients = usize::try_from(arguments.max_clients)?;
+    if let Some(limit) = descriptors::raise_limit()
+        && limit < u64::from(arguments.max_clients) + OTHER_FILES
+    {
+        tracing::warn!(
+            "this process may open {limit} files only (ulimit -n): fewer than --max-clients may come in"
+        );
+    }
     let bind = |listen: Vec<SocketAddr>| {
         ServerLoop::bind(ServerOptions { listen, identity: identity.clone(), max_clients })
     };
@@ -90,7 +115,6 @@ fn serve(arguments: Arguments) -> Result<()> {
         }
         result => result,
     }?;
-    let mut console = Console::new();
     console.line("Waiting for connection...");
     for address in server.addresses() {
         console.line(&format!("listening on {address}, TCP and UDP"));

@@ -1,12 +1,26 @@
 //! The table of connections, by the handles that the machine knows them by.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
-use chinwag_proto::{Instant, Peer, SessionId, wire::path::SealedPath};
+use chinwag_proto::{
+    Instant, Peer, SessionId,
+    outbox::{Class, Overflow},
+    wire::path::SealedPath,
+};
 use mio::net::TcpStream;
 use rustls::ServerConnection;
 
+use super::crowd::Crowd;
 use crate::{seal::AesSeal, stream::TlsStream};
+
+/// Bytes that may wait for all connections together: what each may let pile up (see
+/// [`chinwag_proto::limits::CONTROL_QUEUE_BYTES`]), many times over, is more than a machine has. Past it, whoever has
+/// most waiting is closed.
+pub(super) const ALL_QUEUES_BYTES: usize = 256 * 1024 * 1024;
 
 /// One connection.
 #[derive(Debug)]
@@ -16,6 +30,8 @@ pub(super) struct Connection {
     /// The listener whose UDP socket reaches it.
     pub(super) listener: usize,
     pub(super) path: Option<SealedPath<AesSeal>>,
+    /// Not let in yet.
+    is_pending: bool,
     pub(super) is_paused: bool,
     /// The machine is done with it; what is queued is still written.
     pub(super) is_closing: bool,
@@ -32,6 +48,7 @@ impl Connection {
             from,
             listener,
             path: None,
+            is_pending: true,
             is_paused: false,
             is_closing: false,
             is_finished: false,
@@ -45,10 +62,6 @@ impl Connection {
             unflushed.push(peer);
         }
     }
-
-    pub(super) fn open_path(&mut self, session: SessionId, seal: Option<AesSeal>) {
-        self.path = seal.map(|seal| SealedPath::new(session, seal));
-    }
 }
 
 /// Connections by handle; a handle is given out again only when its connection is gone.
@@ -57,18 +70,23 @@ pub(super) struct Peers {
     slots: Vec<Option<Connection>>,
     free: Vec<u32>,
     most: usize,
+    /// Bytes that wait for all of them, and how many may.
+    queued: usize,
+    most_queued: usize,
+    crowd: Crowd,
     /// Closing connections, and when they are cut; in order, since the linger is the same for all.
     cuts: VecDeque<(Instant, Peer)>,
 }
 
 impl Peers {
-    /// A table for `most` connections.
-    pub(super) fn new(most: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), most, cuts: VecDeque::new() }
+    /// A table for `most` connections, for which `most_queued` bytes may wait together.
+    pub(super) fn new(most: usize, most_queued: usize) -> Self {
+        let (slots, free, cuts) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { slots, free, most, queued: 0, most_queued, crowd: Crowd::default(), cuts }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.iter().all(Option::is_none)
+        self.slots.len() == self.free.len()
     }
 
     /// A free handle; `None` when the table is full. It stays free until [`Peers::insert`].
@@ -80,7 +98,13 @@ impl Peers {
         self.free.last().map(|&index| Peer::new(index))
     }
 
+    /// True when too many from there are not let in yet.
+    pub(super) fn is_crowded(&self, address: IpAddr) -> bool {
+        self.crowd.is_full(address)
+    }
+
     pub(super) fn insert(&mut self, peer: Peer, connection: Connection) {
+        self.crowd.enter(connection.from.ip());
         if let Some(slot) = self.slots.get_mut(peer.index()) {
             *slot = Some(connection);
             // It is the one that was reserved last.
@@ -100,10 +124,62 @@ impl Peers {
     pub(super) fn remove(&mut self, peer: Peer) -> Option<Connection> {
         let connection = self.slots.get_mut(peer.index())?.take()?;
         self.free.push(u32::try_from(peer.index()).ok()?);
+        self.queued -= connection.stream.queued();
+        if connection.is_pending {
+            self.crowd.leave(connection.from.ip());
+        }
         if connection.is_closing {
             self.cuts.retain(|&(_, other)| other != peer);
         }
         Some(connection)
+    }
+
+    /// Notes that this one was let in, and that datagrams of `session` are its own from now on.
+    pub(super) fn settle(&mut self, peer: Peer, session: SessionId, seal: Option<AesSeal>) {
+        let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else { return };
+        connection.path = seal.map(|seal| SealedPath::new(session, seal));
+        if std::mem::replace(&mut connection.is_pending, false) {
+            self.crowd.leave(connection.from.ip());
+        }
+    }
+
+    /// Queues bytes for a connection and returns how many voice frames gave way. Nothing for one that is not there.
+    pub(super) fn queue(
+        &mut self,
+        peer: Peer,
+        class: Class,
+        bytes: &[u8],
+        unflushed: &mut Vec<Peer>,
+    ) -> Result<u64, Overflow> {
+        let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else {
+            return Ok(0);
+        };
+        let (waited, dropped) = (connection.stream.queued(), connection.stream.voice_dropped());
+        connection.stream.queue(class, bytes)?;
+        connection.flush_later(peer, unflushed);
+        self.queued = self.queued - waited + connection.stream.queued();
+        Ok(connection.stream.voice_dropped() - dropped)
+    }
+
+    /// Writes what waits for a connection, as far as it can be; true when nothing is left.
+    pub(super) fn flush(&mut self, peer: Peer) -> io::Result<bool> {
+        let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else {
+            return Ok(true);
+        };
+        let waited = connection.stream.queued();
+        let result = connection.stream.flush();
+        self.queued = self.queued - waited + connection.stream.queued();
+        result
+    }
+
+    /// When too much waits in all: the connection for which most does.
+    pub(super) fn greediest(&self) -> Option<Peer> {
+        if self.queued <= self.most_queued {
+            return None;
+        }
+        let queued = |slot: &Option<Connection>| slot.as_ref().map_or(0, |c| c.stream.queued());
+        let (index, _) = self.slots.iter().enumerate().max_by_key(|(_, slot)| queued(slot))?;
+        self.handle(index)
     }
 
     pub(super) fn cut_later(&mut self, peer: Peer, deadline: Instant) {
@@ -118,5 +194,44 @@ impl Peers {
         let &(_, peer) = self.cuts.front().filter(|(deadline, _)| *deadline <= now)?;
         self.cuts.pop_front();
         Some(peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn whoever_has_most_waiting_goes_when_too_much_waits_in_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::load_or_make(folder.path()).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let (mut peers, mut unflushed) = (Peers::new(3, 1000), vec![]);
+        let three: Vec<_> = (0..3)
+            .map(|_| {
+                let peer = peers.reserve().unwrap();
+                let tls = ServerConnection::new(identity.tls()).unwrap();
+                peers.insert(peer, Connection::new(TcpStream::connect(to).unwrap(), tls, to, 0));
+                peer
+            })
+            .collect();
+        assert!(peers.reserve().is_none());
+        for (at, bytes) in [(0, 300), (1, 400), (2, 300)] {
+            assert_eq!(peers.greediest(), None);
+            peers.queue(three[at], Class::Control, &vec![0; bytes], &mut unflushed).unwrap();
+        }
+        assert_eq!(peers.greediest(), None);
+        peers.queue(three[2], Class::Control, &[0; 50], &mut unflushed).unwrap();
+        assert_eq!(peers.greediest(), Some(three[1]));
+        peers.remove(three[1]).unwrap();
+        assert_eq!((peers.greediest(), peers.queued), (None, 650));
+        for peer in [three[0], three[2]] {
+            peers.remove(peer).unwrap();
+        }
+        assert_eq!((peers.queued, peers.is_empty(), peers.is_crowded(to.ip())), (0, true, false));
     }
 }

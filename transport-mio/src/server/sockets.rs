@@ -22,7 +22,9 @@ pub(super) struct Listener {
     /// With the port in use.
     pub(super) address: SocketAddr,
     /// There may be more datagrams than one turn took.
-    pub(super) has_more: bool,
+    pub(super) has_datagrams: bool,
+    /// There may be more connections than one turn took.
+    pub(super) has_connections: bool,
 }
 
 impl Listener {
@@ -40,12 +42,17 @@ impl Listener {
                     let _ = udp.set_recv_buffer_size(UDP_BUFFER_BYTES);
                     let _ = udp.set_send_buffer_size(UDP_BUFFER_BYTES);
                     let udp = UdpSocket::from_std(udp.into());
-                    return Ok(Self { tcp, udp, address, has_more: false });
+                    return Ok(Self { tcp, udp, address, has_datagrams: false, has_connections: false });
                 }
                 Err(error) if tries == 0 || error.kind() != io::ErrorKind::AddrInUse => return Err(error),
                 Err(_) => {}
             }
         }
+    }
+
+    /// There may be more than one turn took.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_datagrams || self.has_connections
     }
 }
 

@@ -1,0 +1,74 @@
+//! How many connections of each address are not let in yet, so that one address cannot take every place where
+//! newcomers wait.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+/// Connections of one address that have not finished their Hello. One more is closed at once and counted.
+pub(super) const PENDING_PER_ADDRESS: usize = 256;
+
+#[derive(Debug, Default)]
+pub(super) struct Crowd(BTreeMap<IpAddr, usize>);
+
+impl Crowd {
+    /// True when one more from there would be too many.
+    pub(super) fn is_full(&self, address: IpAddr) -> bool {
+        self.0.get(&origin(address)).is_some_and(|&count| count >= PENDING_PER_ADDRESS)
+    }
+
+    pub(super) fn enter(&mut self, address: IpAddr) {
+        *self.0.entry(origin(address)).or_default() += 1;
+    }
+
+    pub(super) fn leave(&mut self, address: IpAddr) {
+        let origin = origin(address);
+        if let Some(count) = self.0.get_mut(&origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&origin);
+            }
+        }
+    }
+}
+
+/// What counts as one address: an IPv6 network of 64 bits is one customer's as a rule, who has all addresses in it.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_full_at_its_limit_and_others_are_not() {
+        let mut crowd = Crowd::default();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for n in 0..PENDING_PER_ADDRESS {
+            assert!(!crowd.is_full(ip("2001:db8::1")), "{n}");
+            crowd.enter(ip(&format!("2001:db8::{n:x}")));
+            crowd.enter(ip("::ffff:10.0.0.1"));
+        }
+        for (address, is_full) in [
+            ("2001:db8::ffff:1", true),
+            ("2001:db8:0:1::1", false),
+            ("10.0.0.1", true),
+            ("::ffff:10.0.0.1", true),
+            ("10.0.0.2", false),
+        ] {
+            assert_eq!(crowd.is_full(ip(address)), is_full, "{address}");
+        }
+        for n in 0..PENDING_PER_ADDRESS {
+            crowd.leave(ip(&format!("2001:db8::{n:x}")));
+            crowd.leave(ip("10.0.0.1"));
+        }
+        assert!(crowd.0.is_empty());
+        // One who was never there.
+        crowd.leave(ip("10.0.0.1"));
+    }
+}

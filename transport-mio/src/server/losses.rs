@@ -1,0 +1,140 @@
+//! What was dropped or turned away, and when the operator is told of it.
+
+use std::net::SocketAddr;
+
+use chinwag_proto::{Duration, Instant, server::ServerStats};
+
+use crate::batch::DatagramStats;
+
+/// From the first loss to its report: what belongs together is told together.
+const REPORT_DELAY: Duration = Duration::from_secs(1);
+/// Between two reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What was dropped or turned away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Losses {
+    /// Connections closed at once, since too many of their address had not finished their Hello.
+    pub crowded: u64,
+    /// The last of them.
+    pub last_crowded: Option<SocketAddr>,
+    /// Connections closed at once, since there were too many in all.
+    pub beyond_table: u64,
+    /// Times that the system had no connection to give, most often for want of file descriptors.
+    pub accept_failures: u64,
+    /// Connections closed because all queues together were too long.
+    pub queues_full: u64,
+    /// Received datagrams that meant nothing ([`DatagramStats::dropped`]).
+    pub not_ours: u64,
+    /// Datagrams that came twice or too late.
+    pub replayed: u64,
+    /// Datagrams whose seal did not verify.
+    pub forged: u64,
+    /// Datagrams that the system did not take.
+    pub unsent: u64,
+    /// Voice that slow readers did not get.
+    pub voice_dropped: u64,
+    /// Voice beyond a talker's rate, and probes.
+    pub over_rate: u64,
+    /// Voice that was no voice, in another's name, or from nobody's room.
+    pub voice_refused: u64,
+}
+
+impl Losses {
+    /// Takes over what others count.
+    pub(super) fn note(&mut self, datagrams: &DatagramStats, server: &ServerStats) {
+        let &DatagramStats { unsent, voice_dropped, not_ours, replayed, forged, received: _, sent: _ } =
+            datagrams;
+        *self = Self { unsent, voice_dropped, not_ours, replayed, forged, ..*self };
+        self.over_rate = server.voice_over_rate + server.probes_dropped;
+        self.voice_refused = server.voice_malformed + server.voice_forged + server.voice_homeless;
+    }
+
+    /// What came since `former`.
+    fn since(&self, former: &Self) -> Self {
+        Self {
+            crowded: self.crowded - former.crowded,
+            last_crowded: self.last_crowded,
+            beyond_table: self.beyond_table - former.beyond_table,
+            accept_failures: self.accept_failures - former.accept_failures,
+            queues_full: self.queues_full - former.queues_full,
+            not_ours: self.not_ours - former.not_ours,
+            replayed: self.replayed - former.replayed,
+            forged: self.forged - former.forged,
+            unsent: self.unsent - former.unsent,
+            voice_dropped: self.voice_dropped - former.voice_dropped,
+            over_rate: self.over_rate - former.over_rate,
+            voice_refused: self.voice_refused - former.voice_refused,
+        }
+    }
+
+    /// Connections that were turned away.
+    pub fn connections(&self) -> u64 {
+        self.crowded + self.beyond_table + self.accept_failures + self.queues_full
+    }
+
+    /// Datagrams and voice that were dropped.
+    pub fn datagrams(&self) -> u64 {
+        let Self { not_ours, replayed, forged, unsent, voice_dropped, over_rate, voice_refused, .. } = self;
+        not_ours + replayed + forged + unsent + voice_dropped + over_rate + voice_refused
+    }
+}
+
+/// Decides when losses are reported: soon after the first, then once a minute at most, never when there were none.
+#[derive(Debug, Default)]
+pub(super) struct Reporter {
+    reported: Losses,
+    last_report: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Reporter {
+    /// Looks at the counters; sets the timer when there is news.
+    pub(super) fn look(&mut self, now: Instant, losses: &Losses) {
+        if self.due.is_none() && *losses != self.reported {
+            let soon = now + REPORT_DELAY;
+            self.due = Some(self.last_report.map_or(soon, |last| soon.max(last + REPORT_INTERVAL)));
+        }
+    }
+
+    /// When to call [`Reporter::report`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The report, when it is due.
+    pub(super) fn report(&mut self, now: Instant, losses: &Losses) -> Option<Losses> {
+        self.due.take_if(|due| *due <= now)?;
+        self.last_report = Some(now);
+        Some(losses.since(&std::mem::replace(&mut self.reported, *losses)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_reported_soon_and_then_once_a_minute() {
+        let (mut reporter, mut losses) = (Reporter::default(), Losses::default());
+        let at = |ms: u64| Instant::ZERO + Duration::from_millis(ms);
+        reporter.look(at(0), &losses);
+        assert_eq!(reporter.due(), None);
+        // (time, lost until then, reported then, next report)
+        for (ms, forged, reported, due) in [
+            (100, 5, None, Some(1_100)),
+            (600, 9, None, Some(1_100)),
+            (1_100, 9, Some(9), None),
+            (1_200, 9, None, None),
+            (1_300, 10, None, Some(61_100)),
+            (50_000, 15, None, Some(61_100)),
+            (61_100, 15, Some(6), None),
+            (500_000, 16, None, Some(501_000)),
+        ] {
+            losses.forged = forged;
+            reporter.look(at(ms), &losses);
+            let report = reporter.report(at(ms), &losses);
+            assert_eq!((report.map(|losses| losses.forged), reporter.due()), (reported, due.map(at)), "{ms}");
+        }
+    }
+}
