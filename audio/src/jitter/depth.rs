@@ -5,7 +5,7 @@ use crate::Instant;
 use crate::limits::{MAX_EXCESS_US, MAX_TARGET_US};
 
 /// The least target, and the first one. A block is rendered every 10 ms, so that a spurt begins 8 to 18 ms behind its
-/// first frame: within the 45 ms from mouth to ear, whichever way the two clocks stand to each other.
+/// first frame: about 35 to 45 ms from mouth to ear, as the two clocks stand to each other.
 const LEAST_TARGET_US: i64 = 8_000;
 /// Kept over what the distribution asks for.
 const MARGIN_US: i64 = 1_000;
