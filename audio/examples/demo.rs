@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use chinwag_audio::{
     BLOCK, SAMPLE_RATE_HZ,
-    compare::align,
+    compare::{align, align_parts},
     rms, sample,
     wav::{WavSink, WavSource},
 };
@@ -54,11 +54,11 @@ fn show(folder: &Path) -> Result<()> {
         println!("\nWhat {talker} said, and what {listener} heard of it:");
         println!("    {}", picture(&said, 0, said.len()));
         println!("    {}", picture(&heard, found.offset_samples, said.len()));
-        println!(
-            "    alike by {:.0} %, longest hole {} ms",
-            found.correlation * 100.0,
-            found.longest_hole_ms
-        );
+        // Second by second: the delay may move on the way, which nobody hears.
+        let seconds = align_parts(&said, &heard, SAMPLE_RATE_HZ as usize);
+        let alike =
+            seconds.iter().map(|second| second.correlation).sum::<f32>() / seconds.len().max(1) as f32;
+        println!("    alike by {:.0} %, longest gap {} ms", alike * 100.0, found.longest_hole_ms);
     }
     Ok(())
 }

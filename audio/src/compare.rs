@@ -10,6 +10,8 @@ const MEDIUM: usize = 6;
 const SPEAKING_RMS: f32 = 0.01;
 /// … and one in which the heard signal is quieter than this is silent.
 const SILENT_RMS: f32 = 1e-4;
+/// How far a part may have moved against the whole, in samples.
+const MOVED: i64 = SAMPLE_RATE_HZ as i64 / 5;
 const HOLE_BLOCK: usize = SAMPLE_RATE_HZ as usize / 200;
 
 /// How a heard signal relates to the reference.
@@ -53,6 +55,23 @@ pub fn align(reference: &[f32], heard: &[f32]) -> Alignment {
     let scale = (energy(reference) * energy(&shifted)).sqrt().max(1e-12);
     let correlation = (f64::from(overlap(reference, &shifted, 0)) / scale) as f32;
     Alignment { offset_samples: lag, correlation, longest_hole_ms: longest_hole_ms(reference, &shifted) }
+}
+
+/// As [`align`] for each whole part of `part` samples of the reference by itself, near the place where the whole was
+/// found: a jitter buffer that moves its delay on the way changes nothing of what is heard, but the parts are no longer as
+/// far apart as they were said. Offsets are of the whole, as [`align`] gives them. A part that is silent is left out.
+pub fn align_parts(reference: &[f32], heard: &[f32], part: usize) -> Vec<Alignment> {
+    let whole = align(reference, heard).offset_samples;
+    let parts = reference.chunks_exact(part.max(1)).enumerate();
+    let speaking = parts.filter(|(_, said)| crate::rms(said) > SPEAKING_RMS);
+    let found = speaking.map(|(index, said)| {
+        let begin = whole + (index * part) as i64;
+        let around: Vec<f32> =
+            (begin - MOVED..begin + part as i64 + MOVED).map(|index| at(heard, index)).collect();
+        let near = align(said, &around);
+        Alignment { offset_samples: whole + near.offset_samples - MOVED, ..near }
+    });
+    found.collect()
 }
 
 fn at(samples: &[f32], index: i64) -> f32 {
@@ -108,5 +127,20 @@ mod tests {
         assert_eq!(align(&said, &said[4_800..]).offset_samples, -4_800);
         assert_eq!(align(&said, &[]).correlation, 0.0);
         assert_eq!(align(&[], &said).correlation, 0.0);
+    }
+
+    #[test]
+    fn parts_are_found_where_the_delay_moved_on_the_way() {
+        const PART: usize = 24_000;
+        let said = voice(3, 4);
+        let mut heard = vec![0.0; 1_000];
+        heard.extend(&said[..2 * PART]);
+        heard.extend([0.0; 960]);
+        heard.extend(&said[2 * PART..]);
+        assert!(align(&said, &heard).correlation < 0.9);
+        let parts = align_parts(&said, &heard, PART);
+        assert!(parts.iter().all(|part| part.correlation > 0.99), "{parts:?}");
+        let offsets: Vec<_> = parts.iter().map(|part| part.offset_samples).collect();
+        assert_eq!((offsets[0], offsets[7]), (1_000, 1_960));
     }
 }

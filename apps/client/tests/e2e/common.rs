@@ -12,9 +12,7 @@ use std::{
 };
 
 use chinwag_audio::{
-    BLOCK,
-    compare::{Alignment, align},
-    sample,
+    BLOCK, sample,
     wav::{WavSink, WavSource},
 };
 use rustix::{
@@ -48,11 +46,6 @@ impl Place {
         sink.flush();
         path
     }
-}
-
-/// How `said` is found in `heard`.
-pub(crate) fn compare(said: &Path, heard: &Path) -> Alignment {
-    align(&samples(said), &samples(heard))
 }
 
 pub(crate) fn samples(path: &Path) -> Vec<f32> {

@@ -12,9 +12,9 @@ use std::{
     thread,
 };
 
-use chinwag_audio::compare::align;
+use chinwag_audio::compare::{align, align_parts};
 
-use crate::common::{PATIENCE, Place, Program, Server, client, compare, samples, statistic};
+use crate::common::{PATIENCE, Place, Program, Server, client, samples, statistic};
 
 const RATE: usize = chinwag_audio::SAMPLE_RATE_HZ as usize;
 const SECONDS: usize = 3;
@@ -44,11 +44,13 @@ impl Talker {
     }
 }
 
-fn assert_heard(said: &Path, heard: &Path) {
-    let found = compare(said, heard);
-    assert!(found.correlation > ALIKE, "{found:?}");
-    // The first moments may fall in the time before the listener's path stands; nothing may be missing later.
-    assert!(found.longest_hole_ms <= 40, "{found:?}");
+/// What was said is in what was heard, half a second by half a second: on a busy machine the jitter buffer moves its
+/// delay, which falls into few of them.
+fn assert_heard(said: &[f32], heard: &[f32]) {
+    let parts = align_parts(said, heard, RATE / 2);
+    let alike = parts.iter().filter(|part| part.correlation > ALIKE).count();
+    assert!(alike * 3 >= parts.len() * 2 && alike > 1, "{parts:?}");
+    assert!(parts.iter().all(|part| part.longest_hole_ms <= 40), "{parts:?}");
 }
 
 /// Waits until a client's WAV has at least this much in it.
@@ -76,7 +78,7 @@ fn two_people_hear_each_other_whole() {
     wait_for_seconds(&bar.heard, SECONDS + 2);
     foo.leave();
     bar.leave();
-    assert_heard(&bar.said, &foo.heard);
+    assert_heard(&samples(&bar.said), &samples(&foo.heard));
     for talker in [&foo, &bar] {
         assert_eq!(statistic(&talker.stats, "path"), "udp");
         let number = |name| statistic(&talker.stats, name).as_u64().unwrap();
@@ -105,7 +107,7 @@ fn a_talker_whose_file_and_input_end_leaves_by_himself_when_all_is_said() {
     // Killed, its file is whole all the same.
     foo.signal("KILL");
     foo.wait();
-    assert_heard(&bar.said, &heard);
+    assert_heard(&samples(&bar.said), &samples(&heard));
 }
 
 /// A TCP forwarder: whoever comes through it has no UDP, since nothing listens for that at its port.
@@ -146,7 +148,7 @@ fn where_udp_does_not_get_through_voice_arrives_by_tcp() {
     wait_for_seconds(&bar.heard, SECONDS + 2);
     foo.leave();
     bar.leave();
-    assert_heard(&bar.said, &foo.heard);
+    assert_heard(&samples(&bar.said), &samples(&foo.heard));
     assert_eq!(statistic(&foo.stats, "path"), "tcp");
     assert_eq!(statistic(&bar.stats, "path"), "tcp");
 }
@@ -211,12 +213,8 @@ fn udp_that_breaks_off_in_a_conversation_is_replaced_and_taken_up_again() {
         person.type_line("{quit}");
         assert_eq!(person.exit_code(), 0);
     }
-    // All but what was sent before the loss of the path was noticed. The buffer may move by a block when the path
-    // changes, so that each second is looked for by itself; a move falls into one of them.
+    // All but what was sent before the loss of the path was noticed.
     let (said, heard) = (samples(&said), samples(&heard));
     let begin = usize::try_from(align(&said, &heard).offset_samples).unwrap();
-    let seconds: Vec<_> = said[by_tcp - begin..].chunks_exact(RATE).map(|said| align(said, &heard)).collect();
-    let alike = seconds.iter().filter(|found| found.correlation > ALIKE).count();
-    assert!(alike >= 2 && alike + 2 >= seconds.len(), "{seconds:?}");
-    assert!(seconds.iter().all(|found| found.longest_hole_ms <= 40), "{seconds:?}");
+    assert_heard(&said[by_tcp - begin..], &heard);
 }
