@@ -28,6 +28,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use self::{
     api::{ListenError, Observation, ServerOptions, StopHandle},
+    crowd::PENDING_PER_ADDRESS,
     losses::Losses,
 };
 use self::{

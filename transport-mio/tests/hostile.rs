@@ -24,6 +24,8 @@ use chinwag_proto::{
 };
 use chinwag_transport_mio::{
     client::{ClientLoop, ClientOptions, Handler},
+    descriptors,
+    server::PENDING_PER_ADDRESS,
     trust::KnownHosts,
 };
 use rustls::{
@@ -140,10 +142,12 @@ fn is_closed(socket: &mut TcpStream) -> bool {
 #[test]
 fn one_address_cannot_keep_newcomers_out() {
     let folder = tempfile::tempdir().unwrap();
+    // Both ends of every connection are in this process.
+    descriptors::raise_limit();
     let server = RunningServer::start(&folder.path().join("data"), 0);
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     // As many as may wait to be let in; then some more, which are closed at once.
-    let waiting: Vec<_> = (0..256).map(|_| connect_from(elsewhere, server.address)).collect();
+    let waiting: Vec<_> = (0..PENDING_PER_ADDRESS).map(|_| connect_from(elsewhere, server.address)).collect();
     for _ in 0..50 {
         assert!(is_closed(&mut connect_from(elsewhere, server.address)));
     }
@@ -154,7 +158,7 @@ fn one_address_cannot_keep_newcomers_out() {
     assert!(told.contains("crowded: 50") && told.contains("127.0.0.2"), "{told}");
     // Who goes makes room.
     drop(waiting);
-    for _ in 0..256 {
+    for _ in 0..PENDING_PER_ADDRESS {
         server.until_observed("Lost");
     }
     let mut again = RawPeer::connect(server.address, &[control::ALPN]);
@@ -168,9 +172,10 @@ fn one_address_cannot_keep_newcomers_out() {
 #[test]
 fn those_who_are_in_do_not_count_as_waiting() {
     let folder = tempfile::tempdir().unwrap();
+    descriptors::raise_limit();
     let server = RunningServer::start(&folder.path().join("data"), 0);
     let here = Ipv4Addr::LOCALHOST;
-    let waiting: Vec<_> = (0..255).map(|_| connect_from(here, server.address)).collect();
+    let waiting: Vec<_> = (1..PENDING_PER_ADDRESS).map(|_| connect_from(here, server.address)).collect();
     let members: Vec<_> = (0..3)
         .map(|number| {
             let mut peer = RawPeer::connect(server.address, &[control::ALPN]);

@@ -6,8 +6,11 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-/// Connections of one address that have not finished their Hello. One more is closed at once and counted.
-pub(super) const PENDING_PER_ADDRESS: usize = 256;
+use chinwag_proto::limits;
+
+/// Connections of one address that have not finished their Hello. One more is closed at once and counted. Half of all
+/// such places: a crowd behind one address that comes all at once, as after a restart, is to find room.
+pub const PENDING_PER_ADDRESS: usize = limits::PENDING_HELLOS / 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Crowd(BTreeMap<IpAddr, usize>);
