@@ -84,7 +84,7 @@ impl fmt::Display for LinkError {
 impl core::error::Error for LinkError {}
 
 impl Link {
-    /// Reads `HOST`, `HOST:PORT`, `[V6]:PORT`, a bare IPv6 address, or a `chinwag://` link.
+    /// Reads `HOST`, `HOST:PORT`, `[V6]:PORT` or a bare IPv6 address, each perhaps with `/ROOM`, or a `chinwag://` link.
     pub fn parse(text: &str) -> Result<Self, LinkError> {
         let text = text.trim();
         let (rest, is_url) = match text.split_once("://") {
@@ -97,8 +97,8 @@ impl Link {
             Some(_) | None => (rest, None),
         };
         let (authority, room) = match rest.split_once('/') {
-            Some((authority, room)) if is_url => (authority, Some(room.trim_end_matches('/'))),
-            Some(_) | None => (rest, None),
+            Some((authority, room)) => (authority, Some(room.trim_end_matches('/'))),
+            None => (rest, None),
         };
         let (host, port) = split_host_port(authority)?;
         let room = room.filter(|room| !room.is_empty()).map(percent_decoded);
@@ -210,6 +210,8 @@ mod tests {
         ] {
             assert_eq!(Link::parse(text).unwrap().authority(), authority);
         }
+        let link = Link::parse("pub.example/attic").unwrap();
+        assert_eq!((link.authority().as_str(), link.room.as_deref()), ("pub.example:24469", Some("attic")));
         let link = Link::parse(&alloc::format!("CHINWAG://h/r#{HEX}")).unwrap();
         assert_eq!(link.room.as_deref(), Some("r"));
         assert_eq!(link.fingerprint.unwrap().to_string(), HEX);
@@ -221,7 +223,6 @@ mod tests {
             ("", LinkError::NoHost),
             (":5", LinkError::NoHost),
             ("a b", LinkError::NoHost),
-            ("h/attic", LinkError::NoHost),
             ("h#12", LinkError::NoHost),
             ("\u{1b}[2J", LinkError::NoHost),
             ("h:0", LinkError::Port),

@@ -41,6 +41,7 @@ impl fmt::Display for NameError {
             Self::Empty => write!(f, "a name needs at least one visible character"),
             Self::TooLong => write!(f, "a name has at most {} characters", limits::NAME_CHARS),
             Self::BadCharacter(':') => write!(f, "a name cannot have a colon in it"),
+            Self::BadCharacter(' ') => write!(f, "a name cannot have two spaces in a row"),
             Self::BadCharacter(c) => {
                 write!(f, "a name cannot have the character U+{:04X} in it", u32::from(*c))
             }
