@@ -34,10 +34,10 @@ use crate::{
 #[command(name = "chinwag-server", version)]
 struct Arguments {
     /// Where to listen, TCP and UDP; may be given several times. Port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT", default_values_t = [default_address()])]
+    #[arg(long, value_name = "ADDR:PORT", default_values_t = [default_address()], value_parser = address)]
     listen: Vec<SocketAddr>,
 
-    /// The folder for the certificate and its key [default: the platform's data folder]
+    /// The folder for the certificate and its key [default: the platform's data folder, ~/.local/share/chinwag on Linux]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -61,6 +61,13 @@ struct Arguments {
 
 /// Open files that are no clients: newcomers, listeners, the rest.
 const OTHER_FILES: u64 = limits::PENDING_HELLOS as u64 + 32;
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = limits::DEFAULT_PORT;
+        format!("an IP address and a port are needed, such as 0.0.0.0:{port} or [::]:{port}")
+    })
+}
 
 fn default_address() -> SocketAddr {
     SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), limits::DEFAULT_PORT)

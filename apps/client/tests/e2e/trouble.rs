@@ -60,7 +60,7 @@ fn a_server_that_cannot_start_says_why() {
             1,
             "/no/cert.pem",
         ),
-        (vec!["--listen", "nonsense"], 2, "nonsense"),
+        (vec!["--listen", "24469"], 2, "such as 0.0.0.0:24469"),
         (vec!["--max-clients", "0"], 2, "--max-clients"),
     ] {
         let mut second = Program::start(&server_binary(), &arguments, &place);
