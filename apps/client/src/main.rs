@@ -12,6 +12,7 @@ mod voice;
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -95,6 +96,10 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         room: link.room.clone().unwrap_or_default(),
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
+    if let Some(path) = &arguments.stats {
+        // Better now than when the conversation that they are about is over.
+        stats::check(path).with_context(|| unwritable(path))?;
+    }
     let folder = etcetera::choose_base_strategy()
         .context("no home folder is known, where the servers you trust could be remembered; set HOME")?
         .config_dir()
@@ -106,13 +111,16 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
     let result = client.run(&mut conversation);
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
-        Screen::new(terminal).end_row();
+        Screen::new(Arc::clone(&terminal)).end_row();
     }
 
+    let unsaid = client.client().unacknowledged();
+    if unsaid > 0 {
+        Screen::new(terminal).notice(&format!("{unsaid} of your lines may not have reached the server"));
+    }
     let voice = conversation.finish();
     if let Some(path) = arguments.stats {
-        stats::write(&path, &voice, &client)
-            .with_context(|| format!("the statistics cannot be written to {}", path.display()))?;
+        stats::write(&path, &voice, &client).with_context(|| unwritable(&path))?;
     }
     match result? {
         EndReason::Quit => Ok(ExitCode::SUCCESS),
@@ -121,6 +129,10 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         EndReason::Replaced => bail!("this session was taken over by another connection"),
         EndReason::Protocol => bail!("the server does not speak chinwag/1; is it a newer or another one?"),
     }
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("the statistics cannot be written to {}", path.display())
 }
 
 fn link(text: &str) -> Result<Link, String> {

@@ -33,6 +33,11 @@ struct Stats {
     reconnects: u64,
 }
 
+/// Whether they can be written; what is there stays as it is until they are.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().append(true).create(true).open(path).map(drop)
+}
+
 pub(crate) fn write(path: &Path, voice: &VoiceReport, client: &ClientLoop) -> io::Result<()> {
     let (sound, net) = (&voice.playout.total, client.client().stats());
     let datagrams = client.datagram_stats();

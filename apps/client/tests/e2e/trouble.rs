@@ -33,6 +33,7 @@ fn wrong_use_is_told_in_a_line_that_helps() {
             1,
             "/no/such/folder",
         ),
+        (silent(&["--stats", "/no/such/folder/x.json", "localhost"]), 1, "/no/such/folder/x.json"),
         ([&silent(&[])[..], &[nobody.as_str()]].concat(), 1, "connection refused"),
     ] {
         let mut foo = client(&place, &arguments);
