@@ -19,6 +19,8 @@ pub mod playout;
 pub mod pump;
 pub mod resample;
 pub mod sample;
+mod talker;
+pub mod timescale;
 pub mod wav;
 pub mod wav_io;
 
