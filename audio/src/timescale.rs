@@ -168,7 +168,7 @@ mod tests {
                 let Some(next) = rest.next() else { return (out, jumped) };
                 line.push(next);
             }
-            if out.len() > 2 * BLOCK {
+            if out.len() > 2 * BLOCK && out.len() % (3 * BLOCK) == 0 {
                 jumped += jump(&mut line);
             }
             line.take(&mut block);
@@ -191,10 +191,10 @@ mod tests {
                 let (out, jumped) = drain(&sound, |line| {
                     if shorter { line.shorten(720, 0.9) } else { line.lengthen(720, 0.9) }
                 });
-                assert!(jumped > 8_000, "{hz} {shorter}: {jumped}");
+                assert!(jumped > 4_000, "{hz} {shorter}: {jumped}");
                 let count = out.len();
                 let expected = if shorter { sound.len() - jumped } else { sound.len() + jumped };
-                assert!(expected.abs_diff(count) < 2_400, "{hz} {shorter}: {expected} {count}");
+                assert!(expected.abs_diff(count) < 3_400, "{hz} {shorter}: {expected} {count}");
                 // A second difference shows any kink.
                 let most = out.windows(3).map(|w| (w[0] - 2.0 * w[1] + w[2]).abs()).fold(0.0, f32::max);
                 let tones = 0.5 * (std::f32::consts::TAU * hz / 48_000.0).powi(2);

@@ -39,12 +39,13 @@ impl JitterBuffer {
     /// To be asked before each block is taken, with the decoded sound that waits to be played; whoever then jumps says so by [`Self::corrected`].
     pub fn correction(&mut self, now: Instant, queued_us: i64) -> Correction {
         self.since_jump = self.since_jump.saturating_add(1);
-        let excess = match (self.phase, self.next) {
-            (Phase::Playing, Some(next)) if self.run == 0 && self.held == 0 => {
-                self.excess_us(now, next, queued_us)
+        let mut excess = 0;
+        if let Some(next) = self.next.filter(|_| self.phase == Phase::Playing) {
+            self.delay_us = self.offset_us(now, next) + queued_us - self.arrivals.base_us();
+            if self.run == 0 && self.held == 0 {
+                excess = self.excess_us(now, next, queued_us);
             }
-            _ => 0,
-        };
+        }
         self.deep_for = if excess >= LEAST_JUMP_US { self.deep_for + 1 } else { 0 };
         self.shallow_for = if excess <= -LEAST_JUMP_US { self.shallow_for + 1 } else { 0 };
         if self.since_jump < BETWEEN_JUMPS {

@@ -61,6 +61,13 @@ impl Loss {
         self.is_run |= blocks > 0;
     }
 
+    /// So many blocks were concealed before their frame came after all.
+    pub(super) fn waited(&mut self, blocks: u32) {
+        let lost = self.blocks;
+        self.missed(blocks, false);
+        self.blocks = lost;
+    }
+
     pub(super) fn blocks(&self) -> u64 {
         self.blocks
     }

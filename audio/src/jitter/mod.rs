@@ -151,7 +151,7 @@ impl JitterBuffer {
 
     /// A frame arrived; anything may be wrong with it.
     pub fn push(&mut self, now: Instant, frame: &VoiceFrame<'_>) {
-        let VoiceFrame { sequence, end, level, opus, copy, .. } = *frame;
+        let VoiceFrame { sequence, end, opus, copy, .. } = *frame;
         let Some(blocks) = packet_blocks(opus).map(|b| b as u32) else {
             self.stats.bad += 1;
             return;
@@ -202,7 +202,7 @@ impl JitterBuffer {
             self.stats.late += 1;
             return;
         }
-        if self.frames.insert(sequence, blocks, end, level, opus) {
+        if self.frames.insert(sequence, blocks, end, opus) {
             self.stats.overflow += 1;
         }
     }
@@ -311,7 +311,7 @@ impl JitterBuffer {
     /// Plays the first frame from its block `skip` on.
     fn play_first(&mut self, skip: u32) -> Pull<'_> {
         if self.held > 0 {
-            self.loss.missed(self.held.min(self.frame_blocks), false);
+            self.loss.waited(self.held.min(self.frame_blocks));
             self.stats.stretched_us += u64::from(self.held) * BLOCK_US;
         }
         (self.held, self.run) = (0, 0);
