@@ -62,11 +62,7 @@ impl fmt::Display for NetSpec {
             ("stall", self.stall_ppm),
         ];
         for (key, ppm) in probabilities.into_iter().filter(|(_, ppm)| *ppm > 0) {
-            let (whole, rest) = (ppm / 10_000, ppm % 10_000);
-            write!(f, ",{key}={whole}")?;
-            if rest > 0 {
-                write!(f, "{}", format!(".{rest:04}").trim_end_matches('0'))?;
-            }
+            write!(f, ",{key}={}", Percent(ppm))?;
         }
         if self.cut_every_us > 0 {
             write!(f, ",cut={}", self.cut_every_us / 1_000_000)?;
@@ -76,7 +72,7 @@ impl fmt::Display for NetSpec {
 }
 
 /// Microseconds shown as milliseconds.
-struct Thousandths(u64);
+pub(crate) struct Thousandths(pub(crate) u64);
 
 impl fmt::Display for Thousandths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +162,17 @@ impl FromStr for NetSpec {
             return Err(NetSpecError::TooSlow);
         }
         Ok(spec)
+    }
+}
+
+/// Millionths shown as a percentage.
+pub(crate) struct Percent(pub(crate) u32);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 10_000, self.0 % 10_000);
+        write!(f, "{whole}")?;
+        if rest > 0 { f.write_str(format!(".{rest:04}").trim_end_matches('0')) } else { Ok(()) }
     }
 }
 

@@ -10,7 +10,7 @@ use chinwag_audio::{
     capture::Gate,
     codec::{EncoderConfig, FrameLength},
 };
-use chinwag_sim::lab::{Lab, LabNet, LabReport, MAX_DRIFT_PPM, MAX_LAB_SECONDS};
+use chinwag_sim::lab::{Baseline, Lab, LabNet, LabReport, MAX_DRIFT_PPM, MAX_LAB_SECONDS, svg};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(crate) struct Voice {
     /// The whole way from talker to listener: delay and mean (exponential) jitter in ms; loss, reorder and dup in % of
     /// packets; burst, the mean length of a burst of loss in packets; rate in kb/s, headers counted; step, that many ms
     /// more from 4 to 8 s (step=MS@FROM-TO: between other times)
-    #[arg(long, value_name = "KEY=VALUE,...", default_value = "delay=20")]
+    #[arg(long, value_name = "KEY=VALUE,...", default_value = "delay=0")]
     net: LabNet,
     /// How much faster than true the talkers' clocks run, in millionths
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
@@ -45,6 +45,12 @@ pub(crate) struct Voice {
     /// Write all counters and a time line (JSON) to this file
     #[arg(long, value_name = "FILE.json")]
     stats: Option<PathBuf>,
+    /// Draw delay, target, losses and concealment over time to this file
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Carry voice the old way instead, for comparison
+    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity"])]
+    baseline: Option<BaselineChoice>,
     /// The encoder's bits a second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     bitrate: Option<u32>,
@@ -68,6 +74,12 @@ enum GateChoice {
     Level,
     /// Always
     Open,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BaselineChoice {
+    /// PCM in chunks of 1024 samples over TCP, no buffer, silence where nothing has come
+    Classic,
 }
 
 fn frame_length(text: &str) -> Result<FrameLength, &'static str> {
@@ -96,7 +108,16 @@ impl Voice {
                 GateChoice::Level => Gate::Level,
                 GateChoice::Open => Gate::Open,
             },
+            baseline: self.baseline.map(|BaselineChoice::Classic| Baseline::Classic),
         }
+    }
+
+    /// What a picture shows.
+    fn title(&self) -> String {
+        let Self { mic, seed, drift_ppm, .. } = self;
+        let name = mic.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let way = if self.baseline.is_some() { "the classic way" } else { "chinwag" };
+        format!("{name} by {way} over {}, {drift_ppm} ppm of drift, seed {seed}", self.net)
     }
 
     #[expect(clippy::disallowed_methods, reason = "how long it took is told to people only")]
@@ -107,7 +128,10 @@ impl Voice {
         if let Some(path) = &self.stats {
             let mut json = serde_json::to_string(&report)?;
             json.push('\n');
-            std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+            write(path, &json)?;
+        }
+        if let Some(path) = &self.plot {
+            write(path, &svg(&report, &self.title()))?;
         }
         match print(&report, wall_s) {
             // Whoever goes away before the line comes does not want it.
@@ -115,6 +139,10 @@ impl Voice {
             outcome => outcome.context("cannot write the report"),
         }
     }
+}
+
+fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn print(report: &LabReport, wall_s: f64) -> io::Result<()> {

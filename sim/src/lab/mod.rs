@@ -8,7 +8,9 @@
 //! is heard one block later, as from a sound card with one block in flight. One seed is one history, bit for bit (on one
 //! machine: logarithms are the platform's).
 
+mod classic;
 mod path;
+mod plot;
 mod record;
 mod spec;
 mod talker;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use chinwag_audio::{capture::Gate, codec::EncoderConfig};
 
 pub use path::PathCounts;
+pub use plot::svg;
 pub use record::{LabReport, Moment, Spread};
 pub use spec::LabNet;
 
@@ -28,6 +31,16 @@ pub const MAX_LAB_SECONDS: u32 = 4 * 3600;
 pub const MAX_DRIFT_PPM: i32 = 10_000;
 /// Talkers at one time, at most.
 pub const MAX_TALKERS: usize = 64;
+
+/// The listener listens on for this long after the last word, the network's delay besides.
+const TAIL_US: u64 = 600_000;
+
+/// Something else to carry voice with, for comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Baseline {
+    /// PCM in large chunks over TCP and no jitter buffer, as the classic group chat has it.
+    Classic,
+}
 
 /// One run of the lab.
 #[derive(Clone, Debug)]
@@ -50,6 +63,8 @@ pub struct Lab {
     pub encoder: EncoderConfig,
     /// When they send.
     pub gate: Gate,
+    /// Another way than production's; it has one talker, who neither encodes nor gates.
+    pub baseline: Option<Baseline>,
 }
 
 /// Why there is no result: one line for people.
@@ -81,6 +96,7 @@ impl Lab {
             seconds: None,
             encoder: EncoderConfig::default(),
             gate: Gate::default(),
+            baseline: None,
         }
     }
 
@@ -89,6 +105,9 @@ impl Lab {
     /// # Errors
     /// When a file cannot be read or written, there is no talker, or libopus fails.
     pub fn run(&self) -> Result<LabReport, LabError> {
-        voice::run(self)
+        match self.baseline {
+            None => voice::run(self),
+            Some(Baseline::Classic) => classic::run(self),
+        }
     }
 }

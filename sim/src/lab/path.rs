@@ -100,8 +100,28 @@ impl Path {
         })
     }
 
+    /// One try of a TCP segment, which waits in front of the narrow link for as long as it must: when it arrives; `None` if it
+    /// is lost.
+    pub(crate) fn attempt(&mut self, now_us: u64, bytes: u64) -> Option<u64> {
+        self.counts.sent += 1;
+        self.counts.bytes += bytes;
+        let (is_lost, held_us) = (self.loses(), self.held_us());
+        let through_us = self.squeeze(now_us, bytes, u64::MAX)?;
+        if is_lost {
+            self.counts.lost += 1;
+            return None;
+        }
+        self.counts.reordered += u64::from(held_us > 0);
+        Some(through_us + self.way_us(now_us) + held_us)
+    }
+
+    /// The sender had no room for it.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.counts.dropped += 1;
+    }
+
     /// When the narrow link has sent a packet on; `None` if more than `queue_us` waits before it.
-    pub(crate) fn squeeze(&mut self, now_us: u64, bytes: u64, queue_us: u64) -> Option<u64> {
+    fn squeeze(&mut self, now_us: u64, bytes: u64, queue_us: u64) -> Option<u64> {
         if self.net.rate_bps == 0 {
             return Some(now_us);
         }
@@ -114,7 +134,7 @@ impl Path {
     }
 
     /// Whether the next packet is lost.
-    pub(crate) fn loses(&mut self) -> bool {
+    fn loses(&mut self) -> bool {
         let turn = self.loss.below(u64::from(crate::random::MILLION));
         self.is_losing = if self.net.burst_milli <= 1000 {
             turn < u64::from(self.net.loss_ppm)
@@ -127,7 +147,7 @@ impl Path {
     }
 
     /// The delay of a packet that is sent now: the path's, the step's, and an exponential one.
-    pub(crate) fn way_us(&mut self, now_us: u64) -> u64 {
+    fn way_us(&mut self, now_us: u64) -> u64 {
         let net = &self.net;
         let is_stepped = (net.step_from_us..net.step_to_us).contains(&now_us);
         // 0 < unit <= 1.

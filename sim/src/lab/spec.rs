@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    netspec::{NetSpecError, Setting, decimal, settings},
+    netspec::{NetSpecError, Percent, Setting, Thousandths, decimal, settings},
     random::MILLION,
 };
 
@@ -132,11 +132,28 @@ fn step(setting: Setting<'_>) -> Result<(u64, u64, u64), NetSpecError> {
     read().ok_or_else(|| setting.wrong("MS or MS@FROM-TO (0 to 1000 ms, between two times in seconds)"))
 }
 
-struct Percent(u32);
-
-impl fmt::Display for Percent {
+impl fmt::Display for LabNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", f64::from(self.0) / 10_000.0)
+        write!(f, "delay={},jitter={}", Thousandths(self.delay_us), Thousandths(self.jitter_us))?;
+        for (key, ppm) in
+            [("loss", self.loss_ppm), ("reorder", self.reorder_ppm), ("dup", self.duplicate_ppm)]
+        {
+            if ppm > 0 {
+                write!(f, ",{key}={}", Percent(ppm))?;
+            }
+        }
+        let burst = u64::from(self.burst_milli);
+        for (key, thousandths, usual) in [("burst", burst, 1000), ("rate", self.rate_bps, 0)] {
+            if thousandths != usual {
+                write!(f, ",{key}={}", Thousandths(thousandths))?;
+            }
+        }
+        if self.step_us > 0 {
+            let seconds = |us: u64| us as f64 / 1e6;
+            let (from, to) = (seconds(self.step_from_us), seconds(self.step_to_us));
+            write!(f, ",step={}@{from}-{to}", Thousandths(self.step_us))?;
+        }
+        Ok(())
     }
 }
 
@@ -159,6 +176,7 @@ mod tests {
             ..LabNet::default()
         };
         assert_eq!(all.parse(), Ok(net));
+        assert_eq!(net.to_string().parse(), Ok(net), "{net}");
         assert_eq!("".parse(), Ok(LabNet::default()));
         let step: LabNet = "step=80@1.5-3".parse().unwrap();
         assert_eq!((step.step_us, step.step_from_us, step.step_to_us), (80_000, 1_500_000, 3_000_000));

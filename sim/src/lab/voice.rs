@@ -7,7 +7,7 @@ use chinwag_audio::{
 };
 
 use super::{
-    Lab, LabError, LabReport, failed,
+    Lab, LabError, LabReport, TAIL_US, failed,
     path::{Path, PathCounts},
     record::{Now, Recorder},
     talker::{Speech, captured_us},
@@ -23,8 +23,6 @@ const PACKET_BYTES: u64 = 28 + 24;
 const FRAME_BYTES: u64 = 12;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
 const BEGIN_US: u64 = 7_000_000;
-/// The listener listens on for this long after the last word, the network's delay besides.
-const TAIL_US: u64 = 600_000;
 /// How long, and how many, arrivals are remembered to know the quickest one, as the jitter buffer does.
 const WINDOW_US: u64 = 3_000_000;
 const WINDOW_FRAMES: usize = 300;
