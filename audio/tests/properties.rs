@@ -149,7 +149,7 @@ proptest! {
         let (mut now_us, mut block) = (0, SILENCE);
         for (index, (talker, ahead, end, level, opus)) in frames.iter().enumerate() {
             let sequence = index as u32 + ahead;
-            let frame = VoiceFrame { talker: *talker, sequence, end: *end, level: *level, opus };
+            let frame = VoiceFrame { talker: *talker, sequence, end: *end, copy: false, level: *level, opus };
             playout.receive(at(now_us), frame);
             playout.render(at(now_us), &mut block);
             prop_assert!(block.iter().all(|s| s.abs() <= 1.0));
@@ -195,13 +195,20 @@ fn a_voice_recovers_from_spoilt_frames() {
     for (k, chunk) in said.chunks_exact(480).enumerate() {
         let now = at((k as u64 + 1) * BLOCK_US);
         let spoil = (100..200).contains(&k);
-        capture.push(chunk.try_into().unwrap(), &mut |f| {
+        capture.push(chunk.try_into().unwrap(), &mut |datagram| {
+            let f = datagram[0];
             let mut opus = f.opus.to_vec();
             if spoil {
                 opus.iter_mut().skip(1).for_each(|b| *b = chance.bits() as u8);
             }
-            let frame =
-                VoiceFrame { talker: 1, sequence: f.sequence, end: f.end, level: f.level, opus: &opus };
+            let frame = VoiceFrame {
+                talker: 1,
+                sequence: f.sequence,
+                end: f.end,
+                copy: false,
+                level: f.level,
+                opus: &opus,
+            };
             playout.receive(now, frame);
         });
         playout.render(now, &mut block);

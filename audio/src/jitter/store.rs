@@ -70,20 +70,6 @@ impl Store {
         while self.drop_first() {}
     }
 
-    /// Blocks that follow `next` without a hole.
-    pub(super) fn contiguous(&self, next: u32) -> u32 {
-        let mut end = next;
-        for frame in &self.frames {
-            if ahead(frame.sequence, end) > 0 {
-                break;
-            }
-            if ahead(frame.past(), end) > 0 {
-                end = frame.past();
-            }
-        }
-        end.wrapping_sub(next)
-    }
-
     fn recycle(&mut self, mut bytes: Vec<u8>) {
         if self.spare.len() < MAX_BUFFERED_FRAMES && bytes.capacity() > 0 {
             bytes.clear();
