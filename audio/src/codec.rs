@@ -39,7 +39,7 @@ impl FrameLength {
 /// How to encode.
 ///
 /// The defaults are chosen by measurement: PESQ-WB of recorded words, without loss / with 5 % of random loss (mean of four
-/// seeds) through this crate's own buffer and decoder (`cargo run --example network`). FEC exists in SILK and hybrid
+/// seeds) through this crate's own buffer and decoder (`chinwag-sim voice`). FEC exists in SILK and hybrid
 /// packets only; libopus keeps to those for talk when FEC is asked for. With an expected loss of 5 % it adds FEC only
 /// above about 34 kb/s at 10 ms; asked for more loss it gives up sound for FEC.
 ///
