@@ -22,6 +22,8 @@ pub mod redundancy;
 pub mod report;
 pub mod resample;
 pub mod sample;
+mod talker;
+pub mod timescale;
 pub mod wav;
 pub mod wav_io;
 
