@@ -9,8 +9,10 @@
 
 pub mod capture;
 pub mod codec;
+pub mod comfort;
 pub mod compare;
 pub mod device;
+mod floor;
 pub mod io;
 pub mod jitter;
 pub mod limits;
