@@ -15,6 +15,8 @@ pub mod device;
 mod floor;
 pub mod io;
 pub mod jitter;
+pub mod level;
+mod limiter;
 pub mod limits;
 pub mod mix;
 pub mod playout;
