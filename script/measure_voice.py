@@ -1,20 +1,11 @@
 """Runs the real programs and measures what is heard; see script/measure-voice. measure_voice.py BIN [RUNS]"""
-import glob, json, os, re, subprocess, sys, tempfile, time
+import json, os, re, subprocess, sys, tempfile, time
 import numpy as np, soundfile as sf
-from scipy.signal import resample_poly
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "rig"))
+from speech import RATE, recorded
 
 binaries, runs = sys.argv[1], int((sys.argv[2:] or ["3"])[0])
-SPEECH = sorted(glob.glob("/usr/share/sounds/alsa/*_*.wav"))
-RATE = 48000
-
-
-def speech():
-    """All recorded words, one after the other, at 48 kHz."""
-    words = []
-    for path in SPEECH:
-        data, rate = sf.read(path, always_2d=True)
-        words.append(resample_poly(data.mean(axis=1), RATE, rate))
-    return np.concatenate(words)
 
 
 def start_client(folder, name, link, frame_ms, mic):
@@ -62,7 +53,7 @@ def one_run(reference, frame_ms):
                 "buffer_ms": bar["jitter_buffer_ms"], "concealed": bar["blocks_concealed"]}
 
 
-reference = speech()
+reference = recorded()
 print(f"{len(reference) / RATE:.1f} s of recorded speech, {runs} runs each: median (worst)")
 print("| frames | mouth to ear | PESQ-WB | STOI | longest hole | 10 ms concealed |")
 print("| --- | --- | --- | --- | --- | --- |")

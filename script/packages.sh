@@ -44,3 +44,19 @@ need_build() {
         need_packages build-essential pkg-config cmake libasound2-dev
     fi
 }
+
+# What judges voice: sets $voice_python to a Python that has the measures, and makes one if there is none.
+need_voice_python() {
+    local venv=${VOICE_VENV:-target/voice-venv} python
+    for python in "$venv/bin/python" python3; do
+        if "$python" -c 'import numpy, scipy, soundfile, pesq, pystoi' 2>/dev/null; then
+            voice_python=$python
+            return 0
+        fi
+    done
+    need_packages python3-venv
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet numpy scipy soundfile pesq pystoi
+    # shellcheck disable=SC2034 # Used by those who source this.
+    voice_python=$venv/bin/python
+}

@@ -91,8 +91,9 @@ impl Capture {
         self.stats
     }
 
-    /// Takes 10 ms of sound and gives what is to be sent now: usually nothing or one frame, two when a spurt begins.
-    pub fn push(&mut self, block: &Block, send: &mut dyn FnMut(EncodedFrame<'_>)) {
+    /// Takes 10 ms of sound and gives what is to be sent now: usually nothing or one datagram, two when a spurt begins.
+    /// A datagram is one or more frames: the new one first, then copies of older ones of this talker, newest first.
+    pub fn push(&mut self, block: &Block, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
         self.stats.blocks += 1;
         if self.muted {
             self.finish(send);
@@ -123,7 +124,7 @@ impl Capture {
 
     /// Ends the spurt under way, if any: what is left goes out, filled up with silence, which also brings out the encoder's
     /// look-ahead, with the `end` mark.
-    pub fn finish(&mut self, send: &mut dyn FnMut(EncodedFrame<'_>)) {
+    pub fn finish(&mut self, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
         self.pre_roll = None;
         if !self.talking {
             return;
@@ -136,7 +137,7 @@ impl Capture {
     }
 
     /// Adds a block to the frame; true if that completed it.
-    fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(EncodedFrame<'_>)) -> bool {
+    fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> bool {
         self.frame[self.filled..self.filled + BLOCK].copy_from_slice(block);
         self.filled += BLOCK;
         self.sequence = self.sequence.wrapping_add(1);
@@ -152,7 +153,7 @@ impl Capture {
             Ok(opus) => {
                 self.stats.frames += 1;
                 self.stats.bytes += opus.len() as u64;
-                send(EncodedFrame { sequence, end, level, opus });
+                send(&[EncodedFrame { sequence, end, level, opus }]);
             }
             Err(_) => self.stats.failed += 1,
         }
@@ -174,7 +175,7 @@ mod tests {
     fn push(capture: &mut Capture, amplitude: f32, blocks: usize, sent: &mut Sent) {
         let block = std::array::from_fn(|i| amplitude * if i % 48 < 24 { 1.0 } else { -1.0 });
         for _ in 0..blocks {
-            capture.push(&block, &mut |f| sent.push((f.sequence, f.end, f.level)));
+            capture.push(&block, &mut |f| sent.push((f[0].sequence, f[0].end, f[0].level)));
         }
     }
 
@@ -198,7 +199,7 @@ mod tests {
     fn frames_of_20_ms_advance_by_two_and_end_on_a_whole_frame() {
         let (mut capture, mut sent) = (capture(FrameLength::Ms20, Gate::Level), Sent::new());
         push(&mut capture, 0.1, 3, &mut sent);
-        capture.finish(&mut |f| sent.push((f.sequence, f.end, f.level)));
+        capture.finish(&mut |f| sent.push((f[0].sequence, f[0].end, f[0].level)));
         capture.finish(&mut |_| panic!("ended twice"));
         assert_eq!(sent.iter().map(|s| (s.0, s.1)).collect::<Vec<_>>(), [(0, false), (2, true)]);
         push(&mut capture, 0.0, 1, &mut sent);

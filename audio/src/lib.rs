@@ -23,6 +23,8 @@ pub mod playout;
 pub mod pump;
 pub mod resample;
 pub mod sample;
+mod talker;
+pub mod timescale;
 pub mod wav;
 pub mod wav_io;
 
@@ -55,13 +57,17 @@ pub struct VoiceFrame<'a> {
     pub sequence: u32,
     /// The last frame of a talk spurt: nothing is missing after it.
     pub end: bool,
+    /// Sent before, and attached to a newer frame in case it was lost: not the first frame of its talker in the payload.
+    /// When it arrives says nothing of the path.
+    pub copy: bool,
     /// Loudness by RFC 6464: −dBov, 0 loudest, 127 silence.
     pub level: u8,
     /// One Opus packet (RFC 6716) of 10 to 60 ms.
     pub opus: &'a [u8],
 }
 
-/// A voice frame to be sent. Fields as in [`VoiceFrame`].
+/// A voice frame to be sent. Fields as in [`VoiceFrame`]. Several that are sent together are a new one and copies of older
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedFrame<'a> {
     /// Media time of the first sample in units of 10 ms.

@@ -42,8 +42,9 @@ impl Pump {
         self.playout.receive(now, frame);
     }
 
-    /// Does what is due at `now` and says when the next turn is. `send` takes the frames that are to be sent.
-    pub fn turn(&mut self, now: Instant, send: &mut dyn FnMut(EncodedFrame<'_>)) -> Instant {
+    /// Does what is due at `now` and says when the next turn is. `send` takes the datagrams that are to be sent, as
+    /// [`Capture::push`] gives them.
+    pub fn turn(&mut self, now: Instant, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> Instant {
         let mut block = SILENCE;
         for _ in 0..MAX_BLOCKS_PER_TURN {
             match self.mic.read(now, &mut block) {

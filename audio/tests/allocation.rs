@@ -62,10 +62,14 @@ fn allocations(said: &[f32], frame: FrameLength) -> (u64, u64) {
             at_half = ALLOCATIONS.with(Cell::get);
         }
         let now = Instant::from_micros(k as u64 * BLOCK_US);
-        capture.push(chunk.try_into().unwrap(), &mut |f| {
+        capture.push(chunk.try_into().unwrap(), &mut |datagram| {
+            let f = datagram[0];
             frames += 1;
             let mut receive = |sequence, opus: &[u8]| {
-                playout.receive(now, VoiceFrame { talker: 1, sequence, end: f.end, level: f.level, opus });
+                playout.receive(
+                    now,
+                    VoiceFrame { talker: 1, sequence, end: f.end, copy: false, level: f.level, opus },
+                );
             };
             match frames % 10 {
                 3 => {}

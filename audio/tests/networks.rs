@@ -26,7 +26,7 @@ fn over_a_clean_network_nothing_is_made_up_and_the_delay_is_as_promised() {
         for phase_us in [0, 1_000, 5_000, 8_000, 9_900] {
             let heard = Call { phase_us, ..over(&said, frame, Network::default()) }.run();
             let stats = heard.stats;
-            let made_up = stats.concealed + stats.lost + stats.late + stats.shortened + stats.stretched;
+            let made_up = stats.concealed + stats.lost + stats.late + stats.shortened_us + stats.stretched_us;
             assert_eq!((made_up, stats.received), (0, stats.played), "{frame:?} {phase_us}: {stats:?}");
             let found = align(&said, &heard.samples);
             assert!(found.offset_ms() <= most_ms, "{frame:?}, phase {phase_us}: {found:?}");

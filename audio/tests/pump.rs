@@ -62,14 +62,17 @@ fn call(said: &[f32], frame: FrameLength, late_us: u64, stall_us: u64) -> (Align
         if talker_due <= listener_due {
             let now = talker_due;
             let due = talker.turn(now, &mut |f| {
-                under_way.push((now + WIRE, f.sequence, f.end, f.level, f.opus.to_vec()));
+                under_way.extend(f.iter().map(|f| (now + WIRE, f.sequence, f.end, f.level, f.opus.to_vec())));
             });
             talker_due = due + Duration::from_micros(chance.bits() % (late_us + 1));
         } else {
             let now = listener_due;
             let arrived = under_way.iter().take_while(|f| f.0 <= now).count();
             for (arrival, sequence, end, level, opus) in under_way.drain(..arrived) {
-                listener.receive(arrival, VoiceFrame { talker: 1, sequence, end, level, opus: &opus });
+                listener.receive(
+                    arrival,
+                    VoiceFrame { talker: 1, sequence, end, copy: false, level, opus: &opus },
+                );
             }
             let due = listener.turn(now, &mut |_| panic!("nobody talks here"));
             listener_due = due + Duration::from_micros(chance.bits() % (late_us + 1));

@@ -402,7 +402,7 @@ fn pings_are_answered_and_measured() {
 fn voice_moves_to_udp_when_a_probe_is_answered() {
     let mut rig = ClientRig::welcomed();
     let talk = |rig: &mut ClientRig| {
-        rig.client.send_voice(rig.now, &frame_of(&[1, 2]));
+        rig.client.send_voice(rig.now, [frame_of(&[1, 2])]);
         rig.drain()
     };
     assert_lines(&talk(&mut rig), &["send voice Voice s1.0 #5 [1, 2]"]);
@@ -422,13 +422,30 @@ fn voice_moves_to_udp_when_a_probe_is_answered() {
 }
 
 #[test]
+fn copies_go_with_the_frame_that_they_are_sent_with_as_long_as_there_is_room() {
+    let mut rig = ClientRig::welcomed();
+    let frames = [[5].as_slice(), &[4; 2], &[3]].map(frame_of);
+    rig.client.send_voice(rig.now, frames);
+    assert_lines(&rig.drain(), &["send voice Voice s1.0 #5 [5] + s1.0 #5 [4, 4] + s1.0 #5 [3]"]);
+    let (large, small) = ([1; 600], [2; 100]);
+    rig.client.send_voice(rig.now, [&large[..], &small, &large, &small].map(frame_of));
+    let lines = rig.drain();
+    assert_eq!(lines[0].matches("#5").count(), 2, "what comes after the one left out is older: {lines:?}");
+    rig.client.send_voice(rig.now, [frame_of(&[1]); limits::FRAMES_PER_DATAGRAM + 3]);
+    assert_eq!(rig.drain()[0].matches("#5").count(), limits::FRAMES_PER_DATAGRAM);
+    let stats = rig.client.stats();
+    assert_eq!((stats.frames_sent, stats.frames_unsent), (3, 0));
+    assert_eq!((stats.copies_sent, stats.copies_unsent), (2 + 1 + 15, 2 + 3));
+}
+
+#[test]
 fn voice_without_a_connection_or_too_large_is_counted_as_unsent() {
     let mut rig = ClientRig::new();
     rig.drain();
-    rig.client.send_voice(rig.now, &frame_of(&[1]));
+    rig.client.send_voice(rig.now, [frame_of(&[1])]);
     assert_lines(&rig.drain(), &NOTHING);
     let mut rig = ClientRig::welcomed();
-    rig.client.send_voice(rig.now, &frame_of(&[0; limits::OPUS_BYTES + 1]));
+    rig.client.send_voice(rig.now, [frame_of(&[0; limits::OPUS_BYTES + 1])]);
     assert_eq!((rig.client.stats().frames_sent, rig.client.stats().frames_unsent), (0, 1));
     assert_lines(&rig.drain(), &NOTHING);
 }

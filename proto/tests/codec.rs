@@ -82,7 +82,7 @@ proptest! {
 
     #[test]
     fn voice_frames_are_read_as_they_were_written(
-        frames in prop::collection::vec((any::<u32>(), any::<u32>(), any::<bool>(), 0u8..128, prop::collection::vec(any::<u8>(), 0..60)), 1..limits::FRAMES_PER_DATAGRAM),
+        frames in prop::collection::vec((0u32..3, any::<u32>(), any::<bool>(), 0u8..128, prop::collection::vec(any::<u8>(), 0..60)), 1..limits::FRAMES_PER_DATAGRAM),
         cut in any::<prop::sample::Index>(),
     ) {
         let mut payload = vec![];
@@ -95,6 +95,10 @@ proptest! {
             ends.push(payload.len());
         }
         prop_assert_eq!(Frames::parse(&payload).unwrap().collect::<Vec<_>>(), frames);
+        let mut last = None;
+        for (frame, copy) in Frames::parse(&payload).unwrap().with_copies() {
+            prop_assert_eq!(copy, last.replace(frame.talker) == Some(frame.talker));
+        }
         // Cut anywhere but between frames, it is none.
         let cut = cut.index(payload.len());
         prop_assert_eq!(Frames::parse(&payload[..cut]).is_ok(), cut > 0 && ends.contains(&cut));

@@ -387,7 +387,7 @@ proptest! {
                 ClientAct::Say => drop(client.say("hi")),
                 ClientAct::Talk(opus) => {
                     let frame = chinwag_proto::wire::voice::VoiceFrame { talker: SessionId::from_wire(0), sequence: 0, end: true, level: 200, opus: &opus };
-                    client.send_voice(now, &frame);
+                    client.send_voice(now, [frame]);
                 }
                 ClientAct::Wait(ms) => {
                     drain(&mut client);

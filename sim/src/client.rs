@@ -144,7 +144,7 @@ impl ClientNode {
             level: speech.level,
             opus: &speech.opus,
         };
-        self.machine.send_voice(net.now(), &frame);
+        self.machine.send_voice(net.now(), [frame]);
         self.drain(net, check, Way::Tcp);
         pause_us
     }
@@ -153,10 +153,16 @@ impl ClientNode {
     pub(crate) fn sound(&mut self, net: &mut Net<'_>, check: &mut Checker) -> Option<u64> {
         let now = net.now();
         let Self { sound, machine, .. } = self;
-        let next = sound.as_mut()?.turn(now, &mut |frame| {
+        let next = sound.as_mut()?.turn(now, &mut |frames| {
             let talker = chinwag_proto::SessionId::from_wire(0);
-            let EncodedFrame { sequence, end, level, opus } = frame;
-            machine.send_voice(now, &VoiceFrame { talker, sequence, end, level, opus });
+            let frames = frames.iter().map(|&EncodedFrame { sequence, end, level, opus }| VoiceFrame {
+                talker,
+                sequence,
+                end,
+                level,
+                opus,
+            });
+            machine.send_voice(now, frames);
             net.counts.voice_sent += 1;
         });
         self.drain(net, check, Way::Tcp);

@@ -18,6 +18,7 @@
 mod check;
 mod client;
 mod heard;
+pub mod lab;
 mod net;
 mod netspec;
 mod person;

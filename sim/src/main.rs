@@ -1,4 +1,7 @@
-//! `chinwag-sim`: simulates a server and its clients in virtual time; one seed is one history.
+//! `chinwag-sim`: simulates a server and its clients, or a call over a bad network, in virtual time; one seed is one
+//! history.
+
+mod voice_command;
 
 use std::{
     fs::File,
@@ -23,6 +26,8 @@ struct Cli {
 enum Command {
     /// Simulate one history and check that all that must hold does
     Run(Run),
+    /// Hear what WAV files sound like over a bad network, through all that voice goes through
+    Voice(Box<voice_command::Voice>),
 }
 
 #[derive(Debug, Args)]
@@ -52,8 +57,11 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Cli::parse().command;
-    match simulate(&run) {
+    let outcome = match Cli::parse().command {
+        Command::Run(run) => simulate(&run),
+        Command::Voice(voice) => voice.run(),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chinwag-sim: {error:#}");

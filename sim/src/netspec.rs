@@ -62,11 +62,7 @@ impl fmt::Display for NetSpec {
             ("stall", self.stall_ppm),
         ];
         for (key, ppm) in probabilities.into_iter().filter(|(_, ppm)| *ppm > 0) {
-            let (whole, rest) = (ppm / 10_000, ppm % 10_000);
-            write!(f, ",{key}={whole}")?;
-            if rest > 0 {
-                write!(f, "{}", format!(".{rest:04}").trim_end_matches('0'))?;
-            }
+            write!(f, ",{key}={}", Percent(ppm))?;
         }
         if self.cut_every_us > 0 {
             write!(f, ",cut={}", self.cut_every_us / 1_000_000)?;
@@ -76,7 +72,7 @@ impl fmt::Display for NetSpec {
 }
 
 /// Microseconds shown as milliseconds.
-struct Thousandths(u64);
+pub(crate) struct Thousandths(pub(crate) u64);
 
 impl fmt::Display for Thousandths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,7 +90,12 @@ pub enum NetSpecError {
     /// A part that is not `KEY=VALUE`.
     NotAPair(String),
     /// A key that does not exist.
-    UnknownKey(String),
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Those that do.
+        known: &'static str,
+    },
     /// A key that comes twice.
     Twice(String),
     /// Nobody could connect in time.
@@ -116,9 +117,7 @@ impl fmt::Display for NetSpecError {
             Self::NotAPair(part) => {
                 write!(f, "`{part}` is not KEY=VALUE; write for example delay=20,jitter=5,loss=2")
             }
-            Self::UnknownKey(key) => {
-                write!(f, "there is no `{key}`; there are delay, jitter, loss, dup, corrupt, stall and cut")
-            }
+            Self::UnknownKey { key, known } => write!(f, "there is no `{key}`; there are {known}"),
             Self::Twice(key) => write!(f, "`{key}` is given twice"),
             Self::TooSlow => write!(
                 f,
@@ -139,41 +138,24 @@ impl FromStr for NetSpec {
     /// Reads `KEY=VALUE,...`; what is not named is as in [`NetSpec::default`].
     fn from_str(text: &str) -> Result<Self, NetSpecError> {
         let mut spec = Self::default();
-        let mut seen: Vec<&str> = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (key, value) = part.split_once('=').ok_or_else(|| NetSpecError::NotAPair(part.to_owned()))?;
-            let (key, value) = (key.trim(), value.trim());
-            if seen.contains(&key) {
-                return Err(NetSpecError::Twice(key.to_owned()));
-            }
-            seen.push(key);
-            let wrong =
-                |expected| NetSpecError::Value { key: key.to_owned(), value: value.to_owned(), expected };
-            let ms = || {
-                decimal(value, 3)
-                    .filter(|&us| us <= MAX_WAY_MS * 1000)
-                    .ok_or_else(|| wrong("a time in milliseconds, 0 to 1000"))
-            };
-            let percent = || {
-                decimal(value, 4)
-                    .and_then(|ppm| u32::try_from(ppm).ok())
-                    .filter(|&ppm| ppm <= MILLION)
-                    .ok_or_else(|| wrong("a percentage, 0 to 100"))
-            };
+        for setting in settings(text)? {
+            let Setting { key, value } = setting;
             match key {
-                "delay" => spec.delay_us = ms()?,
-                "jitter" => spec.jitter_us = ms()?,
-                "loss" => spec.loss_ppm = percent()?,
-                "dup" => spec.duplicate_ppm = percent()?,
-                "corrupt" => spec.corrupt_ppm = percent()?,
-                "stall" => spec.stall_ppm = percent()?,
+                "delay" => spec.delay_us = setting.us()?,
+                "jitter" => spec.jitter_us = setting.us()?,
+                "loss" => spec.loss_ppm = setting.ppm()?,
+                "dup" => spec.duplicate_ppm = setting.ppm()?,
+                "corrupt" => spec.corrupt_ppm = setting.ppm()?,
+                "stall" => spec.stall_ppm = setting.ppm()?,
                 "cut" => {
                     let seconds = decimal(value, 0).filter(|&s| s <= MAX_CUT_S);
                     let expected =
                         "the mean time between cuts of one link in whole seconds, 0 (never) to 86400";
-                    spec.cut_every_us = seconds.ok_or_else(|| wrong(expected))? * 1_000_000;
+                    spec.cut_every_us = seconds.ok_or_else(|| setting.wrong(expected))? * 1_000_000;
                 }
-                _ => return Err(NetSpecError::UnknownKey(key.to_owned())),
+                _ => {
+                    return Err(setting.unknown("delay, jitter, loss, dup, corrupt, stall and cut"));
+                }
             }
         }
         if spec.delay_us > MAX_DELAY_MS * 1000 || spec.delay_us + spec.jitter_us > MAX_WAY_MS * 1000 {
@@ -183,8 +165,67 @@ impl FromStr for NetSpec {
     }
 }
 
+/// Millionths shown as a percentage.
+pub(crate) struct Percent(pub(crate) u32);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 10_000, self.0 % 10_000);
+        write!(f, "{whole}")?;
+        if rest > 0 { f.write_str(format!(".{rest:04}").trim_end_matches('0')) } else { Ok(()) }
+    }
+}
+
+/// One `KEY=VALUE`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) value: &'a str,
+}
+
+impl Setting<'_> {
+    /// The value does not mean what it should.
+    pub(crate) fn wrong(&self, expected: &'static str) -> NetSpecError {
+        NetSpecError::Value { key: self.key.to_owned(), value: self.value.to_owned(), expected }
+    }
+
+    /// There is no such key.
+    pub(crate) fn unknown(&self, known: &'static str) -> NetSpecError {
+        NetSpecError::UnknownKey { key: self.key.to_owned(), known }
+    }
+
+    /// A time in milliseconds, as microseconds.
+    pub(crate) fn us(&self) -> Result<u64, NetSpecError> {
+        decimal(self.value, 3)
+            .filter(|&us| us <= MAX_WAY_MS * 1000)
+            .ok_or_else(|| self.wrong("a time in milliseconds, 0 to 1000"))
+    }
+
+    /// A percentage, in millionths.
+    pub(crate) fn ppm(&self) -> Result<u32, NetSpecError> {
+        decimal(self.value, 4)
+            .and_then(|ppm| u32::try_from(ppm).ok())
+            .filter(|&ppm| ppm <= MILLION)
+            .ok_or_else(|| self.wrong("a percentage, 0 to 100"))
+    }
+}
+
+/// The parts of `KEY=VALUE,...`, each key once.
+pub(crate) fn settings(text: &str) -> Result<Vec<Setting<'_>>, NetSpecError> {
+    let mut all: Vec<Setting<'_>> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (key, value) = part.split_once('=').ok_or_else(|| NetSpecError::NotAPair(part.to_owned()))?;
+        let (key, value) = (key.trim(), value.trim());
+        if all.iter().any(|setting| setting.key == key) {
+            return Err(NetSpecError::Twice(key.to_owned()));
+        }
+        all.push(Setting { key, value });
+    }
+    Ok(all)
+}
+
 /// A decimal number times 10^`places`, exactly; `None` when it has more places, or is none.
-fn decimal(text: &str, places: usize) -> Option<u64> {
+pub(crate) fn decimal(text: &str, places: usize) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let has_point = whole.len() < text.len();

@@ -26,6 +26,16 @@ pub(crate) enum Domain {
     TcpDown = 7,
     /// When a client's link is cut, and who learns of it when.
     Cuts = 8,
+    /// The voice lab: which of a talker's packets are lost.
+    LabLoss = 9,
+    /// How late they are.
+    LabJitter = 10,
+    /// Which are held back behind others, and for how long.
+    LabReorder = 11,
+    /// Which come twice.
+    LabDuplicate = 12,
+    /// How the listener's clock stands to the talkers'.
+    LabPhase = 13,
 }
 
 /// The stream of a domain's `index` in the run of `seed`.

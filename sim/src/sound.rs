@@ -68,15 +68,15 @@ impl Sound {
 
     /// Takes what the network has brought.
     pub(crate) fn hear(&mut self, now: Instant, payload: &[u8]) {
-        for frame in Frames::parse(payload).into_iter().flatten() {
+        for (frame, copy) in Frames::parse(payload).into_iter().flat_map(Frames::with_copies) {
             let VoiceFrame { talker, sequence, end, level, opus } = frame;
-            let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, level, opus };
+            let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, copy, level, opus };
             self.pump.receive(now, frame);
         }
     }
 
     /// A turn of the pump: when the next one is.
-    pub(crate) fn turn(&mut self, now: Instant, send: &mut dyn FnMut(audio::EncodedFrame<'_>)) -> Instant {
+    pub(crate) fn turn(&mut self, now: Instant, send: &mut dyn FnMut(&[audio::EncodedFrame<'_>])) -> Instant {
         self.pump.turn(now, send)
     }
 

@@ -21,9 +21,9 @@ use chinwag_audio::{
     wav_io::{WavMicrophone, WavSpeaker},
 };
 use chinwag_proto::{
-    Instant,
+    Instant, SessionId,
     client::Client,
-    wire::voice::{Frames, VoiceFrame},
+    wire::voice::{FRAME_HEADER_BYTES, Frames, VoiceFrame},
 };
 use chinwag_transport_mio::{Waker, clock};
 
@@ -44,12 +44,8 @@ enum ToSound {
 enum FromSound {
     /// Devices are open, or here is why not.
     Opened(Result<Vec<String>>),
-    Said {
-        sequence: u32,
-        end: bool,
-        level: u8,
-        opus: Vec<u8>,
-    },
+    /// A voice payload in nobody's name yet.
+    Said(Vec<u8>),
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
@@ -108,11 +104,13 @@ impl Voice {
 
     /// Sends what the microphone has said.
     pub(crate) fn talk(&mut self, now: Instant, client: &mut Client) {
-        let Some(talker) = client.session() else { return };
+        if client.session().is_none() {
+            return;
+        }
         for said in self.from_sound.try_iter() {
             match said {
-                FromSound::Said { sequence, end, level, opus } => {
-                    client.send_voice(now, &VoiceFrame { talker, sequence, end, level, opus: &opus });
+                FromSound::Said(payload) => {
+                    client.send_voice(now, Frames::parse(&payload).into_iter().flatten());
                 }
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
@@ -232,6 +230,17 @@ fn run(
     }
 }
 
+/// What was said as a voice payload; the client fills in who.
+fn payload_of(frames: &[audio::EncodedFrame<'_>]) -> Vec<u8> {
+    let bytes = frames.iter().map(|frame| FRAME_HEADER_BYTES + frame.opus.len()).sum();
+    let mut payload = Vec::with_capacity(bytes);
+    for &audio::EncodedFrame { sequence, end, level, opus } in frames {
+        let talker = SessionId::from_wire(0);
+        VoiceFrame { talker, sequence, end, level, opus }.write(&mut payload);
+    }
+    payload
+}
+
 struct Sound<'a> {
     pump: Pump,
     outbox: &'a SyncSender<FromSound>,
@@ -250,9 +259,9 @@ impl Sound<'_> {
     }
 
     fn hear(&mut self, now: Instant, payload: &[u8]) {
-        for frame in Frames::parse(payload).into_iter().flatten() {
+        for (frame, copy) in Frames::parse(payload).into_iter().flat_map(Frames::with_copies) {
             let VoiceFrame { talker, sequence, end, level, opus } = frame;
-            let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, level, opus };
+            let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, copy, level, opus };
             self.pump.receive(now, frame);
         }
     }
@@ -263,9 +272,8 @@ impl Sound<'_> {
             return;
         }
         let (outbox, mut dropped, mut has_news) = (self.outbox, 0, false);
-        self.due = Some(self.pump.turn(now, &mut |frame| {
-            let audio::EncodedFrame { sequence, end, level, opus } = frame;
-            let said = FromSound::Said { sequence, end, level, opus: opus.to_vec() };
+        self.due = Some(self.pump.turn(now, &mut |frames| {
+            let said = FromSound::Said(payload_of(frames));
             dropped += u64::from(outbox.try_send(said).is_err());
             has_news = true;
         }));

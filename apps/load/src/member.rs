@@ -163,7 +163,7 @@ impl Handler for Member {
             self.sequence = self.sequence.wrapping_add(1);
             let frame =
                 VoiceFrame { talker, sequence: self.sequence, end: false, level: 30, opus: &self.frame };
-            client.send_voice(now, &frame);
+            client.send_voice(now, [frame]);
             self.measured.sent += 1;
         }
     }

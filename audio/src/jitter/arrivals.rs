@@ -1,49 +1,71 @@
 //! The recent distribution of arrival delays: a sliding window with its least value and a quantile.
 //!
-//! The delay of a frame is its arrival time minus its media time; only differences mean something. The window is the
-//! forgetting: NetEQ's histogram (Lundin, "WebRTC NetEq") decays exponentially instead.
+//! The delay of a frame is the moment from which it can be played minus its media time; only differences mean something. A frame can
+//! be played from the moment when it arrives, or a copy of it, or the packet behind it with in-band FEC in it: what
+//! redundancy brings in time needs no deeper buffer. The window is the forgetting (NetEQ's histogram decays exponentially
+//! instead: Lundin, "WebRTC NetEq"); a path that becomes shorter at a stroke is noticed and the window forgotten.
 
 use std::collections::VecDeque;
 
 use crate::{Duration, Instant};
 
 /// Frames remembered.
-const WINDOW_FRAMES: usize = 300;
+const WINDOW_FRAMES: usize = 400;
 /// Frames older than this are forgotten …
-const WINDOW: Duration = Duration::from_secs(3);
+const WINDOW: Duration = Duration::from_secs(4);
 /// … but for the last few.
 const KEEP: usize = 20;
-/// How many of a thousand frames shall be in time; the rest is left to in-band FEC and concealment.
-const QUANTILE_PER_MILLE: usize = 960;
+/// How many of a thousand frames shall be in time; the rest is left to concealment.
+const QUANTILE_PER_MILLE: usize = 985;
+/// So many frames in a row that are all this much quicker than any before: the path has become shorter.
+const SHORTER_AFTER: usize = 8;
+const SHORTER_US: i64 = 10_000;
+/// After a pause of this length the two clocks may have drifted apart: only the spread is kept.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Delays in microseconds, in order of arrival and sorted.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     recent: VecDeque<(Instant, i64)>,
     sorted: Vec<i64>,
+    /// Frames in a row that were quicker than all before them, and the quickest of those before.
+    quicker: usize,
+    quickest_before: i64,
 }
 
 impl Default for Arrivals {
     fn default() -> Self {
         // All at once: nothing is allocated while voice flows.
-        Self { recent: VecDeque::with_capacity(WINDOW_FRAMES), sorted: Vec::with_capacity(WINDOW_FRAMES) }
+        Self {
+            recent: VecDeque::with_capacity(WINDOW_FRAMES),
+            sorted: Vec::with_capacity(WINDOW_FRAMES),
+            quicker: 0,
+            quickest_before: 0,
+        }
     }
 }
 
 impl Arrivals {
     pub(super) fn push(&mut self, now: Instant, delay_us: i64) {
+        if self.recent.back().is_some_and(|(at, _)| now.since(*at) > PAUSE) {
+            self.shift(delay_us);
+        }
         while self.recent.len() >= WINDOW_FRAMES
             || (self.recent.len() > KEEP
                 && self.recent.front().is_some_and(|(at, _)| now.since(*at) > WINDOW))
         {
-            if let Some((_, old)) = self.recent.pop_front() {
-                let at = self.sorted.partition_point(|d| *d < old);
-                self.sorted.remove(at);
-            }
+            self.forget_first();
         }
+        if self.quicker == 0 {
+            self.quickest_before = self.sorted.first().copied().unwrap_or(delay_us);
+        }
+        self.quicker = if delay_us < self.quickest_before - SHORTER_US { self.quicker + 1 } else { 0 };
         self.recent.push_back((now, delay_us));
         let at = self.sorted.partition_point(|d| *d < delay_us);
         self.sorted.insert(at, delay_us);
+        if self.quicker >= SHORTER_AFTER {
+            self.keep_last(SHORTER_AFTER);
+        }
     }
 
     /// The least delay: what the path takes at best. 0 if nothing arrived.
@@ -64,14 +86,29 @@ impl Arrivals {
     pub(super) fn clear(&mut self) {
         self.recent.clear();
         self.sorted.clear();
+        self.quicker = 0;
     }
 
-    /// Forgets all but the last frame: the path has changed.
-    pub(super) fn keep_last(&mut self) {
-        let last = self.recent.pop_back();
-        self.clear();
-        if let Some((at, delay)) = last {
-            self.push(at, delay);
+    /// Forgets all but the last `count` frames: the path has changed.
+    pub(super) fn keep_last(&mut self, count: usize) {
+        while self.recent.len() > count {
+            self.forget_first();
+        }
+        self.quicker = 0;
+    }
+
+    /// Takes the next frame for a typical one.
+    fn shift(&mut self, delay_us: i64) {
+        let by = delay_us - self.sorted.get(self.sorted.len() / 2).copied().unwrap_or(delay_us);
+        self.recent.iter_mut().for_each(|(_, delay)| *delay += by);
+        self.sorted.iter_mut().for_each(|delay| *delay += by);
+        self.quicker = 0;
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, old)) = self.recent.pop_front() {
+            let at = self.sorted.partition_point(|d| *d < old);
+            self.sorted.remove(at);
         }
     }
 }
@@ -80,18 +117,53 @@ impl Arrivals {
 mod tests {
     use super::*;
 
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(1000 * ms)
+    }
+
     #[test]
     fn knows_the_least_and_the_quantile_and_forgets() {
         let mut arrivals = Arrivals::default();
-        for i in 0..100_i64 {
-            arrivals.push(Instant::from_micros(10_000 * i as u64), 5_000 + 1_000 * (i % 10));
+        for i in 0..100 {
+            arrivals.push(at(10 * i), 5_000 + 1_000 * (i as i64 % 10));
         }
         assert_eq!((arrivals.base_us(), arrivals.spread_us()), (5_000, 9_000));
-        for i in 0..400_u64 {
-            arrivals.push(Instant::from_micros(1_000_000 + 10_000 * i), 50_000);
+        for i in 0..500 {
+            arrivals.push(at(1_000 + 10 * i), 50_000);
         }
         assert_eq!((arrivals.base_us(), arrivals.spread_us()), (50_000, 0));
         assert!(arrivals.recent.len() <= WINDOW_FRAMES);
         assert_eq!(arrivals.recent.len(), arrivals.sorted.len());
+    }
+
+    #[test]
+    fn a_path_that_becomes_shorter_is_noticed_and_one_quick_frame_is_not() {
+        let mut arrivals = Arrivals::default();
+        let mut ms = 0;
+        let mut push = |arrivals: &mut Arrivals, delay_us: i64| {
+            ms += 10;
+            arrivals.push(at(ms), delay_us);
+        };
+        for i in 0..200 {
+            push(&mut arrivals, 100_000 + 1_000 * (i % 3));
+        }
+        push(&mut arrivals, 85_000);
+        push(&mut arrivals, 101_000);
+        assert_eq!((arrivals.base_us(), arrivals.spread_us()), (85_000, 17_000));
+        for _ in 0..SHORTER_AFTER {
+            push(&mut arrivals, 2_000);
+        }
+        assert_eq!((arrivals.base_us(), arrivals.spread_us()), (2_000, 0));
+    }
+
+    #[test]
+    fn a_long_pause_keeps_the_spread_and_takes_the_clock_anew() {
+        let mut arrivals = Arrivals::default();
+        for i in 0..100 {
+            arrivals.push(at(10 * i), 1_000 * (i as i64 % 10));
+        }
+        arrivals.push(at(600_000), 300_000);
+        assert!((293_000..=297_000).contains(&arrivals.base_us()), "{}", arrivals.base_us());
+        assert!((8_000..=9_000).contains(&arrivals.spread_us()), "{}", arrivals.spread_us());
     }
 }

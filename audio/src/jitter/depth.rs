@@ -1,62 +1,85 @@
 //! How deep the buffer is, should be, and how it gets there.
 
 use super::{BLOCK, JitterBuffer, Phase, Stored, ahead, micros};
-use crate::Instant;
 use crate::limits::{MAX_EXCESS_US, MAX_TARGET_US};
+use crate::{Duration, Instant};
 
-/// The least target, and the first one. A block is rendered every 10 ms, so that a spurt begins 8 to 18 ms behind its
-/// first frame: about 35 to 45 ms from mouth to ear, as the two clocks stand to each other.
-const LEAST_TARGET_US: i64 = 8_000;
+/// The least target, and the first one. Blocks are rendered every 10 ms, so that a spurt begins 4 to 14 ms behind its
+/// first frame: about 31 to 41 ms from mouth to ear, as the two clocks stand to each other.
+const LEAST_TARGET_US: i64 = 4_000;
 /// Kept over what the distribution asks for.
 const MARGIN_US: i64 = 1_000;
-/// From this RFC 6464 level on a block is quiet: a change of delay is not heard there.
-pub(super) const QUIET_LEVEL: u8 = 50;
-/// Excess delay is cut in a quiet block after this many blocks, in any block after that many …
-const SHORTEN_QUIET_AFTER: u32 = 20;
-const SHORTEN_ANY_AFTER: u32 = 100;
-/// … and sooner if it is large.
-const LARGE_EXCESS_US: i64 = 50_000;
-const SHORTEN_LARGE_AFTER: u32 = 8;
+/// The target rises at once and falls by at most so much in a second.
+const RELEASE_US: i64 = 20_000;
+
+/// A jump of less than this is not worth it (and shorter than any period of a voice).
+const LEAST_JUMP_US: i64 = 2_500;
+
+/// How a delay that is too deep is corrected: from this excess on, after so many blocks in a row, by jumps that find sound
+/// at least so like. The deepest that fits holds.
+const SHORTEN: [(i64, u32, f32); 3] =
+    [(60_000, 4, 0.6), (20_000, 20, 0.8), (LEAST_JUMP_US, 60, 0.9)];
+/// The same where it is too shallow.
+const LENGTHEN: [(i64, u32, f32); 2] = [(20_000, 1, 0.6), (LEAST_JUMP_US, 2, 0.85)];
+/// Blocks between two jumps.
+const BETWEEN_JUMPS: u32 = 2;
+
+/// What to do about the delay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Correction {
+    /// Nothing.
+    Keep,
+    /// Lose up to so many microseconds, where the sound is at least so like itself that much later (−1..=1).
+    Shorten(i64, f32),
+    /// Win as many.
+    Lengthen(i64, f32),
+}
+
 impl JitterBuffer {
-    /// Whether the delay is at least a block deeper than it must be, and now is the moment to leave a block out: the
-    /// caller then asks [`Self::step`] twice and cross-fades both blocks into one.
-    pub fn wants_shorter(&mut self, now: Instant) -> bool {
-        let Some(next) = self.next.filter(|_| self.phase == Phase::Playing) else {
-            self.deep_for = 0;
-            return false;
+    /// To be asked before each block is taken, with the decoded sound that waits to be played; whoever then jumps says so by [`Self::corrected`].
+    pub fn correction(&mut self, now: Instant, queued_us: i64) -> Correction {
+        self.since_jump = self.since_jump.saturating_add(1);
+        let mut excess = 0;
+        if let Some(next) = self.next.filter(|_| self.phase == Phase::Playing) {
+            self.delay_us = self.offset_us(now, next) + queued_us - self.arrivals.base_us();
+            if self.run == 0 && self.held == 0 {
+                excess = self.excess_us(now, next, queued_us);
+            }
+        }
+        self.deep_for = if excess >= LEAST_JUMP_US { self.deep_for + 1 } else { 0 };
+        self.shallow_for = if excess <= -LEAST_JUMP_US { self.shallow_for + 1 } else { 0 };
+        if self.since_jump < BETWEEN_JUMPS {
+            return Correction::Keep;
+        }
+        let due = |steps: &[(i64, u32, f32)], size: i64, blocks: u32| {
+            steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
-        let excess = self.offset_us(now, next) - self.wanted_us();
-        if excess < BLOCK + MARGIN_US {
-            self.deep_for = 0;
-            return false;
-        }
-        self.deep_for += 1;
-        if self.run > 0 {
-            return false;
-        }
-        let quiet = if self.rest > 0 {
-            self.current.level >= QUIET_LEVEL
+        if let Some(likeness) = due(&SHORTEN, excess, self.deep_for) {
+            Correction::Shorten(excess, likeness)
+        } else if let Some(likeness) = due(&LENGTHEN, -excess, self.shallow_for) {
+            Correction::Lengthen(-excess, likeness)
         } else {
-            self.frames.first().is_some_and(|f| f.level >= QUIET_LEVEL)
-        };
-        let after = if excess >= LARGE_EXCESS_US {
-            SHORTEN_LARGE_AFTER
-        } else if quiet {
-            SHORTEN_QUIET_AFTER
+            Correction::Keep
+        }
+    }
+
+    /// So much was lost (negative) or won.
+    pub fn corrected(&mut self, by_us: i64) {
+        self.since_jump = 0;
+        let by = by_us.unsigned_abs();
+        if by_us < 0 {
+            self.stats.shortened_us += by;
         } else {
-            SHORTEN_ANY_AFTER
-        };
-        let after_rest = next.wrapping_add(self.rest);
-        let spurt_ends = self.rest > 0 && self.current.end;
-        if self.deep_for < after || spurt_ends || self.rest + self.frames.contiguous(after_rest) < 2 {
-            return false;
+            self.stats.stretched_us += by;
         }
-        if self.rest == 0 && self.frames.first().is_some_and(|f| f.end && f.blocks == 1) {
-            return false;
-        }
-        self.deep_for = 0;
-        self.stats.shortened += 1;
-        true
+    }
+
+    /// How much later the next sample is played than it could be, with frames played as they are needed: in blocks of 10 ms, by the
+    /// deadline of the next frame, and what is decoded already beyond whole blocks.
+    fn excess_us(&self, now: Instant, next: u32, queued_us: i64) -> i64 {
+        let (whole, rest) = (queued_us / BLOCK * BLOCK, queued_us % BLOCK);
+        let slack = self.offset_us(now, next) + whole - self.wanted_us();
+        slack.div_euclid(BLOCK) * BLOCK + rest
     }
 
     /// Far too deep (a stall that ended in a burst, a talker that sends too fast): goes on where the target is.
@@ -66,7 +89,8 @@ impl JitterBuffer {
             let newest_us = self.offset_us(now, last) - self.wanted_us();
             if newest_us >= 0 {
                 // Even the newest frame is past due: the path has changed for good.
-                self.arrivals.keep_last();
+                self.arrivals.keep_last(1);
+                self.target_us = 0;
             }
         }
         let excess = self.offset_us(now, next) - self.wanted_us();
@@ -89,24 +113,26 @@ impl JitterBuffer {
         to
     }
 
-    /// Whether the delay is a block or more below the target, or too small for the FEC that is needed.
+    /// Whether the delay is a block or more below the target.
     pub(super) fn is_shallow(&self, now: Instant, next: u32) -> bool {
-        let offset = self.offset_us(now, next);
-        offset < self.wanted_us() - BLOCK || offset < self.arrivals.base_us() + self.fec_us()
+        self.offset_us(now, next) < self.wanted_us() - BLOCK
     }
 
-    /// The delay that in-band FEC needs: the length of a frame; none if it is not worth it.
-    fn fec_us(&self) -> i64 {
-        if self.loss.waits_for_fec() { i64::from(self.frame_blocks) * BLOCK } else { 0 }
-    }
-
-    pub(super) fn target_us(&self) -> i64 {
-        (self.arrivals.spread_us() + MARGIN_US).max(LEAST_TARGET_US).max(self.fec_us()).min(MAX_TARGET_US)
+    /// A frame has arrived: the target follows the distribution.
+    pub(super) fn update_target(&mut self, now: Instant) {
+        let wanted = (self.arrivals.spread_us() + MARGIN_US).clamp(LEAST_TARGET_US, MAX_TARGET_US);
+        let passed = now.since(self.target_at).min(Duration::from_secs(10));
+        let fall = RELEASE_US * i64::try_from(passed.as_micros()).unwrap_or(0) / 1_000_000;
+        if wanted >= self.target_us - fall {
+            (self.target_us, self.target_at) = (wanted, now);
+        } else if fall > 0 {
+            (self.target_us, self.target_at) = (self.target_us - fall, now);
+        }
     }
 
     /// The offset between media time and play time that the target asks for.
     pub(super) fn wanted_us(&self) -> i64 {
-        self.arrivals.base_us() + self.target_us()
+        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US)
     }
 
     /// The offset if block `next` is played now.

@@ -1,57 +1,137 @@
-//! How much is lost of late, and whether it pays to wait for in-band FEC.
-//!
-//! The FEC of a lost frame lies in the packet behind it, so that a buffer must be a frame deep to use it. That much
-//! delay is asked for while frames are lost and packets carry FEC, and given back when they no longer are.
+//! What was lost, for the counters and for the report to the talker.
 
-/// One, in fixed point.
-const WHOLE: u32 = 1 << 16;
-/// The share of lost frames is smoothed over about this many.
-const FRAMES: u32 = 64;
-/// Waiting begins above 2 % of loss: two frames lost close to each other …
-const WORTHWHILE: u32 = WHOLE / 50;
-/// … and ends below 0.5 %.
-const NO_LONGER: u32 = WHOLE / 200;
-/// Packets without FEC in a row after which none is hoped for. It is only in packets that follow active speech.
-const HOPE_PACKETS: u32 = 100;
+use crate::{Duration, Instant};
+
+/// The time over which a report is made.
+const WINDOW: Duration = Duration::from_millis(500);
+/// A report is made sooner when something was lost and there is as much to go by.
+const SOON: Duration = Duration::from_millis(200);
+/// The least delay of a window is remembered over so many windows: what the path takes with empty queues.
+const WINDOWS: usize = 64;
+/// No report of fewer blocks.
+const LEAST_BLOCKS: u32 = 8;
+
+/// What is told to the talker. Shares are of blocks of 10 ms, in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LossReport {
+    /// Blocks whose own datagram was lost or too late.
+    pub lost_per_mille: u16,
+    /// Of all blocks those that nothing recovered.
+    pub unrecovered_per_mille: u16,
+    /// Mean length of a run of lost blocks, in ms.
+    pub burst_ms: u16,
+    /// How much longer than at best the path took at least.
+    pub queue_ms: u16,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Loss {
-    /// In [`WHOLE`]ths.
-    share: u32,
     /// Blocks lost in all.
     blocks: u64,
-    waits: bool,
-    seen_fec: bool,
-    without_fec: u32,
+    is_run: bool,
+    since: Option<Instant>,
+    all: u32,
+    lost: u32,
+    unrecovered: u32,
+    runs: u32,
+    /// The least delay in this window, and in those before.
+    least_us: Option<i64>,
+    leasts_us: std::collections::VecDeque<i64>,
 }
 
 impl Loss {
-    pub(super) fn arrived(&mut self, has_fec: bool) {
-        self.seen_fec |= has_fec;
-        self.without_fec = if has_fec { 0 } else { self.without_fec.saturating_add(1) };
+    /// A frame arrived so late.
+    pub(super) fn arrived(&mut self, delay_us: i64) {
+        self.least_us = Some(self.least_us.map_or(delay_us, |least| least.min(delay_us)));
     }
 
-    pub(super) fn played(&mut self) {
-        self.share -= self.share / FRAMES;
-        self.waits &= self.share > NO_LONGER;
+    /// So many blocks were played of a frame that arrived itself.
+    pub(super) fn played(&mut self, blocks: u32) {
+        self.all += blocks;
+        self.is_run = false;
     }
 
-    /// `blocks` blocks of frames of `frame_blocks` were lost.
-    pub(super) fn lost(&mut self, blocks: u32, frame_blocks: u32) {
+    /// So many blocks were played that only redundancy brought, or (not `recovered`) were concealed.
+    pub(super) fn missed(&mut self, blocks: u32, recovered: bool) {
+        self.all += blocks;
+        self.lost += blocks;
         self.blocks += u64::from(blocks);
-        // A long hole says no more than a short one.
-        for _ in 0..blocks.min(8) {
-            self.share += (WHOLE - self.share) / FRAMES / frame_blocks.max(1);
-        }
-        self.waits |= self.share > WORTHWHILE;
+        self.unrecovered += if recovered { 0 } else { blocks };
+        self.runs += u32::from(!self.is_run && blocks > 0);
+        self.is_run |= blocks > 0;
+    }
+
+    /// So many blocks were concealed before their frame came after all.
+    pub(super) fn waited(&mut self, blocks: u32) {
+        let lost = self.blocks;
+        self.missed(blocks, false);
+        self.blocks = lost;
     }
 
     pub(super) fn blocks(&self) -> u64 {
         self.blocks
     }
 
-    /// Whether to be deep enough for FEC.
-    pub(super) fn waits_for_fec(&self) -> bool {
-        self.waits && self.seen_fec && self.without_fec < HOPE_PACKETS
+    /// A report, when one is due.
+    pub(super) fn report(&mut self, now: Instant) -> Option<LossReport> {
+        let since = *self.since.get_or_insert(now);
+        let after = if self.lost > 1 { SOON } else { WINDOW };
+        if self.all < LEAST_BLOCKS || now.since(since) < after {
+            return None;
+        }
+        let mille = |part: u32| (part * 1000 / self.all).min(1000) as u16;
+        let base = self.leasts_us.iter().copied().chain(self.least_us).min();
+        let queue_us = self.least_us.zip(base).map_or(0, |(least, base)| least - base);
+        let report = LossReport {
+            lost_per_mille: mille(self.lost),
+            unrecovered_per_mille: mille(self.unrecovered),
+            burst_ms: if self.runs == 0 { 0 } else { (self.lost * 10 / self.runs).min(60_000) as u16 },
+            queue_ms: (queue_us / 1000).clamp(0, 60_000) as u16,
+        };
+        if self.leasts_us.len() >= WINDOWS {
+            self.leasts_us.pop_front();
+        }
+        self.leasts_us.extend(self.least_us.take());
+        self.since = Some(now);
+        (self.all, self.lost, self.unrecovered, self.runs) = (0, 0, 0, 0);
+        Some(report)
+    }
+
+    /// The media clock begins anew: delays are no longer comparable.
+    pub(super) fn resync(&mut self) {
+        self.leasts_us.clear();
+        self.least_us = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(1000 * ms)
+    }
+
+    #[test]
+    fn a_report_has_shares_runs_and_the_queue_and_begins_anew() {
+        let mut loss = Loss::default();
+        assert_eq!(loss.report(at(0)), None);
+        loss.arrived(5_000);
+        loss.played(50);
+        assert_eq!(loss.report(at(499)), None);
+        assert_eq!(loss.report(at(500)), Some(LossReport::default()));
+        loss.arrived(45_000);
+        loss.arrived(25_000);
+        for _ in 0..2 {
+            loss.played(6);
+            loss.missed(1, true);
+            loss.missed(2, false);
+            loss.missed(1, true);
+        }
+        assert_eq!(loss.report(at(600)), None);
+        let report =
+            LossReport { lost_per_mille: 400, unrecovered_per_mille: 200, burst_ms: 40, queue_ms: 20 };
+        assert_eq!((loss.report(at(700)), loss.blocks()), (Some(report), 8));
+        assert_eq!(loss.report(at(9_000)), None, "nothing was heard");
     }
 }

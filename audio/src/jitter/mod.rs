@@ -1,31 +1,33 @@
-//! The jitter buffer of one talker: encoded frames in, in whatever order they arrive; every 10 ms a word on what to
-//! play.
+//! The jitter buffer of one talker: encoded frames in, in whatever order they arrive; as sound is needed, a word on what
+//! to decode.
 //!
-//! Three ideas. The *target* is what most recent frames needed over the quickest one (a quantile with forgetting),
-//! never less than 8 ms; it starts there, not at a safe guess. A *dry* buffer conceals without moving on: if the
-//! awaited frame then comes, the path is slower than thought and the delay has grown by just that; if a later one
-//! comes, the frame was lost and the time is taken off the gap, so that loss never adds delay. A *gap* is filled from
-//! the in-band FEC of the frame behind it, else concealed, and fades to silence.
+//! Four ideas. The *target* is what most recent frames needed over the quickest one until they could be played (a quantile with
+//! forgetting), by whatever brought them: themselves, a copy, or the in-band FEC of the frame behind; it starts at 4 ms, not at a safe guess. A *dry* buffer
+//! conceals without moving on: if the awaited frame then comes, the path is slower than thought and the delay has grown by
+//! just that; if a later one comes, the frame was lost and the time is taken off the gap, so that loss never adds delay. A *gap* is filled
+//! from the in-band FEC of the frame behind it, else concealed, and fades out. A *correction* moves the delay to the target within a
+//! spurt: the caller, who has the sound, jumps by periods of the voice ([`crate::timescale`]); a talker's drifting clock is followed by the same jumps.
 //!
-//! A talk spurt begins anew at the target; within one, delay shrinks a block at a time (the caller cross-fades, see
-//! [`JitterBuffer::wants_shorter`]) and grows in quiet blocks and gaps. It does not decode, resample or stretch, and
-//! it does not follow a drifting clock other than by these steps.
+//! It does not decode and does not know samples.
 
 mod arrivals;
 mod depth;
 mod loss;
+mod seen;
 mod stats;
 mod store;
 
 use arrivals::Arrivals;
-use depth::QUIET_LEVEL;
 use loss::Loss;
+use seen::{Arrival, Seen};
 use store::{Store, Stored, ahead};
 
+pub use depth::Correction;
+pub use loss::LossReport;
 pub use stats::JitterStats;
 
 use crate::codec::{has_fec, packet_blocks};
-use crate::{BLOCK_US, Instant};
+use crate::{BLOCK_US, Instant, VoiceFrame};
 
 const BLOCK: i64 = BLOCK_US as i64;
 /// A dry buffer waits for this many blocks before it takes the spurt for ended (its last frame was lost).
@@ -38,12 +40,10 @@ const JUMP_BACK_BLOCKS: i32 = 200;
 const JUMP_EARLY_US: i64 = 1_000_000;
 /// The second frame of a jump must follow the first one within this many blocks.
 const JUMP_CONFIRM_BLOCKS: i32 = 50;
-/// Frames whose sequence is remembered to tell duplicates.
-const REMEMBERED: usize = 128;
-/// What to play for the next 10 ms.
+/// What to decode next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Play<'a> {
-    /// Decode this packet: of its `blocks` blocks drop the first `skip`, play the next; the others follow as [`Play::Rest`].
+pub enum Pull<'a> {
+    /// This packet: of its `blocks` blocks the first `skip` are not wanted.
     Frame {
         /// The packet.
         opus: &'a [u8],
@@ -52,20 +52,18 @@ pub enum Play<'a> {
         /// Blocks whose time is over.
         skip: u32,
     },
-    /// Recover the lost frame before this packet from the packet's FEC, then as for [`Play::Frame`].
+    /// The lost frame before this packet, from the packet's FEC; then as for [`Pull::Frame`].
     Fec {
         /// The packet *after* the lost one.
         opus: &'a [u8],
         /// Length of either.
         blocks: u32,
-        /// Blocks that were concealed already.
+        /// Blocks that are not missing.
         skip: u32,
     },
-    /// The next block of what was decoded before.
-    Rest,
     /// Conceal a block.
     Conceal,
-    /// Nothing: between spurts, or after long loss.
+    /// A block of nothing: between spurts, or after long loss.
     Silence,
 }
 
@@ -95,19 +93,22 @@ pub struct JitterBuffer {
     frames: Store,
     arrivals: Arrivals,
     clock: Option<MediaClock>,
-    remembered: std::collections::VecDeque<u32>,
+    seen: Seen,
     phase: Phase,
     /// The block whose turn is next; None before the first spurt.
     next: Option<u32>,
-    /// The frame in play, and its blocks still to come.
+    /// The frame in play.
     current: Stored,
-    rest: u32,
     /// Blocks concealed without moving on since the buffer ran dry.
     held: u32,
     /// Blocks concealed in a row.
     run: u32,
-    /// Blocks for which the delay was a block too deep.
+    target_us: i64,
+    target_at: Instant,
+    /// Blocks for which the delay was too deep, too shallow, and since it was corrected.
     deep_for: u32,
+    shallow_for: u32,
+    since_jump: u32,
     loss: Loss,
     frame_blocks: u32,
     /// Where a jumped sequence would go on.
@@ -129,14 +130,17 @@ impl JitterBuffer {
             frames: Store::default(),
             arrivals: Arrivals::default(),
             clock: None,
-            remembered: std::collections::VecDeque::with_capacity(REMEMBERED),
+            seen: Seen::default(),
             phase: Phase::Idle,
             next: None,
             current: Stored::default(),
-            rest: 0,
             held: 0,
             run: 0,
+            target_us: 0,
+            target_at: Instant::ZERO,
             deep_for: 0,
+            shallow_for: 0,
+            since_jump: 0,
             loss: Loss::default(),
             frame_blocks: 1,
             jump: None,
@@ -145,63 +149,71 @@ impl JitterBuffer {
         }
     }
 
-    /// A frame arrived. Fields as in [`crate::VoiceFrame`]; anything may be wrong with them.
-    pub fn push(&mut self, now: Instant, sequence: u32, end: bool, level: u8, opus: &[u8]) {
+    /// A frame arrived; anything may be wrong with it.
+    pub fn push(&mut self, now: Instant, frame: &VoiceFrame<'_>) {
+        let VoiceFrame { sequence, end, opus, copy, .. } = *frame;
         let Some(blocks) = packet_blocks(opus).map(|b| b as u32) else {
             self.stats.bad += 1;
             return;
         };
         self.stats.received += 1;
-        if self.remembered.contains(&sequence) {
-            self.stats.duplicate += 1;
-            return;
-        }
         if self.is_jump(now, sequence) {
             let follows = |from: u32| (0..=JUMP_CONFIRM_BLOCKS).contains(&ahead(sequence, from));
-            if !self.jump.is_some_and(follows) {
-                self.jump = Some(sequence.wrapping_add(blocks));
+            if copy || !self.jump.is_some_and(follows) {
+                self.jump = if copy { self.jump } else { Some(sequence.wrapping_add(blocks)) };
                 self.stats.jumped += 1;
                 return;
             }
             self.resync();
         }
-        self.jump = None;
-        if self.remembered.len() >= REMEMBERED {
-            self.remembered.pop_front();
+        if !copy {
+            self.jump = None;
         }
-        self.remembered.push_back(sequence);
         let clock = self.clock.unwrap_or(MediaClock { sequence, media: 0 });
         let media = clock.of(sequence);
+        let (arrival, is_news) = self.seen.whole(media, copy);
+        match arrival {
+            Arrival::First => {}
+            Arrival::Again if !copy => return self.stats.duplicate += 1,
+            Arrival::Again | Arrival::AfterCopy => {
+                self.stats.redundant += 1;
+                if !copy {
+                    self.loss.arrived(micros(now) - media * BLOCK);
+                }
+                return;
+            }
+            Arrival::Ancient => return self.stats.late += 1,
+        }
         self.clock = Some(MediaClock { sequence, media });
-        self.arrivals.push(now, micros(now) - media * BLOCK);
+        let delay_us = micros(now) - media * BLOCK;
+        if is_news {
+            self.arrivals.push(now, delay_us);
+        }
+        let before = i64::from(blocks);
+        if has_fec(opus) && self.seen.fec(media - before) {
+            self.arrivals.push(now, delay_us + before * BLOCK);
+        }
+        self.update_target(now);
+        if !copy {
+            self.loss.arrived(delay_us);
+            self.frame_blocks = blocks;
+        }
         if self.next.is_some_and(|next| ahead(sequence.wrapping_add(blocks), next) <= 0) {
             self.stats.late += 1;
             return;
         }
-        self.frame_blocks = blocks;
-        self.loss.arrived(has_fec(opus));
-        if self.frames.insert(sequence, blocks, end, level, opus) {
+        if self.frames.insert(sequence, blocks, end, opus) {
             self.stats.overflow += 1;
         }
     }
 
-    /// What to play for the 10 ms that begin at `now`. To be asked once for each 10 ms, with the time going on.
-    pub fn step(&mut self, now: Instant) -> Play<'_> {
-        if self.rest > 0 {
-            self.rest -= 1;
-            self.advance(1);
-            self.finish_spurt();
-            return Play::Rest;
-        }
-        let Some(next) = self.begin(now) else { return Play::Silence };
+    /// What to decode, for sound that is to be played at `now` or, if the next frame is [`Self::is_ready`], later.
+    pub fn pull(&mut self, now: Instant) -> Pull<'_> {
+        let Some(next) = self.begin(now) else { return Pull::Silence };
         let next = self.cut_excess(now, next);
-        self.delay_us = self.offset_us(now, next) - self.arrivals.base_us();
         let Some(first) = self.frames.first() else { return self.dry() };
         let gap = ahead(first.sequence, next);
         if gap <= 0 {
-            if gap == 0 && self.held == 0 && first.level >= QUIET_LEVEL && self.is_shallow(now, next) {
-                return self.conceal_in_place();
-            }
             return self.play_first(gap.unsigned_abs());
         }
         // What was waited for in vain is part of the gap.
@@ -209,9 +221,9 @@ impl JitterBuffer {
         let waited = self.held.min(gap);
         self.held = 0;
         self.advance(waited);
-        self.note_lost(waited);
+        self.loss.missed(waited, false);
         let gap = gap - waited;
-        let blocks = first_blocks(&self.frames);
+        let blocks = self.frames.first().map_or(1, |f| f.blocks);
         if gap == 0 {
             return self.play_first(0);
         }
@@ -219,20 +231,31 @@ impl JitterBuffer {
             return self.conceal_in_place();
         }
         if gap <= blocks && self.frames.first().is_some_and(|f| has_fec(&f.opus)) {
-            self.note_lost(gap);
+            self.loss.missed(gap, true);
             self.stats.fec_recovered += 1;
             self.run = 0;
-            self.rest = gap - 1;
-            self.current.end = false;
-            self.advance(1);
+            self.advance(gap);
             return match self.frames.first() {
-                Some(first) => Play::Fec { opus: &first.opus, blocks, skip: blocks - gap },
-                None => Play::Silence,
+                Some(first) => Pull::Fec { opus: &first.opus, blocks, skip: blocks - gap },
+                None => Pull::Silence,
             };
         }
-        self.note_lost(1);
+        self.loss.missed(1, false);
         self.advance(1);
         self.conceal()
+    }
+
+    /// Whether the next frame of a spurt under way is there.
+    pub fn is_ready(&self) -> bool {
+        let first = self.frames.first().zip(self.next);
+        self.phase == Phase::Playing
+            && self.held == 0
+            && first.is_some_and(|(first, next)| ahead(first.sequence, next) <= 0)
+    }
+
+    /// A report for the talker, when one is due.
+    pub fn report(&mut self, now: Instant) -> Option<LossReport> {
+        self.loss.report(now)
     }
 
     /// Counts a frame that was taken but did not decode.
@@ -242,7 +265,7 @@ impl JitterBuffer {
 
     /// Whether the talker is between spurts with nothing waiting.
     pub fn is_idle(&self) -> bool {
-        self.phase == Phase::Idle && self.frames.first().is_none() && self.rest == 0
+        self.phase == Phase::Idle && self.frames.first().is_none()
     }
 
     /// Counters, and delay and target as they are.
@@ -250,7 +273,7 @@ impl JitterBuffer {
         let mut stats = self.stats;
         stats.lost = self.loss.blocks().div_ceil(u64::from(self.frame_blocks.max(1)));
         stats.delay_ms = (self.delay_us.max(0) / 1000) as u32;
-        stats.target_ms = if self.arrivals.is_empty() { 0 } else { (self.target_us() / 1000) as u32 };
+        stats.target_ms = if self.arrivals.is_empty() { 0 } else { (self.target_us / 1000) as u32 };
         stats
     }
 
@@ -267,60 +290,61 @@ impl JitterBuffer {
                 }
                 self.phase = Phase::Playing;
                 self.next = Some(sequence);
-                (self.held, self.run, self.deep_for) = (0, 0, 0);
+                (self.held, self.run) = (0, 0);
+                (self.deep_for, self.shallow_for, self.since_jump) = (0, 0, 0);
                 Some(sequence)
             }
         }
     }
 
     /// Nothing to play, though the spurt goes on.
-    fn dry(&mut self) -> Play<'_> {
+    fn dry(&mut self) -> Pull<'_> {
         self.held += 1;
         if self.held > MAX_HELD_BLOCKS {
             self.phase = Phase::Idle;
             self.held = 0;
-            return Play::Silence;
+            return Pull::Silence;
         }
         self.conceal_in_place()
     }
 
     /// Plays the first frame from its block `skip` on.
-    fn play_first(&mut self, skip: u32) -> Play<'_> {
+    fn play_first(&mut self, skip: u32) -> Pull<'_> {
         if self.held > 0 {
-            self.stats.stretched += u64::from(self.held);
+            self.loss.waited(self.held.min(self.frame_blocks));
+            self.stats.stretched_us += u64::from(self.held) * BLOCK_US;
         }
         (self.held, self.run) = (0, 0);
         self.frames.take_first(&mut self.current);
         self.stats.played += 1;
-        self.loss.played();
         let blocks = self.current.blocks;
-        self.rest = blocks.saturating_sub(skip + 1);
-        // Overlapping frames (a sender's fault) must not wait behind what was played.
-        self.advance(1);
-        self.finish_spurt();
-        Play::Frame { opus: &self.current.opus, blocks, skip }
-    }
-
-    fn finish_spurt(&mut self) {
-        if self.rest == 0 && self.current.end {
-            self.phase = Phase::Idle;
-            self.current.end = false;
+        let wanted = blocks.saturating_sub(skip);
+        if self.clock.is_some_and(|clock| self.seen.own(clock.of(self.current.sequence))) {
+            self.loss.played(wanted);
+        } else {
+            self.stats.copies_played += 1;
+            self.loss.missed(wanted, true);
         }
+        self.advance(wanted);
+        if self.current.end {
+            self.phase = Phase::Idle;
+        }
+        Pull::Frame { opus: &self.current.opus, blocks, skip }
     }
 
-    fn conceal(&mut self) -> Play<'_> {
+    fn conceal(&mut self) -> Pull<'_> {
         self.run = self.run.saturating_add(1);
         if self.run > MAX_CONCEALED_BLOCKS {
-            return Play::Silence;
+            return Pull::Silence;
         }
         self.stats.concealed += 1;
-        Play::Conceal
+        Pull::Conceal
     }
 
     /// Conceals without moving on: the delay grows by a block.
-    fn conceal_in_place(&mut self) -> Play<'_> {
+    fn conceal_in_place(&mut self) -> Pull<'_> {
         if self.held == 0 {
-            self.stats.stretched += 1;
+            self.stats.stretched_us += BLOCK_US;
         }
         self.conceal()
     }
@@ -334,10 +358,6 @@ impl JitterBuffer {
                 self.stats.late += 1;
             }
         }
-    }
-
-    fn note_lost(&mut self, blocks: u32) {
-        self.loss.lost(blocks, self.frame_blocks);
     }
 
     /// RFC 3550 appendix A.1: a frame out of any reasonable range is believed when a second one follows it.
@@ -354,14 +374,11 @@ impl JitterBuffer {
         self.stats.resyncs += 1;
         self.frames.clear();
         self.arrivals.clear();
-        self.remembered.clear();
+        self.seen.clear();
+        self.loss.resync();
         (self.clock, self.next, self.jump) = (None, None, None);
-        (self.phase, self.rest, self.held) = (Phase::Idle, 0, 0);
+        (self.phase, self.held, self.target_us) = (Phase::Idle, 0, 0);
     }
-}
-
-fn first_blocks(frames: &Store) -> u32 {
-    frames.first().map_or(1, |f| f.blocks)
 }
 
 fn micros(now: Instant) -> i64 {

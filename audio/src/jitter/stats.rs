@@ -1,6 +1,6 @@
 //! What became of one talker's frames.
 
-/// Counters of one talker; all but the last two only grow.
+/// Counters of one talker; all but the two delays only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JitterStats {
     /// Frames that arrived, good ones of any fate.
@@ -25,10 +25,14 @@ pub struct JitterStats {
     pub jumped: u64,
     /// Jumps followed.
     pub resyncs: u64,
-    /// Blocks left out to lower the delay.
-    pub shortened: u64,
-    /// Blocks put in to raise the delay (in a gap, a quiet place, or when dry).
-    pub stretched: u64,
+    /// Frames of which only a copy was there in time.
+    pub copies_played: u64,
+    /// Copies of frames that were there, and frames that came after their copies.
+    pub redundant: u64,
+    /// Time left out to lower the delay, in microseconds.
+    pub shortened_us: u64,
+    /// Time put in to raise the delay (by jumping back, in a gap, or when dry), in microseconds.
+    pub stretched_us: u64,
     /// Delay of this buffer now, in ms over the quickest recent frame.
     pub delay_ms: u32,
     /// The delay that it aims at.
@@ -51,8 +55,10 @@ impl JitterStats {
             overflow,
             jumped,
             resyncs,
-            shortened,
-            stretched,
+            copies_played,
+            redundant,
+            shortened_us,
+            stretched_us,
             delay_ms: _,
             target_ms: _,
         } = *other;
@@ -67,7 +73,9 @@ impl JitterStats {
         self.overflow += overflow;
         self.jumped += jumped;
         self.resyncs += resyncs;
-        self.shortened += shortened;
-        self.stretched += stretched;
+        self.copies_played += copies_played;
+        self.redundant += redundant;
+        self.shortened_us += shortened_us;
+        self.stretched_us += stretched_us;
     }
 }

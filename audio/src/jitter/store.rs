@@ -15,7 +15,6 @@ pub(super) struct Stored {
     pub(super) sequence: u32,
     pub(super) blocks: u32,
     pub(super) end: bool,
-    pub(super) level: u8,
     pub(super) opus: Vec<u8>,
 }
 
@@ -34,7 +33,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Puts a frame in its place. True if the oldest had to go for it.
-    pub(super) fn insert(&mut self, sequence: u32, blocks: u32, end: bool, level: u8, opus: &[u8]) -> bool {
+    pub(super) fn insert(&mut self, sequence: u32, blocks: u32, end: bool, opus: &[u8]) -> bool {
         let over = self.frames.len() >= MAX_BUFFERED_FRAMES;
         if over {
             self.drop_first();
@@ -43,7 +42,7 @@ impl Store {
         bytes.extend_from_slice(opus);
         let after = self.frames.iter().rev().take_while(|f| ahead(f.sequence, sequence) > 0).count();
         let at = self.frames.len() - after;
-        self.frames.insert(at, Stored { sequence, blocks, end, level, opus: bytes });
+        self.frames.insert(at, Stored { sequence, blocks, end, opus: bytes });
         over
     }
 
@@ -68,20 +67,6 @@ impl Store {
 
     pub(super) fn clear(&mut self) {
         while self.drop_first() {}
-    }
-
-    /// Blocks that follow `next` without a hole.
-    pub(super) fn contiguous(&self, next: u32) -> u32 {
-        let mut end = next;
-        for frame in &self.frames {
-            if ahead(frame.sequence, end) > 0 {
-                break;
-            }
-            if ahead(frame.past(), end) > 0 {
-                end = frame.past();
-            }
-        }
-        end.wrapping_sub(next)
     }
 
     fn recycle(&mut self, mut bytes: Vec<u8>) {

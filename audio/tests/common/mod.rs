@@ -146,6 +146,7 @@ struct Arrival {
     talker: u32,
     sequence: u32,
     end: bool,
+    copy: bool,
     level: u8,
     opus: Vec<u8>,
 }
@@ -166,16 +167,17 @@ impl Call<'_> {
             blocks = blocks.max(count);
             for k in 0..=count {
                 let now_us = ((k + 1) as f64 * block_us) as u64;
-                let mut send = |f: chinwag_audio::EncodedFrame<'_>| {
+                let mut send = |frames: &[chinwag_audio::EncodedFrame<'_>]| {
                     for at_us in path.arrivals(now_us) {
-                        arrivals.push(Arrival {
+                        arrivals.extend(frames.iter().enumerate().map(|(index, f)| Arrival {
                             at_us,
                             talker: talker as u32,
                             sequence: f.sequence,
                             end: f.end,
+                            copy: index > 0,
                             level: f.level,
                             opus: f.opus.to_vec(),
-                        });
+                        }));
                     }
                 };
                 match speech.chunks(BLOCK).nth(k) {
@@ -202,8 +204,8 @@ impl Call<'_> {
         for k in 0..blocks {
             let now_us = self.phase_us + k as u64 * BLOCK_US;
             while let Some(a) = arrivals.get(arrived).filter(|a| a.at_us <= now_us) {
-                let Arrival { talker, sequence, end, level, ref opus, .. } = *a;
-                playout.receive(at(a.at_us), VoiceFrame { talker, sequence, end, level, opus });
+                let Arrival { talker, sequence, end, copy, level, ref opus, .. } = *a;
+                playout.receive(at(a.at_us), VoiceFrame { talker, sequence, end, copy, level, opus });
                 arrived += 1;
             }
             playout.render(at(now_us), &mut block);

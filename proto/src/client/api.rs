@@ -200,6 +200,10 @@ impl fmt::Display for SayError {
 pub struct ClientStats {
     /// Voice frames sent, each counted once.
     pub frames_sent: u64,
+    /// Copies of voice frames that were sent with newer ones.
+    pub copies_sent: u64,
+    /// Copies of voice frames that found no room in a datagram.
+    pub copies_unsent: u64,
     /// Voice frames that could not be sent, since there was no connection.
     pub frames_unsent: u64,
     /// Voice payloads received by datagram.

@@ -29,7 +29,7 @@ use crate::{
         chinwag1 as pb,
         control::{self},
         frame::FrameReader,
-        path::DatagramKind,
+        path::{DatagramKind, PAYLOAD_BYTES},
         voice::VoiceFrame,
     },
 };
@@ -226,17 +226,31 @@ impl Client {
         Ok(self.last_id)
     }
 
-    /// Sends one voice frame of this client (its talker is filled in). Dropped, and counted, without a connection.
-    pub fn send_voice(&mut self, now: Instant, frame: &VoiceFrame<'_>) {
+    /// Sends one voice payload of this client: a new frame, then copies of older ones, newest first (their talker is filled
+    /// in). What does not fit is left out from the end. Dropped, and counted, without a connection.
+    pub fn send_voice<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = VoiceFrame<'a>>) {
         let (State::In(link), Some(session)) = (&mut self.state, &self.session) else {
             self.stats.frames_unsent += 1;
             return;
         };
-        let frame = VoiceFrame { talker: session.id, ..*frame };
         link.prober.note_voice(now);
         let path = link.prober.path();
         self.payload.clear();
-        if !frame.write(&mut self.payload) {
+        let mut written = 0;
+        for (index, frame) in frames.into_iter().enumerate() {
+            let length = self.payload.len();
+            let fits = written == index
+                && index < limits::FRAMES_PER_DATAGRAM
+                && VoiceFrame { talker: session.id, ..frame }.write(&mut self.payload)
+                && self.payload.len() <= PAYLOAD_BYTES;
+            if fits {
+                written += 1;
+            } else {
+                self.payload.truncate(length);
+                self.stats.copies_unsent += u64::from(index > 0);
+            }
+        }
+        if written == 0 {
             self.stats.frames_unsent += 1;
             return;
         }
@@ -248,6 +262,7 @@ impl Client {
             self.out.push(Queued::Send(Class::Voice), |bytes, _| control::write_voice(bytes, payload));
         }
         self.stats.frames_sent += 1;
+        self.stats.copies_sent += written as u64 - 1;
     }
 
     /// Leaves for good. What was said before is sent before; [`ClientEvent::Ended`] comes when the server has

@@ -2,6 +2,9 @@
 //!
 //! A payload is one or more frames, each: talker (4 bytes), sequence (4), flags (1: bit 0 ends the talk spurt, others
 //! are ignored), level (1), length (2), Opus bytes; numbers are big-endian. Parsing copies nothing.
+//!
+//! The frames of one talker stand together: the newest first, then copies of older ones, newest first, in case these
+//! were lost (the idea of RFC 2198). A copy is the very frame that was sent before.
 
 use alloc::vec::Vec;
 
@@ -69,6 +72,14 @@ impl<'a> Frames<'a> {
             count += 1;
         }
         if (1..=FRAMES_PER_DATAGRAM).contains(&count) { Ok(Self { rest: payload }) } else { Err(Malformed) }
+    }
+
+    /// The frames, each with whether it is a copy: not the first one of its talker.
+    pub fn with_copies(self) -> impl Iterator<Item = (VoiceFrame<'a>, bool)> {
+        self.scan(None, |last, frame| {
+            let copy = last.replace(frame.talker) == Some(frame.talker);
+            Some((frame, copy))
+        })
     }
 }
 

@@ -135,7 +135,7 @@ impl World {
             level: 20,
             opus: &[1; 80],
         };
-        self.nodes[node].client.send_voice(self.now, &frame);
+        self.nodes[node].client.send_voice(self.now, [frame]);
         self.drain_client(node);
     }
 

@@ -110,7 +110,7 @@ impl Handler for Script {
                 Wish::Talk(opus) => {
                     let talker = client.session().unwrap();
                     let frame = VoiceFrame { talker, sequence: 7, end: false, level: 30, opus: &opus };
-                    client.send_voice(now, &frame);
+                    client.send_voice(now, [frame]);
                 }
                 Wish::Quit => client.quit(now),
             }

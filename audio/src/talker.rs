@@ -1,0 +1,152 @@
+//! One talker as a listener hears it: jitter buffer, decoder, and the line of decoded sound in which the delay is
+//! corrected.
+
+use crate::codec::{Decoder, MAX_FRAME_SAMPLES};
+use crate::jitter::{Correction, JitterBuffer, JitterStats, LossReport, MAX_CONCEALED_BLOCKS, Pull};
+use crate::timescale::{Line, MOST_LAG};
+use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame};
+
+/// Concealment is played in full for this many blocks and faded out over the next ones.
+const FULL_CONCEALED_BLOCKS: u32 = 8;
+/// Silent by this many blocks.
+const FADED_BLOCKS: u32 = MAX_CONCEALED_BLOCKS;
+
+pub(crate) struct Talker {
+    jitter: JitterBuffer,
+    decoder: Decoder,
+    pcm: [f32; MAX_FRAME_SAMPLES],
+    line: Line,
+    block: Block,
+    /// Concealed blocks in a row, and the gain at the end of the last block.
+    concealed: u32,
+    gain: f32,
+    /// When something of this talker last arrived.
+    pub(crate) heard: Instant,
+    /// Whether the last block had sound of this talker.
+    pub(crate) is_heard: bool,
+}
+
+impl Talker {
+    pub(crate) fn new(decoder: Decoder, heard: Instant) -> Self {
+        Self {
+            jitter: JitterBuffer::new(),
+            decoder,
+            pcm: [0.0; MAX_FRAME_SAMPLES],
+            line: Line::default(),
+            block: SILENCE,
+            concealed: 0,
+            gain: 1.0,
+            heard,
+            is_heard: false,
+        }
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, frame: &VoiceFrame<'_>) {
+        self.jitter.push(now, frame);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_heard && self.jitter.is_idle() && self.line.ahead() == 0
+    }
+
+    pub(crate) fn stats(&self) -> JitterStats {
+        self.jitter.stats()
+    }
+
+    pub(crate) fn report(&mut self, now: Instant) -> Option<LossReport> {
+        self.jitter.report(now)
+    }
+
+    /// The next block, to be played from `now` on; None if it is silence.
+    pub(crate) fn render(&mut self, now: Instant) -> Option<&Block> {
+        self.correct(now);
+        self.is_heard = false;
+        while self.line.ahead() < BLOCK {
+            if !self.pull(now) {
+                break;
+            }
+        }
+        self.is_heard = self.line.ahead() > 0;
+        self.line.take(&mut self.block);
+        self.is_heard.then_some(&self.block)
+    }
+
+    /// Jumps in the line when the delay is not as it should be.
+    fn correct(&mut self, now: Instant) {
+        let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
+        let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
+        match self.jitter.correction(now, us(self.line.ahead())) {
+            Correction::Keep => {}
+            Correction::Shorten(by_us, likeness) => {
+                // A jump needs to see where it lands.
+                while self.line.ahead() < 2 * MOST_LAG && self.jitter.is_ready() && self.pull(now) {}
+                let lost = self.line.shorten(samples(by_us), likeness);
+                if lost > 0 {
+                    self.jitter.corrected(-us(lost));
+                }
+            }
+            Correction::Lengthen(by_us, likeness) => {
+                while self.line.ahead() < BLOCK && self.jitter.is_ready() && self.pull(now) {}
+                let won = self.line.lengthen(samples(by_us), likeness);
+                if won > 0 {
+                    self.jitter.corrected(us(won));
+                }
+            }
+        }
+    }
+
+    /// Decodes or conceals what comes next, and puts it in line; false if there is nothing.
+    fn pull(&mut self, now: Instant) -> bool {
+        let (decoded, blocks, skip) = match self.jitter.pull(now) {
+            Pull::Frame { opus, blocks, skip } => (self.decoder.decode(opus, &mut self.pcm), blocks, skip),
+            Pull::Fec { opus, blocks, skip } => (self.decoder.decode_fec(opus, &mut self.pcm), blocks, skip),
+            Pull::Conceal => {
+                self.conceal();
+                return true;
+            }
+            Pull::Silence => {
+                // After concealment that faded out, speech fades in; a spurt that begins anew is not touched.
+                if self.concealed > 0 {
+                    self.gain = 0.0;
+                }
+                return false;
+            }
+        };
+        match decoded {
+            Ok(_) => {
+                self.concealed = 0;
+                let (from, to) = (skip as usize * BLOCK, blocks as usize * BLOCK);
+                ramp(&mut self.pcm[from..from + BLOCK], &mut self.gain, 1.0);
+                self.line.push(&self.pcm[from..to]);
+            }
+            Err(_) => {
+                self.jitter.note_bad();
+                (skip..blocks).for_each(|_| self.conceal());
+            }
+        }
+        true
+    }
+
+    fn conceal(&mut self) {
+        let mut block = SILENCE;
+        if self.decoder.conceal(&mut block).is_err() {
+            block = SILENCE;
+        }
+        self.concealed += 1;
+        let left = FADED_BLOCKS.saturating_sub(self.concealed) as f32;
+        let to = (left / (FADED_BLOCKS - FULL_CONCEALED_BLOCKS) as f32).min(1.0).min(self.gain);
+        ramp(&mut block, &mut self.gain, to);
+        self.line.push(&block);
+    }
+}
+
+/// From the gain as it was to `to` over some samples, so that nothing clicks.
+fn ramp(samples: &mut [f32], gain: &mut f32, to: f32) {
+    if *gain != 1.0 || to != 1.0 {
+        let count = samples.len() as f32;
+        for (i, sample) in samples.iter_mut().enumerate() {
+            *sample *= *gain + (to - *gain) * (i + 1) as f32 / count;
+        }
+        *gain = to;
+    }
+}

@@ -1,0 +1,239 @@
+//! The lab's call by production's code: `Capture` to `Playout`.
+
+use std::collections::VecDeque;
+
+use chinwag_audio::{
+    BLOCK_US, EncodedFrame, Instant, SILENCE, VoiceFrame, capture::Capture, codec::Encoder, playout::Playout,
+};
+
+use super::{
+    Lab, LabError, LabReport, TAIL_US, failed,
+    path::{Path, PathCounts},
+    record::{Now, Recorder},
+    talker::{Speech, captured_us},
+};
+use crate::{
+    queue::EventQueue,
+    random::{Domain, stream},
+};
+
+/// What a packet has besides voice frames: IP and UDP, then the clear header and the tag of a sealed datagram.
+const PACKET_BYTES: u64 = 28 + 24;
+/// What a frame has besides its Opus bytes.
+const FRAME_BYTES: u64 = 12;
+/// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
+const BEGIN_US: u64 = 7_000_000;
+/// How long, and how many, arrivals are remembered to know the quickest one, as the jitter buffer does.
+const WINDOW_US: u64 = 3_000_000;
+const WINDOW_FRAMES: usize = 300;
+const KEPT_FRAMES: usize = 20;
+
+enum Event {
+    /// A talker's next block has been captured.
+    Captured(usize),
+    Arrived(Datagram),
+    /// The listener's next block is due.
+    Render,
+}
+
+struct Datagram {
+    talker: usize,
+    /// The new frame first, copies of older ones behind it.
+    frames: Vec<Frame>,
+}
+
+struct Frame {
+    sequence: u32,
+    end: bool,
+    level: u8,
+    opus: Vec<u8>,
+}
+
+struct Talker {
+    speech: Speech,
+    capture: Capture,
+    path: Path,
+}
+
+/// A talker's frames on their way to the listener.
+struct Link<'a> {
+    queue: &'a mut EventQueue<Event>,
+    path: &'a mut Path,
+    talker: usize,
+    now_us: u64,
+}
+
+impl Link<'_> {
+    fn send(&mut self, frames: &[EncodedFrame<'_>]) {
+        let payload: u64 = frames.iter().map(|frame| frame.opus.len() as u64 + FRAME_BYTES).sum();
+        for at_us in self.path.send(self.now_us, payload + PACKET_BYTES) {
+            let own = |frame: &EncodedFrame<'_>| {
+                let EncodedFrame { sequence, end, level, opus } = *frame;
+                Frame { sequence, end, level, opus: opus.to_vec() }
+            };
+            let frames = frames.iter().map(own).collect();
+            self.queue.push(at_us, Event::Arrived(Datagram { talker: self.talker, frames }));
+        }
+    }
+}
+
+pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
+    let phase_us = lab.phase_us.unwrap_or_else(|| stream(lab.seed, Domain::LabPhase, 0).below(BLOCK_US));
+    let mut world = World::new(lab, phase_us)?;
+    let mut queue = EventQueue::default();
+    for (index, talker) in world.talkers.iter().enumerate() {
+        queue.push(talker.speech.due_us(), Event::Captured(index));
+    }
+    queue.push(phase_us, Event::Render);
+    let (mut said_us, mut talking) = (0, world.talkers.len());
+    let quiet_us = TAIL_US + lab.net.delay_us + lab.net.step_us;
+    while let Some((now_us, event)) = queue.pop() {
+        match event {
+            Event::Captured(index) => match world.capture(index, now_us, &mut queue)? {
+                Some(due_us) => {
+                    said_us = now_us;
+                    queue.push(due_us, Event::Captured(index));
+                }
+                None => talking -= 1,
+            },
+            Event::Arrived(datagram) => world.receive(now_us, &datagram),
+            Event::Render => {
+                world.render(now_us)?;
+                if talking == 0 && now_us >= said_us + quiet_us {
+                    return world.finish(said_us, now_us);
+                }
+                queue.push(now_us + BLOCK_US, Event::Render);
+            }
+        }
+    }
+    Err(failed("the listener went away"))
+}
+
+struct World {
+    talkers: Vec<Talker>,
+    playout: Playout,
+    recorder: Recorder,
+    quickest: Quickest,
+    drift_ppm: i32,
+    lookahead_us: u64,
+}
+
+impl World {
+    fn new(lab: &Lab, phase_us: u64) -> Result<Self, LabError> {
+        if !(1..=super::MAX_TALKERS).contains(&lab.mics.len()) {
+            return Err(failed(format_args!("1 to {} can talk", super::MAX_TALKERS)));
+        }
+        let frame_us = lab.encoder.frame.blocks() as u64 * BLOCK_US;
+        let talker = |(file, index)| {
+            Ok(Talker {
+                speech: Speech::open(lab, file)?,
+                capture: Capture::new(lab.encoder, lab.gate).map_err(failed)?,
+                path: Path::new(lab.net, lab.seed, index, frame_us),
+            })
+        };
+        let lookahead = Encoder::new(lab.encoder).map_err(failed)?.lookahead_samples() as u64;
+        Ok(Self {
+            talkers: lab.mics.iter().zip(0..).map(talker).collect::<Result<_, _>>()?,
+            playout: Playout::new(),
+            recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
+            quickest: Quickest::default(),
+            drift_ppm: lab.drift_ppm,
+            lookahead_us: lookahead * 1_000_000 / u64::from(chinwag_audio::SAMPLE_RATE_HZ),
+        })
+    }
+
+    /// Takes a talker's block and sends what is to be sent. When the next one is due; `None` after the last one.
+    fn capture(
+        &mut self,
+        index: usize,
+        now_us: u64,
+        queue: &mut EventQueue<Event>,
+    ) -> Result<Option<u64>, LabError> {
+        let Talker { speech, capture, path } = &mut self.talkers[index];
+        let mut link = Link { queue, path, talker: index, now_us };
+        let mut block = SILENCE;
+        if speech.read(&mut block)? {
+            capture.push(&block, &mut |frame| link.send(&[frame]));
+            return Ok(Some(speech.due_us()));
+        }
+        capture.finish(&mut |frame| link.send(&[frame]));
+        Ok(None)
+    }
+
+    fn receive(&mut self, now_us: u64, datagram: &Datagram) {
+        for Frame { sequence, end, level, opus } in &datagram.frames {
+            let (sequence, end, level) = (*sequence, *end, *level);
+            let frame = VoiceFrame { talker: datagram.talker as u32, sequence, end, level, opus };
+            self.playout.receive(at(now_us), frame);
+        }
+        if let Some(first) = datagram.frames.first().filter(|_| datagram.talker == 0) {
+            self.quickest.arrived(now_us, u64::from(first.sequence) * BLOCK_US);
+        }
+    }
+
+    fn render(&mut self, now_us: u64) -> Result<(), LabError> {
+        let mut block = SILENCE;
+        self.playout.render(at(now_us), &mut block);
+        let total = self.playout.stats().total;
+        let first = self.playout.talkers().find(|(id, _)| *id == 0).map(|(_, stats)| stats);
+        let heard = first.filter(|_| self.playout.is_heard(0));
+        let now = Now {
+            mouth_to_ear_us: heard.and_then(|stats| self.mouth_to_ear_us(now_us, stats.delay_ms)),
+            delay_ms: heard.map(|stats| stats.delay_ms),
+            target_ms: first.map_or(0, |stats| stats.target_ms),
+            network: self.network(),
+            late: total.late,
+            concealed: total.concealed,
+            recovered: total.fec_recovered,
+        };
+        self.recorder.block(now_us + 2 * BLOCK_US, &block, now)
+    }
+
+    /// How long ago that was said which is heard from a block on that is rendered now. The buffer's delay is told over the
+    /// quickest recent frame: a frame is played that much later after its first sample than that one arrived after its own. Then
+    /// come the block in flight and the codec's look-ahead.
+    fn mouth_to_ear_us(&self, now_us: u64, delay_ms: u32) -> Option<u64> {
+        let offset_us = self.quickest.get()? + i64::from(delay_ms) * 1000;
+        let media_us = u64::try_from(now_us as i64 - offset_us).ok()?;
+        let said_us = captured_us(media_us, self.drift_ppm);
+        Some((now_us + BLOCK_US + self.lookahead_us).saturating_sub(said_us))
+    }
+
+    fn network(&self) -> PathCounts {
+        let mut network = PathCounts::default();
+        self.talkers.iter().for_each(|talker| network.add(&talker.path.counts()));
+        network
+    }
+
+    fn finish(self, said_us: u64, now_us: u64) -> Result<LabReport, LabError> {
+        let counts = self.talkers.iter().map(|talker| talker.capture.stats());
+        let codec = counts.fold((0, 0), |(frames, bytes), c| (frames + c.frames, bytes + c.bytes));
+        let (network, playout) = (self.network(), self.playout.stats());
+        self.recorder.finish((said_us, now_us + BLOCK_US), codec, network, playout)
+    }
+}
+
+/// The least of (arrival − media time) among recent frames.
+#[derive(Default)]
+struct Quickest(VecDeque<(u64, i64)>);
+
+impl Quickest {
+    fn arrived(&mut self, now_us: u64, media_us: u64) {
+        let is_old = |recent: &VecDeque<(u64, i64)>| {
+            recent.len() > KEPT_FRAMES && recent.front().is_some_and(|(at, _)| now_us - at > WINDOW_US)
+        };
+        while self.0.len() >= WINDOW_FRAMES || is_old(&self.0) {
+            self.0.pop_front();
+        }
+        self.0.push_back((now_us, now_us as i64 - media_us as i64));
+    }
+
+    fn get(&self) -> Option<i64> {
+        self.0.iter().map(|(_, offset)| *offset).min()
+    }
+}
+
+/// Virtual time as machines see it.
+fn at(us: u64) -> Instant {
+    Instant::from_micros(BEGIN_US + us)
+}
