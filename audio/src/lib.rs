@@ -10,10 +10,14 @@
 pub mod adapt;
 pub mod capture;
 pub mod codec;
+pub mod comfort;
 pub mod compare;
 pub mod device;
+mod floor;
 pub mod io;
 pub mod jitter;
+pub mod level;
+mod limiter;
 pub mod limits;
 pub mod mix;
 pub mod playout;
