@@ -49,7 +49,7 @@ pub(crate) struct Voice {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Carry voice the old way instead, for comparison
-    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity"])]
+    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity", "fixed"])]
     baseline: Option<BaselineChoice>,
     /// The encoder's bits a second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
@@ -60,6 +60,9 @@ pub(crate) struct Voice {
     /// How hard libopus tries
     #[arg(long, value_name = "0-10", value_parser = clap::value_parser!(u8).range(0..=10))]
     complexity: Option<u8>,
+    /// Send the same whatever the listener reports
+    #[arg(long)]
+    fixed: bool,
     /// When talkers send
     #[arg(long, value_enum, default_value_t = GateChoice::Level)]
     gate: GateChoice,
@@ -104,6 +107,7 @@ impl Voice {
                 complexity: self.complexity.unwrap_or(usual.complexity),
                 ..usual
             },
+            is_fixed: self.fixed,
             gate: match self.gate {
                 GateChoice::Level => Gate::Level,
                 GateChoice::Open => Gate::Open,

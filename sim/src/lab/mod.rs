@@ -61,6 +61,8 @@ pub struct Lab {
     pub seconds: Option<u32>,
     /// How talkers encode.
     pub encoder: EncoderConfig,
+    /// They send the same whatever the listener reports.
+    pub is_fixed: bool,
     /// When they send.
     pub gate: Gate,
     /// Another way than production's; it has one talker, who neither encodes nor gates.
@@ -95,6 +97,7 @@ impl Lab {
             phase_us: None,
             seconds: None,
             encoder: EncoderConfig::default(),
+            is_fixed: false,
             gate: Gate::default(),
             baseline: None,
         }
