@@ -317,7 +317,8 @@ impl Adapter {
             }
         } else if age >= TRIAL {
             self.trial = None;
-            let has_drained = self.queue_ms + QUEUE_MS / 2 <= trial.queue_before || self.queue_ms < QUEUE_MS;
+            let has_drained =
+                self.queue_ms.saturating_add(QUEUE_MS / 2) <= trial.queue_before || self.queue_ms < QUEUE_MS;
             let is_same = match trial.loss_before >= LOSS {
                 // More loss than before is no verdict: the path had not shown all of its narrowness yet.
                 true => after > halfway && after < trial.loss_before + SUSPICIOUS_LOSS / 2.0,
