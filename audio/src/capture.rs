@@ -5,7 +5,7 @@
 //! of it.
 
 use crate::adapt::Sending;
-use crate::codec::{CodecError, Encoder, EncoderConfig, FrameLength, MAX_FRAME_SAMPLES};
+use crate::codec::{CodecError, Encoder, EncoderConfig, MAX_FRAME_SAMPLES};
 use crate::redundancy::Redundancy;
 use crate::{BLOCK, Block, EncodedFrame, SILENCE, rfc6464_level, rms};
 
@@ -37,15 +37,15 @@ pub struct CaptureStats {
     pub copies: u64,
     /// Talk spurts begun.
     pub spurts: u64,
-    /// Frames that libopus refused to encode.
+    /// Frames that libopus refused to encode, and changes that it refused to make.
     pub failed: u64,
 }
 
 /// Turns blocks of sound into frames to send.
 pub struct Capture {
     encoder: Encoder,
-    /// The length of frames from the next one on.
-    frame_length: FrameLength,
+    /// How it is sent from the next frame on.
+    sending: Sending,
     redundancy: Redundancy,
     gate: Gate,
     muted: bool,
@@ -67,7 +67,7 @@ impl Capture {
     pub fn new(config: EncoderConfig, gate: Gate) -> Result<Self, CodecError> {
         Ok(Self {
             encoder: Encoder::new(config)?,
-            frame_length: config.frame,
+            sending: Sending::untroubled(&config),
             redundancy: Redundancy::new(),
             gate,
             muted: false,
@@ -87,12 +87,21 @@ impl Capture {
         &mut self.encoder
     }
 
-    /// Changes how the next frames are sent.
-    pub fn set_sending(&mut self, sending: &Sending) -> Result<(), CodecError> {
-        self.frame_length = sending.frame;
+    /// How the next frames are sent.
+    pub fn sending(&self) -> Sending {
+        self.sending
+    }
+
+    /// Changes how the next frames are sent. Costs nothing when nothing changes.
+    pub fn set_sending(&mut self, sending: Sending) {
+        if std::mem::replace(&mut self.sending, sending) == sending {
+            return;
+        }
         self.redundancy.set(&sending.offsets);
-        self.encoder.set_bitrate(sending.bitrate_bps)?;
-        self.encoder.set_expected_loss(sending.expected_loss_percent)
+        let Sending { bitrate_bps, expected_loss_percent, .. } = sending;
+        let set = self.encoder.set_bitrate(bitrate_bps);
+        let is_set = set.and_then(|()| self.encoder.set_expected_loss(expected_loss_percent));
+        self.stats.failed += u64::from(is_set.is_err());
     }
 
     /// Muted, the sound is dropped (the time goes on) and a spurt under way is ended with the next block.
@@ -161,7 +170,7 @@ impl Capture {
     /// Adds a block to the frame; true if that completed it.
     fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> bool {
         if self.filled == 0 {
-            self.encoder.set_frame(self.frame_length);
+            self.encoder.set_frame(self.sending.frame);
         }
         self.frame[self.filled..self.filled + BLOCK].copy_from_slice(block);
         self.filled += BLOCK;
@@ -240,7 +249,7 @@ mod tests {
     #[test]
     fn a_change_of_sending_begins_with_a_whole_frame_and_loses_no_time() {
         let (mut capture, mut sent) = (capture(FrameLength::Ms20, Gate::Open), Sent::new());
-        let untroubled = Sending::untroubled(FrameLength::Ms20);
+        let untroubled = Sending::untroubled(&EncoderConfig::default());
         let mut copies = Vec::new();
         for (frame, offsets) in [
             (FrameLength::Ms20, [0; 3]),
@@ -248,7 +257,7 @@ mod tests {
             (FrameLength::Ms60, [0; 3]),
             (FrameLength::Ms20, [2, 0, 0]),
         ] {
-            capture.set_sending(&Sending { frame, offsets, ..untroubled }).unwrap();
+            capture.set_sending(Sending { frame, offsets, ..untroubled });
             let block = [0.1; BLOCK];
             for _ in 0..13 {
                 capture.push(&block, &mut |datagram| {
