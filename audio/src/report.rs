@@ -6,7 +6,18 @@ use std::collections::BTreeSet;
 
 use crate::limits::MAX_TALKERS;
 
-pub use crate::jitter::LossReport as ReceiverReport;
+/// How a talker's blocks of 10 ms arrived at one listener, since the report before. Shares are in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverReport {
+    /// Blocks whose own datagram was lost or too late.
+    pub lost_per_mille: u16,
+    /// Of all blocks those that nothing recovered: concealed.
+    pub unrecovered_per_mille: u16,
+    /// Mean length of a run of lost blocks, in ms; 0 without loss.
+    pub burst_ms: u16,
+    /// How much longer than at best the path took at least: a queue that grows.
+    pub queue_ms: u16,
+}
 
 /// A queue below this many milliseconds is not worth telling of.
 const LITTLE_QUEUE_MS: u16 = 10;

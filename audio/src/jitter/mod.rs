@@ -264,7 +264,7 @@ impl JitterBuffer {
 
     /// A report for the talker, when one is due.
     pub fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
-        self.loss.report(now, self.target_us)
+        self.loss.report(now)
     }
 
     /// The block that is pulled next; `None` before the first spurt.
