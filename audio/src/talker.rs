@@ -12,14 +12,19 @@ const FULL_CONCEALED_BLOCKS: u32 = 8;
 /// Silent by this many blocks.
 const FADED_BLOCKS: u32 = MAX_CONCEALED_BLOCKS;
 
+/// What is 26 dB below the loudest of late is quiet; half of that is forgotten in 1.4 s.
+const QUIET_SHARE: f32 = 0.05;
+const LOUD_FADES: f32 = 0.995;
+
 pub(crate) struct Talker {
     jitter: JitterBuffer,
     decoder: Decoder,
     pcm: [f32; MAX_FRAME_SAMPLES],
     line: Line,
     block: Block,
-    /// Whether that block was quiet.
+    /// Whether that block was quiet, and how loud it is of late.
     is_quiet: bool,
+    loud: f32,
     /// Concealed blocks in a row, and the gain at the end of the last block.
     concealed: u32,
     gain: f32,
@@ -38,6 +43,7 @@ impl Talker {
             line: Line::default(),
             block: SILENCE,
             is_quiet: false,
+            loud: 0.0,
             concealed: 0,
             gain: 1.0,
             heard,
@@ -77,7 +83,9 @@ impl Talker {
         }
         self.is_heard = self.line.ahead() > 0;
         self.line.take(&mut self.block);
-        self.is_quiet = rms(&self.block) < QUIET_RMS;
+        let level = rms(&self.block);
+        self.loud = (self.loud * LOUD_FADES).max(level);
+        self.is_quiet = level < QUIET_RMS.max(self.loud * QUIET_SHARE);
         self.is_heard.then_some(&self.block)
     }
 

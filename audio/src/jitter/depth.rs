@@ -17,12 +17,13 @@ const FALL_US: i64 = 10_000;
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
 
-/// How a delay that is too deep is corrected: from this excess on, after so many blocks in a row, by jumps that find sound
+/// A change of delay within a word is heard (and a word that is cut short by it costs more than the delay), in a pause it is not. How a delay that is too deep
+/// is corrected in sound that has no pause: from this excess on, after so many blocks in a row, by jumps that find sound
 /// at least so like. The deepest that fits holds.
-const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 4, 0.6), (20_000, 50, 0.8), (LEAST_JUMP_US, 200, 0.9)];
+const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 100, 0.7), (20_000, 300, 0.8), (LEAST_JUMP_US, 1_000, 0.9)];
 /// The same where it is too shallow.
-const LENGTHEN: [(i64, u32, f32); 2] = [(20_000, 1, 0.6), (LEAST_JUMP_US, 2, 0.85)];
-/// In quiet it is corrected after this many blocks.
+const LENGTHEN: [(i64, u32, f32); 2] = [(40_000, 10, 0.7), (LEAST_JUMP_US, 100, 0.85)];
+/// In a pause it is corrected after this many blocks.
 const QUIET_AFTER: u32 = 2;
 /// Blocks between two jumps.
 const BETWEEN_JUMPS: u32 = 2;
@@ -58,7 +59,9 @@ impl JitterBuffer {
             steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
         if is_quiet && self.deep_for > QUIET_AFTER {
-            Correction::Shorten(excess, 0.0)
+            Correction::Shorten(excess, -1.0)
+        } else if is_quiet && self.shallow_for > 0 {
+            Correction::Lengthen(-excess, -1.0)
         } else if let Some(likeness) = due(&SHORTEN, excess, self.deep_for) {
             Correction::Shorten(excess, likeness)
         } else if let Some(likeness) = due(&LENGTHEN, -excess, self.shallow_for) {
