@@ -51,6 +51,9 @@ pub(crate) struct Voice {
     /// Carry voice the old way instead, for comparison
     #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity"])]
     baseline: Option<BaselineChoice>,
+    /// Talkers do not adapt to what the listener reports, as they don't with a bitrate or loss that is given
+    #[arg(long)]
+    fixed: bool,
     /// The encoder's bits a second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     bitrate: Option<u32>,
@@ -89,6 +92,8 @@ fn frame_length(text: &str) -> Result<FrameLength, &'static str> {
 impl Voice {
     fn lab(&self) -> Lab {
         let usual = EncoderConfig::default();
+        let is_fixed =
+            self.fixed || self.bitrate.is_some() || self.expect.is_some() || self.complexity.is_some();
         Lab {
             mics: std::iter::once(&self.mic).chain(&self.talkers).cloned().collect(),
             heard: self.heard.clone(),
@@ -104,6 +109,7 @@ impl Voice {
                 complexity: self.complexity.unwrap_or(usual.complexity),
                 ..usual
             },
+            adapts: !is_fixed,
             gate: match self.gate {
                 GateChoice::Level => Gate::Level,
                 GateChoice::Open => Gate::Open,

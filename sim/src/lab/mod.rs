@@ -22,7 +22,7 @@ use chinwag_audio::{capture::Gate, codec::EncoderConfig};
 
 pub use path::PathCounts;
 pub use plot::svg;
-pub use record::{LabReport, Moment, Spread};
+pub use record::{LabReport, Moment, Spread, TalkerCounts};
 pub use spec::LabNet;
 
 /// The longest run, in seconds.
@@ -59,8 +59,10 @@ pub struct Lab {
     pub phase_us: Option<u64>,
     /// How long they talk: files are said again and again, or cut; none: each is said once.
     pub seconds: Option<u32>,
-    /// How talkers encode.
+    /// How talkers encode; if they adapt, only the frames' length counts.
     pub encoder: EncoderConfig,
+    /// Whether they adapt to what the listener reports. Reports take the network's delay and are never lost.
+    pub adapts: bool,
     /// When they send.
     pub gate: Gate,
     /// Another way than production's; it has one talker, who neither encodes nor gates.
@@ -95,6 +97,7 @@ impl Lab {
             phase_us: None,
             seconds: None,
             encoder: EncoderConfig::default(),
+            adapts: true,
             gate: Gate::default(),
             baseline: None,
         }

@@ -1,14 +1,18 @@
 //! The lab's call by production's code: `Capture` to `Playout`.
 
 use chinwag_audio::{
-    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, capture::Capture, codec::Encoder,
+    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame,
+    adapt::{AdaptStats, Adapter, Sending},
+    capture::Capture,
+    codec::Encoder,
     playout::Playout,
+    report::ReceiverReport,
 };
 
 use super::{
     Lab, LabError, LabReport, TAIL_US, failed,
     path::{Path, PathCounts},
-    record::{Now, Recorder},
+    record::{Now, Recorder, TalkerCounts},
     talker::{Speech, captured_us},
 };
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
 };
 
 /// What a packet has besides voice frames: IP and UDP, then the clear header and the tag of a sealed datagram.
-const PACKET_BYTES: u64 = 28 + 24;
+const PACKET_BYTES: u64 = 28 + 13 + 16;
 /// What a frame has besides its Opus bytes.
 const FRAME_BYTES: u64 = 12;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
@@ -27,6 +31,8 @@ enum Event {
     /// A talker's next block has been captured.
     Captured(usize),
     Arrived(Datagram),
+    /// The listener's word on how a talker's frames arrive has come to that talker.
+    Reported(usize, ReceiverReport),
     /// The listener's next block is due.
     Render,
 }
@@ -47,6 +53,8 @@ struct Frame {
 struct Talker {
     speech: Speech,
     capture: Capture,
+    /// How it sends, by what is reported; none: as it was told to begin with.
+    adapter: Option<Adapter>,
     path: Path,
 }
 
@@ -92,8 +100,14 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
                 None => talking -= 1,
             },
             Event::Arrived(datagram) => world.receive(now_us, &datagram),
+            Event::Reported(index, report) => {
+                if let Some(adapter) = &mut world.talkers[index].adapter {
+                    adapter.report(at(now_us), report);
+                }
+            }
             Event::Render => {
                 world.render(now_us)?;
+                world.report(now_us, lab.net.least_us(now_us), &mut queue);
                 if talking == 0 && now_us >= said_us + quiet_us {
                     return world.finish(said_us, now_us);
                 }
@@ -108,6 +122,8 @@ struct World {
     talkers: Vec<Talker>,
     playout: Playout,
     recorder: Recorder,
+    /// How talkers send who do not adapt.
+    usual: Sending,
     drift_ppm: i32,
     lookahead_us: u64,
 }
@@ -122,6 +138,7 @@ impl World {
             Ok(Talker {
                 speech: Speech::open(lab, file)?,
                 capture: Capture::new(lab.encoder, lab.gate).map_err(failed)?,
+                adapter: lab.adapts.then(|| Adapter::new(lab.encoder.frame)),
                 path: Path::new(lab.net, lab.seed, index, frame_us),
             })
         };
@@ -130,6 +147,7 @@ impl World {
             talkers: lab.mics.iter().zip(0..).map(talker).collect::<Result<_, _>>()?,
             playout: Playout::new(),
             recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
+            usual: Sending { bitrate_bps: lab.encoder.bitrate_bps, ..Sending::untroubled(lab.encoder.frame) },
             drift_ppm: lab.drift_ppm,
             lookahead_us: lookahead * 1_000_000 / u64::from(SAMPLE_RATE_HZ),
         })
@@ -142,7 +160,11 @@ impl World {
         now_us: u64,
         queue: &mut EventQueue<Event>,
     ) -> Result<Option<u64>, LabError> {
-        let Talker { speech, capture, path } = &mut self.talkers[index];
+        let Talker { speech, capture, adapter, path } = &mut self.talkers[index];
+        if let Some(adapter) = adapter {
+            adapter.update(at(now_us), capture.is_talking());
+            capture.set_sending(&adapter.sending()).map_err(failed)?;
+        }
         let mut link = Link { queue, path, talker: index, now_us };
         let mut block = SILENCE;
         if speech.read(&mut block)? {
@@ -173,16 +195,34 @@ impl World {
         let total = self.playout.stats().total;
         let first = self.playout.talkers().find(|(id, _)| *id == 0).map(|(_, stats)| stats);
         let heard = first.filter(|_| self.playout.is_heard(0));
+        let sending = self.talkers[0].adapter.as_ref().map_or(self.usual, Adapter::sending);
         let now = Now {
             mouth_to_ear_us: heard.and_then(|_| self.mouth_to_ear_us(now_us)),
             delay_ms: heard.map(|stats| stats.delay_ms),
             target_ms: first.map_or(0, |stats| stats.target_ms),
+            bitrate_bps: sending.bitrate_bps,
+            frame_ms: sending.frame.ms(),
+            copies: sending.copies(),
             network: self.network(),
             late: total.late,
             concealed: total.concealed,
             recovered: total.fec_recovered,
         };
         self.recorder.block(now_us + 2 * BLOCK_US, &block, now)
+    }
+
+    /// Tells the talkers how their frames arrive, over a connection of which nothing gets lost.
+    fn report(&mut self, now_us: u64, way_us: u64, queue: &mut EventQueue<Event>) {
+        self.playout.reports(at(now_us), &mut |talker, report| {
+            let report = ReceiverReport {
+                lost_per_mille: report.lost_per_mille,
+                unrecovered_per_mille: report.unrecovered_per_mille,
+                burst_ms: report.burst_ms,
+                queue_ms: report.queue_ms,
+                jitter_ms: 0,
+            };
+            queue.push(now_us + way_us, Event::Reported(talker as usize, report));
+        });
     }
 
     /// How long ago that was said which is heard at the end of a block that is rendered now: the media time of the sample behind
@@ -203,10 +243,22 @@ impl World {
     }
 
     fn finish(self, said_us: u64, now_us: u64) -> Result<LabReport, LabError> {
-        let counts = self.talkers.iter().map(|talker| talker.capture.stats());
-        let codec = counts.fold((0, 0), |(frames, bytes), c| (frames + c.frames, bytes + c.bytes));
+        let mut counts = TalkerCounts::default();
+        for Talker { capture, adapter, .. } in &self.talkers {
+            let (said, adapted) =
+                (capture.stats(), adapter.as_ref().map_or_else(AdaptStats::default, Adapter::stats));
+            counts.frames += said.frames;
+            counts.codec_bytes += said.bytes;
+            counts.copies += said.copies;
+            counts.spurts += said.spurts;
+            counts.reports += adapted.reports;
+            counts.changes += adapted.changes;
+            counts.cuts += adapted.cuts;
+            counts.vain_cuts += adapted.vain_cuts;
+            counts.failed_raises += adapted.failed_raises;
+        }
         let (network, playout) = (self.network(), self.playout.stats());
-        self.recorder.finish((said_us, now_us + BLOCK_US), codec, network, playout)
+        self.recorder.finish((said_us, now_us + BLOCK_US), counts, network, playout)
     }
 }
 
