@@ -49,20 +49,24 @@ pub(crate) struct Voice {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Carry voice the old way instead, for comparison
-    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity"])]
+    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity", "copies", "fixed"])]
     baseline: Option<BaselineChoice>,
-    /// Talkers do not adapt to what the listener reports, as they don't with a bitrate or loss that is given
-    #[arg(long)]
-    fixed: bool,
     /// The encoder's bits a second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     bitrate: Option<u32>,
     /// The loss in % that in-band FEC is made for; 0 is no FEC
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     expect: Option<u8>,
+    /// Copies of older frames in each datagram, by their distances in frames (0: none); kept to, whatever the listener
+    /// reports
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..=12))]
+    copies: Option<Vec<u8>>,
     /// How hard libopus tries
     #[arg(long, value_name = "0-10", value_parser = clap::value_parser!(u8).range(0..=10))]
     complexity: Option<u8>,
+    /// Send the same whatever the listener reports
+    #[arg(long)]
+    fixed: bool,
     /// When talkers send
     #[arg(long, value_enum, default_value_t = GateChoice::Level)]
     gate: GateChoice,
@@ -92,8 +96,6 @@ fn frame_length(text: &str) -> Result<FrameLength, &'static str> {
 impl Voice {
     fn lab(&self) -> Lab {
         let usual = EncoderConfig::default();
-        let is_fixed =
-            self.fixed || self.bitrate.is_some() || self.expect.is_some() || self.complexity.is_some();
         Lab {
             mics: std::iter::once(&self.mic).chain(&self.talkers).cloned().collect(),
             heard: self.heard.clone(),
@@ -109,7 +111,8 @@ impl Voice {
                 complexity: self.complexity.unwrap_or(usual.complexity),
                 ..usual
             },
-            adapts: !is_fixed,
+            is_fixed: self.fixed || self.copies.is_some(),
+            copies: self.copies.clone().unwrap_or_default(),
             gate: match self.gate {
                 GateChoice::Level => Gate::Level,
                 GateChoice::Open => Gate::Open,

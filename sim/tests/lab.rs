@@ -111,7 +111,7 @@ fn a_later_path_is_heard_that_much_later() {
 #[test]
 fn a_narrow_link_drops_what_does_not_pass() {
     let room = Room::new();
-    let fixed = |net| Lab { adapts: false, ..room.lab(net) };
+    let fixed = |net| Lab { is_fixed: true, ..room.lab(net) };
     let report = fixed("rate=24").run().unwrap();
     let passed = report.network.sent - report.network.dropped;
     assert!(report.network.dropped > 0 && passed > 0, "{:?}", report.network);
@@ -143,7 +143,7 @@ fn talkers_hear_of_loss_and_send_copies_unless_they_are_fixed() {
     assert!(adapted.talkers.reports > 0 && adapted.talkers.copies > 0, "{:?}", adapted.talkers);
     assert!(adapted.playout.total.copies_played > 0, "{:?}", adapted.playout);
     assert!(adapted.moments.iter().any(|m| m.copies > 0));
-    let fixed = Lab { adapts: false, ..room.lab("delay=20,loss=10,burst=3") }.run().unwrap();
+    let fixed = Lab { is_fixed: true, ..room.lab("delay=20,loss=10,burst=3") }.run().unwrap();
     assert_eq!((fixed.talkers.reports, fixed.talkers.copies), (0, 0));
     assert!(fixed.wire_kbps < adapted.wire_kbps);
 }

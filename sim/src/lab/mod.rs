@@ -59,10 +59,12 @@ pub struct Lab {
     pub phase_us: Option<u64>,
     /// How long they talk: files are said again and again, or cut; none: each is said once.
     pub seconds: Option<u32>,
-    /// How talkers encode; if they adapt, only the frames' length counts.
+    /// How talkers encode where nothing is reported.
     pub encoder: EncoderConfig,
-    /// Whether they adapt to what the listener reports. Reports take the network's delay and are never lost.
-    pub adapts: bool,
+    /// They send the same whatever the listener reports. Reports take the network's delay, and none is lost.
+    pub is_fixed: bool,
+    /// Copies of older frames that go with each frame from the start on, by their distances in frames.
+    pub copies: Vec<u8>,
     /// When they send.
     pub gate: Gate,
     /// Another way than production's; it has one talker, who neither encodes nor gates.
@@ -97,7 +99,8 @@ impl Lab {
             phase_us: None,
             seconds: None,
             encoder: EncoderConfig::default(),
-            adapts: true,
+            is_fixed: false,
+            copies: Vec::new(),
             gate: Gate::default(),
             baseline: None,
         }

@@ -2,11 +2,11 @@
 
 use chinwag_audio::{
     BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame,
-    adapt::{AdaptStats, Adapter, Sending},
+    adapt::{AdaptStats, Adapter},
     capture::Capture,
     codec::Encoder,
     playout::Playout,
-    report::ReceiverReport,
+    report::{ReceiverReport, Told},
 };
 
 use super::{
@@ -31,7 +31,7 @@ enum Event {
     /// A talker's next block has been captured.
     Captured(usize),
     Arrived(Datagram),
-    /// The listener's word on how a talker's frames arrive has come to that talker.
+    /// What the listener reported has reached the talker.
     Reported(usize, ReceiverReport),
     /// The listener's next block is due.
     Render,
@@ -53,7 +53,7 @@ struct Frame {
 struct Talker {
     speech: Speech,
     capture: Capture,
-    /// How it sends, by what is reported; none: as it was told to begin with.
+    /// None: it sends the same whatever is reported.
     adapter: Option<Adapter>,
     path: Path,
 }
@@ -100,11 +100,7 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
                 None => talking -= 1,
             },
             Event::Arrived(datagram) => world.receive(now_us, &datagram),
-            Event::Reported(index, report) => {
-                if let Some(adapter) = &mut world.talkers[index].adapter {
-                    adapter.report(at(now_us), report);
-                }
-            }
+            Event::Reported(index, report) => world.reported(index, now_us, report),
             Event::Render => {
                 world.render(now_us)?;
                 world.report(now_us, lab.net.least_us(now_us), &mut queue);
@@ -121,9 +117,8 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
 struct World {
     talkers: Vec<Talker>,
     playout: Playout,
+    told: Told,
     recorder: Recorder,
-    /// How talkers send who do not adapt.
-    usual: Sending,
     drift_ppm: i32,
     lookahead_us: u64,
 }
@@ -135,10 +130,14 @@ impl World {
         }
         let frame_us = lab.encoder.frame.blocks() as u64 * BLOCK_US;
         let talker = |(file, index)| {
+            let mut capture = Capture::new(lab.encoder, lab.gate).map_err(failed)?;
+            let mut sending = capture.sending();
+            sending.offsets.iter_mut().zip(&lab.copies).for_each(|(to, from)| *to = *from);
+            capture.set_sending(sending);
             Ok(Talker {
                 speech: Speech::open(lab, file)?,
-                capture: Capture::new(lab.encoder, lab.gate).map_err(failed)?,
-                adapter: lab.adapts.then(|| Adapter::new(lab.encoder.frame)),
+                adapter: (!lab.is_fixed).then(|| Adapter::new(capture.sending())),
+                capture,
                 path: Path::new(lab.net, lab.seed, index, frame_us),
             })
         };
@@ -146,8 +145,8 @@ impl World {
         Ok(Self {
             talkers: lab.mics.iter().zip(0..).map(talker).collect::<Result<_, _>>()?,
             playout: Playout::new(),
+            told: Told::default(),
             recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
-            usual: Sending { bitrate_bps: lab.encoder.bitrate_bps, ..Sending::untroubled(lab.encoder.frame) },
             drift_ppm: lab.drift_ppm,
             lookahead_us: lookahead * 1_000_000 / u64::from(SAMPLE_RATE_HZ),
         })
@@ -163,7 +162,7 @@ impl World {
         let Talker { speech, capture, adapter, path } = &mut self.talkers[index];
         if let Some(adapter) = adapter {
             adapter.update(at(now_us), capture.is_talking());
-            capture.set_sending(&adapter.sending()).map_err(failed)?;
+            capture.set_sending(adapter.sending());
         }
         let mut link = Link { queue, path, talker: index, now_us };
         let mut block = SILENCE;
@@ -189,13 +188,29 @@ impl World {
         }
     }
 
+    /// Sends the talkers what they are to know: by TCP, which takes as long as the network at its best.
+    fn report(&mut self, now_us: u64, delay_us: u64, queue: &mut EventQueue<Event>) {
+        let told = &mut self.told;
+        self.playout.reports(at(now_us), &mut |talker, report| {
+            if told.is_news(talker, &report) {
+                queue.push(now_us + delay_us, Event::Reported(talker as usize, report));
+            }
+        });
+    }
+
+    fn reported(&mut self, index: usize, now_us: u64, report: ReceiverReport) {
+        if let Some(adapter) = self.talkers.get_mut(index).and_then(|talker| talker.adapter.as_mut()) {
+            adapter.report(at(now_us), report);
+        }
+    }
+
     fn render(&mut self, now_us: u64) -> Result<(), LabError> {
         let mut block = SILENCE;
         self.playout.render(at(now_us), &mut block);
         let total = self.playout.stats().total;
         let first = self.playout.talkers().find(|(id, _)| *id == 0).map(|(_, stats)| stats);
         let heard = first.filter(|_| self.playout.is_heard(0));
-        let sending = self.talkers[0].adapter.as_ref().map_or(self.usual, Adapter::sending);
+        let sending = self.talkers[0].capture.sending();
         let now = Now {
             mouth_to_ear_us: heard.and_then(|_| self.mouth_to_ear_us(now_us)),
             delay_ms: heard.map(|stats| stats.delay_ms),
@@ -212,19 +227,6 @@ impl World {
     }
 
     /// Tells the talkers how their frames arrive, over a connection of which nothing gets lost.
-    fn report(&mut self, now_us: u64, way_us: u64, queue: &mut EventQueue<Event>) {
-        self.playout.reports(at(now_us), &mut |talker, report| {
-            let report = ReceiverReport {
-                lost_per_mille: report.lost_per_mille,
-                unrecovered_per_mille: report.unrecovered_per_mille,
-                burst_ms: report.burst_ms,
-                queue_ms: report.queue_ms,
-                jitter_ms: 0,
-            };
-            queue.push(now_us + way_us, Event::Reported(talker as usize, report));
-        });
-    }
-
     /// How long ago that was said which is heard at the end of a block that is rendered now: the media time of the sample behind
     /// it is known, and so when that was captured. It is heard when the block has been played, which begins one block later,
     /// and what is heard in it lags by the codec's look-ahead.
