@@ -73,7 +73,7 @@ def run(job):
     command += ["--baseline", "classic"] if job.classic else extra
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
-        raise SystemExit(f"{shlex.join(command)}\n{result.stderr}")
+        raise RuntimeError(f"{shlex.join(command)}\n{result.stderr}")
     with open(stats) as file:
         report = json.load(file)
     reference = sf.read(mic)[0]
@@ -173,7 +173,10 @@ def report(plan, options):
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     failures = []
     for row, is_classic, (voice, frame_ms), outcome in plan:
-        results = outcome.get()
+        try:
+            results = outcome.get()
+        except RuntimeError as error:
+            sys.exit(f"bench-voice: {error}")
         if options.verbose:
             for result in results:
                 print(f"{row.name} {voice} {frame_ms}: pesq={result['pesq']:.2f} hole={result['hole']} at_one_lag={result['hole_at_one_lag']} "
