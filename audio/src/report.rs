@@ -39,11 +39,11 @@ impl ReceiverReport {
 
 /// Which talkers were told of trouble: that all is well again is said once, and then not repeated.
 #[derive(Debug, Default)]
-pub(crate) struct Told(BTreeSet<u32>);
+pub struct Told(BTreeSet<u32>);
 
 impl Told {
     /// Whether to send a report.
-    pub(crate) fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
+    pub fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
         if !report.tells_of_trouble() {
             return self.0.remove(&talker);
         }

@@ -194,7 +194,7 @@ impl JitterBuffer {
             Arrival::Again | Arrival::AfterCopy => {
                 self.stats.redundant += 1;
                 if !copy {
-                    self.loss.arrived(micros(now) - media * BLOCK);
+                    self.loss.arrived(micros(now) - (media + i64::from(blocks)) * BLOCK);
                 }
                 return;
             }
@@ -211,7 +211,7 @@ impl JitterBuffer {
         }
         self.update_target(now);
         if !copy && !is_pre_roll {
-            self.loss.arrived(delay_us);
+            self.loss.arrived(delay_us - i64::from(blocks) * BLOCK);
             self.frame_blocks = blocks;
         }
         if self.next.is_some_and(|next| ahead(sequence.wrapping_add(blocks), next) <= 0) {
