@@ -53,6 +53,7 @@ pub struct Capture {
     sequence: u32,
     /// The block before this one, sent first when the gate opens: a soft onset is in it.
     pre_roll: Option<Block>,
+    is_pre_roll: bool,
     /// The frame being filled.
     frame: [f32; MAX_FRAME_SAMPLES],
     filled: usize,
@@ -72,6 +73,7 @@ impl Capture {
             muted: false,
             sequence: 0,
             pre_roll: None,
+            is_pre_roll: false,
             frame: [0.0; MAX_FRAME_SAMPLES],
             filled: 0,
             talking: false,
@@ -117,7 +119,7 @@ impl Capture {
         self.stats
     }
 
-    /// Takes 10 ms of sound and gives what is to be sent now: usually nothing or one datagram, two when a spurt begins.
+    /// Takes 10 ms of sound and gives what is to be sent now: nothing or one datagram.
     /// A datagram is one or more frames: the new one first, then copies of older ones of this talker, newest first.
     pub fn push(&mut self, block: &Block, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
         self.stats.blocks += 1;
@@ -138,7 +140,10 @@ impl Capture {
             self.quiet_for = 0;
             if let Some(before) = self.pre_roll.take() {
                 self.sequence = self.sequence.wrapping_sub(1);
+                // Its time is over: it goes with the first frame that is on time.
+                self.is_pre_roll = true;
                 self.fill(&before, false, send);
+                self.is_pre_roll = false;
             }
         }
         self.quiet_for = if loud { 0 } else { self.quiet_for.saturating_add(1) };
@@ -183,7 +188,11 @@ impl Capture {
                 self.stats.frames += 1;
                 self.stats.bytes += opus.len() as u64;
                 let frame = EncodedFrame { sequence, end, level, opus };
-                self.stats.copies += self.redundancy.send(frame, send) as u64;
+                if self.is_pre_roll {
+                    self.redundancy.hold(frame);
+                } else {
+                    self.stats.copies += self.redundancy.send(frame, send) as u64;
+                }
             }
             Err(_) => self.stats.failed += 1,
         }
@@ -205,7 +214,7 @@ mod tests {
     fn push(capture: &mut Capture, amplitude: f32, blocks: usize, sent: &mut Sent) {
         let block = std::array::from_fn(|i| amplitude * if i % 48 < 24 { 1.0 } else { -1.0 });
         for _ in 0..blocks {
-            capture.push(&block, &mut |f| sent.push((f[0].sequence, f[0].end, f[0].level)));
+            capture.push(&block, &mut |f| sent.extend(f.iter().rev().map(|f| (f.sequence, f.end, f.level))));
         }
     }
 

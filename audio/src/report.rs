@@ -6,7 +6,20 @@ use std::collections::BTreeSet;
 
 use crate::limits::MAX_TALKERS;
 
-pub use crate::jitter::LossReport as ReceiverReport;
+/// How a talker's frames arrive at one listener, since the report before. Shares are of the time that was played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverReport {
+    /// What was lost, or came too late, in its own datagram, before any recovery; per mille.
+    pub lost_per_mille: u16,
+    /// What nothing recovered, and was concealed; per mille.
+    pub unrecovered_per_mille: u16,
+    /// Mean length of a run of lost frames, in milliseconds of media time; 0 without loss.
+    pub burst_ms: u16,
+    /// How much longer the path takes now, at least, than at its best: a queue that grows.
+    pub queue_ms: u16,
+    /// The spread of arrivals, in milliseconds: what the jitter buffer waits for.
+    pub jitter_ms: u16,
+}
 
 /// A queue below this many milliseconds is not worth telling of.
 const LITTLE_QUEUE_MS: u16 = 10;

@@ -2,9 +2,10 @@
 //! corrected.
 
 use crate::codec::{Decoder, MAX_FRAME_SAMPLES};
-use crate::jitter::{Correction, JitterBuffer, JitterStats, LossReport, MAX_CONCEALED_BLOCKS, Pull};
-use crate::timescale::{Line, MOST_LAG};
-use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame};
+use crate::jitter::{Correction, JitterBuffer, JitterStats, MAX_CONCEALED_BLOCKS, Pull};
+use crate::report::ReceiverReport;
+use crate::timescale::{Line, MOST_LAG, QUIET_RMS};
+use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
 
 /// Concealment is played in full for this many blocks and faded out over the next ones.
 const FULL_CONCEALED_BLOCKS: u32 = 8;
@@ -17,6 +18,8 @@ pub(crate) struct Talker {
     pcm: [f32; MAX_FRAME_SAMPLES],
     line: Line,
     block: Block,
+    /// Whether that block was quiet.
+    is_quiet: bool,
     /// Concealed blocks in a row, and the gain at the end of the last block.
     concealed: u32,
     gain: f32,
@@ -34,6 +37,7 @@ impl Talker {
             pcm: [0.0; MAX_FRAME_SAMPLES],
             line: Line::default(),
             block: SILENCE,
+            is_quiet: false,
             concealed: 0,
             gain: 1.0,
             heard,
@@ -58,7 +62,7 @@ impl Talker {
         Some((self.jitter.next_sequence()?, self.line.ahead()))
     }
 
-    pub(crate) fn report(&mut self, now: Instant) -> Option<LossReport> {
+    pub(crate) fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         self.jitter.report(now)
     }
 
@@ -73,6 +77,7 @@ impl Talker {
         }
         self.is_heard = self.line.ahead() > 0;
         self.line.take(&mut self.block);
+        self.is_quiet = rms(&self.block) < QUIET_RMS;
         self.is_heard.then_some(&self.block)
     }
 
@@ -80,7 +85,7 @@ impl Talker {
     fn correct(&mut self, now: Instant) {
         let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
         let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
-        match self.jitter.correction(now, us(self.line.ahead())) {
+        match self.jitter.correction(now, us(self.line.ahead()), self.is_quiet) {
             Correction::Keep => {}
             Correction::Shorten(by_us, likeness) => {
                 // A jump needs to see where it lands.

@@ -61,8 +61,9 @@ pub struct Lab {
     pub seconds: Option<u32>,
     /// How talkers encode.
     pub encoder: EncoderConfig,
-    /// They send the same whatever the listener reports.
-    pub is_fixed: bool,
+    /// Copies of older frames in each datagram, by their distances in frames; none: talkers adapt how they send to what the
+    /// listener reports.
+    pub copies: Option<Vec<u8>>,
     /// When they send.
     pub gate: Gate,
     /// Another way than production's; it has one talker, who neither encodes nor gates.
@@ -97,7 +98,7 @@ impl Lab {
             phase_us: None,
             seconds: None,
             encoder: EncoderConfig::default(),
-            is_fixed: false,
+            copies: None,
             gate: Gate::default(),
             baseline: None,
         }
