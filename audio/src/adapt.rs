@@ -380,9 +380,7 @@ impl Adapter {
             true if burst > BURST_FRAMES => Wish::Far((self.burst_ms().ceil() as u32).min(REACH_MS / 2)),
             true => Wish::Near(if self.loss >= MUCH_LOSS { 2 } else { 1 }),
         };
-        if wish.rank() >= self.wish.rank() {
-            (self.wish, self.wished) = (wish, now);
-        } else if now.since(self.wished) >= RELEASE {
+        if wish.rank() >= self.wish.rank() || now.since(self.wished) >= RELEASE {
             (self.wish, self.wished) = (wish, now);
         }
     }

@@ -1,42 +1,17 @@
-//! What a listener tells a talker about the path between them, so that the talker can send what gets through
-//! ([`crate::adapt`]). In the manner of RTCP's receiver reports (RFC 3550 §6.4, RFC 3611), but about voice as it is
-//! played: a frame that comes too late is as lost as one that does not come.
+//! When a listener tells a talker about the path between them, so that the talker can send what gets through
+//! ([`crate::adapt`]).
 
 use std::collections::BTreeSet;
 
 use crate::limits::MAX_TALKERS;
 
-/// How a talker's frames arrive at one listener, since the report before. Shares are of the time that was played.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReceiverReport {
-    /// What was lost, or came too late, in its own datagram, before any recovery; per mille.
-    pub lost_per_mille: u16,
-    /// What nothing recovered, and was concealed; per mille.
-    pub unrecovered_per_mille: u16,
-    /// Mean length of a run of lost frames, in milliseconds of media time; 0 without loss.
-    pub burst_ms: u16,
-    /// How much longer the path takes now, at least, than at its best: a queue that grows.
-    pub queue_ms: u16,
-    /// The spread of arrivals, in milliseconds: what the jitter buffer waits for.
-    pub jitter_ms: u16,
-}
+pub use chinwag_proto::ReceiverReport;
 
 /// A queue below this many milliseconds is not worth telling of.
 const LITTLE_QUEUE_MS: u16 = 10;
 
-impl ReceiverReport {
-    /// The same with every field in its range.
-    pub fn sane(self) -> Self {
-        Self {
-            lost_per_mille: self.lost_per_mille.min(1000),
-            unrecovered_per_mille: self.unrecovered_per_mille.min(1000),
-            ..self
-        }
-    }
-
-    fn tells_of_trouble(&self) -> bool {
-        self.lost_per_mille > 0 || self.unrecovered_per_mille > 0 || self.queue_ms > LITTLE_QUEUE_MS
-    }
+fn tells_of_trouble(report: &ReceiverReport) -> bool {
+    report.lost_per_mille > 0 || report.unrecovered_per_mille > 0 || report.queue_ms > LITTLE_QUEUE_MS
 }
 
 /// Which talkers were told of trouble: that all is well again is said once, and then not repeated.
@@ -46,7 +21,7 @@ pub(crate) struct Told(BTreeSet<u32>);
 impl Told {
     /// Whether to send a report.
     pub(crate) fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
-        if !report.tells_of_trouble() {
+        if !tells_of_trouble(report) {
             return self.0.remove(&talker);
         }
         if self.0.len() >= MAX_TALKERS {
