@@ -1,5 +1,6 @@
-//! When a listener tells a talker about the path between them, so that the talker can send what gets through
-//! ([`crate::adapt`]).
+//! What a listener tells a talker about the path between them, so that the talker can send what gets through
+//! ([`crate::adapt`]). In the manner of RTCP's receiver reports (RFC 3550 §6.4, RFC 3611), but about voice as it is
+//! played: a frame that comes too late is as lost as one that does not come.
 
 use std::collections::BTreeSet;
 

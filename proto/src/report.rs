@@ -13,8 +13,6 @@ pub struct ReceiverReport {
     pub burst_ms: u16,
     /// How much longer the path takes now, at least, than at its best: a queue that grows.
     pub queue_ms: u16,
-    /// The spread of arrivals, in milliseconds: what the jitter buffer waits for.
-    pub jitter_ms: u16,
 }
 
 impl ReceiverReport {
@@ -25,7 +23,6 @@ impl ReceiverReport {
             unrecovered_per_mille: self.unrecovered_per_mille.max(other.unrecovered_per_mille),
             burst_ms: self.burst_ms.max(other.burst_ms),
             queue_ms: self.queue_ms.max(other.queue_ms),
-            jitter_ms: self.jitter_ms.max(other.jitter_ms),
         }
     }
 

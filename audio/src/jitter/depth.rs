@@ -121,6 +121,14 @@ impl JitterBuffer {
         self.offset_us(now, next) < self.wanted_us() - BLOCK
     }
 
+    /// A frame can be played from `now` on, so long after its media time.
+    pub(super) fn learn(&mut self, now: Instant, delay_us: i64) {
+        if self.arrivals.push(now, delay_us) {
+            // Nothing that was known of the path holds.
+            self.target_us = 0;
+        }
+    }
+
     /// A frame has arrived: the target follows the distribution.
     pub(super) fn update_target(&mut self, now: Instant) {
         let wanted = (self.arrivals.spread_us() + MARGIN_US).clamp(LEAST_TARGET_US, MAX_TARGET_US);

@@ -60,8 +60,8 @@ impl Loss {
         self.blocks
     }
 
-    /// A report, when one is due. The buffer's target goes into it.
-    pub(super) fn report(&mut self, now: Instant, target_us: i64) -> Option<ReceiverReport> {
+    /// A report, when one is due.
+    pub(super) fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         let since = *self.since.get_or_insert(now);
         let after = if self.lost > 1 { SOON } else { WINDOW };
         if self.all < LEAST_BLOCKS || now.since(since) < after {
@@ -75,7 +75,6 @@ impl Loss {
             unrecovered_per_mille: mille(self.unrecovered),
             burst_ms: if self.runs == 0 { 0 } else { (self.lost * 10 / self.runs).min(60_000) as u16 },
             queue_ms: (queue_us / 1000).clamp(0, 60_000) as u16,
-            jitter_ms: (target_us / 1000).clamp(0, 60_000) as u16,
         };
         if self.leasts_us.len() >= WINDOWS {
             self.leasts_us.pop_front();
@@ -104,11 +103,11 @@ mod tests {
     #[test]
     fn a_report_has_shares_runs_and_the_queue_and_begins_anew() {
         let mut loss = Loss::default();
-        assert_eq!(loss.report(at(0), 0), None);
+        assert_eq!(loss.report(at(0)), None);
         loss.arrived(5_000);
         loss.played(50);
-        assert_eq!(loss.report(at(499), 0), None);
-        assert_eq!(loss.report(at(500), 0), Some(ReceiverReport::default()));
+        assert_eq!(loss.report(at(499)), None);
+        assert_eq!(loss.report(at(500)), Some(ReceiverReport::default()));
         loss.arrived(45_000);
         loss.arrived(25_000);
         for _ in 0..2 {
@@ -117,15 +116,10 @@ mod tests {
             loss.missed(2, false);
             loss.missed(1, true);
         }
-        assert_eq!(loss.report(at(600), 0), None);
-        let report = ReceiverReport {
-            lost_per_mille: 400,
-            unrecovered_per_mille: 200,
-            burst_ms: 40,
-            queue_ms: 20,
-            jitter_ms: 0,
-        };
-        assert_eq!((loss.report(at(700), 0), loss.blocks()), (Some(report), 8));
-        assert_eq!(loss.report(at(9_000), 0), None, "nothing was heard");
+        assert_eq!(loss.report(at(600)), None);
+        let report =
+            ReceiverReport { lost_per_mille: 400, unrecovered_per_mille: 200, burst_ms: 40, queue_ms: 20 };
+        assert_eq!((loss.report(at(700)), loss.blocks()), (Some(report), 8));
+        assert_eq!(loss.report(at(9_000)), None, "nothing was heard");
     }
 }

@@ -196,11 +196,11 @@ impl JitterBuffer {
         self.clock = Some(MediaClock { sequence, media });
         let delay_us = micros(now) - media * BLOCK;
         if is_news && !is_pre_roll {
-            self.arrivals.push(now, delay_us);
+            self.learn(now, delay_us);
         }
         let before = i64::from(blocks);
         if !is_pre_roll && has_fec(opus) && self.seen.fec(media - before) && self.began != Some(now) {
-            self.arrivals.push(now, delay_us + before * BLOCK);
+            self.learn(now, delay_us + before * BLOCK);
         }
         self.update_target(now);
         if !copy && !is_pre_roll {
@@ -264,7 +264,7 @@ impl JitterBuffer {
 
     /// A report for the talker, when one is due.
     pub fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
-        self.loss.report(now, self.target_us)
+        self.loss.report(now)
     }
 
     /// The block that is pulled next; `None` before the first spurt.

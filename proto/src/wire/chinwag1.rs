@@ -403,9 +403,6 @@ pub struct VoiceReport {
     /// How much longer the path takes now, at least, than at its best.
     #[prost(uint32, tag = "5")]
     pub queue_ms: u32,
-    /// The spread of arrivals.
-    #[prost(uint32, tag = "6")]
-    pub jitter_ms: u32,
 }
 /// The server closes the connection after this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -78,14 +78,13 @@ pub fn write_voice(out: &mut Vec<u8>, payload: &[u8]) {
 
 /// A report as it is on the wire.
 pub fn report_to_wire(talker: SessionId, report: ReceiverReport) -> VoiceReport {
-    let ReceiverReport { lost_per_mille, unrecovered_per_mille, burst_ms, queue_ms, jitter_ms } = report;
+    let ReceiverReport { lost_per_mille, unrecovered_per_mille, burst_ms, queue_ms } = report;
     VoiceReport {
         talker: talker.to_wire(),
         lost_per_mille: lost_per_mille.into(),
         unrecovered_per_mille: unrecovered_per_mille.into(),
         burst_ms: burst_ms.into(),
         queue_ms: queue_ms.into(),
-        jitter_ms: jitter_ms.into(),
     }
 }
 
@@ -97,7 +96,6 @@ pub fn report_from_wire(report: &VoiceReport) -> (SessionId, ReceiverReport) {
         unrecovered_per_mille: bounded(report.unrecovered_per_mille),
         burst_ms: bounded(report.burst_ms),
         queue_ms: bounded(report.queue_ms),
-        jitter_ms: bounded(report.jitter_ms),
     }
     .sane();
     (SessionId::from_wire(report.talker), sane)

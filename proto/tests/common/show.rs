@@ -125,13 +125,7 @@ fn from_server(body: &[u8]) -> String {
 fn report(r: &pb::VoiceReport) -> String {
     let (talker, r) = control::report_from_wire(r);
     let shares = format!("lost {} unrecovered {}", r.lost_per_mille, r.unrecovered_per_mille);
-    format!(
-        "Report {} {shares} burst {} queue {} jitter {}",
-        show(talker),
-        r.burst_ms,
-        r.queue_ms,
-        r.jitter_ms
-    )
+    format!("Report {} {shares} burst {} queue {}", show(talker), r.burst_ms, r.queue_ms)
 }
 
 fn from_client(body: &[u8]) -> String {

@@ -27,7 +27,7 @@ enum Event {
     /// A talker's next block has been captured.
     Captured(usize),
     Arrived(Datagram),
-    /// The listener's word on a talker has come back to it.
+    /// What the listener reported has reached the talker.
     Reported(usize, ReceiverReport),
     /// The listener's next block is due.
     Render,
@@ -49,7 +49,7 @@ struct Frame {
 struct Talker {
     speech: Speech,
     capture: Capture,
-    /// None: it sends as it was told to, whatever is reported.
+    /// None: it sends the same whatever is reported.
     adapter: Option<Adapter>,
     path: Path,
 }
@@ -98,7 +98,8 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
             Event::Arrived(datagram) => world.receive(now_us, &datagram),
             Event::Reported(index, report) => world.reported(index, now_us, report),
             Event::Render => {
-                world.render(now_us, &mut queue)?;
+                world.render(now_us)?;
+                world.report(now_us, lab.net.delay_us, &mut queue);
                 if talking == 0 && now_us >= said_us + quiet_us {
                     return world.finish(said_us, now_us);
                 }
@@ -114,7 +115,6 @@ struct World {
     playout: Playout,
     recorder: Recorder,
     drift_ppm: i32,
-    delay_us: u64,
     lookahead_us: u64,
 }
 
@@ -126,14 +126,12 @@ impl World {
         let frame_us = lab.encoder.frame.blocks() as u64 * BLOCK_US;
         let talker = |(file, index)| {
             let mut capture = Capture::new(lab.encoder, lab.gate).map_err(failed)?;
-            if let Some(copies) = &lab.copies {
-                let mut sending = capture.sending();
-                sending.offsets.iter_mut().zip(copies).for_each(|(to, from)| *to = *from);
-                capture.set_sending(sending);
-            }
+            let mut sending = capture.sending();
+            sending.offsets.iter_mut().zip(&lab.copies).for_each(|(to, from)| *to = *from);
+            capture.set_sending(sending);
             Ok(Talker {
                 speech: Speech::open(lab, file)?,
-                adapter: lab.copies.is_none().then(|| Adapter::new(capture.sending())),
+                adapter: (!lab.is_fixed).then(|| Adapter::new(capture.sending())),
                 capture,
                 path: Path::new(lab.net, lab.seed, index, frame_us),
             })
@@ -144,7 +142,6 @@ impl World {
             playout: Playout::new(),
             recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
             drift_ppm: lab.drift_ppm,
-            delay_us: lab.net.delay_us,
             lookahead_us: lookahead * 1_000_000 / u64::from(SAMPLE_RATE_HZ),
         })
     }
@@ -185,20 +182,22 @@ impl World {
         }
     }
 
+    /// Sends the talkers what they are to know: by TCP, which takes as long as the network at its best.
+    fn report(&mut self, now_us: u64, delay_us: u64, queue: &mut EventQueue<Event>) {
+        self.playout.reports(at(now_us), &mut |talker, report| {
+            queue.push(now_us + delay_us, Event::Reported(talker as usize, report));
+        });
+    }
+
     fn reported(&mut self, index: usize, now_us: u64, report: ReceiverReport) {
         if let Some(adapter) = self.talkers.get_mut(index).and_then(|talker| talker.adapter.as_mut()) {
             adapter.report(at(now_us), report);
         }
     }
 
-    fn render(&mut self, now_us: u64, queue: &mut EventQueue<Event>) -> Result<(), LabError> {
+    fn render(&mut self, now_us: u64) -> Result<(), LabError> {
         let mut block = SILENCE;
         self.playout.render(at(now_us), &mut block);
-        // Reports go by TCP: they take the way's time and are not lost.
-        let reported_us = now_us + self.delay_us;
-        self.playout.reports(at(now_us), &mut |talker, report| {
-            queue.push(reported_us, Event::Reported(talker as usize, report));
-        });
         let total = self.playout.stats().total;
         let first = self.playout.talkers().find(|(id, _)| *id == 0).map(|(_, stats)| stats);
         let heard = first.filter(|_| self.playout.is_heard(0));
