@@ -123,6 +123,21 @@ fn a_narrow_link_drops_what_does_not_pass() {
 }
 
 #[test]
+fn talkers_find_what_a_narrow_link_carries() {
+    let room = Room::new();
+    for rate in [32, 64] {
+        let net = format!("delay=20,rate={rate}");
+        let lab = Lab { seconds: Some(30), ..room.lab(&net) };
+        let (adapted, _) = room.hear(&lab);
+        let (fixed, _) = room.hear(&Lab { is_fixed: true, ..lab });
+        assert!(adapted.wire_kbps < f64::from(rate) * 1.1, "{net}: {} kb/s", adapted.wire_kbps);
+        let share = |report: &LabReport| report.network.dropped as f64 / report.network.sent as f64;
+        assert!(share(&adapted) < 0.07, "{net}: {:?}", adapted.network);
+        assert!(share(&adapted) < 0.7 * share(&fixed), "{net}: {:?} {:?}", adapted.network, fixed.network);
+    }
+}
+
+#[test]
 fn the_old_way_is_later_and_has_holes_where_the_new_one_has_none() {
     let room = Room::new();
     for net in ["delay=20,jitter=20", "delay=20,loss=3", "delay=20,rate=400"] {

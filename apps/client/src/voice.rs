@@ -12,13 +12,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use chinwag_audio::{
     self as audio,
-    capture::{Capture, Gate},
+    adapt::{AdaptStats, Sending},
+    capture::{Capture, CaptureStats, Gate},
     codec::{EncoderConfig, FrameLength},
     device,
     io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
     limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
     playout::PlayoutStats,
     pump::Pump,
+    report::ReceiverReport,
     wav_io::{WavMicrophone, WavSpeaker},
 };
 use chinwag_proto::{
@@ -43,6 +45,8 @@ enum ToSound {
     /// From now on there is a conversation.
     Start(Instant, Arc<Waker>),
     Heard(Instant, Vec<u8>),
+    /// How one's own voice arrives.
+    Reported(Instant, ReceiverReport),
     Stop,
 }
 
@@ -51,6 +55,8 @@ enum FromSound {
     Opened(Result<Vec<String>>),
     /// A voice payload in nobody's name yet.
     Said(Vec<u8>),
+    /// How a talker's voice arrives.
+    Arrives(SessionId, ReceiverReport),
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
@@ -60,6 +66,9 @@ enum FromSound {
 #[derive(Debug, Default)]
 pub(crate) struct VoiceReport {
     pub(crate) playout: PlayoutStats,
+    pub(crate) capture: CaptureStats,
+    pub(crate) sending: Option<Sending>,
+    pub(crate) adapted: AdaptStats,
     pub(crate) mic_started: Option<Instant>,
     pub(crate) speaker_started: Option<Instant>,
     /// Payloads and frames that one thread was too slow to take from the other.
@@ -107,6 +116,11 @@ impl Voice {
         self.tell(ToSound::Heard(now, payload.to_vec()));
     }
 
+    /// Listeners tell how what the microphone says arrives.
+    pub(crate) fn reported(&mut self, now: Instant, report: ReceiverReport) {
+        self.tell(ToSound::Reported(now, report));
+    }
+
     /// Sends what the microphone has said.
     pub(crate) fn talk(&mut self, now: Instant, client: &mut Client) {
         if client.session().is_none() {
@@ -117,6 +131,7 @@ impl Voice {
                 FromSound::Said(payload) => {
                     client.send_voice(now, Frames::parse(&payload).into_iter().flatten());
                 }
+                FromSound::Arrives(talker, report) => client.report_voice(talker, report),
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
                 FromSound::Opened(_) => {}
@@ -228,6 +243,7 @@ fn run(
         match message {
             Ok(ToSound::Start(now, waker)) => sound.start(now, waker),
             Ok(ToSound::Heard(now, payload)) => sound.hear(now, &payload),
+            Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
             Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -289,6 +305,10 @@ impl Sound<'_> {
             has_news = true;
         }));
         self.dropped += dropped;
+        self.pump.reports(now, &mut |talker, report| {
+            // One that finds no room is made up for by the next one.
+            has_news |= outbox.try_send(FromSound::Arrives(SessionId::from_wire(talker), report)).is_ok();
+        });
         if let Some(trouble) = self.pump.take_trouble() {
             has_news |= outbox.try_send(FromSound::Trouble(trouble)).is_ok();
         }
@@ -306,6 +326,9 @@ impl Sound<'_> {
     fn report(mut self) -> VoiceReport {
         VoiceReport {
             playout: self.pump.playout().stats(),
+            capture: self.pump.capture().stats(),
+            sending: Some(self.pump.adapter().sending()),
+            adapted: self.pump.adapter().stats(),
             mic_started: self.pump.mic_started(),
             speaker_started: self.pump.speaker_started(),
             dropped_between_threads: self.dropped,
