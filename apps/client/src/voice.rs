@@ -15,7 +15,7 @@ use chinwag_audio::{
     capture::{Capture, Gate},
     codec::{EncoderConfig, FrameLength},
     device,
-    io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
+    io::{DeviceStats, Microphone, NullMicrophone, NullSpeaker, Speaker},
     playout::PlayoutStats,
     pump::Pump,
     wav_io::{WavMicrophone, WavSpeaker},
@@ -61,6 +61,8 @@ pub(crate) struct VoiceReport {
     pub(crate) playout: PlayoutStats,
     pub(crate) mic_started: Option<Instant>,
     pub(crate) speaker_started: Option<Instant>,
+    pub(crate) mic: DeviceStats,
+    pub(crate) speaker: DeviceStats,
     /// Payloads and frames that one thread was too slow to take from the other.
     pub(crate) dropped_between_threads: u64,
 }
@@ -285,7 +287,10 @@ impl Sound<'_> {
     }
 
     fn report(mut self) -> VoiceReport {
+        let (mic, speaker) = self.pump.device_stats();
         VoiceReport {
+            mic,
+            speaker,
             playout: self.pump.playout().stats(),
             mic_started: self.pump.mic_started(),
             speaker_started: self.pump.speaker_started(),
