@@ -19,6 +19,7 @@ pub mod playout;
 pub mod pump;
 pub mod resample;
 pub mod sample;
+pub mod sound_check;
 pub mod wav;
 pub mod wav_io;
 

@@ -160,33 +160,38 @@ fn is_wav(choice: &str) -> bool {
 const DEFAULT: &str = "default";
 const NONE: &str = "none";
 
-fn open_mic(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Microphone>> {
+/// Opens what `--mic` names.
+pub(crate) fn open_mic(choice: &str) -> Result<Box<dyn Microphone>> {
     Ok(match choice {
         NONE => Box::new(NullMicrophone),
         choice if is_wav(choice) => Box::new(WavMicrophone::open(choice)?),
-        choice => match device::open_microphone(device_name(choice)) {
-            Ok(mic) => mic,
-            Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}: nobody will hear you"));
-                Box::new(NullMicrophone)
-            }
-            Err(error) => return Err(error.into()),
-        },
+        choice => device::open_microphone(device_name(choice))?,
     })
 }
 
-fn open_speaker(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Speaker>> {
+/// Opens what `--speaker` names.
+pub(crate) fn open_speaker(choice: &str) -> Result<Box<dyn Speaker>> {
     Ok(match choice {
         NONE => Box::new(NullSpeaker),
         choice if is_wav(choice) => Box::new(WavSpeaker::create(choice)?),
-        choice => match device::open_speaker(device_name(choice)) {
-            Ok(speaker) => speaker,
-            Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}: you will not hear the others"));
-                Box::new(NullSpeaker)
-            }
-            Err(error) => return Err(error.into()),
-        },
+        choice => device::open_speaker(device_name(choice))?,
+    })
+}
+
+/// Without the default device there is a notice that ends in `so`, and none in its place.
+fn or_none<T: ?Sized>(
+    opened: Result<Box<T>>,
+    choice: &str,
+    none: Box<T>,
+    so: &str,
+    notices: &mut Vec<String>,
+) -> Result<Box<T>> {
+    opened.or_else(|error| {
+        if choice != DEFAULT {
+            return Err(error);
+        }
+        notices.push(format!("{error}: {so}"));
+        Ok(none)
     })
 }
 
@@ -201,8 +206,10 @@ fn run(
     outbox: &SyncSender<FromSound>,
 ) -> VoiceReport {
     let mut notices = Vec::new();
-    let opened = open_mic(mic, &mut notices).and_then(|mic| {
-        let speaker = open_speaker(speaker, &mut notices)?;
+    let (no_mic, no_speaker) = (Box::new(NullMicrophone), Box::new(NullSpeaker));
+    let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
+    let opened = or_none(open_mic(mic), mic, no_mic, unheard, &mut notices).and_then(|mic| {
+        let speaker = or_none(open_speaker(speaker), speaker, no_speaker, deaf, &mut notices)?;
         let frame = FrameLength::from_ms(frame_ms).context("frames are 10 or 20 ms long")?;
         let capture = Capture::new(EncoderConfig { frame, ..EncoderConfig::default() }, Gate::default())?;
         Ok(Pump::new(mic, speaker, capture))

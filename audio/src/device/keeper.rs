@@ -20,7 +20,7 @@ use super::{
 use crate::{Duration, Instant};
 
 /// A sound system that does not answer for so long is told to be unusable; a listed one takes milliseconds.
-const FIRST_OPEN: Duration = Duration::from_secs(8);
+const FIRST_OPEN: Duration = Duration::from_secs(6);
 /// How often it is asked whether the device is still there, and still the default.
 const WATCH: Duration = Duration::from_secs(1);
 /// The first pause before a device that is gone is tried again; each failure doubles it …
@@ -148,19 +148,10 @@ impl<C: Cards> Keeper<C> {
             Some(Told::Failed(..)) | None => None,
         };
         match &mut self.state {
-            State::Gone { next_try } if now >= *next_try => match self.open() {
-                Ok((stream, news)) => {
-                    let now = clock();
-                    self.state = State::Open { _stream: stream, since: now, watched: now };
-                    self.say(news)?;
-                }
-                Err(_) => {
-                    let tried = clock();
-                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                    let next_try = tried + self.pause.max(tried.since(now) * PAUSE_BY_ATTEMPT);
-                    self.state = State::Gone { next_try };
-                }
-            },
+            State::Gone { next_try } if now >= *next_try => {
+                // Why it failed is no news.
+                let _ = self.attempt(clock)?;
+            }
             State::Gone { .. } => {}
             State::Open { since, watched, .. } => {
                 if now.since(*since) >= CALM {
@@ -175,12 +166,11 @@ impl<C: Cards> Keeper<C> {
                         Standing::Missing => {
                             self.lose(clock(), "it was unplugged or switched off".to_owned())?
                         }
-                        // What is open goes on until the new one is, and if it cannot be opened.
                         Standing::Moved => {
-                            if let Ok((stream, news)) = self.open() {
-                                let now = clock();
-                                self.say(news)?;
-                                self.state = State::Open { _stream: stream, since: now, watched: now };
+                            // The old stream is closed first: PulseAudio has all of a client's streams at one sink.
+                            self.state = State::Gone { next_try: now };
+                            if let Err(error) = self.attempt(clock)? {
+                                self.say(News::Gone(format!("another one is the default now, but {error}")))?;
                             }
                         }
                     }
@@ -190,6 +180,26 @@ impl<C: Cards> Keeper<C> {
         Ok(match &self.state {
             State::Open { watched, .. } => *watched + WATCH,
             State::Gone { next_try } => *next_try,
+        })
+    }
+
+    /// Opens what is gone, or says when to try next.
+    fn attempt(&mut self, clock: &mut dyn FnMut() -> Instant) -> Result<Result<(), DeviceError>, Over> {
+        let began = clock();
+        let opened = self.open();
+        let now = clock();
+        Ok(match opened {
+            Ok((stream, news)) => {
+                self.state = State::Open { _stream: stream, since: now, watched: now };
+                self.say(news)?;
+                Ok(())
+            }
+            Err(error) => {
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                let next_try = now + self.pause.max(now.since(began) * PAUSE_BY_ATTEMPT);
+                self.state = State::Gone { next_try };
+                Err(error)
+            }
         })
     }
 
@@ -300,6 +310,7 @@ mod tests {
         now_us: Cell<u64>,
         is_there: Cell<bool>,
         is_moved: Cell<bool>,
+        is_busy: Cell<bool>,
         /// How long an attempt to open it takes.
         attempt_ms: Cell<u64>,
         attempts: Cell<u32>,
@@ -322,7 +333,9 @@ mod tests {
             let fake = &self.0;
             fake.attempts.set(fake.attempts.get() + 1);
             fake.now_us.set(fake.now_us.get() + fake.attempt_ms.get() * 1000);
-            if !fake.is_there.get() {
+            // As a sound system of which each client has one stream.
+            assert_eq!(fake.held.get(), 0);
+            if !fake.is_there.get() || fake.is_busy.get() {
                 return Err(DeviceError("not there".to_owned()));
             }
             fake.is_moved.set(false);
@@ -429,13 +442,21 @@ mod tests {
     }
 
     #[test]
-    fn the_default_device_is_followed_without_a_break() {
+    fn the_default_device_is_followed_at_once() {
         let mut rig = Rig::new();
         rig.run(5_000);
         rig.fake.is_moved.set(true);
         assert_eq!(rig.run(1_000), 1);
         assert_eq!((rig.said().as_str(), rig.fake.held.get()), ("++", 1));
         assert_eq!(rig.run(5_000), 0);
+        // One that cannot be opened is as good as none, until it can be.
+        rig.fake.is_moved.set(true);
+        rig.fake.is_busy.set(true);
+        assert!(rig.run(2_000) > 1);
+        assert_eq!((rig.said().as_str(), rig.fake.held.get()), ("-", 0));
+        rig.fake.is_busy.set(false);
+        rig.run(4_000);
+        assert_eq!((rig.said().as_str(), rig.fake.held.get()), ("+", 1));
     }
 
     #[test]

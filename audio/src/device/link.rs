@@ -32,6 +32,8 @@ pub(super) struct Link<F> {
     is_still: bool,
     /// The user knows that it is gone, and not that it is back.
     is_missed: bool,
+    /// It is another device than the user knows.
+    is_other: bool,
     lines: Vec<String>,
     /// The time up to which sound, or silence in its place, was taken.
     taken: Instant,
@@ -48,6 +50,7 @@ impl<F: Metered> Link<F> {
             alive: Instant::ZERO,
             is_still: false,
             is_missed: false,
+            is_other: false,
             lines: Vec::new(),
             taken: Instant::ZERO,
             stats: DeviceStats::default(),
@@ -80,10 +83,13 @@ impl<F: Metered> Link<F> {
         let callbacks = meter.callbacks();
         if callbacks != self.callbacks {
             (self.callbacks, self.alive) = (callbacks, now);
-            if std::mem::take(&mut self.is_missed) {
-                let line = format!("the {} is back: {:?}", self.direction, open.name);
-                self.tell(line);
-            }
+            // There is sound, not just a promise of it.
+            let line = match (std::mem::take(&mut self.is_missed), std::mem::take(&mut self.is_other)) {
+                (true, _) => Some(format!("the {} is back: {:?}", self.direction, open.name)),
+                (false, true) => Some(format!("the {} is {:?} now", self.direction, open.name)),
+                (false, false) => None,
+            };
+            line.into_iter().for_each(|line| self.tell(line));
             return is_fresh | std::mem::take(&mut self.is_still);
         }
         let still = now.since(self.alive);
@@ -130,9 +136,7 @@ impl<F: Metered> Link<F> {
     fn take_up(&mut self, now: Instant, open: Open<F>) {
         let before = self.put_down();
         self.stats.opened += 1;
-        if before.is_some_and(|before| before != open.name) && !self.is_missed {
-            self.tell(format!("the {} is {:?} now", self.direction, open.name));
-        }
+        self.is_other |= before.is_some_and(|before| before != open.name);
         (self.open, self.callbacks, self.alive, self.is_still) = (Some(open), 0, now, false);
     }
 
