@@ -113,7 +113,7 @@ impl<F: Metered> Link<F> {
     }
 
     /// How many blocks are to be made up, or swallowed, because nothing flows; [`Self::made_up`] says that one was.
-    pub(super) fn to_make_up(&mut self, now: Instant) -> usize {
+    pub(super) fn blocks_missing(&mut self, now: Instant) -> usize {
         self.taken = self.taken.max(now - MOST_MADE_UP);
         (now.since(self.taken).as_micros() / BLOCK_TIME.as_micros()) as usize
     }

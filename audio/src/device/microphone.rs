@@ -141,7 +141,7 @@ impl Microphone for DeviceMicrophone {
             self.link.took(now);
             return MicRead::Block;
         }
-        if !flows && self.link.to_make_up(now) > 0 {
+        if !flows && self.link.blocks_missing(now) > 0 {
             // Media time goes on, for whoever listens.
             *block = SILENCE;
             self.link.made_up();

@@ -1,9 +1,9 @@
 //! Sound cards, by cpal: a native PulseAudio (or PipeWire) server where one answers, else the system's usual way.
 //!
-//! The only module that is driven by a clock of its own, the card's. A device has three places: its callback, at one end of
-//! a lock-free ring, which neither allocates nor waits ([`stream`]); the sound thread at the other end ([`microphone`],
-//! [`speaker`], on the [`link`] that both have), which does not wait either; and a thread that opens the device and keeps it open
-//! ([`keeper`]), which may. A device that vanishes is silence, and a line to be told, until it is back; the default
+//! The only module that is driven by a clock of its own, the card's. A device has three places: its callback (`stream`), at
+//! one end of a lock-free ring, which neither allocates nor waits; the sound thread (`microphone` and `speaker`, and the
+//! `link` that both have) at the other end, which does not wait either; and a thread that opens the device and keeps it
+//! open (`keeper`), which may. A device that vanishes is silence, and a line to be told, until it is back; the default
 //! device is followed.
 //!
 //! Two clocks that drift apart need nothing here: the ring of a microphone is emptied at each turn, so that what is

@@ -127,7 +127,7 @@ impl Speaker for DeviceSpeaker {
             return wanted;
         }
         // What nobody hears is rendered all the same, and goes by, so that it is no older when somebody hears again.
-        let missed = self.link.to_make_up(now);
+        let missed = self.link.blocks_missing(now);
         for _ in MAX_CATCH_UP_BLOCKS as usize..missed {
             self.link.made_up();
         }

@@ -158,13 +158,9 @@ macro_rules! by_format {
 }
 
 /// The formats above.
-#[allow(clippy::wildcard_enum_match_arm)] // cpal's list grows; all that is not named is unknown.
 fn is_known(format: SampleFormat) -> bool {
     use SampleFormat::{F32, F64, I16, I24, I32, U8, U16, U24};
-    match format {
-        F32 | F64 | I16 | I24 | I32 | U8 | U16 | U24 => true,
-        _ => false,
-    }
+    matches!(format, F32 | F64 | I16 | I24 | I32 | U8 | U16 | U24)
 }
 
 /// How a device is opened: as it is by default, or else in the way nearest to ours that it has.
@@ -286,15 +282,9 @@ fn with_some_buffer<E>(
     Err(trouble::refused(direction, &error))
 }
 
-#[allow(clippy::wildcard_enum_match_arm)] // As above.
 fn is_final(error: &cpal::Error) -> bool {
-    match error.kind() {
-        ErrorKind::DeviceNotAvailable
-        | ErrorKind::HostUnavailable
-        | ErrorKind::DeviceBusy
-        | ErrorKind::PermissionDenied => true,
-        _ => false,
-    }
+    use ErrorKind::{DeviceBusy, DeviceNotAvailable, HostUnavailable, PermissionDenied};
+    matches!(error.kind(), DeviceNotAvailable | HostUnavailable | DeviceBusy | PermissionDenied)
 }
 
 /// The sizes to be asked for, in turn; the device's own at last.

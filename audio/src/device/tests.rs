@@ -138,11 +138,13 @@ impl Turns {
     }
 }
 
+type AnyCard = Card<Box<dyn FnMut(usize)>>;
+
 /// A microphone with a card behind it, which a test can stop.
 struct MicRig {
     hand: Hand<Capture>,
     mic: DeviceMicrophone,
-    card: Option<Card<Box<dyn FnMut(usize)>>>,
+    card: Option<AnyCard>,
     turns: Turns,
     blocks: u64,
     silent: u64,
@@ -186,7 +188,7 @@ impl MicRig {
 struct SpeakerRig {
     hand: Hand<Playback>,
     speaker: DeviceSpeaker,
-    card: Option<Card<Box<dyn FnMut(usize)>>>,
+    card: Option<AnyCard>,
     turns: Turns,
     blocks: u64,
     most_waiting: usize,
