@@ -85,7 +85,7 @@ impl Voice {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let (mic_choice, speaker_choice) = (mic.to_owned(), speaker.to_owned());
-        // Some systems' devices must be used by the thread that opened them.
+        // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
             .spawn(move || run((&mic_choice, &speaker_choice, frame_ms), &inbox, &outbox))

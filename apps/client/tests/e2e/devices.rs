@@ -1,8 +1,11 @@
 //! What is said about devices, without one.
 
-use crate::common::{Place, Program, client, samples};
+#[cfg(target_os = "linux")]
+use crate::common::Program;
+use crate::common::{Place, client, samples};
 
 /// No sound system answers: no server, and no configuration by which ALSA would find a card.
+#[cfg(target_os = "linux")]
 fn without_sound(place: &Place, arguments: &[&str]) -> Program {
     let nowhere = place.path("nowhere");
     let nowhere = nowhere.to_str().unwrap();
