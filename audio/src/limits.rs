@@ -34,5 +34,8 @@ pub const MAX_BLOCKS_PER_TURN: usize = 50;
 pub const MAX_CATCH_UP_BLOCKS: u64 = 4;
 /// Longest WAV file written (16-bit mono, a WAV can hold 12.4 h); sound after it is dropped and reported once.
 pub const MAX_WAV_BLOCKS: u64 = 12 * 3600 * 100;
-/// Sound held between a device and the pump, in milliseconds; the oldest microphone sound is dropped beyond it.
+/// Sound held between a device and the pump, in milliseconds; beyond it, what a microphone captures is counted as overflowed
+/// and silence takes its place, and what is rendered for a speaker is not heard.
 pub const DEVICE_RING_MS: u32 = 200;
+/// The same for a device that insists on buffers larger than 50 ms.
+pub const LARGE_DEVICE_RING_MS: u32 = 2000;

@@ -7,7 +7,7 @@ use crate::{
     BLOCK_TIME, Duration, EncodedFrame, Instant, SILENCE, VoiceFrame,
     adapt::Adapter,
     capture::Capture,
-    io::{MicRead, Microphone, Speaker},
+    io::{DeviceStats, MicRead, Microphone, Speaker},
     limits::MAX_BLOCKS_PER_TURN,
     playout::Playout,
     report::{ReceiverReport, Told},
@@ -128,5 +128,10 @@ impl Pump {
     /// When the first sample of the speaker was played.
     pub fn speaker_started(&self) -> Option<Instant> {
         self.speaker.started()
+    }
+
+    /// Counters of the microphone and of the speaker.
+    pub fn device_stats(&self) -> (DeviceStats, DeviceStats) {
+        (self.mic.stats(), self.speaker.stats())
     }
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
     name = "chinwag",
     version,
     disable_help_subcommand = true,
-    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices"
+    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -62,6 +62,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Lists the microphones and speakers of this machine
     Devices,
+    /// Records three seconds, plays them back, shows how loud they are, and measures the delay of your devices
+    TestAudio {
+        /// What is recorded: default, none, a device's name (see `chinwag devices`) or a WAV file
+        #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+        mic: String,
+        /// What it is played by: default, none, a device's name or a WAV file to be written
+        #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+        speaker: String,
+    },
 }
 
 fn frame_ms(text: &str) -> Result<u32, String> {

@@ -40,6 +40,17 @@ struct Stats {
     rate_cuts: u64,
     failed_raises: u64,
     frames_dropped: u64,
+    /// Times that the microphone came back after it was gone, or was changed.
+    mic_reopened: u64,
+    /// Blocks of 10 ms of silence in the place of a microphone that gave nothing.
+    mic_blocks_missing: u64,
+    /// Samples of the microphone that were lost because this program was too slow.
+    mic_samples_lost: u64,
+    speaker_reopened: u64,
+    /// Blocks of 10 ms that no speaker took.
+    speaker_blocks_missing: u64,
+    /// Times that playback broke off because this program was too slow.
+    speaker_gaps: u64,
     path: &'static str,
     rtt_ms: Option<f64>,
     control_rtt_ms: Option<f64>,
@@ -86,6 +97,12 @@ pub(crate) fn write(path: &Path, voice: &VoiceReport, client: &ClientLoop) -> io
             + sound.jumped
             + voice.playout.refused
             + voice.dropped_between_threads,
+        mic_reopened: voice.mic.opened.saturating_sub(1),
+        mic_blocks_missing: voice.mic.made_up,
+        mic_samples_lost: voice.mic.overflowed,
+        speaker_reopened: voice.speaker.opened.saturating_sub(1),
+        speaker_blocks_missing: voice.speaker.made_up,
+        speaker_gaps: voice.speaker.gaps,
         path: match net.voice_path {
             VoicePath::Tcp => "tcp",
             VoicePath::Udp | VoicePath::Both => "udp",

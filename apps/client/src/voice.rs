@@ -16,7 +16,7 @@ use chinwag_audio::{
     capture::{Capture, CaptureStats, Gate},
     codec::{EncoderConfig, FrameLength},
     device,
-    io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
+    io::{DeviceStats, Microphone, NullMicrophone, NullSpeaker, Speaker},
     limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
     playout::PlayoutStats,
     pump::Pump,
@@ -71,6 +71,8 @@ pub(crate) struct VoiceReport {
     pub(crate) adapted: AdaptStats,
     pub(crate) mic_started: Option<Instant>,
     pub(crate) speaker_started: Option<Instant>,
+    pub(crate) mic: DeviceStats,
+    pub(crate) speaker: DeviceStats,
     /// Payloads and frames that one thread was too slow to take from the other.
     pub(crate) dropped_between_threads: u64,
 }
@@ -93,7 +95,7 @@ impl Voice {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let (mic_choice, speaker_choice) = (mic.to_owned(), speaker.to_owned());
-        // Some systems' devices must be used by the thread that opened them.
+        // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
             .spawn(move || run((&mic_choice, &speaker_choice, frame_ms), &inbox, &outbox))
@@ -176,33 +178,38 @@ fn is_wav(choice: &str) -> bool {
 const DEFAULT: &str = "default";
 const NONE: &str = "none";
 
-fn open_mic(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Microphone>> {
+/// Opens what `--mic` names.
+pub(crate) fn open_mic(choice: &str) -> Result<Box<dyn Microphone>> {
     Ok(match choice {
         NONE => Box::new(NullMicrophone),
         choice if is_wav(choice) => Box::new(WavMicrophone::open(choice)?),
-        choice => match device::open_microphone(device_name(choice)) {
-            Ok(mic) => mic,
-            Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}: nobody will hear you"));
-                Box::new(NullMicrophone)
-            }
-            Err(error) => return Err(error.into()),
-        },
+        choice => device::open_microphone(device_name(choice))?,
     })
 }
 
-fn open_speaker(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Speaker>> {
+/// Opens what `--speaker` names.
+pub(crate) fn open_speaker(choice: &str) -> Result<Box<dyn Speaker>> {
     Ok(match choice {
         NONE => Box::new(NullSpeaker),
         choice if is_wav(choice) => Box::new(WavSpeaker::create(choice)?),
-        choice => match device::open_speaker(device_name(choice)) {
-            Ok(speaker) => speaker,
-            Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}: you will not hear the others"));
-                Box::new(NullSpeaker)
-            }
-            Err(error) => return Err(error.into()),
-        },
+        choice => device::open_speaker(device_name(choice))?,
+    })
+}
+
+/// Without the default device there is a notice that ends in `so`, and none in its place.
+fn or_none<T: ?Sized>(
+    opened: Result<Box<T>>,
+    choice: &str,
+    none: Box<T>,
+    so: &str,
+    notices: &mut Vec<String>,
+) -> Result<Box<T>> {
+    opened.or_else(|error| {
+        if choice != DEFAULT {
+            return Err(error);
+        }
+        notices.push(format!("{error}: {so}"));
+        Ok(none)
     })
 }
 
@@ -217,8 +224,10 @@ fn run(
     outbox: &SyncSender<FromSound>,
 ) -> VoiceReport {
     let mut notices = Vec::new();
-    let opened = open_mic(mic, &mut notices).and_then(|mic| {
-        let speaker = open_speaker(speaker, &mut notices)?;
+    let (no_mic, no_speaker) = (Box::new(NullMicrophone), Box::new(NullSpeaker));
+    let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
+    let opened = or_none(open_mic(mic), mic, no_mic, unheard, &mut notices).and_then(|mic| {
+        let speaker = or_none(open_speaker(speaker), speaker, no_speaker, deaf, &mut notices)?;
         let frame = FrameLength::from_ms(frame_ms).context("frames are 10 or 20 ms long")?;
         let capture = Capture::new(EncoderConfig { frame, ..EncoderConfig::default() }, Gate::default())?;
         Ok(Pump::new(mic, speaker, capture))
@@ -324,7 +333,10 @@ impl Sound<'_> {
     }
 
     fn report(mut self) -> VoiceReport {
+        let (mic, speaker) = self.pump.device_stats();
         VoiceReport {
+            mic,
+            speaker,
             playout: self.pump.playout().stats(),
             capture: self.pump.capture().stats(),
             sending: Some(self.pump.adapter().sending()),
