@@ -15,8 +15,11 @@ pub const MAX_EXCESS_US: i64 = 300_000;
 pub const MAX_TALKERS: usize = 64;
 /// A talker that was silent for this long gives up its decoder.
 pub const TALKER_IDLE: crate::Duration = crate::Duration::from_secs(60);
-/// Volumes remembered (a talker that left may come back); at the limit a new one is refused.
+/// Talkers with a volume or mute remembered (one that left may come back); at the limit a new one is refused.
 pub const MAX_VOLUMES: usize = 1024;
+/// Levels of speech remembered of talkers that are gone; at the limit one is forgotten, and that talker, if it comes back, begins
+/// as an unknown one.
+pub const MAX_LEVELS: usize = 1024;
 /// The loudest volume: +12 dB.
 pub const MAX_VOLUME: f32 = 4.0;
 /// Sample rates accepted from a WAV file or a device.

@@ -188,9 +188,13 @@ mod tests {
         for hz in [80.0, 110.0, 200.0, 300.0] {
             for shorter in [true, false] {
                 let sound = tone(hz, 48_000);
-                let (out, jumped) = drain(&sound, |line| {
-                    if shorter { line.shorten(720, 0.9) } else { line.lengthen(720, 0.9) }
-                });
+                let (out, jumped) =
+                    drain(
+                        &sound,
+                        |line| {
+                            if shorter { line.shorten(720, 0.9) } else { line.lengthen(720, 0.9) }
+                        },
+                    );
                 assert!(jumped > 4_000, "{hz} {shorter}: {jumped}");
                 let count = out.len();
                 let expected = if shorter { sound.len() - jumped } else { sound.len() + jumped };

@@ -17,8 +17,7 @@ const LEAST_JUMP_US: i64 = 2_500;
 
 /// How a delay that is too deep is corrected: from this excess on, after so many blocks in a row, by jumps that find sound
 /// at least so like. The deepest that fits holds.
-const SHORTEN: [(i64, u32, f32); 3] =
-    [(60_000, 4, 0.6), (20_000, 20, 0.8), (LEAST_JUMP_US, 60, 0.9)];
+const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 4, 0.6), (20_000, 20, 0.8), (LEAST_JUMP_US, 60, 0.9)];
 /// The same where it is too shallow.
 const LENGTHEN: [(i64, u32, f32); 2] = [(20_000, 1, 0.6), (LEAST_JUMP_US, 2, 0.85)];
 /// Blocks between two jumps.
