@@ -4,7 +4,9 @@
 //! off the wire. It is no voice activity detector; noise suppression, echo cancellation and gain control, when there are any, go in front
 //! of it.
 
-use crate::codec::{CodecError, Encoder, EncoderConfig};
+use crate::adapt::Sending;
+use crate::codec::{CodecError, Encoder, EncoderConfig, FrameLength, MAX_FRAME_SAMPLES};
+use crate::redundancy::Redundancy;
 use crate::{BLOCK, Block, EncodedFrame, SILENCE, rfc6464_level, rms};
 
 /// A block at least this loud opens the gate: −65 dBFS (RMS).
@@ -31,6 +33,8 @@ pub struct CaptureStats {
     pub frames: u64,
     /// Their Opus bytes.
     pub bytes: u64,
+    /// Copies of older frames handed out with them.
+    pub copies: u64,
     /// Talk spurts begun.
     pub spurts: u64,
     /// Frames that libopus refused to encode.
@@ -40,6 +44,9 @@ pub struct CaptureStats {
 /// Turns blocks of sound into frames to send.
 pub struct Capture {
     encoder: Encoder,
+    /// The length of frames from the next one on.
+    frame_length: FrameLength,
+    redundancy: Redundancy,
     gate: Gate,
     muted: bool,
     /// Media time of the next block.
@@ -47,7 +54,7 @@ pub struct Capture {
     /// The block before this one, sent first when the gate opens: a soft onset is in it.
     pre_roll: Option<Block>,
     /// The frame being filled.
-    frame: [f32; 2 * BLOCK],
+    frame: [f32; MAX_FRAME_SAMPLES],
     filled: usize,
     talking: bool,
     quiet_for: u32,
@@ -59,11 +66,13 @@ impl Capture {
     pub fn new(config: EncoderConfig, gate: Gate) -> Result<Self, CodecError> {
         Ok(Self {
             encoder: Encoder::new(config)?,
+            frame_length: config.frame,
+            redundancy: Redundancy::new(),
             gate,
             muted: false,
             sequence: 0,
             pre_roll: None,
-            frame: [0.0; 2 * BLOCK],
+            frame: [0.0; MAX_FRAME_SAMPLES],
             filled: 0,
             talking: false,
             quiet_for: 0,
@@ -71,9 +80,17 @@ impl Capture {
         })
     }
 
-    /// The encoder, for a change of bitrate or FEC.
+    /// The encoder.
     pub fn encoder(&mut self) -> &mut Encoder {
         &mut self.encoder
+    }
+
+    /// Changes how the next frames are sent.
+    pub fn set_sending(&mut self, sending: &Sending) -> Result<(), CodecError> {
+        self.frame_length = sending.frame;
+        self.redundancy.set(&sending.offsets);
+        self.encoder.set_bitrate(sending.bitrate_bps)?;
+        self.encoder.set_expected_loss(sending.expected_loss_percent)
     }
 
     /// Muted, the sound is dropped (the time goes on) and a spurt under way is ended with the next block.
@@ -138,6 +155,9 @@ impl Capture {
 
     /// Adds a block to the frame; true if that completed it.
     fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> bool {
+        if self.filled == 0 {
+            self.encoder.set_frame(self.frame_length);
+        }
         self.frame[self.filled..self.filled + BLOCK].copy_from_slice(block);
         self.filled += BLOCK;
         self.sequence = self.sequence.wrapping_add(1);
@@ -153,7 +173,8 @@ impl Capture {
             Ok(opus) => {
                 self.stats.frames += 1;
                 self.stats.bytes += opus.len() as u64;
-                send(&[EncodedFrame { sequence, end, level, opus }]);
+                let frame = EncodedFrame { sequence, end, level, opus };
+                self.stats.copies += self.redundancy.send(frame, send) as u64;
             }
             Err(_) => self.stats.failed += 1,
         }
@@ -205,6 +226,41 @@ mod tests {
         push(&mut capture, 0.0, 1, &mut sent);
         push(&mut capture, 0.1, 1, &mut sent);
         assert_eq!(sent.last().map(|s| s.0), Some(3));
+    }
+
+    #[test]
+    fn a_change_of_sending_begins_with_a_whole_frame_and_loses_no_time() {
+        let (mut capture, mut sent) = (capture(FrameLength::Ms20, Gate::Open), Sent::new());
+        let untroubled = Sending::untroubled(FrameLength::Ms20);
+        let mut copies = Vec::new();
+        for (frame, offsets) in [
+            (FrameLength::Ms20, [0; 3]),
+            (FrameLength::Ms10, [1, 3, 0]),
+            (FrameLength::Ms60, [0; 3]),
+            (FrameLength::Ms20, [2, 0, 0]),
+        ] {
+            capture.set_sending(&Sending { frame, offsets, ..untroubled }).unwrap();
+            let block = [0.1; BLOCK];
+            for _ in 0..13 {
+                capture.push(&block, &mut |datagram| {
+                    sent.extend(datagram.iter().take(1).map(|f| (f.sequence, f.end, f.level)));
+                    let blocks = crate::codec::packet_blocks(datagram[0].opus).unwrap();
+                    copies.push((blocks, datagram.len() - 1));
+                });
+            }
+        }
+        let mut next = 0;
+        for ((sequence, ..), (blocks, _)) in sent.iter().zip(&copies) {
+            assert_eq!(*sequence, next, "{sent:?}");
+            next += *blocks as u32;
+        }
+        assert_eq!(next, 52 - 52 % 2);
+        let of =
+            |length| copies.iter().filter(|(blocks, _)| *blocks == length).map(|c| c.1).collect::<Vec<_>>();
+        assert_eq!(of(1)[..3], [2, 2, 2], "copies of frames of another length are copies");
+        assert_eq!(of(6)[0], 0);
+        assert_eq!(of(2).last(), Some(&1));
+        assert_eq!(capture.stats().copies, copies.iter().map(|c| c.1 as u64).sum::<u64>());
     }
 
     #[test]

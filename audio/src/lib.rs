@@ -7,6 +7,7 @@
 //!
 //! Sound inside the crate is 48 kHz mono `f32` in −1..=1, in blocks of [`BLOCK`] samples (10 ms).
 
+pub mod adapt;
 pub mod capture;
 pub mod codec;
 pub mod comfort;
@@ -21,6 +22,8 @@ pub mod limits;
 pub mod mix;
 pub mod playout;
 pub mod pump;
+pub mod redundancy;
+pub mod report;
 pub mod resample;
 pub mod sample;
 mod talker;

@@ -4,6 +4,13 @@
 pub const MAX_OPUS_BYTES: usize = 1000;
 /// Longest frame taken, in blocks of 10 ms; a longer one is counted as bad and dropped.
 pub const MAX_FRAME_BLOCKS: usize = 6;
+/// Copies of older frames in one datagram; more are not set.
+pub const MAX_COPIES: usize = 3;
+/// How many frames a copy reaches back at most; one farther back is not set.
+pub const MAX_REACH_FRAMES: usize = 12;
+/// Opus bytes in one datagram, copies included; the oldest copies that do not fit are left out. With a header for each of four
+/// frames this fits the 1171 bytes of a voice payload.
+pub const MAX_DATAGRAM_OPUS_BYTES: usize = 1100;
 /// Frames held for one talker; at the limit the oldest is dropped and counted as overflow.
 pub const MAX_BUFFERED_FRAMES: usize = 100;
 /// The deepest delay that the jitter buffer aims at.

@@ -148,6 +148,12 @@ impl Playout {
         self.talkers.get(&talker).is_some_and(|t| t.is_heard)
     }
 
+    /// Where a talker's sound is: what is played behind the last block is so many samples before the frame of this
+    /// sequence. Against the time of capture it is the delay. `None` before anything was played.
+    pub fn position(&self, talker: u32) -> Option<(u32, usize)> {
+        self.talkers.get(&talker)?.position()
+    }
+
     /// Counters of all together.
     pub fn stats(&self) -> PlayoutStats {
         let mut total = self.gone;

@@ -66,6 +66,11 @@ impl Talker {
         self.jitter.stats()
     }
 
+    /// The next block of 10 ms to be decoded, and how many samples wait to be played before it.
+    pub(crate) fn position(&self) -> Option<(u32, usize)> {
+        Some((self.jitter.next_sequence()?, self.line.ahead()))
+    }
+
     pub(crate) fn report(&mut self, now: Instant) -> Option<LossReport> {
         self.jitter.report(now)
     }

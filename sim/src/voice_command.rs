@@ -151,7 +151,7 @@ fn print(report: &LabReport, wall_s: f64) -> io::Result<()> {
     writeln!(
         io::stdout().lock(),
         "sent={} lost={} dropped={} kbps={:.1} buffer_ms={:.1} buffer_p95_ms={:.1} mouth_to_ear_ms={:.1} \
-         mouth_to_ear_p95_ms={:.1} received={} late={} missing={} recovered={} concealed={} shortened={} stretched={} \
+         mouth_to_ear_p95_ms={:.1} received={} late={} missing={} recovered={} copies={} concealed={} shortened_ms={} stretched_ms={} \
          simulated_s={:.1} wall_s={wall_s:.3}",
         network.sent,
         network.lost,
@@ -165,9 +165,10 @@ fn print(report: &LabReport, wall_s: f64) -> io::Result<()> {
         total.late,
         total.lost,
         total.fec_recovered,
+        total.copies_played,
         total.concealed,
-        total.shortened,
-        total.stretched,
+        total.shortened_us / 1000,
+        total.stretched_us / 1000,
         report.simulated_s,
     )
 }

@@ -38,6 +38,14 @@ fn mistakes_are_usage_errors_that_say_what_is_wrong() {
         (&["run", "--seed", "1", "--seconds", "0"], "1..=86400"),
         (&["run", "--seed", "1", "--net", "loss=200"], "a percentage, 0 to 100, not `200`"),
         (&["run", "--seed", "1", "--net", "lag=1"], "there is no `lag`"),
+        (&["voice"], "--mic"),
+        (&["voice", "--mic", "x.wav", "--net", "stall=1"], "there is no `stall`; there are delay, jitter"),
+        (&["voice", "--mic", "x.wav", "--net", "burst=0"], "a mean number of packets, 1 to 100, not `0`"),
+        (&["voice", "--mic", "x.wav", "--frame-ms", "15"], "10 or 20 ms"),
+        (&["voice", "--mic", "x.wav", "--drift-ppm", "20000"], "-10000..=10000"),
+        (&["voice", "--mic", "x.wav", "--seconds", "0"], "1..=14400"),
+        (&["voice", "--mic", "x.wav", "--baseline", "mumble"], "possible values: classic"),
+        (&["voice", "--mic", "x.wav", "--baseline", "classic", "--talkers", "y.wav"], "cannot be used with"),
     ] {
         let output = sim(arguments);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -45,6 +53,59 @@ fn mistakes_are_usage_errors_that_say_what_is_wrong() {
         assert!(error.contains(part), "{arguments:?}: {error}");
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn two_processes_hear_the_same_of_one_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut sink = chinwag_audio::wav::WavSink::create(path("said.wav")).unwrap();
+    for chunk in chinwag_audio::sample::voice(1, 2).chunks_exact(chinwag_audio::BLOCK) {
+        sink.write(chunk.try_into().unwrap());
+    }
+    sink.flush();
+    let hear = |run: &str| {
+        let [heard, stats, plot] = ["wav", "json", "svg"].map(|kind| path(&format!("{run}.{kind}")));
+        let net = "delay=20,jitter=15,loss=5,burst=2,reorder=1,dup=1,rate=64,step=100@0.5-1";
+        let output = sim(&[
+            "voice",
+            "--mic",
+            &path("said.wav"),
+            "--heard",
+            &heard,
+            "--stats",
+            &stats,
+            "--plot",
+            &plot,
+            "--net",
+            net,
+            "--seed",
+            "9",
+            "--frame-ms",
+            "10",
+            "--drift-ppm",
+            "-50",
+            "--gate",
+            "open",
+            "--bitrate",
+            "32000",
+        ]);
+        assert!(output.status.success(), "{output:?}");
+        let line = String::from_utf8(output.stdout).unwrap();
+        let figures = line.split_once(" wall_s=").unwrap().0.to_owned();
+        (figures, [heard, stats, plot].map(|file| std::fs::read(file).unwrap()))
+    };
+    let once = hear("a");
+    assert!(once.0.starts_with("sent=201 lost="), "{}", once.0);
+    assert!(once.1.iter().all(|file| file.len() > 1_000));
+    assert!(once == hear("b"));
+}
+
+#[test]
+fn a_voice_that_cannot_be_read_is_named() {
+    let output = sim(&["voice", "--mic", "/nowhere/said.wav"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/said.wav: can't be opened"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use chinwag_audio::{
     codec::{EncoderConfig, FrameLength},
     device,
     io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
+    limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
     playout::PlayoutStats,
     pump::Pump,
     wav_io::{WavMicrophone, WavSpeaker},
@@ -23,7 +24,11 @@ use chinwag_audio::{
 use chinwag_proto::{
     Instant, SessionId,
     client::Client,
-    wire::voice::{FRAME_HEADER_BYTES, Frames, VoiceFrame},
+    limits::FRAMES_PER_DATAGRAM,
+    wire::{
+        path::PAYLOAD_BYTES,
+        voice::{FRAME_HEADER_BYTES, Frames, VoiceFrame},
+    },
 };
 use chinwag_transport_mio::{Waker, clock};
 
@@ -229,6 +234,12 @@ fn run(
         sound.turn();
     }
 }
+
+// A datagram's worth of frames is one payload.
+const _: () = assert!(
+    MAX_DATAGRAM_OPUS_BYTES + (1 + MAX_COPIES) * FRAME_HEADER_BYTES <= PAYLOAD_BYTES
+        && MAX_COPIES < FRAMES_PER_DATAGRAM
+);
 
 /// What was said as a voice payload; the client fills in who.
 fn payload_of(frames: &[audio::EncodedFrame<'_>]) -> Vec<u8> {

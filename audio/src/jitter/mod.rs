@@ -258,6 +258,11 @@ impl JitterBuffer {
         self.loss.report(now)
     }
 
+    /// The block that is pulled next; `None` before the first spurt.
+    pub fn next_sequence(&self) -> Option<u32> {
+        self.next
+    }
+
     /// Counts a frame that was taken but did not decode.
     pub fn note_bad(&mut self) {
         self.stats.bad += 1;

@@ -1,9 +1,8 @@
 //! The lab's call by production's code: `Capture` to `Playout`.
 
-use std::collections::VecDeque;
-
 use chinwag_audio::{
-    BLOCK_US, EncodedFrame, Instant, SILENCE, VoiceFrame, capture::Capture, codec::Encoder, playout::Playout,
+    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, capture::Capture, codec::Encoder,
+    playout::Playout,
 };
 
 use super::{
@@ -23,10 +22,6 @@ const PACKET_BYTES: u64 = 28 + 24;
 const FRAME_BYTES: u64 = 12;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
 const BEGIN_US: u64 = 7_000_000;
-/// How long, and how many, arrivals are remembered to know the quickest one, as the jitter buffer does.
-const WINDOW_US: u64 = 3_000_000;
-const WINDOW_FRAMES: usize = 300;
-const KEPT_FRAMES: usize = 20;
 
 enum Event {
     /// A talker's next block has been captured.
@@ -113,7 +108,6 @@ struct World {
     talkers: Vec<Talker>,
     playout: Playout,
     recorder: Recorder,
-    quickest: Quickest,
     drift_ppm: i32,
     lookahead_us: u64,
 }
@@ -136,9 +130,8 @@ impl World {
             talkers: lab.mics.iter().zip(0..).map(talker).collect::<Result<_, _>>()?,
             playout: Playout::new(),
             recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
-            quickest: Quickest::default(),
             drift_ppm: lab.drift_ppm,
-            lookahead_us: lookahead * 1_000_000 / u64::from(chinwag_audio::SAMPLE_RATE_HZ),
+            lookahead_us: lookahead * 1_000_000 / u64::from(SAMPLE_RATE_HZ),
         })
     }
 
@@ -153,21 +146,24 @@ impl World {
         let mut link = Link { queue, path, talker: index, now_us };
         let mut block = SILENCE;
         if speech.read(&mut block)? {
-            capture.push(&block, &mut |frame| link.send(&[frame]));
+            capture.push(&block, &mut |frames| link.send(frames));
             return Ok(Some(speech.due_us()));
         }
-        capture.finish(&mut |frame| link.send(&[frame]));
+        capture.finish(&mut |frames| link.send(frames));
         Ok(None)
     }
 
     fn receive(&mut self, now_us: u64, datagram: &Datagram) {
-        for Frame { sequence, end, level, opus } in &datagram.frames {
-            let (sequence, end, level) = (*sequence, *end, *level);
-            let frame = VoiceFrame { talker: datagram.talker as u32, sequence, end, level, opus };
+        for (index, Frame { sequence, end, level, opus }) in datagram.frames.iter().enumerate() {
+            let frame = VoiceFrame {
+                talker: datagram.talker as u32,
+                sequence: *sequence,
+                end: *end,
+                copy: index > 0,
+                level: *level,
+                opus,
+            };
             self.playout.receive(at(now_us), frame);
-        }
-        if let Some(first) = datagram.frames.first().filter(|_| datagram.talker == 0) {
-            self.quickest.arrived(now_us, u64::from(first.sequence) * BLOCK_US);
         }
     }
 
@@ -178,7 +174,7 @@ impl World {
         let first = self.playout.talkers().find(|(id, _)| *id == 0).map(|(_, stats)| stats);
         let heard = first.filter(|_| self.playout.is_heard(0));
         let now = Now {
-            mouth_to_ear_us: heard.and_then(|stats| self.mouth_to_ear_us(now_us, stats.delay_ms)),
+            mouth_to_ear_us: heard.and_then(|_| self.mouth_to_ear_us(now_us)),
             delay_ms: heard.map(|stats| stats.delay_ms),
             target_ms: first.map_or(0, |stats| stats.target_ms),
             network: self.network(),
@@ -189,14 +185,15 @@ impl World {
         self.recorder.block(now_us + 2 * BLOCK_US, &block, now)
     }
 
-    /// How long ago that was said which is heard from a block on that is rendered now. The buffer's delay is told over the
-    /// quickest recent frame: a frame is played that much later after its first sample than that one arrived after its own. Then
-    /// come the block in flight and the codec's look-ahead.
-    fn mouth_to_ear_us(&self, now_us: u64, delay_ms: u32) -> Option<u64> {
-        let offset_us = self.quickest.get()? + i64::from(delay_ms) * 1000;
-        let media_us = u64::try_from(now_us as i64 - offset_us).ok()?;
-        let said_us = captured_us(media_us, self.drift_ppm);
-        Some((now_us + BLOCK_US + self.lookahead_us).saturating_sub(said_us))
+    /// How long ago that was said which is heard at the end of a block that is rendered now: the media time of the sample behind
+    /// it is known, and so when that was captured. It is heard when the block has been played, which begins one block later,
+    /// and what is heard in it lags by the codec's look-ahead.
+    fn mouth_to_ear_us(&self, now_us: u64) -> Option<u64> {
+        let (sequence, samples) = self.playout.position(0)?;
+        let waiting_us = samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE_HZ);
+        let media_us = (u64::from(sequence) * BLOCK_US).checked_sub(waiting_us)?;
+        let heard_us = now_us + 2 * BLOCK_US + self.lookahead_us;
+        Some(heard_us.saturating_sub(captured_us(media_us, self.drift_ppm)))
     }
 
     fn network(&self) -> PathCounts {
@@ -210,26 +207,6 @@ impl World {
         let codec = counts.fold((0, 0), |(frames, bytes), c| (frames + c.frames, bytes + c.bytes));
         let (network, playout) = (self.network(), self.playout.stats());
         self.recorder.finish((said_us, now_us + BLOCK_US), codec, network, playout)
-    }
-}
-
-/// The least of (arrival − media time) among recent frames.
-#[derive(Default)]
-struct Quickest(VecDeque<(u64, i64)>);
-
-impl Quickest {
-    fn arrived(&mut self, now_us: u64, media_us: u64) {
-        let is_old = |recent: &VecDeque<(u64, i64)>| {
-            recent.len() > KEPT_FRAMES && recent.front().is_some_and(|(at, _)| now_us - at > WINDOW_US)
-        };
-        while self.0.len() >= WINDOW_FRAMES || is_old(&self.0) {
-            self.0.pop_front();
-        }
-        self.0.push_back((now_us, now_us as i64 - media_us as i64));
-    }
-
-    fn get(&self) -> Option<i64> {
-        self.0.iter().map(|(_, offset)| *offset).min()
     }
 }
 
