@@ -35,7 +35,7 @@ pub const SAMPLE_RATES_HZ: core::ops::RangeInclusive<u32> = 4_000..=384_000;
 pub const MAX_BLOCKS_PER_TURN: usize = 50;
 /// Blocks that a clocked speaker asks for after a stall; what lies further back is silence.
 pub const MAX_CATCH_UP_BLOCKS: u64 = 4;
-/// Longest WAV file written (16-bit mono, a WAV can hold 12.4 h); sound after it is dropped and reported once.
+/// Longest WAV file written (16-bit mono, a WAV can hold 12.4 h; a stereo one is half as long); sound after it is dropped and reported once.
 pub const MAX_WAV_BLOCKS: u64 = 12 * 3600 * 100;
 /// Sound held between a device and the pump, in milliseconds; the oldest microphone sound is dropped beyond it.
 pub const DEVICE_RING_MS: u32 = 200;

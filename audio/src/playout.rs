@@ -134,6 +134,11 @@ impl Playout {
         self.mixer.set_placing(placing);
     }
 
+    /// Where talkers are heard.
+    pub fn placing(&self) -> Placing {
+        self.mixer.placing()
+    }
+
     /// Forgets a talker that left, its volume and level too.
     pub fn forget(&mut self, talker: u32) {
         self.settings.remove(&talker);
