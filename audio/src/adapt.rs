@@ -30,8 +30,8 @@ const DATAGRAM_BYTES: u32 = 57;
 /// Bytes of a frame beside its Opus packet.
 const FRAME_BYTES: u32 = 12;
 
-/// With copies: as good without FEC as the default is with it (see [`EncoderConfig`]).
-const COPIED_BPS: u32 = 32_000;
+/// With copies, the bitrate in percent: as good without FEC as 100 % are with it (see [`EncoderConfig`]).
+const COPIED_PERCENT: u32 = 80;
 /// With less than this for each copy there are none.
 const LEAST_COPIED_BPS: u32 = 20_000;
 /// Frames get longer before the bitrate falls below this, and at the end below [`LEAST_BPS`].
@@ -88,9 +88,9 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// The best for a path without trouble.
-    pub fn untroubled(frame: FrameLength) -> Self {
-        let EncoderConfig { bitrate_bps, expected_loss_percent, .. } = EncoderConfig::default();
+    /// As configured, for a path without trouble.
+    pub fn untroubled(config: &EncoderConfig) -> Self {
+        let EncoderConfig { bitrate_bps, expected_loss_percent, frame, .. } = *config;
         Self { bitrate_bps, expected_loss_percent, frame, offsets: NO_COPIES }
     }
 
@@ -163,7 +163,7 @@ struct Trial {
 /// See the module's words.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    frame: FrameLength,
+    untroubled: Sending,
     sending: Sending,
     wish: Wish,
     /// When the wish was last as great as it is.
@@ -190,11 +190,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// For a path without trouble, with frames of the user's choice.
-    pub fn new(frame: FrameLength) -> Self {
+    /// Sends as `untroubled` says until there is trouble.
+    pub fn new(untroubled: Sending) -> Self {
         Self {
-            frame,
-            sending: Sending::untroubled(frame),
+            untroubled,
+            sending: untroubled,
             wish: Wish::Nothing,
             wished: Instant::ZERO,
             ceiling: CEILING_BPS,
@@ -317,7 +317,8 @@ impl Adapter {
             }
         } else if age >= TRIAL {
             self.trial = None;
-            let has_drained = self.queue_ms + QUEUE_MS / 2 <= trial.queue_before || self.queue_ms < QUEUE_MS;
+            let has_drained =
+                self.queue_ms.saturating_add(QUEUE_MS / 2) <= trial.queue_before || self.queue_ms < QUEUE_MS;
             let is_same = match trial.loss_before >= LOSS {
                 // More loss than before is no verdict: the path had not shown all of its narrowness yet.
                 true => after > halfway && after < trial.loss_before + SUSPICIOUS_LOSS / 2.0,
@@ -372,7 +373,7 @@ impl Adapter {
 
     /// What would help now; more at once, less only after a while.
     fn wish_for(&mut self, now: Instant, unrecovered: f32) {
-        let burst = self.burst_ms() / self.frame_in_use().ms() as f32;
+        let burst = self.burst_ms() / self.sending.frame.ms() as f32;
         let is_needed = self.loss >= LOSS || unrecovered >= UNRECOVERED;
         let wish = match is_needed {
             false => Wish::Nothing,
@@ -384,10 +385,6 @@ impl Adapter {
         } else if now.since(self.wished) >= RELEASE {
             (self.wish, self.wished) = (wish, now);
         }
-    }
-
-    fn frame_in_use(&self) -> FrameLength {
-        self.sending.frame
     }
 
     /// Sends what is wished for, as a trial if that is more; with a ceiling, a little more than it allows.
@@ -434,39 +431,41 @@ impl Adapter {
             Wish::Nothing => None,
             Wish::Near(copies) => {
                 let offsets = if copies > 1 { [1, 2, 0] } else { [1, 0, 0] };
-                self.with_copies(ceiling, self.frame, offsets)
-                    .or_else(|| self.with_copies(ceiling, self.frame, [1, 0, 0]))
+                let frame = self.untroubled.frame;
+                self.with_copies(ceiling, frame, offsets)
+                    .or_else(|| self.with_copies(ceiling, frame, [1, 0, 0]))
             }
             Wish::Far(ms) => {
                 let offsets = |frame| far_offsets(frame, ms);
-                let short = FrameLength::Ms10;
+                let (short, frame) = (FrameLength::Ms10, self.untroubled.frame);
                 self.with_copies(ceiling, short, offsets(short))
-                    .or_else(|| self.with_copies(ceiling, self.frame, offsets(self.frame)))
+                    .or_else(|| self.with_copies(ceiling, frame, offsets(frame)))
             }
         };
         copied.unwrap_or_else(|| self.without_copies(ceiling))
     }
 
     fn with_copies(&self, ceiling: u32, frame: FrameLength, offsets: [u8; MAX_COPIES]) -> Option<Sending> {
-        let mut sending = Sending { bitrate_bps: COPIED_BPS, expected_loss_percent: 0, frame, offsets };
+        let most = self.untroubled.bitrate_bps * COPIED_PERCENT / 100;
+        let mut sending = Sending { bitrate_bps: most, expected_loss_percent: 0, frame, offsets };
         let left = ceiling.checked_sub(headers_bps(frame, sending.copies()))?;
-        sending.bitrate_bps = COPIED_BPS.min(left / (1 + sending.copies()));
-        (sending.bitrate_bps >= LEAST_COPIED_BPS).then_some(sending)
+        sending.bitrate_bps = most.min(left / (1 + sending.copies()));
+        (sending.bitrate_bps >= LEAST_COPIED_BPS.min(most)).then_some(sending)
     }
 
     fn without_copies(&self, ceiling: u32) -> Sending {
         use FrameLength::{Ms20, Ms40, Ms60};
-        let mut sending = Sending::untroubled(self.frame);
+        let mut sending = self.untroubled;
         sending.expected_loss_percent = match self.loss {
             loss if self.wish == Wish::Nothing && loss < LOSS => sending.expected_loss_percent,
             loss if loss < MUCH_LOSS => 10,
             _ => 20,
         };
         let most = sending.bitrate_bps;
-        for frame in [self.frame, Ms20, Ms40, Ms60] {
-            sending.frame = if frame.ms() > self.frame.ms() { frame } else { self.frame };
+        for frame in [sending.frame, Ms20, Ms40, Ms60] {
+            sending.frame = if frame.ms() > sending.frame.ms() { frame } else { sending.frame };
             let left = ceiling.saturating_sub(headers_bps(sending.frame, 0));
-            sending.bitrate_bps = left.clamp(LEAST_BPS, most);
+            sending.bitrate_bps = left.max(LEAST_BPS).min(most);
             let least = if frame == Ms40 { LEAST_BPS } else { LEAST_COMFORT_BPS };
             if left >= least {
                 break;

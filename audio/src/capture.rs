@@ -5,7 +5,7 @@
 //! of it.
 
 use crate::adapt::Sending;
-use crate::codec::{CodecError, Encoder, EncoderConfig, FrameLength, MAX_FRAME_SAMPLES};
+use crate::codec::{CodecError, Encoder, EncoderConfig, MAX_FRAME_SAMPLES};
 use crate::redundancy::Redundancy;
 use crate::{BLOCK, Block, EncodedFrame, SILENCE, rfc6464_level, rms};
 
@@ -37,15 +37,15 @@ pub struct CaptureStats {
     pub copies: u64,
     /// Talk spurts begun.
     pub spurts: u64,
-    /// Frames that libopus refused to encode.
+    /// Frames that libopus refused to encode, and changes that it refused to make.
     pub failed: u64,
 }
 
 /// Turns blocks of sound into frames to send.
 pub struct Capture {
     encoder: Encoder,
-    /// The length of frames from the next one on.
-    frame_length: FrameLength,
+    /// How it is sent from the next frame on.
+    sending: Sending,
     redundancy: Redundancy,
     gate: Gate,
     muted: bool,
@@ -53,6 +53,7 @@ pub struct Capture {
     sequence: u32,
     /// The block before this one, sent first when the gate opens: a soft onset is in it.
     pre_roll: Option<Block>,
+    is_pre_roll: bool,
     /// The frame being filled.
     frame: [f32; MAX_FRAME_SAMPLES],
     filled: usize,
@@ -66,12 +67,13 @@ impl Capture {
     pub fn new(config: EncoderConfig, gate: Gate) -> Result<Self, CodecError> {
         Ok(Self {
             encoder: Encoder::new(config)?,
-            frame_length: config.frame,
+            sending: Sending::untroubled(&config),
             redundancy: Redundancy::new(),
             gate,
             muted: false,
             sequence: 0,
             pre_roll: None,
+            is_pre_roll: false,
             frame: [0.0; MAX_FRAME_SAMPLES],
             filled: 0,
             talking: false,
@@ -85,12 +87,21 @@ impl Capture {
         &mut self.encoder
     }
 
-    /// Changes how the next frames are sent.
-    pub fn set_sending(&mut self, sending: &Sending) -> Result<(), CodecError> {
-        self.frame_length = sending.frame;
+    /// How the next frames are sent.
+    pub fn sending(&self) -> Sending {
+        self.sending
+    }
+
+    /// Changes how the next frames are sent. Costs nothing when nothing changes.
+    pub fn set_sending(&mut self, sending: Sending) {
+        if std::mem::replace(&mut self.sending, sending) == sending {
+            return;
+        }
         self.redundancy.set(&sending.offsets);
-        self.encoder.set_bitrate(sending.bitrate_bps)?;
-        self.encoder.set_expected_loss(sending.expected_loss_percent)
+        let Sending { bitrate_bps, expected_loss_percent, .. } = sending;
+        let set = self.encoder.set_bitrate(bitrate_bps);
+        let is_set = set.and_then(|()| self.encoder.set_expected_loss(expected_loss_percent));
+        self.stats.failed += u64::from(is_set.is_err());
     }
 
     /// Muted, the sound is dropped (the time goes on) and a spurt under way is ended with the next block.
@@ -108,7 +119,7 @@ impl Capture {
         self.stats
     }
 
-    /// Takes 10 ms of sound and gives what is to be sent now: usually nothing or one datagram, two when a spurt begins.
+    /// Takes 10 ms of sound and gives what is to be sent now: nothing or one datagram.
     /// A datagram is one or more frames: the new one first, then copies of older ones of this talker, newest first.
     pub fn push(&mut self, block: &Block, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
         self.stats.blocks += 1;
@@ -129,7 +140,10 @@ impl Capture {
             self.quiet_for = 0;
             if let Some(before) = self.pre_roll.take() {
                 self.sequence = self.sequence.wrapping_sub(1);
+                // Its time is over: it goes with the first frame that is on time.
+                self.is_pre_roll = true;
                 self.fill(&before, false, send);
+                self.is_pre_roll = false;
             }
         }
         self.quiet_for = if loud { 0 } else { self.quiet_for.saturating_add(1) };
@@ -156,7 +170,7 @@ impl Capture {
     /// Adds a block to the frame; true if that completed it.
     fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> bool {
         if self.filled == 0 {
-            self.encoder.set_frame(self.frame_length);
+            self.encoder.set_frame(self.sending.frame);
         }
         self.frame[self.filled..self.filled + BLOCK].copy_from_slice(block);
         self.filled += BLOCK;
@@ -174,7 +188,11 @@ impl Capture {
                 self.stats.frames += 1;
                 self.stats.bytes += opus.len() as u64;
                 let frame = EncodedFrame { sequence, end, level, opus };
-                self.stats.copies += self.redundancy.send(frame, send) as u64;
+                if self.is_pre_roll {
+                    self.redundancy.hold(frame);
+                } else {
+                    self.stats.copies += self.redundancy.send(frame, send) as u64;
+                }
             }
             Err(_) => self.stats.failed += 1,
         }
@@ -196,7 +214,7 @@ mod tests {
     fn push(capture: &mut Capture, amplitude: f32, blocks: usize, sent: &mut Sent) {
         let block = std::array::from_fn(|i| amplitude * if i % 48 < 24 { 1.0 } else { -1.0 });
         for _ in 0..blocks {
-            capture.push(&block, &mut |f| sent.push((f[0].sequence, f[0].end, f[0].level)));
+            capture.push(&block, &mut |f| sent.extend(f.iter().rev().map(|f| (f.sequence, f.end, f.level))));
         }
     }
 
@@ -231,7 +249,7 @@ mod tests {
     #[test]
     fn a_change_of_sending_begins_with_a_whole_frame_and_loses_no_time() {
         let (mut capture, mut sent) = (capture(FrameLength::Ms20, Gate::Open), Sent::new());
-        let untroubled = Sending::untroubled(FrameLength::Ms20);
+        let untroubled = Sending::untroubled(&EncoderConfig::default());
         let mut copies = Vec::new();
         for (frame, offsets) in [
             (FrameLength::Ms20, [0; 3]),
@@ -239,7 +257,7 @@ mod tests {
             (FrameLength::Ms60, [0; 3]),
             (FrameLength::Ms20, [2, 0, 0]),
         ] {
-            capture.set_sending(&Sending { frame, offsets, ..untroubled }).unwrap();
+            capture.set_sending(Sending { frame, offsets, ..untroubled });
             let block = [0.1; BLOCK];
             for _ in 0..13 {
                 capture.push(&block, &mut |datagram| {

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use crate::codec::Decoder;
-use crate::jitter::{JitterStats, LossReport};
+use crate::jitter::JitterStats;
 use crate::level::SpeechLevel;
 use crate::limits::{MAX_LEVELS, MAX_TALKERS, MAX_VOLUME, MAX_VOLUMES, TALKER_IDLE};
 use crate::mix::{Mixer, Placing};
+use crate::report::ReceiverReport;
 use crate::talker::Talker;
 use crate::{Block, Instant, VoiceFrame};
 
@@ -180,7 +181,7 @@ impl Playout {
     }
 
     /// What each talker is to be told of how it arrives here, when that is due.
-    pub fn reports(&mut self, now: Instant, tell: &mut dyn FnMut(u32, LossReport)) {
+    pub fn reports(&mut self, now: Instant, tell: &mut dyn FnMut(u32, ReceiverReport)) {
         for (id, talker) in &mut self.talkers {
             if let Some(report) = talker.report(now) {
                 tell(*id, report);

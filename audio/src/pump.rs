@@ -5,11 +5,13 @@
 
 use crate::{
     BLOCK_TIME, Duration, EncodedFrame, Instant, SILENCE, VoiceFrame,
+    adapt::Adapter,
     capture::Capture,
     io::{MicRead, Microphone, Speaker},
     limits::MAX_BLOCKS_PER_TURN,
     mix::Placing,
     playout::Playout,
+    report::{ReceiverReport, Told},
 };
 
 /// Without a microphone or speaker that asks for one, a turn is due after this.
@@ -20,7 +22,9 @@ pub struct Pump {
     mic: Box<dyn Microphone>,
     speaker: Box<dyn Speaker>,
     capture: Capture,
+    adapter: Adapter,
     playout: Playout,
+    told: Told,
     is_spent: bool,
     /// The time of the last block rendered.
     rendered: Instant,
@@ -29,7 +33,9 @@ pub struct Pump {
 impl Pump {
     /// Nothing moves before [`Pump::start`].
     pub fn new(mic: Box<dyn Microphone>, speaker: Box<dyn Speaker>, capture: Capture) -> Self {
-        Self { mic, speaker, capture, playout: Playout::new(), is_spent: false, rendered: Instant::ZERO }
+        let adapter = Adapter::new(capture.sending());
+        let (playout, told, is_spent, rendered) = (Playout::new(), Told::default(), false, Instant::ZERO);
+        Self { mic, speaker, capture, adapter, playout, told, is_spent, rendered }
     }
 
     /// Sound begins now.
@@ -46,6 +52,8 @@ impl Pump {
     /// Does what is due at `now` and says when the next turn is. `send` takes the datagrams that are to be sent, as
     /// [`Capture::push`] gives them.
     pub fn turn(&mut self, now: Instant, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> Instant {
+        self.adapter.update(now, self.capture.is_talking());
+        self.capture.set_sending(self.adapter.sending());
         let mut block = SILENCE;
         for _ in 0..MAX_BLOCKS_PER_TURN {
             match self.mic.read(now, &mut block) {
@@ -82,6 +90,21 @@ impl Pump {
         due.unwrap_or(now + IDLE)
     }
 
+    /// Tells what talkers are to be told of how they arrive here: those with trouble, and once when it is over.
+    pub fn reports(&mut self, now: Instant, tell: &mut dyn FnMut(u32, ReceiverReport)) {
+        let told = &mut self.told;
+        self.playout.reports(now, &mut |talker, report| {
+            if told.is_news(talker, &report) {
+                tell(talker, report);
+            }
+        });
+    }
+
+    /// Listeners have told how this talker arrives there, the worst of it.
+    pub fn reported(&mut self, now: Instant, report: ReceiverReport) {
+        self.adapter.report(now, report);
+    }
+
     /// True when the microphone is spent and all of it was handed out.
     pub fn mic_spent(&self) -> bool {
         self.is_spent
@@ -100,6 +123,11 @@ impl Pump {
     /// The talking side, for muting and counters.
     pub fn capture(&mut self) -> &mut Capture {
         &mut self.capture
+    }
+
+    /// How the talking side is adapted to what listeners report.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
     }
 
     /// When the first sample of the microphone was captured.

@@ -15,8 +15,9 @@ use crate::limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES, MAX_OPUS_BYTES, MAX_REA
 pub struct Redundancy {
     /// Frame `n` of the spurt is in slot `n % MAX_REACH_FRAMES`.
     ring: Box<[Kept; MAX_REACH_FRAMES]>,
-    /// Frames of the spurt so far.
+    /// Frames of the spurt so far, and how many of the last of them wait to go with the next one.
     sent: usize,
+    held: usize,
     offsets: [u8; MAX_COPIES],
 }
 
@@ -46,7 +47,7 @@ impl Redundancy {
     /// Without copies until they are set.
     pub fn new() -> Self {
         let kept = Kept { sequence: 0, level: 0, length: 0, opus: [0; MAX_OPUS_BYTES] };
-        Self { ring: Box::new([kept; MAX_REACH_FRAMES]), sent: 0, offsets: [0; MAX_COPIES] }
+        Self { ring: Box::new([kept; MAX_REACH_FRAMES]), sent: 0, held: 0, offsets: [0; MAX_COPIES] }
     }
 
     /// Which copies go with each frame from now on: distances back in frames, growing, each 1 to [`MAX_REACH_FRAMES`], at most
@@ -63,12 +64,20 @@ impl Redundancy {
         self.offsets.iter().copied().filter(|&offset| offset > 0)
     }
 
-    /// Hands out `frame` with its copies, newest first, as many as [`MAX_DATAGRAM_OPUS_BYTES`] have room for, and
+    /// Keeps a frame that goes with the next one, in the same datagram: the sound before a spurt, whose time is over.
+    pub fn hold(&mut self, frame: EncodedFrame<'_>) {
+        self.keep(frame);
+        self.held = (self.held + 1).min(self.sent).min(MAX_REACH_FRAMES);
+    }
+
+    /// Hands out `frame` with what was held and its copies, newest first, as many as [`MAX_DATAGRAM_OPUS_BYTES`] have room for, and
     /// remembers it. Returns the number of copies. Allocates nothing.
     pub fn send(&mut self, frame: EncodedFrame<'_>, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> usize {
-        let mut datagram = [frame; 1 + MAX_COPIES];
+        let mut datagram = [frame; 1 + MAX_REACH_FRAMES];
         let (mut frames, mut bytes) = (1, frame.opus.len());
-        for offset in self.offsets().map(usize::from).filter(|&offset| offset <= self.sent) {
+        let held = std::mem::take(&mut self.held);
+        let copies = self.offsets().map(usize::from).filter(|&offset| held < offset && offset <= self.sent);
+        for offset in (1..=held).chain(copies) {
             let copy = self.ring[(self.sent - offset) % MAX_REACH_FRAMES].frame();
             bytes += copy.opus.len();
             if bytes > MAX_DATAGRAM_OPUS_BYTES {
@@ -79,12 +88,12 @@ impl Redundancy {
         }
         send(&datagram[..frames]);
         self.keep(frame);
-        frames - 1
+        (frames - 1).saturating_sub(held)
     }
 
     fn keep(&mut self, frame: EncodedFrame<'_>) {
         if frame.end {
-            self.sent = 0;
+            (self.sent, self.held) = (0, 0);
             return;
         }
         let EncodedFrame { sequence, level, opus, .. } = frame;
@@ -131,6 +140,25 @@ mod tests {
         );
         redundancy.set(&[]);
         assert_eq!(sent(&mut redundancy, 30, 32, 80), [[30], [31]]);
+    }
+
+    #[test]
+    fn what_was_held_goes_with_the_next_frame_once() {
+        let mut redundancy = Redundancy::new();
+        redundancy.set(&[1, 4]);
+        let frame = |sequence| EncodedFrame { sequence, end: false, level: 0, opus: &[1, 2] };
+        redundancy.hold(frame(0));
+        redundancy.hold(frame(1));
+        let mut datagrams = Vec::new();
+        let copies: Vec<usize> = (2..6)
+            .map(|n| {
+                redundancy.send(frame(n), &mut |datagram| {
+                    datagrams.push(datagram.iter().map(|f| f.sequence).collect::<Vec<_>>());
+                })
+            })
+            .collect();
+        assert_eq!(datagrams, [vec![2, 1, 0], vec![3, 2], vec![4, 3, 0], vec![5, 4, 1]]);
+        assert_eq!(copies, [0, 1, 2, 2], "what was held is no copy");
     }
 
     #[test]

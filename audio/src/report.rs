@@ -2,20 +2,25 @@
 //! ([`crate::adapt`]). In the manner of RTCP's receiver reports (RFC 3550 §6.4, RFC 3611), but about voice as it is
 //! played: a frame that comes too late is as lost as one that does not come.
 
-/// How a talker's frames arrive at one listener, since the report before.
+use std::collections::BTreeSet;
+
+use crate::limits::MAX_TALKERS;
+
+/// How a talker's blocks of 10 ms arrived at one listener, since the report before. Shares are in thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverReport {
-    /// Frames whose own datagram was lost or came too late, per mille, before any recovery.
+    /// Blocks whose own datagram was lost or too late.
     pub lost_per_mille: u16,
-    /// Frames that nothing recovered, per mille: concealed.
+    /// Of all blocks those that nothing recovered: concealed.
     pub unrecovered_per_mille: u16,
-    /// Mean length of a run of lost frames, in milliseconds of media time; 0 without loss.
+    /// Mean length of a run of lost blocks, in ms; 0 without loss.
     pub burst_ms: u16,
-    /// How much longer the path takes now, at least, than at its best: a queue that grows.
+    /// How much longer than at best the path took at least: a queue that grows.
     pub queue_ms: u16,
-    /// The spread of arrivals, in milliseconds: what the jitter buffer waits for.
-    pub jitter_ms: u16,
 }
+
+/// A queue below this many milliseconds is not worth telling of.
+const LITTLE_QUEUE_MS: u16 = 10;
 
 impl ReceiverReport {
     /// The same with every field in its range.
@@ -27,14 +32,45 @@ impl ReceiverReport {
         }
     }
 
-    /// The worst of two listeners: one of them is who the talker must reach.
-    pub fn worst(self, other: Self) -> Self {
-        Self {
-            lost_per_mille: self.lost_per_mille.max(other.lost_per_mille),
-            unrecovered_per_mille: self.unrecovered_per_mille.max(other.unrecovered_per_mille),
-            burst_ms: self.burst_ms.max(other.burst_ms),
-            queue_ms: self.queue_ms.max(other.queue_ms),
-            jitter_ms: self.jitter_ms.max(other.jitter_ms),
+    fn tells_of_trouble(&self) -> bool {
+        self.lost_per_mille > 0 || self.unrecovered_per_mille > 0 || self.queue_ms > LITTLE_QUEUE_MS
+    }
+}
+
+/// Which talkers were told of trouble: that all is well again is said once, and then not repeated.
+#[derive(Debug, Default)]
+pub(crate) struct Told(BTreeSet<u32>);
+
+impl Told {
+    /// Whether to send a report.
+    pub(crate) fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
+        if !report.tells_of_trouble() {
+            return self.0.remove(&talker);
+        }
+        if self.0.len() >= MAX_TALKERS {
+            // Of talkers that are long gone; whoever is forgotten here misses one "all is well", which silence says too.
+            self.0.clear();
+        }
+        self.0.insert(talker);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_each_time_and_its_end_once() {
+        let well = ReceiverReport { queue_ms: LITTLE_QUEUE_MS, ..ReceiverReport::default() };
+        let lossy = ReceiverReport { lost_per_mille: 1, ..well };
+        let mut told = Told::default();
+        let reports = [(1, well), (1, lossy), (2, well), (1, lossy), (1, well), (1, well), (2, lossy)];
+        let news = reports.map(|(talker, report)| told.is_news(talker, &report));
+        assert_eq!(news, [false, true, false, true, true, false, true]);
+        for talker in 0..10 * MAX_TALKERS as u32 {
+            assert!(told.is_news(talker, &lossy));
+            assert!(told.0.len() <= MAX_TALKERS);
         }
     }
 }

@@ -3,10 +3,11 @@
 
 use crate::codec::{Decoder, MAX_FRAME_SAMPLES};
 use crate::comfort::Comfort;
-use crate::jitter::{Correction, JitterBuffer, JitterStats, LossReport, MAX_CONCEALED_BLOCKS, Pull};
+use crate::jitter::{Correction, JitterBuffer, JitterStats, MAX_CONCEALED_BLOCKS, Pull};
 use crate::mix::{Mixer, Strip};
-use crate::timescale::{Line, MOST_LAG};
-use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame};
+use crate::report::ReceiverReport;
+use crate::timescale::{Line, MOST_LAG, QUIET_RMS};
+use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
 
 /// Concealment is played in full for this many blocks and faded out over the next ones.
 const FULL_CONCEALED_BLOCKS: u32 = 8;
@@ -23,6 +24,8 @@ pub(crate) struct Talker {
     pcm: [f32; MAX_FRAME_SAMPLES],
     line: Line,
     block: Block,
+    /// Whether that block was quiet.
+    is_quiet: bool,
     pub(crate) strip: Strip,
     comfort: Comfort,
     /// Blocks of comfort noise that are still to come when the line is empty.
@@ -44,6 +47,7 @@ impl Talker {
             pcm: [0.0; MAX_FRAME_SAMPLES],
             line: Line::default(),
             block: SILENCE,
+            is_quiet: false,
             strip,
             comfort: Comfort::new(),
             comfort_left: 0,
@@ -71,7 +75,7 @@ impl Talker {
         Some((self.jitter.next_sequence()?, self.line.ahead()))
     }
 
-    pub(crate) fn report(&mut self, now: Instant) -> Option<LossReport> {
+    pub(crate) fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         self.jitter.report(now)
     }
 
@@ -85,6 +89,7 @@ impl Talker {
         }
         self.is_heard = self.line.ahead() > 0;
         self.line.take(&mut self.block);
+        self.is_quiet = rms(&self.block) < QUIET_RMS;
         let is_filled = !self.is_heard && self.comfort_left > 0;
         if is_filled {
             self.comfort_left -= 1;
@@ -100,7 +105,7 @@ impl Talker {
     fn correct(&mut self, now: Instant) {
         let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
         let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
-        match self.jitter.correction(now, us(self.line.ahead())) {
+        match self.jitter.correction(now, us(self.line.ahead()), self.is_quiet) {
             Correction::Keep => {}
             Correction::Shorten(by_us, likeness) => {
                 // A jump needs to see where it lands.

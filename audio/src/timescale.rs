@@ -22,7 +22,7 @@ const AHEAD: usize = 2 * MAX_FRAME_SAMPLES;
 /// The search looks at every such sample first, then at all around the best.
 const COARSE: usize = 4;
 /// Below this (−50 dBFS) a jump is not heard wherever it goes.
-const QUIET_RMS: f32 = 0.003_16;
+pub const QUIET_RMS: f32 = 0.003_16;
 
 /// Decoded sound on its way to be played.
 #[derive(Debug)]

@@ -49,7 +49,7 @@ pub(crate) struct Voice {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Carry voice the old way instead, for comparison
-    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity"])]
+    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity", "fixed"])]
     baseline: Option<BaselineChoice>,
     /// The encoder's bits a second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
@@ -57,9 +57,16 @@ pub(crate) struct Voice {
     /// The loss in % that in-band FEC is made for; 0 is no FEC
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     expect: Option<u8>,
+    /// Copies of older frames in each datagram, by their distances in frames (0: none); kept to, whatever the listener
+    /// reports
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..=12))]
+    copies: Option<Vec<u8>>,
     /// How hard libopus tries
     #[arg(long, value_name = "0-10", value_parser = clap::value_parser!(u8).range(0..=10))]
     complexity: Option<u8>,
+    /// Send the same whatever the listener reports
+    #[arg(long)]
+    fixed: bool,
     /// When talkers send
     #[arg(long, value_enum, default_value_t = GateChoice::Level)]
     gate: GateChoice,
@@ -104,6 +111,8 @@ impl Voice {
                 complexity: self.complexity.unwrap_or(usual.complexity),
                 ..usual
             },
+            is_fixed: self.fixed || self.copies.is_some(),
+            copies: self.copies.clone().unwrap_or_default(),
             gate: match self.gate {
                 GateChoice::Level => Gate::Level,
                 GateChoice::Open => Gate::Open,

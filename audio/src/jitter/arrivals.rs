@@ -17,9 +17,10 @@ const WINDOW: Duration = Duration::from_secs(4);
 const KEEP: usize = 20;
 /// How many of a thousand frames shall be in time; the rest is left to concealment.
 const QUANTILE_PER_MILLE: usize = 985;
-/// So many frames in a row that are all this much quicker than any before: the path has become shorter.
-const SHORTER_AFTER: usize = 8;
-const SHORTER_US: i64 = 10_000;
+/// So many frames in a row that are all quicker than half of those remembered: the path has become shorter.
+const SHORTER_AFTER: usize = 25;
+/// By less than this it is not worth forgetting.
+const SHORTER_US: i64 = 5_000;
 /// After a pause of this length the two clocks may have drifted apart: only the spread is kept.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -28,9 +29,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Arrivals {
     recent: VecDeque<(Instant, i64)>,
     sorted: Vec<i64>,
-    /// Frames in a row that were quicker than all before them, and the quickest of those before.
+    /// Frames in a row that were quicker than half of those remembered.
     quicker: usize,
-    quickest_before: i64,
 }
 
 impl Default for Arrivals {
@@ -40,13 +40,13 @@ impl Default for Arrivals {
             recent: VecDeque::with_capacity(WINDOW_FRAMES),
             sorted: Vec::with_capacity(WINDOW_FRAMES),
             quicker: 0,
-            quickest_before: 0,
         }
     }
 }
 
 impl Arrivals {
-    pub(super) fn push(&mut self, now: Instant, delay_us: i64) {
+    /// Takes a frame's delay. True if it showed that the path has become shorter.
+    pub(super) fn push(&mut self, now: Instant, delay_us: i64) -> bool {
         if self.recent.back().is_some_and(|(at, _)| now.since(*at) > PAUSE) {
             self.shift(delay_us);
         }
@@ -56,16 +56,16 @@ impl Arrivals {
         {
             self.forget_first();
         }
-        if self.quicker == 0 {
-            self.quickest_before = self.sorted.first().copied().unwrap_or(delay_us);
-        }
-        self.quicker = if delay_us < self.quickest_before - SHORTER_US { self.quicker + 1 } else { 0 };
+        let half = self.sorted.get(self.sorted.len() / 2).copied().unwrap_or(delay_us);
+        self.quicker = if delay_us < half - SHORTER_US { self.quicker + 1 } else { 0 };
         self.recent.push_back((now, delay_us));
         let at = self.sorted.partition_point(|d| *d < delay_us);
         self.sorted.insert(at, delay_us);
-        if self.quicker >= SHORTER_AFTER {
+        let is_shorter = self.quicker >= SHORTER_AFTER;
+        if is_shorter {
             self.keep_last(SHORTER_AFTER);
         }
+        is_shorter
     }
 
     /// The least delay: what the path takes at best. 0 if nothing arrived.
@@ -142,7 +142,7 @@ mod tests {
         let mut ms = 0;
         let mut push = |arrivals: &mut Arrivals, delay_us: i64| {
             ms += 10;
-            arrivals.push(at(ms), delay_us);
+            arrivals.push(at(ms), delay_us)
         };
         for i in 0..200 {
             push(&mut arrivals, 100_000 + 1_000 * (i % 3));
@@ -150,9 +150,8 @@ mod tests {
         push(&mut arrivals, 85_000);
         push(&mut arrivals, 101_000);
         assert_eq!((arrivals.base_us(), arrivals.spread_us()), (85_000, 17_000));
-        for _ in 0..SHORTER_AFTER {
-            push(&mut arrivals, 2_000);
-        }
+        let shorter: Vec<bool> = (0..SHORTER_AFTER).map(|_| push(&mut arrivals, 2_000)).collect();
+        assert_eq!(shorter.iter().position(|s| *s), Some(SHORTER_AFTER - 1));
         assert_eq!((arrivals.base_us(), arrivals.spread_us()), (2_000, 0));
     }
 

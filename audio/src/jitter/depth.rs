@@ -20,6 +20,8 @@ const LEAST_JUMP_US: i64 = 2_500;
 const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 4, 0.6), (20_000, 20, 0.8), (LEAST_JUMP_US, 60, 0.9)];
 /// The same where it is too shallow.
 const LENGTHEN: [(i64, u32, f32); 2] = [(20_000, 1, 0.6), (LEAST_JUMP_US, 2, 0.85)];
+/// In quiet it is corrected after this many blocks.
+const QUIET_AFTER: u32 = 2;
 /// Blocks between two jumps.
 const BETWEEN_JUMPS: u32 = 2;
 
@@ -35,8 +37,8 @@ pub enum Correction {
 }
 
 impl JitterBuffer {
-    /// To be asked before each block is taken, with the decoded sound that waits to be played; whoever then jumps says so by [`Self::corrected`].
-    pub fn correction(&mut self, now: Instant, queued_us: i64) -> Correction {
+    /// To be asked before each block is taken, with the decoded sound that waits to be played, and whether that is quiet; whoever then jumps says so by [`Self::corrected`].
+    pub fn correction(&mut self, now: Instant, queued_us: i64, is_quiet: bool) -> Correction {
         self.since_jump = self.since_jump.saturating_add(1);
         let mut excess = 0;
         if let Some(next) = self.next.filter(|_| self.phase == Phase::Playing) {
@@ -53,7 +55,9 @@ impl JitterBuffer {
         let due = |steps: &[(i64, u32, f32)], size: i64, blocks: u32| {
             steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
-        if let Some(likeness) = due(&SHORTEN, excess, self.deep_for) {
+        if is_quiet && self.deep_for > QUIET_AFTER {
+            Correction::Shorten(excess, 0.0)
+        } else if let Some(likeness) = due(&SHORTEN, excess, self.deep_for) {
             Correction::Shorten(excess, likeness)
         } else if let Some(likeness) = due(&LENGTHEN, -excess, self.shallow_for) {
             Correction::Lengthen(-excess, likeness)
@@ -115,6 +119,14 @@ impl JitterBuffer {
     /// Whether the delay is a block or more below the target.
     pub(super) fn is_shallow(&self, now: Instant, next: u32) -> bool {
         self.offset_us(now, next) < self.wanted_us() - BLOCK
+    }
+
+    /// A frame can be played from `now` on, so long after its media time.
+    pub(super) fn learn(&mut self, now: Instant, delay_us: i64) {
+        if self.arrivals.push(now, delay_us) {
+            // Nothing that was known of the path holds.
+            self.target_us = 0;
+        }
     }
 
     /// A frame has arrived: the target follows the distribution.

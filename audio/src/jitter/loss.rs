@@ -1,5 +1,6 @@
 //! What was lost, for the counters and for the report to the talker.
 
+use crate::report::ReceiverReport;
 use crate::{Duration, Instant};
 
 /// The time over which a report is made.
@@ -10,19 +11,6 @@ const SOON: Duration = Duration::from_millis(200);
 const WINDOWS: usize = 64;
 /// No report of fewer blocks.
 const LEAST_BLOCKS: u32 = 8;
-
-/// What is told to the talker. Shares are of blocks of 10 ms, in thousandths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LossReport {
-    /// Blocks whose own datagram was lost or too late.
-    pub lost_per_mille: u16,
-    /// Of all blocks those that nothing recovered.
-    pub unrecovered_per_mille: u16,
-    /// Mean length of a run of lost blocks, in ms.
-    pub burst_ms: u16,
-    /// How much longer than at best the path took at least.
-    pub queue_ms: u16,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Loss {
@@ -73,7 +61,7 @@ impl Loss {
     }
 
     /// A report, when one is due.
-    pub(super) fn report(&mut self, now: Instant) -> Option<LossReport> {
+    pub(super) fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         let since = *self.since.get_or_insert(now);
         let after = if self.lost > 1 { SOON } else { WINDOW };
         if self.all < LEAST_BLOCKS || now.since(since) < after {
@@ -82,7 +70,7 @@ impl Loss {
         let mille = |part: u32| (part * 1000 / self.all).min(1000) as u16;
         let base = self.leasts_us.iter().copied().chain(self.least_us).min();
         let queue_us = self.least_us.zip(base).map_or(0, |(least, base)| least - base);
-        let report = LossReport {
+        let report = ReceiverReport {
             lost_per_mille: mille(self.lost),
             unrecovered_per_mille: mille(self.unrecovered),
             burst_ms: if self.runs == 0 { 0 } else { (self.lost * 10 / self.runs).min(60_000) as u16 },
@@ -119,7 +107,7 @@ mod tests {
         loss.arrived(5_000);
         loss.played(50);
         assert_eq!(loss.report(at(499)), None);
-        assert_eq!(loss.report(at(500)), Some(LossReport::default()));
+        assert_eq!(loss.report(at(500)), Some(ReceiverReport::default()));
         loss.arrived(45_000);
         loss.arrived(25_000);
         for _ in 0..2 {
@@ -130,7 +118,7 @@ mod tests {
         }
         assert_eq!(loss.report(at(600)), None);
         let report =
-            LossReport { lost_per_mille: 400, unrecovered_per_mille: 200, burst_ms: 40, queue_ms: 20 };
+            ReceiverReport { lost_per_mille: 400, unrecovered_per_mille: 200, burst_ms: 40, queue_ms: 20 };
         assert_eq!((loss.report(at(700)), loss.blocks()), (Some(report), 8));
         assert_eq!(loss.report(at(9_000)), None, "nothing was heard");
     }

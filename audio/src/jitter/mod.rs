@@ -23,10 +23,10 @@ use seen::{Arrival, Seen};
 use store::{Store, Stored, ahead};
 
 pub use depth::Correction;
-pub use loss::LossReport;
 pub use stats::JitterStats;
 
 use crate::codec::{has_fec, packet_blocks};
+use crate::report::ReceiverReport;
 use crate::{BLOCK_US, Instant, VoiceFrame};
 
 const BLOCK: i64 = BLOCK_US as i64;
@@ -97,6 +97,8 @@ pub struct JitterBuffer {
     phase: Phase,
     /// The block whose turn is next; None before the first spurt.
     next: Option<u32>,
+    /// When the first datagram of the last spurt arrived.
+    began: Option<Instant>,
     /// The frame in play.
     current: Stored,
     /// Blocks concealed without moving on since the buffer ran dry.
@@ -133,6 +135,7 @@ impl JitterBuffer {
             seen: Seen::default(),
             phase: Phase::Idle,
             next: None,
+            began: None,
             current: Stored::default(),
             held: 0,
             run: 0,
@@ -171,6 +174,12 @@ impl JitterBuffer {
         }
         let clock = self.clock.unwrap_or(MediaClock { sequence, media: 0 });
         let media = clock.of(sequence);
+        if !copy && self.phase == Phase::Idle && self.frames.first().is_none() {
+            self.began = Some(now);
+        }
+        // What a spurt's first datagram has besides its first frame was said before the gate opened, and is late by nobody's fault.
+        let is_pre_roll = copy && self.began == Some(now);
+        let copy = copy && !is_pre_roll;
         let (arrival, is_news) = self.seen.whole(media, copy);
         match arrival {
             Arrival::First => {}
@@ -186,15 +195,15 @@ impl JitterBuffer {
         }
         self.clock = Some(MediaClock { sequence, media });
         let delay_us = micros(now) - media * BLOCK;
-        if is_news {
-            self.arrivals.push(now, delay_us);
+        if is_news && !is_pre_roll {
+            self.learn(now, delay_us);
         }
         let before = i64::from(blocks);
-        if has_fec(opus) && self.seen.fec(media - before) {
-            self.arrivals.push(now, delay_us + before * BLOCK);
+        if !is_pre_roll && has_fec(opus) && self.seen.fec(media - before) && self.began != Some(now) {
+            self.learn(now, delay_us + before * BLOCK);
         }
         self.update_target(now);
-        if !copy {
+        if !copy && !is_pre_roll {
             self.loss.arrived(delay_us);
             self.frame_blocks = blocks;
         }
@@ -254,7 +263,7 @@ impl JitterBuffer {
     }
 
     /// A report for the talker, when one is due.
-    pub fn report(&mut self, now: Instant) -> Option<LossReport> {
+    pub fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         self.loss.report(now)
     }
 

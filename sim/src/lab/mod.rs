@@ -61,6 +61,10 @@ pub struct Lab {
     pub seconds: Option<u32>,
     /// How talkers encode.
     pub encoder: EncoderConfig,
+    /// They send the same whatever the listener reports.
+    pub is_fixed: bool,
+    /// Copies of older frames that go with each frame from the start on, by their distances in frames.
+    pub copies: Vec<u8>,
     /// When they send.
     pub gate: Gate,
     /// Another way than production's; it has one talker, who neither encodes nor gates.
@@ -95,6 +99,8 @@ impl Lab {
             phase_us: None,
             seconds: None,
             encoder: EncoderConfig::default(),
+            is_fixed: false,
+            copies: Vec::new(),
             gate: Gate::default(),
             baseline: None,
         }

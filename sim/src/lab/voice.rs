@@ -1,8 +1,8 @@
 //! The lab's call by production's code: `Capture` to `Playout`.
 
 use chinwag_audio::{
-    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, capture::Capture, codec::Encoder,
-    playout::Playout,
+    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, adapt::Adapter, capture::Capture,
+    codec::Encoder, playout::Playout, report::ReceiverReport,
 };
 
 use super::{
@@ -27,6 +27,8 @@ enum Event {
     /// A talker's next block has been captured.
     Captured(usize),
     Arrived(Datagram),
+    /// What the listener reported has reached the talker.
+    Reported(usize, ReceiverReport),
     /// The listener's next block is due.
     Render,
 }
@@ -47,6 +49,8 @@ struct Frame {
 struct Talker {
     speech: Speech,
     capture: Capture,
+    /// None: it sends the same whatever is reported.
+    adapter: Option<Adapter>,
     path: Path,
 }
 
@@ -92,8 +96,10 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
                 None => talking -= 1,
             },
             Event::Arrived(datagram) => world.receive(now_us, &datagram),
+            Event::Reported(index, report) => world.reported(index, now_us, report),
             Event::Render => {
                 world.render(now_us)?;
+                world.report(now_us, lab.net.delay_us, &mut queue);
                 if talking == 0 && now_us >= said_us + quiet_us {
                     return world.finish(said_us, now_us);
                 }
@@ -119,9 +125,14 @@ impl World {
         }
         let frame_us = lab.encoder.frame.blocks() as u64 * BLOCK_US;
         let talker = |(file, index)| {
+            let mut capture = Capture::new(lab.encoder, lab.gate).map_err(failed)?;
+            let mut sending = capture.sending();
+            sending.offsets.iter_mut().zip(&lab.copies).for_each(|(to, from)| *to = *from);
+            capture.set_sending(sending);
             Ok(Talker {
                 speech: Speech::open(lab, file)?,
-                capture: Capture::new(lab.encoder, lab.gate).map_err(failed)?,
+                adapter: (!lab.is_fixed).then(|| Adapter::new(capture.sending())),
+                capture,
                 path: Path::new(lab.net, lab.seed, index, frame_us),
             })
         };
@@ -142,7 +153,11 @@ impl World {
         now_us: u64,
         queue: &mut EventQueue<Event>,
     ) -> Result<Option<u64>, LabError> {
-        let Talker { speech, capture, path } = &mut self.talkers[index];
+        let Talker { speech, capture, adapter, path } = &mut self.talkers[index];
+        if let Some(adapter) = adapter {
+            adapter.update(at(now_us), capture.is_talking());
+            capture.set_sending(adapter.sending());
+        }
         let mut link = Link { queue, path, talker: index, now_us };
         let mut block = SILENCE;
         if speech.read(&mut block)? {
@@ -164,6 +179,19 @@ impl World {
                 opus,
             };
             self.playout.receive(at(now_us), frame);
+        }
+    }
+
+    /// Sends the talkers what they are to know: by TCP, which takes as long as the network at its best.
+    fn report(&mut self, now_us: u64, delay_us: u64, queue: &mut EventQueue<Event>) {
+        self.playout.reports(at(now_us), &mut |talker, report| {
+            queue.push(now_us + delay_us, Event::Reported(talker as usize, report));
+        });
+    }
+
+    fn reported(&mut self, index: usize, now_us: u64, report: ReceiverReport) {
+        if let Some(adapter) = self.talkers.get_mut(index).and_then(|talker| talker.adapter.as_mut()) {
+            adapter.report(at(now_us), report);
         }
     }
 
