@@ -60,6 +60,11 @@ pub trait Speaker {
     /// Takes a block.
     fn write(&mut self, block: &Block);
 
+    /// Takes a block for each ear. A speaker that has but one channel plays their mean.
+    fn write_stereo(&mut self, left: &Block, right: &Block) {
+        self.write(&std::array::from_fn(|i| (left[i] + right[i]) * 0.5));
+    }
+
     /// When it takes a block next; `None` when it takes none any more.
     fn due(&self, now: Instant) -> Option<Instant>;
 

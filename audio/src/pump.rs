@@ -9,6 +9,7 @@ use crate::{
     capture::Capture,
     io::{DeviceStats, MicRead, Microphone, Speaker},
     limits::MAX_BLOCKS_PER_TURN,
+    mix::Placing,
     playout::Playout,
     report::{ReceiverReport, Told},
 };
@@ -72,8 +73,17 @@ impl Pump {
             // Of several blocks at once the last one is of this moment; the buffers count on 10 ms between two.
             let behind = BLOCK_TIME * u32::try_from(left).unwrap_or(0);
             let at = (now - behind).max(self.rendered);
-            self.playout.render(at, &mut block);
-            self.speaker.write(&block);
+            match self.playout.placing() {
+                Placing::Mono => {
+                    self.playout.render(at, &mut block);
+                    self.speaker.write(&block);
+                }
+                Placing::Spread => {
+                    let mut ears = [SILENCE; 2];
+                    self.playout.render_stereo(at, &mut ears);
+                    self.speaker.write_stereo(&ears[0], &ears[1]);
+                }
+            }
             self.rendered = at;
         }
         let due = [self.mic.due(now), self.speaker.due(now)].into_iter().flatten().min();

@@ -37,6 +37,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
     pub(crate) speaker: String,
 
+    /// Spreads talkers from left to right, for headphones or two speakers
+    #[arg(long)]
+    pub(crate) stereo: bool,
+
+    /// Leaves talkers as loud as they come, instead of bringing a shout and a whisper to one level
+    #[arg(long)]
+    pub(crate) no_auto_level: bool,
+
     /// Milliseconds of voice in a packet: 10 arrives sooner, 20 takes less of the network
     #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
     pub(crate) frame_ms: u32,

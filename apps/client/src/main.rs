@@ -38,7 +38,7 @@ use crate::{
     line::Line,
     screen::Screen,
     terminal::Terminal,
-    voice::Voice,
+    voice::{Voice, VoiceChoices},
 };
 
 /// The command line was wrong.
@@ -68,6 +68,7 @@ fn main() -> ExitCode {
 }
 
 fn chat(arguments: Arguments) -> Result<ExitCode> {
+    let choices = VoiceChoices::of(&arguments);
     let terminal = Arc::new(Terminal::new());
     let mut screen = Screen::new(Arc::clone(&terminal));
     let mut keyboard = Keyboard::new(Arc::clone(&terminal));
@@ -91,7 +92,7 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         None => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", name)?,
     };
     let Some(name) = name else { return Ok(ExitCode::SUCCESS) };
-    let voice = Voice::open(&arguments.mic, &arguments.speaker, arguments.frame_ms, &mut screen)?;
+    let voice = Voice::open(choices, &mut screen)?;
 
     let config = ClientConfig {
         name,

@@ -27,7 +27,7 @@ const CLIPPED_SAMPLES: usize = 10;
 
 /// Records, plays back, measures, and says on standard output what came of it.
 pub(crate) fn run(mic: &str, speaker: &str) -> Result<ExitCode> {
-    let mut check = SoundCheck::new(voice::open_mic(mic)?, voice::open_speaker(speaker)?);
+    let mut check = SoundCheck::new(voice::open_mic(mic)?, voice::open_speaker(speaker, false)?);
     let is_drawn = io::stdout().is_terminal();
     let mut phase = check.phase();
     let mut drawn = clock::now();

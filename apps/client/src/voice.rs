@@ -18,6 +18,7 @@ use chinwag_audio::{
     device,
     io::{DeviceStats, Microphone, NullMicrophone, NullSpeaker, Speaker},
     limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
+    mix::Placing,
     playout::PlayoutStats,
     pump::Pump,
     report::ReceiverReport,
@@ -34,7 +35,7 @@ use chinwag_proto::{
 };
 use chinwag_transport_mio::{Waker, clock};
 
-use crate::screen::Screen;
+use crate::{arguments::Arguments, screen::Screen};
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
 const WAITING_PAYLOADS: usize = 256;
@@ -60,6 +61,28 @@ enum FromSound {
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
+}
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct VoiceChoices {
+    mic: String,
+    speaker: String,
+    frame_ms: u32,
+    is_stereo: bool,
+    has_auto_level: bool,
+}
+
+impl VoiceChoices {
+    pub(crate) fn of(arguments: &Arguments) -> Self {
+        Self {
+            mic: arguments.mic.clone(),
+            speaker: arguments.speaker.clone(),
+            frame_ms: arguments.frame_ms,
+            is_stereo: arguments.stereo,
+            has_auto_level: !arguments.no_auto_level,
+        }
+    }
 }
 
 /// What became of sound.
@@ -91,20 +114,19 @@ pub(crate) struct Voice {
 
 impl Voice {
     /// Opens what `--mic` and `--speaker` name. A missing default device is told and done without.
-    pub(crate) fn open(mic: &str, speaker: &str, frame_ms: u32, screen: &mut Screen) -> Result<Self> {
+    pub(crate) fn open(choices: VoiceChoices, screen: &mut Screen) -> Result<Self> {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
-        let (mic_choice, speaker_choice) = (mic.to_owned(), speaker.to_owned());
+        let is_speaking_file = is_wav(&choices.mic);
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
-            .spawn(move || run((&mic_choice, &speaker_choice, frame_ms), &inbox, &outbox))
+            .spawn(move || run(&choices, &inbox, &outbox))
             .context("no thread for sound could be started")?;
         match from_sound.recv() {
             Ok(FromSound::Opened(result)) => result?.iter().for_each(|notice| screen.notice(notice)),
             Ok(_) | Err(_) => anyhow::bail!("sound could not be started"),
         }
-        let is_speaking_file = is_wav(mic);
         Ok(Self { to_sound, from_sound, thread, troubles: Vec::new(), is_speaking_file, dropped: 0 })
     }
 
@@ -188,9 +210,10 @@ pub(crate) fn open_mic(choice: &str) -> Result<Box<dyn Microphone>> {
 }
 
 /// Opens what `--speaker` names.
-pub(crate) fn open_speaker(choice: &str) -> Result<Box<dyn Speaker>> {
+pub(crate) fn open_speaker(choice: &str, is_stereo: bool) -> Result<Box<dyn Speaker>> {
     Ok(match choice {
         NONE => Box::new(NullSpeaker),
+        choice if is_wav(choice) && is_stereo => Box::new(WavSpeaker::create_stereo(choice)?),
         choice if is_wav(choice) => Box::new(WavSpeaker::create(choice)?),
         choice => device::open_speaker(device_name(choice))?,
     })
@@ -218,19 +241,20 @@ fn device_name(choice: &str) -> Option<&str> {
 }
 
 /// The sound thread.
-fn run(
-    (mic, speaker, frame_ms): (&str, &str, u32),
-    inbox: &Receiver<ToSound>,
-    outbox: &SyncSender<FromSound>,
-) -> VoiceReport {
+fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<FromSound>) -> VoiceReport {
     let mut notices = Vec::new();
     let (no_mic, no_speaker) = (Box::new(NullMicrophone), Box::new(NullSpeaker));
     let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
+    let VoiceChoices { mic, speaker, .. } = choices;
     let opened = or_none(open_mic(mic), mic, no_mic, unheard, &mut notices).and_then(|mic| {
-        let speaker = or_none(open_speaker(speaker), speaker, no_speaker, deaf, &mut notices)?;
-        let frame = FrameLength::from_ms(frame_ms).context("frames are 10 or 20 ms long")?;
+        let opened = open_speaker(speaker, choices.is_stereo);
+        let speaker = or_none(opened, speaker, no_speaker, deaf, &mut notices)?;
+        let frame = FrameLength::from_ms(choices.frame_ms).context("frames are 10 or 20 ms long")?;
         let capture = Capture::new(EncoderConfig { frame, ..EncoderConfig::default() }, Gate::default())?;
-        Ok(Pump::new(mic, speaker, capture))
+        let mut pump = Pump::new(mic, speaker, capture);
+        pump.playout().set_placing(if choices.is_stereo { Placing::Spread } else { Placing::Mono });
+        pump.playout().set_auto_level(choices.has_auto_level);
+        Ok(pump)
     });
     let pump = match opened {
         Ok(pump) => pump,
