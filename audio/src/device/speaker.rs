@@ -8,7 +8,7 @@ use super::{
     cards::SystemCards,
     keeper::{Bell, keep},
     link::{Link, Metered},
-    stream::{self, Meter},
+    stream::{self, Ears, Meter},
     trouble::unusable,
 };
 use crate::{
@@ -28,9 +28,11 @@ const CALM: Duration = Duration::from_secs(30);
 
 /// Where a card's sound goes to.
 pub(super) struct Playback {
-    ring: Producer<f32>,
-    resampler: Resampler,
-    converted: Vec<f32>,
+    ring: Producer<Ears>,
+    resamplers: [Resampler; 2],
+    converted: [Vec<f32>; 2],
+    /// Left and right were told apart once: both are converted from then on, since a resampler has a memory.
+    is_stereo: bool,
     meter: Meter,
     rate_hz: u32,
     reserve: Reserve,
@@ -43,10 +45,20 @@ impl Metered for Playback {
 }
 
 impl Playback {
-    pub(super) fn new(ring: Producer<f32>, meter: Meter, rate_hz: u32) -> Result<Self, DeviceError> {
-        let resampler = Resampler::new(SAMPLE_RATE_HZ, rate_hz, BLOCK)
-            .map_err(|error| unusable(Direction::Output, error))?;
-        Ok(Self { ring, resampler, converted: Vec::new(), meter, rate_hz, reserve: Reserve::default() })
+    pub(super) fn new(ring: Producer<Ears>, meter: Meter, rate_hz: u32) -> Result<Self, DeviceError> {
+        let resampler = || {
+            Resampler::new(SAMPLE_RATE_HZ, rate_hz, BLOCK).map_err(|error| unusable(Direction::Output, error))
+        };
+        let (resamplers, converted) = ([resampler()?, resampler()?], [Vec::new(), Vec::new()]);
+        Ok(Self {
+            ring,
+            resamplers,
+            converted,
+            is_stereo: false,
+            meter,
+            rate_hz,
+            reserve: Reserve::default(),
+        })
     }
 
     fn open(
@@ -68,16 +80,24 @@ impl Playback {
         wanted.saturating_sub(queued).div_ceil(block_samples)
     }
 
-    /// Takes a block, and gives the number of samples that had no room.
-    fn write(&mut self, block: &Block) -> usize {
-        self.converted.clear();
-        self.resampler.push(block, &mut self.converted);
-        let room = self.ring.slots().min(self.converted.len());
-        for &sample in &self.converted[..room] {
-            // There is room, as was asked.
-            let _ = self.ring.push(sample);
+    /// Takes a block for all, or one for each ear, and gives the number of samples that had no room.
+    fn write(&mut self, left: &Block, right: Option<&Block>) -> usize {
+        self.is_stereo |= right.is_some();
+        let channels = if self.is_stereo { 2 } else { 1 };
+        let blocks = [left, right.unwrap_or(left)];
+        for ((resampler, converted), block) in
+            self.resamplers.iter_mut().zip(&mut self.converted).zip(blocks).take(channels)
+        {
+            converted.clear();
+            resampler.push(block, converted);
         }
-        self.converted.len() - room
+        let (left, right) = (&self.converted[0], &self.converted[channels - 1]);
+        let room = self.ring.slots().min(left.len());
+        for (&left, &right) in left.iter().zip(right).take(room) {
+            // There is room, as was asked.
+            let _ = self.ring.push([left, right]);
+        }
+        left.len() - room
     }
 }
 
@@ -101,6 +121,17 @@ impl DeviceSpeaker {
     #[cfg(test)]
     pub(super) fn link(&self) -> &Link<Playback> {
         &self.link
+    }
+
+    fn play(&mut self, left: &Block, right: Option<&Block>) {
+        match self.link.flow() {
+            // A card that takes nothing has no room: what is not heard now is not heard later either.
+            Some(playback) => {
+                let lost = playback.write(left, right);
+                self.link.stats.overflowed += lost as u64;
+            }
+            None => self.link.made_up(),
+        }
     }
 
     /// Samples that wait for the card.
@@ -135,14 +166,11 @@ impl Speaker for DeviceSpeaker {
     }
 
     fn write(&mut self, block: &Block) {
-        match self.link.flow() {
-            // A card that takes nothing has no room: what is not heard now is not heard later either.
-            Some(playback) => {
-                let lost = playback.write(block);
-                self.link.stats.overflowed += lost as u64;
-            }
-            None => self.link.made_up(),
-        }
+        self.play(block, None);
+    }
+
+    fn write_stereo(&mut self, left: &Block, right: &Block) {
+        self.play(left, Some(right));
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {

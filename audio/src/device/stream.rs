@@ -115,10 +115,13 @@ where
     }
 }
 
-/// A playback callback: mono samples from a ring to any format, the same on each channel; silence where there are none.
+/// A sample for the left and one for the right.
+pub(super) type Ears = [f32; 2];
+
+/// A playback callback: samples for both ears from a ring to any format; silence where there are none.
 pub(super) fn play<T>(
     channels: u16,
-    mut ring: Consumer<f32>,
+    mut ring: Consumer<Ears>,
     meter: &Meter,
 ) -> impl FnMut(&mut [T]) + Send + use<T>
 where
@@ -129,12 +132,17 @@ where
     move |samples| {
         watch(samples.len() / channels);
         for frame in samples.chunks_mut(channels) {
-            let sample = ring.pop().ok();
-            if flows && sample.is_none() {
+            let ears = ring.pop().ok();
+            if flows && ears.is_none() {
                 counts.gaps.fetch_add(1, Ordering::Relaxed);
             }
-            flows = sample.is_some();
-            frame.fill(T::from_sample(sample.unwrap_or(0.0)));
+            flows = ears.is_some();
+            let [left, right] = ears.unwrap_or_default();
+            // More than two get the middle, which is the same where nothing is to the left or right.
+            frame.fill(T::from_sample((left + right) * 0.5));
+            if let [first, second, ..] = frame {
+                (*first, *second) = (T::from_sample(left), T::from_sample(right));
+            }
         }
     }
 }
@@ -225,11 +233,11 @@ pub(super) fn playback(
     device: &Device,
     config: &SupportedStreamConfig,
     bell: &Bell,
-) -> Result<(Stream, Producer<f32>, Meter), DeviceError> {
+) -> Result<(Stream, Producer<Ears>, Meter), DeviceError> {
     fn build<T>(
         device: &Device,
         config: StreamConfig,
-        ring: Consumer<f32>,
+        ring: Consumer<Ears>,
         meter: &Meter,
         bell: Bell,
     ) -> Result<Stream, cpal::Error>
@@ -338,9 +346,10 @@ mod tests {
         let (mut to_play, consumer) = RingBuffer::new(8);
         let mut play = play::<u8>(3, consumer, &meter);
         let mut taken = [7; 9];
-        to_play.push(0.5).unwrap();
+        to_play.push([0.5; 2]).unwrap();
+        to_play.push([0.5, -0.5]).unwrap();
         play(&mut taken);
-        assert_eq!(taken, [192, 192, 192, 128, 128, 128, 128, 128, 128]);
+        assert_eq!(taken, [192, 192, 192, 192, 64, 128, 128, 128, 128]);
         assert_eq!(meter.gaps(), 1, "where sound broke off, not where it was missing on");
     }
 

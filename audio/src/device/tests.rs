@@ -87,13 +87,13 @@ fn hearing(ring: Producer<f32>, meter: &Meter) -> impl FnMut(usize) + use<> {
     move |samples| hear(&sound[..2 * samples])
 }
 
-fn playing(ring: Consumer<f32>, meter: &Meter) -> impl FnMut(usize) + use<> {
+fn playing(ring: Consumer<stream::Ears>, meter: &Meter) -> impl FnMut(usize) + use<> {
     let mut play = stream::play::<f32>(2, ring, meter);
     let mut sound = vec![0.0; 2 * 4_800];
     move |samples| play(&mut sound[..2 * samples])
 }
 
-fn ring(rate_hz: u32) -> (Producer<f32>, Consumer<f32>) {
+fn ring<T>(rate_hz: u32) -> (Producer<T>, Consumer<T>) {
     RingBuffer::new((rate_hz / 1000 * DEVICE_RING_MS) as usize)
 }
 
