@@ -57,6 +57,8 @@ const REACH_MS: u32 = 60;
 
 /// A queue that grew by this much, in milliseconds, is a queue.
 const QUEUE_MS: u16 = 40;
+/// It grows by at least this much from report to report.
+const GROWING_MS: u16 = 8;
 /// What a cut leaves of what the path seems to carry, and how much more a raise tries.
 const MARGIN: f32 = 0.9;
 const RAISE: f32 = 1.15;
@@ -253,9 +255,15 @@ impl Adapter {
 
     fn take(&mut self, now: Instant, report: ReceiverReport) {
         let since = self.last_report.replace(now).map_or(SILENCE, |last| now.since(last));
+        let before_ms = self.queue_ms;
         self.remember(since, report);
         let lost = f32::from(report.lost_per_mille);
-        let grown = report.queue_ms >= self.answered_ms.saturating_add(QUEUE_MS);
+        // A path that has become longer at a stroke is no queue: that goes on growing.
+        let is_long = report.queue_ms >= self.answered_ms.saturating_add(QUEUE_MS);
+        let grown = is_long && before_ms > self.answered_ms && report.queue_ms > before_ms + GROWING_MS;
+        if is_long && !grown && before_ms > self.answered_ms.saturating_add(QUEUE_MS / 2) && lost < LOSS {
+            self.answered_ms = report.queue_ms;
+        }
         self.judge(now, lost, grown);
         if self.ceiling == CEILING_BPS && now.since(self.next_raise) > LONGEST_PAUSE {
             (self.pause, self.innocence) = (PAUSE, INNOCENCE);

@@ -25,8 +25,10 @@ const TAIL_TO: usize = 950;
 const TAIL_REACH: f32 = 2.43;
 /// That is no more than was seen, or a little more if it was seen of few frames: twice that of so many.
 const FEW: i64 = 10;
-/// So many frames in a row that are all quicker than half of those remembered: the path has become shorter.
-const SHORTER_AFTER: usize = 25;
+/// So many frames in a row that are all quicker than three quarters …
+const SHORTER_AFTER: usize = 16;
+/// … of so many before them: the path has become shorter.
+const SHORTER_THAN: usize = 48;
 /// By less than this it is not worth forgetting.
 const SHORTER_US: i64 = 5_000;
 /// After a pause of this length the two clocks may have drifted apart: only the spread is kept.
@@ -37,8 +39,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Arrivals {
     recent: VecDeque<(Instant, i64)>,
     sorted: Vec<i64>,
-    /// Frames in a row that were quicker than half of those remembered.
+    /// Frames in a row that were quicker than those before them, and what is quick among those.
     quicker: usize,
+    quick_before: i64,
 }
 
 impl Default for Arrivals {
@@ -48,6 +51,7 @@ impl Default for Arrivals {
             recent: VecDeque::with_capacity(WINDOW_FRAMES),
             sorted: Vec::with_capacity(WINDOW_FRAMES),
             quicker: 0,
+            quick_before: 0,
         }
     }
 }
@@ -64,8 +68,13 @@ impl Arrivals {
         {
             self.forget_first();
         }
-        let half = self.sorted.get(self.sorted.len() / 2).copied().unwrap_or(delay_us);
-        self.quicker = if delay_us < half - SHORTER_US { self.quicker + 1 } else { 0 };
+        if self.quicker == 0 {
+            let mut before = [delay_us; SHORTER_THAN];
+            let recent = self.recent.iter().rev();
+            before.iter_mut().zip(recent).for_each(|(before, (_, delay))| *before = *delay);
+            self.quick_before = *before.select_nth_unstable(SHORTER_THAN / 4).1;
+        }
+        self.quicker = if delay_us < self.quick_before - SHORTER_US { self.quicker + 1 } else { 0 };
         self.recent.push_back((now, delay_us));
         let at = self.sorted.partition_point(|d| *d < delay_us);
         self.sorted.insert(at, delay_us);
