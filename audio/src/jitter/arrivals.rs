@@ -108,6 +108,11 @@ impl Arrivals {
         self.sorted.get(rank - 1).map_or(0, |delay| delay - self.base_us())
     }
 
+    /// Frames remembered.
+    pub(super) fn count(&self) -> usize {
+        self.sorted.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }

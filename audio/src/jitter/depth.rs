@@ -14,6 +14,9 @@ const RISE_US: i64 = 30_000;
 /// … and falls by at most so much.
 const FALL_US: i64 = 10_000;
 
+/// Frames from which on the distribution is trusted.
+const START_FRAMES: usize = 50;
+
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
 
@@ -138,16 +141,27 @@ impl JitterBuffer {
     pub(super) fn update_target(&mut self, now: Instant) {
         let passed = now.since(std::mem::replace(&mut self.target_at, now)).min(Duration::from_secs(1));
         let passed_us = i64::try_from(passed.as_micros()).unwrap_or(0);
-        let sure = self.arrivals.spread_us() + MARGIN_US;
+        let sure = (self.arrivals.spread_us() + MARGIN_US).max(self.start_us());
         let wanted = sure.max(self.arrivals.tail_us() + MARGIN_US);
         let (most, least) =
             (self.target_us + RISE_US * passed_us / 1_000_000, self.target_us - FALL_US * passed_us / 1_000_000);
         self.target_us = wanted.clamp(least, most).max(sure).clamp(LEAST_TARGET_US, MAX_TARGET_US);
     }
 
+    /// What is waited for while too few frames have come to tell: a frame's length, so that its FEC can be used, or what is known of the path.
+    fn start_us(&self) -> i64 {
+        let known = self.arrivals.count();
+        if known >= START_FRAMES {
+            return 0;
+        }
+        let frame = i64::from(self.frame_blocks) * BLOCK;
+        let prior = std::env::var("PRIOR").ok().and_then(|t| t.parse().ok()).unwrap_or(0) * 1000;
+        frame.max(prior)
+    }
+
     /// The offset between media time and play time that the target asks for.
     pub(super) fn wanted_us(&self) -> i64 {
-        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US)
+        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US).max(self.start_us())
     }
 
     /// The offset if block `next` is played now.
