@@ -12,10 +12,13 @@ const MARGIN_US: i64 = 1_000;
 /// The target rises at once to what most frames needed, and within a second by so much to what is expected of the rest …
 const RISE_US: i64 = 30_000;
 /// … and falls by at most so much.
-const FALL_US: i64 = 10_000;
+const FALL_US: i64 = 4_000;
 
 /// Frames from which on the distribution is trusted.
 const START_FRAMES: usize = 50;
+
+/// The share of the target by which the delay may be too great; half of it by which it may be too small.
+const BAND: i64 = 8;
 
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
@@ -90,7 +93,10 @@ impl JitterBuffer {
     fn excess_us(&self, now: Instant, next: u32, queued_us: i64) -> i64 {
         let (whole, rest) = (queued_us / BLOCK * BLOCK, queued_us % BLOCK);
         let slack = self.offset_us(now, next) + whole - self.wanted_us();
-        slack.div_euclid(BLOCK) * BLOCK + rest
+        // The deeper, the less it matters where exactly: what is corrected is not corrected back soon.
+        let band = self.target_us / BAND;
+        let blocks = if slack < 0 { (slack + band / 2).min(0) } else { (slack - band).max(0) }.div_euclid(BLOCK);
+        blocks * BLOCK + rest
     }
 
     /// Far too deep (a stall that ended in a burst, a talker that sends too fast): goes on where the target is.
