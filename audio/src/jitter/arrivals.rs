@@ -16,13 +16,13 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// … but for the last few.
 const KEEP: usize = 20;
 /// So many of a thousand frames are waited for, in any case; what comes later is left to concealment.
-const QUANTILE_PER_MILLE: usize = 985;
+const QUANTILE_PER_MILLE: usize = 990;
 /// A tail of delays is exponential, near enough (the excess over a high threshold: Pickands, Annals of Statistics 3, 1975): from how
 /// it falls between these two quantiles, where there are frames enough to tell, …
 const TAIL_FROM: usize = 750;
 const TAIL_TO: usize = 950;
 /// … follows where only 5 of a thousand are left: ln(250 / 5) / ln(250 / 50) times as far.
-const TAIL_REACH: f32 = 2.0;
+const TAIL_REACH: f32 = 2.3;
 /// That is no more than was seen, or a little more if it was seen of few frames: twice that of so many.
 const FEW: i64 = 10;
 /// So many frames in a row that are all quicker than three quarters …
@@ -108,7 +108,7 @@ impl Arrivals {
     }
 
     fn quantile_us(&self, per_mille: usize) -> i64 {
-        let rank = (self.sorted.len() * per_mille).div_ceil(1000).max(1);
+        let rank = (self.sorted.len() * per_mille / 1000).max(1);
         self.sorted.get(rank - 1).map_or(0, |delay| delay - self.base_us())
     }
 
