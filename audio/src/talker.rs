@@ -18,9 +18,11 @@ const COMFORT_BLOCKS: u32 = 300;
 /// … and fades out over the last of it.
 const COMFORT_FADE_BLOCKS: u32 = 100;
 
-/// What is 26 dB below the loudest of late is quiet; half of that is forgotten in 1.4 s.
-const QUIET_SHARE: f32 = 0.05;
+/// What is 34 dB below the loudest of late is quiet; half of that is forgotten in 1.4 s.
+const QUIET_SHARE: f32 = 0.02;
 const LOUD_FADES: f32 = 0.995;
+/// A pause is so many quiet blocks: a word's end is not one yet.
+const QUIET_BLOCKS: u32 = 3;
 
 pub(crate) struct Talker {
     jitter: JitterBuffer,
@@ -29,7 +31,7 @@ pub(crate) struct Talker {
     line: Line,
     block: Block,
     /// Whether that block was quiet, and how loud it is of late.
-    is_quiet: bool,
+    quiet_for: u32,
     loud: f32,
     pub(crate) strip: Strip,
     comfort: Comfort,
@@ -52,7 +54,7 @@ impl Talker {
             pcm: [0.0; MAX_FRAME_SAMPLES],
             line: Line::default(),
             block: SILENCE,
-            is_quiet: false,
+            quiet_for: 0,
             loud: 0.0,
             strip,
             comfort: Comfort::new(),
@@ -101,7 +103,8 @@ impl Talker {
         self.line.take(&mut self.block);
         let level = rms(&self.block);
         self.loud = (self.loud * LOUD_FADES).max(level);
-        self.is_quiet = level < QUIET_RMS.max(self.loud * QUIET_SHARE);
+        let is_quiet = level < QUIET_RMS.max(self.loud * QUIET_SHARE);
+        self.quiet_for = if is_quiet { self.quiet_for.saturating_add(1) } else { 0 };
         let is_filled = !self.is_heard && self.comfort_left > 0;
         if is_filled {
             self.comfort_left -= 1;
@@ -117,7 +120,7 @@ impl Talker {
     fn correct(&mut self, now: Instant) {
         let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
         let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
-        match self.jitter.correction(now, us(self.line.ahead()), self.is_quiet) {
+        match self.jitter.correction(now, us(self.line.ahead()), self.quiet_for >= QUIET_BLOCKS) {
             Correction::Keep => {}
             Correction::Shorten(by_us, likeness) => {
                 // A jump needs to see where it lands.
