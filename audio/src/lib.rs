@@ -21,6 +21,7 @@ mod limiter;
 pub mod limits;
 pub mod mix;
 pub mod playout;
+pub mod process;
 pub mod pump;
 pub mod redundancy;
 pub mod report;

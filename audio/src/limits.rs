@@ -36,3 +36,6 @@ pub const MAX_CATCH_UP_BLOCKS: u64 = 4;
 pub const MAX_WAV_BLOCKS: u64 = 12 * 3600 * 100;
 /// Sound held between a device and the pump, in milliseconds; the oldest microphone sound is dropped beyond it.
 pub const DEVICE_RING_MS: u32 = 200;
+/// Blocks of the far end that wait for the microphone's in the echo canceller; at the limit the microphone is not running, and
+/// those that wait are dropped.
+pub const MAX_FAR_BLOCKS: usize = 16;
