@@ -14,6 +14,7 @@ pub mod comfort;
 pub mod compare;
 pub mod device;
 mod floor;
+mod gate;
 pub mod io;
 pub mod jitter;
 pub mod level;

@@ -25,6 +25,7 @@ pub struct Pump {
     playout: Playout,
     told: Told,
     is_spent: bool,
+    is_deafened: bool,
     /// The time of the last block rendered.
     rendered: Instant,
 }
@@ -34,7 +35,8 @@ impl Pump {
     pub fn new(mic: Box<dyn Microphone>, speaker: Box<dyn Speaker>, capture: Capture) -> Self {
         let adapter = Adapter::new(capture.sending());
         let (playout, told, is_spent, rendered) = (Playout::new(), Told::default(), false, Instant::ZERO);
-        Self { mic, speaker, capture, adapter, playout, told, is_spent, rendered }
+        let is_deafened = false;
+        Self { mic, speaker, capture, adapter, playout, told, is_spent, is_deafened, rendered }
     }
 
     /// Sound begins now.
@@ -73,6 +75,10 @@ impl Pump {
             let behind = BLOCK_TIME * u32::try_from(left).unwrap_or(0);
             let at = (now - behind).max(self.rendered);
             self.playout.render(at, &mut block);
+            if self.is_deafened {
+                block = SILENCE;
+            }
+            self.capture.hear(&block);
             self.speaker.write(&block);
             self.rendered = at;
         }
@@ -98,6 +104,11 @@ impl Pump {
     /// True when the microphone is spent and all of it was handed out.
     pub fn mic_spent(&self) -> bool {
         self.is_spent
+    }
+
+    /// Deafened, nothing is heard; everything else goes on, so that what is said afterwards is heard at once.
+    pub fn set_deafened(&mut self, deafened: bool) {
+        self.is_deafened = deafened;
     }
 
     /// What the user should know, once each.

@@ -8,10 +8,11 @@ use std::{
 };
 
 use chinwag_audio::{
-    BLOCK_US, Instant, SILENCE, VoiceFrame,
+    BLOCK_US, Block, Instant, SILENCE, VoiceFrame,
     capture::{Capture, Gate},
     codec::{EncoderConfig, FrameLength},
     playout::Playout,
+    process::{Processing, Processor},
     sample::voice,
 };
 
@@ -48,9 +49,10 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Talks and listens for the whole of `said`, losing and delaying some frames; allocations in its second half.
-fn allocations(said: &[f32], frame: FrameLength) -> (u64, u64) {
+fn allocations(said: &[f32], frame: FrameLength, gate: Gate, processing: Processing) -> (u64, u64) {
     let config = EncoderConfig { frame, ..EncoderConfig::default() };
-    let mut capture = Capture::new(config, Gate::Level).unwrap();
+    let mut capture = Capture::new(config, gate).unwrap();
+    capture.set_processing(processing);
     let mut playout = Playout::new();
     let mut block = SILENCE;
     // One frame may be kept back, to overtake it.
@@ -85,6 +87,7 @@ fn allocations(said: &[f32], frame: FrameLength) -> (u64, u64) {
             }
         });
         playout.render(now, &mut block);
+        capture.hear(&block);
     }
     let stats = playout.stats().total;
     assert!(stats.fec_recovered > 0 && stats.concealed > 0 && stats.played > 0, "{stats:?}");
@@ -98,8 +101,26 @@ fn talk_under_way_allocates_nothing() {
     said[40_000..90_000].fill(0.0);
     said.extend_from_within(..);
     for frame in [FrameLength::Ms10, FrameLength::Ms20] {
-        let (before, after) = allocations(&said, frame);
-        assert!(before > 0, "the counter counts");
-        assert_eq!(after, 0, "{frame:?}");
+        for (gate, processing) in [
+            (Gate::Level, Processing::none()),
+            (Gate::Voice, Processing { echo: false, ..Processing::default() }),
+        ] {
+            let (before, after) = allocations(&said, frame, gate, processing);
+            assert!(before > 0, "the counter counts");
+            assert_eq!(after, 0, "{frame:?} {gate:?}");
+        }
     }
+}
+
+#[test]
+fn taking_out_an_echo_allocates_nothing() {
+    let far = voice(2, 2);
+    let mut processor = Processor::new(Processing::default());
+    let before = ALLOCATIONS.with(Cell::get);
+    for chunk in far.chunks_exact(480) {
+        let mut block: Block = std::array::from_fn(|i| chunk[i]);
+        processor.hear(&block);
+        processor.process(&mut block, true);
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get), before);
 }
