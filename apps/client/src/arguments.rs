@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chinwag_audio::capture::Gate;
 use chinwag_proto::link::Fingerprint;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -41,6 +42,27 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
     pub(crate) frame_ms: u32,
 
+    /// When your voice is sent: voice (when you speak), level (at any sound), open (always) or ptt (between two /ptt);
+    /// voice for a device, level for a WAV file when not given
+    #[arg(long, value_name = "voice|level|open|ptt", value_parser = gate)]
+    pub(crate) gate: Option<Gate>,
+
+    /// Whether your sound is processed (echo, noise, level): auto does so for a device and not for a WAV file
+    #[arg(long, value_name = "auto|on|off", default_value = "auto", value_parser = processing)]
+    pub(crate) processing: Switch,
+
+    /// Leaves in what your loudspeakers play, for those who wear a headset
+    #[arg(long)]
+    pub(crate) no_echo_cancel: bool,
+
+    /// Leaves in background noise
+    #[arg(long)]
+    pub(crate) no_noise_suppression: bool,
+
+    /// Leaves your voice as loud or quiet as it is
+    #[arg(long)]
+    pub(crate) no_gain_control: bool,
+
     /// The server's fingerprint (64 hexadecimal digits), as proof of who it is
     #[arg(long, value_name = "HEX", value_parser = Fingerprint::parse)]
     pub(crate) fingerprint: Option<Fingerprint>,
@@ -69,5 +91,32 @@ fn frame_ms(text: &str) -> Result<u32, String> {
         "10" => Ok(10),
         "20" => Ok(20),
         _ => Err("it is 10 or 20".to_owned()),
+    }
+}
+
+/// On, off, or as it fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switch {
+    Auto,
+    On,
+    Off,
+}
+
+fn processing(text: &str) -> Result<Switch, String> {
+    match text {
+        "auto" => Ok(Switch::Auto),
+        "on" => Ok(Switch::On),
+        "off" => Ok(Switch::Off),
+        _ => Err("it is auto, on or off".to_owned()),
+    }
+}
+
+fn gate(text: &str) -> Result<Gate, String> {
+    match text {
+        "voice" => Ok(Gate::Voice),
+        "level" => Ok(Gate::Level),
+        "open" => Ok(Gate::Open),
+        "ptt" => Ok(Gate::PushToTalk),
+        _ => Err("it is voice, level, open or ptt".to_owned()),
     }
 }

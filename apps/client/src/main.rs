@@ -37,7 +37,7 @@ use crate::{
     line::Line,
     screen::Screen,
     terminal::Terminal,
-    voice::Voice,
+    voice::{Voice, VoiceChoices},
 };
 
 /// The command line was wrong.
@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 }
 
 fn chat(arguments: Arguments) -> Result<ExitCode> {
+    let choices = VoiceChoices::of(&arguments);
     let terminal = Arc::new(Terminal::new());
     let mut screen = Screen::new(Arc::clone(&terminal));
     let mut keyboard = Keyboard::new(Arc::clone(&terminal));
@@ -89,7 +90,7 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         None => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", name)?,
     };
     let Some(name) = name else { return Ok(ExitCode::SUCCESS) };
-    let voice = Voice::open(&arguments.mic, &arguments.speaker, arguments.frame_ms, &mut screen)?;
+    let voice = Voice::open(choices, &mut screen)?;
 
     let config = ClientConfig {
         name,
@@ -159,7 +160,16 @@ fn ask<T>(
             Typed::Line(line) => match Line::parse(&line) {
                 Line::Quit => return Ok(None),
                 Line::Nothing => "nothing was typed; {quit} leaves".to_owned(),
-                Line::Help | Line::Who | Line::Say(_) | Line::Unknown(_) => match read(line.trim()) {
+                Line::Help
+                | Line::Who
+                | Line::Mute
+                | Line::MuteOther(_)
+                | Line::Deafen
+                | Line::Talk
+                | Line::Volume(..)
+                | Line::Incomplete(_)
+                | Line::Say(_)
+                | Line::Unknown(_) => match read(line.trim()) {
                     Ok(answer) => return Ok(Some(answer)),
                     Err(error) => error,
                 },
