@@ -13,7 +13,7 @@ mod spectral;
 mod spectrum;
 
 use self::{echo::Echo, gain::Gain, spectral::Spectral};
-use crate::{Block, SAMPLE_RATE_HZ, rms};
+use crate::{BLOCK, Block, SAMPLE_RATE_HZ, rms};
 
 /// What is done to the sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Processor {
     gain: Gain,
     /// How loud the echo was lately.
     echo_rms: f32,
+    /// The gain at the end of the last block, for what is only echo.
+    echo_gain: f32,
     level: Level,
 }
 
@@ -73,6 +75,7 @@ impl Processor {
             spectral: Spectral::new(),
             gain: Gain::new(),
             echo_rms: 0.0,
+            echo_gain: 1.0,
             level: Level::default(),
         }
     }
@@ -118,6 +121,9 @@ impl Processor {
             if rms(block) < ECHO_LEFT * self.echo_rms {
                 // So little beside so much echo is what is left of that.
                 likely = 0.0;
+                self.quiet(block, ONLY_ECHO);
+            } else {
+                self.quiet(block, 1.0);
             }
             speech = Some(likely);
             if gain {
@@ -129,14 +135,27 @@ impl Processor {
         speech
     }
 
+    /// Goes to this gain within a block.
+    fn quiet(&mut self, block: &mut Block, gain: f32) {
+        let before = std::mem::replace(&mut self.echo_gain, gain);
+        if before == 1.0 && gain == 1.0 {
+            return;
+        }
+        for (i, sample) in block.iter_mut().enumerate() {
+            *sample *= before + (gain - before) * (i + 1) as f32 / BLOCK as f32;
+        }
+    }
+
     /// Loudness of the last block as it was handed on.
     pub fn level(&self) -> Level {
         self.level
     }
 }
 
-/// What is this much quieter than the echo that was taken out (−13 dB) is not held to be speech …
+/// What is this much quieter than the echo that was taken out (−13 dB) is not held to be speech, and
+/// made quieter still …
 const ECHO_LEFT: f32 = 0.22;
+const ONLY_ECHO: f32 = 0.18;
 /// … which goes for as long as a room rings: by this the echo is taken to fall from block to block.
 const ECHO_DECAY: f32 = 0.8;
 
@@ -174,7 +193,7 @@ impl HighPass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BLOCK, sample::voice};
+    use crate::sample::voice;
 
     fn run(processor: &mut Processor, sound: &[f32]) -> Vec<f32> {
         let mut out = Vec::with_capacity(sound.len());
