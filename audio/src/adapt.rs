@@ -46,6 +46,9 @@ const UNRECOVERED: f32 = 10.0;
 const MUCH_LOSS: f32 = 80.0;
 /// Loss that is taken for congestion until a cut was in vain.
 const SUSPICIOUS_LOSS: f32 = 250.0;
+/// One pair of lost frames is no burst: the mean is taken together with two single losses, in thousandths of half a second for
+/// each millisecond.
+const PRIOR_RUNS: f32 = 2.0 * 1000.0 / 500.0;
 /// Runs of loss that are longer than this, in frames, are bursts.
 const BURST_FRAMES: f32 = 1.5;
 /// Copies against bursts: the second one is so many milliseconds back, the first at most half of it. A listener waits for
@@ -54,6 +57,8 @@ const REACH_MS: u32 = 60;
 
 /// A queue that grew by this much, in milliseconds, is a queue.
 const QUEUE_MS: u16 = 40;
+/// It grows by at least this much from report to report.
+const GROWING_MS: u16 = 8;
 /// What a cut leaves of what the path seems to carry, and how much more a raise tries.
 const MARGIN: f32 = 0.9;
 const RAISE: f32 = 1.15;
@@ -250,9 +255,15 @@ impl Adapter {
 
     fn take(&mut self, now: Instant, report: ReceiverReport) {
         let since = self.last_report.replace(now).map_or(SILENCE, |last| now.since(last));
+        let before_ms = self.queue_ms;
         self.remember(since, report);
         let lost = f32::from(report.lost_per_mille);
-        let grown = report.queue_ms >= self.answered_ms.saturating_add(QUEUE_MS);
+        // A path that has become longer at a stroke is no queue: that goes on growing.
+        let is_long = report.queue_ms >= self.answered_ms.saturating_add(QUEUE_MS);
+        let grown = is_long && before_ms > self.answered_ms && report.queue_ms > before_ms + GROWING_MS;
+        if is_long && !grown && before_ms > self.answered_ms.saturating_add(QUEUE_MS / 2) && lost < LOSS {
+            self.answered_ms = report.queue_ms;
+        }
         self.judge(now, lost, grown);
         if self.ceiling == CEILING_BPS && now.since(self.next_raise) > LONGEST_PAUSE {
             (self.pause, self.innocence) = (PAUSE, INNOCENCE);
@@ -283,7 +294,8 @@ impl Adapter {
 
     /// Mean length of a run of loss in milliseconds.
     fn burst_ms(&self) -> f32 {
-        if self.runs > 0.0 { self.lost / self.runs } else { 0.0 }
+        let frame_ms = self.sending.frame.ms() as f32;
+        (self.lost + PRIOR_RUNS * frame_ms) / (self.runs + PRIOR_RUNS)
     }
 
     /// What the trial under way has shown.
@@ -301,8 +313,12 @@ impl Adapter {
         let predicted = (1000.0 - (1000.0 - trial.loss_before) * from / to).max(0.0);
         let halfway = (trial.loss_before + predicted) / 2.0;
         if to > from {
-            // Loss where there was none needs no comparison.
-            let bearable = if trial.loss_before < LOSS / 4.0 { halfway.min(LOSS) } else { halfway };
+            // Loss where there was none needs no comparison; a verdict on few frames wants to be clear.
+            let bearable = match trial.loss_before < LOSS / 4.0 {
+                true => halfway.min(LOSS),
+                false if age < TRIAL => (halfway + predicted) / 2.0,
+                false => halfway,
+            };
             let is_worse = after > bearable && trial.reports >= 2.0;
             if is_worse && !grown {
                 self.stats.failed_raises += 1;
@@ -380,9 +396,7 @@ impl Adapter {
             true if burst > BURST_FRAMES => Wish::Far((self.burst_ms().ceil() as u32).min(REACH_MS / 2)),
             true => Wish::Near(if self.loss >= MUCH_LOSS { 2 } else { 1 }),
         };
-        if wish.rank() >= self.wish.rank() {
-            (self.wish, self.wished) = (wish, now);
-        } else if now.since(self.wished) >= RELEASE {
+        if wish.rank() >= self.wish.rank() || now.since(self.wished) >= RELEASE {
             (self.wish, self.wished) = (wish, now);
         }
     }

@@ -201,8 +201,9 @@ impl Capture {
 
     /// Adds a block to the frame; true if that completed it.
     fn fill(&mut self, block: &Block, end: bool, send: &mut dyn FnMut(&[EncodedFrame<'_>])) -> bool {
-        if self.filled == 0 {
+        if self.filled == 0 && self.encoder.frame() != self.sending.frame {
             self.encoder.set_frame(self.sending.frame);
+            self.redundancy.forget();
         }
         self.frame[self.filled..self.filled + BLOCK].copy_from_slice(block);
         self.filled += BLOCK;
@@ -304,10 +305,10 @@ mod tests {
             assert_eq!(*sequence, next, "{sent:?}");
             next += *blocks as u32;
         }
-        assert_eq!(next, 52 - 52 % 2);
+        assert_eq!(next, 52);
         let of =
             |length| copies.iter().filter(|(blocks, _)| *blocks == length).map(|c| c.1).collect::<Vec<_>>();
-        assert_eq!(of(1)[..3], [2, 2, 2], "copies of frames of another length are copies");
+        assert_eq!(of(1)[..5], [0, 1, 1, 2, 2], "nothing of another length is copied");
         assert_eq!(of(6)[0], 0);
         assert_eq!(of(2).last(), Some(&1));
         assert_eq!(capture.stats().copies, copies.iter().map(|c| c.1 as u64).sum::<u64>());

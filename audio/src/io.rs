@@ -13,6 +13,19 @@ pub enum MicRead {
     Spent,
 }
 
+/// What became of sound between a device and the pump. All zero where there is no device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Times that the device was opened: 1, and one more for each time that it came back or was changed.
+    pub opened: u64,
+    /// Times that playback broke off because nothing was ready.
+    pub gaps: u64,
+    /// Samples, at the device's rate, that were thrown away because the ring between device and pump was full.
+    pub overflowed: u64,
+    /// Blocks of silence in the place of a microphone that gave nothing; blocks that no speaker took.
+    pub made_up: u64,
+}
+
 /// A source of sound.
 pub trait Microphone {
     /// Sound begins now.
@@ -29,6 +42,11 @@ pub trait Microphone {
 
     /// Something that the user should know, once: a device that is gone, a file that broke off.
     fn take_trouble(&mut self) -> Option<String>;
+
+    /// Counters.
+    fn stats(&self) -> DeviceStats {
+        DeviceStats::default()
+    }
 }
 
 /// A place where sound is heard.
@@ -42,6 +60,11 @@ pub trait Speaker {
     /// Takes a block.
     fn write(&mut self, block: &Block);
 
+    /// Takes a block for each ear. A speaker that has but one channel plays their mean.
+    fn write_stereo(&mut self, left: &Block, right: &Block) {
+        self.write(&std::array::from_fn(|i| (left[i] + right[i]) * 0.5));
+    }
+
     /// When it takes a block next; `None` when it takes none any more.
     fn due(&self, now: Instant) -> Option<Instant>;
 
@@ -50,6 +73,11 @@ pub trait Speaker {
 
     /// As [`Microphone::take_trouble`].
     fn take_trouble(&mut self) -> Option<String>;
+
+    /// Counters.
+    fn stats(&self) -> DeviceStats {
+        DeviceStats::default()
+    }
 }
 
 /// No microphone.

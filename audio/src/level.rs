@@ -171,7 +171,8 @@ impl AutoLevel {
     fn count(&mut self, db: f32) {
         self.has_heard = true;
         for weight in &mut self.histogram {
-            *weight *= FORGET;
+            // What is as good as forgotten must not become a denormal number, which is slow.
+            *weight = if *weight > 1e-6 { *weight * FORGET } else { 0.0 };
         }
         self.histogram[bin(db)] += 1.0;
         self.total = self.total * FORGET + 1.0;

@@ -28,6 +28,7 @@ pub mod redundancy;
 pub mod report;
 pub mod resample;
 pub mod sample;
+pub mod sound_check;
 mod talker;
 pub mod timescale;
 pub mod wav;

@@ -22,8 +22,11 @@ pub const MAX_EXCESS_US: i64 = 300_000;
 pub const MAX_TALKERS: usize = 64;
 /// A talker that was silent for this long gives up its decoder.
 pub const TALKER_IDLE: crate::Duration = crate::Duration::from_secs(60);
-/// Volumes remembered (a talker that left may come back); at the limit a new one is refused.
+/// Talkers with a volume or mute remembered (one that left may come back); at the limit a new one is refused.
 pub const MAX_VOLUMES: usize = 1024;
+/// Levels of speech remembered of talkers that are gone; at the limit one is forgotten, and that talker, if it comes back, begins
+/// as an unknown one.
+pub const MAX_LEVELS: usize = 1024;
 /// The loudest volume: +12 dB.
 pub const MAX_VOLUME: f32 = 4.0;
 /// Sample rates accepted from a WAV file or a device.
@@ -32,10 +35,13 @@ pub const SAMPLE_RATES_HZ: core::ops::RangeInclusive<u32> = 4_000..=384_000;
 pub const MAX_BLOCKS_PER_TURN: usize = 50;
 /// Blocks that a clocked speaker asks for after a stall; what lies further back is silence.
 pub const MAX_CATCH_UP_BLOCKS: u64 = 4;
-/// Longest WAV file written (16-bit mono, a WAV can hold 12.4 h); sound after it is dropped and reported once.
+/// Longest WAV file written (16-bit mono, a WAV can hold 12.4 h; a stereo one is half as long); sound after it is dropped and reported once.
 pub const MAX_WAV_BLOCKS: u64 = 12 * 3600 * 100;
-/// Sound held between a device and the pump, in milliseconds; the oldest microphone sound is dropped beyond it.
+/// Sound held between a device and the pump, in milliseconds; beyond it, what a microphone captures is counted as overflowed
+/// and silence takes its place, and what is rendered for a speaker is not heard.
 pub const DEVICE_RING_MS: u32 = 200;
+/// The same for a device that insists on buffers larger than 50 ms.
+pub const LARGE_DEVICE_RING_MS: u32 = 2000;
 /// Blocks of the far end that wait for the microphone's in the echo canceller; at the limit the microphone is not running, and
 /// those that wait are dropped.
 pub const MAX_FAR_BLOCKS: usize = 16;

@@ -1,4 +1,5 @@
-//! All talkers together: a jitter buffer and a decoder for each, a volume for each, one mixed block every 10 ms.
+//! All talkers together: a jitter buffer and a decoder for each, a level, volume and place for each, one mixed block
+//! every 10 ms.
 //!
 //! Talkers come by their frames and go when they have been silent for long. Cost grows with those that talk.
 
@@ -6,8 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::codec::Decoder;
 use crate::jitter::JitterStats;
-use crate::limits::{MAX_TALKERS, MAX_VOLUME, MAX_VOLUMES, TALKER_IDLE};
-use crate::mix::Mixer;
+use crate::level::SpeechLevel;
+use crate::limits::{MAX_LEVELS, MAX_TALKERS, MAX_VOLUME, MAX_VOLUMES, TALKER_IDLE};
+use crate::mix::{Mixer, Placing};
 use crate::report::ReceiverReport;
 use crate::talker::Talker;
 use crate::{Block, Instant, VoiceFrame};
@@ -27,11 +29,20 @@ pub struct PlayoutStats {
     pub rendered: u64,
 }
 
+/// What the listener has set for a talker.
+#[derive(Clone, Copy)]
+struct Setting {
+    volume: f32,
+    is_muted: bool,
+}
+
 /// See the module's words.
-#[derive(Default)]
 pub struct Playout {
     talkers: BTreeMap<u32, Talker>,
-    volumes: BTreeMap<u32, f32>,
+    settings: BTreeMap<u32, Setting>,
+    /// Of talkers without a decoder, for when they talk again.
+    levels: BTreeMap<u32, SpeechLevel>,
+    has_auto_level: bool,
     mixer: Mixer,
     gone: JitterStats,
     refused: u64,
@@ -39,10 +50,26 @@ pub struct Playout {
     rendered: u64,
 }
 
+impl Default for Playout {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Playout {
-    /// Nobody there yet.
+    /// Nobody there yet; talkers will be brought to one level, in mono.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            talkers: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            levels: BTreeMap::new(),
+            has_auto_level: true,
+            mixer: Mixer::new(),
+            gone: JitterStats::default(),
+            refused: 0,
+            evicted: 0,
+            rendered: 0,
+        }
     }
 
     /// A frame arrived.
@@ -59,6 +86,17 @@ impl Playout {
 
     /// The 10 ms to be played from `now` on. To be called once for each 10 ms.
     pub fn render(&mut self, now: Instant, out: &mut Block) {
+        self.mix(now);
+        self.mixer.finish(out);
+    }
+
+    /// As [`Self::render`], left and right; the same in both unless [`Placing::Spread`] was set.
+    pub fn render_stereo(&mut self, now: Instant, out: &mut [Block; 2]) {
+        self.mix(now);
+        self.mixer.finish_stereo(out);
+    }
+
+    fn mix(&mut self, now: Instant) {
         self.rendered += 1;
         let mut stale = None;
         for (id, talker) in &mut self.talkers {
@@ -68,32 +106,47 @@ impl Playout {
                 }
                 continue;
             }
-            if let Some(block) = talker.render(now) {
-                self.mixer.add(block, self.volumes.get(id).copied().unwrap_or(1.0));
-            }
+            talker.render(now, &mut self.mixer);
         }
         if let Some(id) = stale {
             self.remove(id);
         }
-        self.mixer.finish(out);
     }
 
-    /// Sets a talker's volume: 0 is mute, 1 as it came, at most [`MAX_VOLUME`]; remembered when the talker goes. False (and nothing
-    /// set) for a NaN, or if [`MAX_VOLUMES`] are set already.
+    /// Sets a talker's volume: 1 is as it came (or as its automatic level makes it), at most [`MAX_VOLUME`]; remembered when the
+    /// talker goes. False (and nothing set) for a NaN, or if [`MAX_VOLUMES`] talkers have settings already.
     pub fn set_volume(&mut self, talker: u32, volume: f32) -> bool {
-        if volume.is_nan() || (self.volumes.len() >= MAX_VOLUMES && !self.volumes.contains_key(&talker)) {
-            return false;
-        }
-        self.volumes.insert(talker, volume.clamp(0.0, MAX_VOLUME));
-        true
+        !volume.is_nan() && self.set(talker, |setting| setting.volume = volume.clamp(0.0, MAX_VOLUME))
     }
 
-    /// Forgets a talker that left, its volume too.
+    /// Mutes a talker, or lets it be heard again at its volume. Remembered, and refused, as [`Self::set_volume`].
+    pub fn set_muted(&mut self, talker: u32, is_muted: bool) -> bool {
+        self.set(talker, |setting| setting.is_muted = is_muted)
+    }
+
+    /// Whether each talker is brought to one level (see [`crate::level`]). It is so at first.
+    pub fn set_auto_level(&mut self, is_on: bool) {
+        self.has_auto_level = is_on;
+        self.talkers.values_mut().for_each(|talker| talker.strip.set_auto_level(is_on));
+    }
+
+    /// Where talkers are heard. To be called between two blocks.
+    pub fn set_placing(&mut self, placing: Placing) {
+        self.mixer.set_placing(placing);
+    }
+
+    /// Where talkers are heard.
+    pub fn placing(&self) -> Placing {
+        self.mixer.placing()
+    }
+
+    /// Forgets a talker that left, its volume and level too.
     pub fn forget(&mut self, talker: u32) {
-        self.volumes.remove(&talker);
+        self.settings.remove(&talker);
         if self.talkers.contains_key(&talker) {
             self.remove(talker);
         }
+        self.levels.remove(&talker);
     }
 
     /// Whether a talker was heard in the last block.
@@ -149,7 +202,27 @@ impl Playout {
             self.remove(oldest);
         }
         let Ok(decoder) = Decoder::new() else { return false };
-        self.talkers.insert(id, Talker::new(decoder, now));
+        let mut strip = self.mixer.strip(self.levels.remove(&id));
+        strip.set_auto_level(self.has_auto_level);
+        if let Some(setting) = self.settings.get(&id) {
+            strip.set_volume(setting.volume);
+            strip.set_muted(setting.is_muted);
+        }
+        self.talkers.insert(id, Talker::new(decoder, strip, now));
+        true
+    }
+
+    /// Changes a talker's setting, now and for later.
+    fn set(&mut self, id: u32, change: impl FnOnce(&mut Setting)) -> bool {
+        if self.settings.len() >= MAX_VOLUMES && !self.settings.contains_key(&id) {
+            return false;
+        }
+        let setting = self.settings.entry(id).or_insert(Setting { volume: 1.0, is_muted: false });
+        change(setting);
+        if let Some(talker) = self.talkers.get_mut(&id) {
+            talker.strip.set_volume(setting.volume);
+            talker.strip.set_muted(setting.is_muted);
+        }
         true
     }
 
@@ -157,6 +230,13 @@ impl Playout {
         if let Some(talker) = self.talkers.remove(&id) {
             self.gone.add(&talker.stats());
             self.evicted += 1;
+            if let Some(level) = talker.strip.remember() {
+                if self.levels.len() >= MAX_LEVELS {
+                    self.levels.pop_first();
+                }
+                self.levels.insert(id, level);
+            }
+            self.mixer.remove(talker.strip);
         }
     }
 }

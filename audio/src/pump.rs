@@ -7,8 +7,9 @@ use crate::{
     BLOCK_TIME, Duration, EncodedFrame, Instant, SILENCE, VoiceFrame,
     adapt::Adapter,
     capture::Capture,
-    io::{MicRead, Microphone, Speaker},
+    io::{DeviceStats, MicRead, Microphone, Speaker},
     limits::MAX_BLOCKS_PER_TURN,
+    mix::Placing,
     playout::Playout,
     report::{ReceiverReport, Told},
 };
@@ -74,12 +75,27 @@ impl Pump {
             // Of several blocks at once the last one is of this moment; the buffers count on 10 ms between two.
             let behind = BLOCK_TIME * u32::try_from(left).unwrap_or(0);
             let at = (now - behind).max(self.rendered);
-            self.playout.render(at, &mut block);
-            if self.is_deafened {
-                block = SILENCE;
+            match self.playout.placing() {
+                Placing::Mono => {
+                    self.playout.render(at, &mut block);
+                    if self.is_deafened {
+                        block = SILENCE;
+                    }
+                    self.capture.hear(&block);
+                    self.speaker.write(&block);
+                }
+                Placing::Spread => {
+                    let mut ears = [SILENCE; 2];
+                    self.playout.render_stereo(at, &mut ears);
+                    if self.is_deafened {
+                        ears = [SILENCE; 2];
+                    }
+                    let [left, right] = &ears;
+                    // The microphone hears both.
+                    self.capture.hear(&std::array::from_fn(|i| (left[i] + right[i]) / 2.0));
+                    self.speaker.write_stereo(left, right);
+                }
             }
-            self.capture.hear(&block);
-            self.speaker.write(&block);
             self.rendered = at;
         }
         let due = [self.mic.due(now), self.speaker.due(now)].into_iter().flatten().min();
@@ -139,5 +155,10 @@ impl Pump {
     /// When the first sample of the speaker was played.
     pub fn speaker_started(&self) -> Option<Instant> {
         self.speaker.started()
+    }
+
+    /// Counters of the microphone and of the speaker.
+    pub fn device_stats(&self) -> (DeviceStats, DeviceStats) {
+        (self.mic.stats(), self.speaker.stats())
     }
 }

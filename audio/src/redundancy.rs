@@ -59,6 +59,11 @@ impl Redundancy {
         }
     }
 
+    /// Nothing sent so far is copied: frames have another length now, and distances another meaning.
+    pub fn forget(&mut self) {
+        (self.sent, self.held) = (0, 0);
+    }
+
     /// The distances set.
     pub fn offsets(&self) -> impl Iterator<Item = u8> + '_ {
         self.offsets.iter().copied().filter(|&offset| offset > 0)

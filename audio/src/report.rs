@@ -6,45 +6,23 @@ use std::collections::BTreeSet;
 
 use crate::limits::MAX_TALKERS;
 
-/// How a talker's blocks of 10 ms arrived at one listener, since the report before. Shares are in thousandths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReceiverReport {
-    /// Blocks whose own datagram was lost or too late.
-    pub lost_per_mille: u16,
-    /// Of all blocks those that nothing recovered: concealed.
-    pub unrecovered_per_mille: u16,
-    /// Mean length of a run of lost blocks, in ms; 0 without loss.
-    pub burst_ms: u16,
-    /// How much longer than at best the path took at least: a queue that grows.
-    pub queue_ms: u16,
-}
+pub use chinwag_proto::ReceiverReport;
 
 /// A queue below this many milliseconds is not worth telling of.
 const LITTLE_QUEUE_MS: u16 = 10;
 
-impl ReceiverReport {
-    /// The same with every field in its range.
-    pub fn sane(self) -> Self {
-        Self {
-            lost_per_mille: self.lost_per_mille.min(1000),
-            unrecovered_per_mille: self.unrecovered_per_mille.min(1000),
-            ..self
-        }
-    }
-
-    fn tells_of_trouble(&self) -> bool {
-        self.lost_per_mille > 0 || self.unrecovered_per_mille > 0 || self.queue_ms > LITTLE_QUEUE_MS
-    }
+fn tells_of_trouble(report: &ReceiverReport) -> bool {
+    report.lost_per_mille > 0 || report.unrecovered_per_mille > 0 || report.queue_ms > LITTLE_QUEUE_MS
 }
 
 /// Which talkers were told of trouble: that all is well again is said once, and then not repeated.
 #[derive(Debug, Default)]
-pub(crate) struct Told(BTreeSet<u32>);
+pub struct Told(BTreeSet<u32>);
 
 impl Told {
     /// Whether to send a report.
-    pub(crate) fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
-        if !report.tells_of_trouble() {
+    pub fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
+        if !tells_of_trouble(report) {
             return self.0.remove(&talker);
         }
         if self.0.len() >= MAX_TALKERS {

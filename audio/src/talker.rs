@@ -1,8 +1,10 @@
-//! One talker as a listener hears it: jitter buffer, decoder, and the line of decoded sound in which the delay is
-//! corrected.
+//! One talker as a listener hears it: jitter buffer, decoder, the line of decoded sound in which the delay is
+//! corrected, the noise behind it where nothing arrives, and the strip by which it is mixed.
 
 use crate::codec::{Decoder, MAX_FRAME_SAMPLES};
+use crate::comfort::Comfort;
 use crate::jitter::{Correction, JitterBuffer, JitterStats, MAX_CONCEALED_BLOCKS, Pull};
+use crate::mix::{Mixer, Strip};
 use crate::report::ReceiverReport;
 use crate::timescale::{Line, MOST_LAG, QUIET_RMS};
 use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
@@ -11,6 +13,14 @@ use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
 const FULL_CONCEALED_BLOCKS: u32 = 8;
 /// Silent by this many blocks.
 const FADED_BLOCKS: u32 = MAX_CONCEALED_BLOCKS;
+/// Comfort noise goes on for so long after concealment …
+const COMFORT_BLOCKS: u32 = 300;
+/// … and fades out over the last of it.
+const COMFORT_FADE_BLOCKS: u32 = 100;
+
+/// What is 26 dB below the loudest of late is quiet; half of that is forgotten in 1.4 s.
+const QUIET_SHARE: f32 = 0.05;
+const LOUD_FADES: f32 = 0.995;
 
 pub(crate) struct Talker {
     jitter: JitterBuffer,
@@ -18,8 +28,13 @@ pub(crate) struct Talker {
     pcm: [f32; MAX_FRAME_SAMPLES],
     line: Line,
     block: Block,
-    /// Whether that block was quiet.
+    /// Whether that block was quiet, and how loud it is of late.
     is_quiet: bool,
+    loud: f32,
+    pub(crate) strip: Strip,
+    comfort: Comfort,
+    /// Blocks of comfort noise that are still to come when the line is empty.
+    comfort_left: u32,
     /// Concealed blocks in a row, and the gain at the end of the last block.
     concealed: u32,
     gain: f32,
@@ -30,7 +45,7 @@ pub(crate) struct Talker {
 }
 
 impl Talker {
-    pub(crate) fn new(decoder: Decoder, heard: Instant) -> Self {
+    pub(crate) fn new(decoder: Decoder, strip: Strip, heard: Instant) -> Self {
         Self {
             jitter: JitterBuffer::new(),
             decoder,
@@ -38,6 +53,10 @@ impl Talker {
             line: Line::default(),
             block: SILENCE,
             is_quiet: false,
+            loud: 0.0,
+            strip,
+            comfort: Comfort::new(),
+            comfort_left: 0,
             concealed: 0,
             gain: 1.0,
             heard,
@@ -50,7 +69,7 @@ impl Talker {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        !self.is_heard && self.jitter.is_idle() && self.line.ahead() == 0
+        !self.is_heard && self.comfort_left == 0 && self.jitter.is_idle() && self.line.ahead() == 0
     }
 
     pub(crate) fn stats(&self) -> JitterStats {
@@ -66,10 +85,9 @@ impl Talker {
         self.jitter.report(now)
     }
 
-    /// The next block, to be played from `now` on; None if it is silence.
-    pub(crate) fn render(&mut self, now: Instant) -> Option<&Block> {
+    /// Mixes the next block, to be played from `now` on; nothing if it is silence.
+    pub(crate) fn render(&mut self, now: Instant, mixer: &mut Mixer) {
         self.correct(now);
-        self.is_heard = false;
         while self.line.ahead() < BLOCK {
             if !self.pull(now) {
                 break;
@@ -77,8 +95,18 @@ impl Talker {
         }
         self.is_heard = self.line.ahead() > 0;
         self.line.take(&mut self.block);
-        self.is_quiet = rms(&self.block) < QUIET_RMS;
-        self.is_heard.then_some(&self.block)
+        let level = rms(&self.block);
+        self.loud = (self.loud * LOUD_FADES).max(level);
+        self.is_quiet = level < QUIET_RMS.max(self.loud * QUIET_SHARE);
+        let is_filled = !self.is_heard && self.comfort_left > 0;
+        if is_filled {
+            self.comfort_left -= 1;
+            let gain = (self.comfort_left as f32 / COMFORT_FADE_BLOCKS as f32).min(1.0);
+            self.comfort.fill(&mut self.block, gain);
+        }
+        if self.is_heard || is_filled {
+            mixer.mix(&mut self.strip, &self.block);
+        }
     }
 
     /// Jumps in the line when the delay is not as it should be.
@@ -124,10 +152,15 @@ impl Talker {
         };
         match decoded {
             Ok(_) => {
-                self.concealed = 0;
-                let (from, to) = (skip as usize * BLOCK, blocks as usize * BLOCK);
-                ramp(&mut self.pcm[from..from + BLOCK], &mut self.gain, 1.0);
-                self.line.push(&self.pcm[from..to]);
+                (self.concealed, self.comfort_left) = (0, 0);
+                let decoded = &mut self.pcm.as_chunks_mut().0[skip as usize..blocks as usize];
+                for block in decoded {
+                    self.strip.observe(block);
+                    self.comfort.observe(block);
+                    ramp(block, &mut self.gain, 1.0);
+                    self.comfort.fill(block, 0.0);
+                    self.line.push(block);
+                }
             }
             Err(_) => {
                 self.jitter.note_bad();
@@ -146,16 +179,17 @@ impl Talker {
         let left = FADED_BLOCKS.saturating_sub(self.concealed) as f32;
         let to = (left / (FADED_BLOCKS - FULL_CONCEALED_BLOCKS) as f32).min(1.0).min(self.gain);
         ramp(&mut block, &mut self.gain, to);
+        self.comfort.fill(&mut block, 1.0 - to);
+        self.comfort_left = COMFORT_BLOCKS;
         self.line.push(&block);
     }
 }
 
-/// From the gain as it was to `to` over some samples, so that nothing clicks.
-fn ramp(samples: &mut [f32], gain: &mut f32, to: f32) {
+/// From the gain as it was to `to` over a block, so that nothing clicks.
+fn ramp(block: &mut Block, gain: &mut f32, to: f32) {
     if *gain != 1.0 || to != 1.0 {
-        let count = samples.len() as f32;
-        for (i, sample) in samples.iter_mut().enumerate() {
-            *sample *= *gain + (to - *gain) * (i + 1) as f32 / count;
+        for (i, sample) in block.iter_mut().enumerate() {
+            *sample *= *gain + (to - *gain) * (i + 1) as f32 / BLOCK as f32;
         }
         *gain = to;
     }

@@ -1,4 +1,4 @@
-//! WAV files: any of them read as 48 kHz mono blocks, 16-bit mono written so that the file is valid at every moment.
+//! WAV files: any of them read as 48 kHz mono blocks, 16-bit mono or stereo written so that the file is valid at every moment.
 //!
 //! Files are decoded as they are read, never held whole. There is no clock here; see [`crate::wav_io`].
 
@@ -195,7 +195,7 @@ fn next_frame<R: std::io::Read>(
 /// Blocks between two updates of the header: what a killed process may lose of its file.
 const FLUSH_EVERY_BLOCKS: u64 = 5;
 
-/// Writes 48 kHz mono 16-bit. The file is a valid WAV at every moment, even if the process is killed: the header is
+/// Writes 48 kHz 16-bit, mono or stereo. The file is a valid WAV at every moment, even if the process is killed: the header is
 /// brought up to date every 50 ms of sound.
 pub struct WavSink {
     path: PathBuf,
@@ -206,11 +206,19 @@ pub struct WavSink {
 }
 
 impl WavSink {
-    /// Creates (or empties) a file.
+    /// Creates (or empties) a mono file.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, WavError> {
-        let path = path.as_ref();
+        Self::with_channels(path.as_ref(), 1)
+    }
+
+    /// Creates (or empties) a stereo file.
+    pub fn create_stereo(path: impl AsRef<Path>) -> Result<Self, WavError> {
+        Self::with_channels(path.as_ref(), 2)
+    }
+
+    fn with_channels(path: &Path, channels: u16) -> Result<Self, WavError> {
         let spec = WavSpec {
-            channels: 1,
+            channels,
             sample_rate: SAMPLE_RATE_HZ,
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
@@ -226,20 +234,29 @@ impl WavSink {
     }
 
     /// Appends a block, clamped to −1..=1. An error (a full disk, the longest file reached) is kept for
-    /// [`Self::take_fault`], and nothing is written from then on.
+    /// [`Self::take_fault`], and nothing is written from then on. In a stereo file it goes into both channels.
     pub fn write(&mut self, block: &Block) {
+        self.write_stereo(block, block);
+    }
+
+    /// Appends a block of each channel, as [`Self::write`]; in a mono file it is their mean.
+    pub fn write_stereo(&mut self, left: &Block, right: &Block) {
         if self.failed {
             return;
         }
-        if self.blocks >= MAX_WAV_BLOCKS {
+        let channels = usize::from(self.writer.spec().channels);
+        if self.blocks * channels as u64 >= MAX_WAV_BLOCKS {
             self.fail("is as long as a WAV file may be; the rest is not written");
             return;
         }
-        for &sample in block {
-            let clamped = if sample.is_nan() { 0.0 } else { sample.clamp(-1.0, 1.0) };
-            if let Err(e) = self.writer.write_sample((clamped * f32::from(i16::MAX)).round() as i16) {
-                self.fail(format_args!("can't be written: {e}"));
-                return;
+        for (&left, &right) in left.iter().zip(right) {
+            let frame = if channels == 1 { [(left + right) * 0.5; 2] } else { [left, right] };
+            for sample in &frame[..channels] {
+                let clamped = if sample.is_nan() { 0.0 } else { sample.clamp(-1.0, 1.0) };
+                if let Err(e) = self.writer.write_sample((clamped * f32::from(i16::MAX)).round() as i16) {
+                    self.fail(format_args!("can't be written: {e}"));
+                    return;
+                }
             }
         }
         self.blocks += 1;

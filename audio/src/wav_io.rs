@@ -78,6 +78,14 @@ impl WavSpeaker {
     pub fn create(path: impl AsRef<Path>) -> Result<Self, WavError> {
         Ok(Self { sink: WavSink::create(path)?, started: None, blocks: 0 })
     }
+
+    /// As [`Self::create`], with two channels.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn create_stereo(path: impl AsRef<Path>) -> Result<Self, WavError> {
+        Ok(Self { sink: WavSink::create_stereo(path)?, started: None, blocks: 0 })
+    }
 }
 
 impl Speaker for WavSpeaker {
@@ -102,7 +110,11 @@ impl Speaker for WavSpeaker {
     }
 
     fn write(&mut self, block: &Block) {
-        self.sink.write(block);
+        self.write_stereo(block, block);
+    }
+
+    fn write_stereo(&mut self, left: &Block, right: &Block) {
+        self.sink.write_stereo(left, right);
         self.blocks += 1;
     }
 

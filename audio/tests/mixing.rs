@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used)] // Tests; the lint's own exception does not reach their helpers.
 
 use chinwag_audio::{
-    BLOCK, Block, SILENCE,
+    BLOCK, BLOCK_US, Block, Instant, SILENCE, VoiceFrame,
+    capture::{Capture, Gate},
+    codec::EncoderConfig,
     comfort::Comfort,
-    limits::MAX_VOLUME,
+    limits::{MAX_VOLUME, TALKER_IDLE},
     mix::{KNEE, Mixer, Placing},
+    playout::Playout,
     rms,
     sample::voice,
 };
@@ -198,4 +201,141 @@ fn automatic_levels_leave_the_limiter_next_to_nothing_to_do() {
     };
     let (raw, auto) = (at_the_knee(false), at_the_knee(true));
     assert!(raw > 20 && auto <= 3, "{raw} blocks of 500, with automatic levels {auto}");
+}
+
+/// Talkers, a network that is none, and one who listens.
+struct Call {
+    captures: Vec<Capture>,
+    playout: Playout,
+    now: Instant,
+}
+
+impl Call {
+    fn of(talkers: usize) -> Self {
+        let capture = |_| Capture::new(EncoderConfig::default(), Gate::Level).unwrap();
+        let captures = (0..talkers).map(capture).collect();
+        Self { captures, playout: Playout::new(), now: Instant::from_micros(1_000_000) }
+    }
+
+    /// A block of each talker, and what is heard in both ears.
+    fn turn(&mut self, said: &[Block]) -> [Block; 2] {
+        for (talker, (capture, block)) in self.captures.iter_mut().zip(said).enumerate() {
+            capture.push(block, &mut |frames| {
+                for f in frames {
+                    let (talker, sequence, end, level, opus) =
+                        (talker as u32, f.sequence, f.end, f.level, f.opus);
+                    let frame = VoiceFrame { talker, sequence, end, copy: false, level, opus };
+                    self.playout.receive(self.now, frame);
+                }
+            });
+        }
+        self.listen()
+    }
+
+    fn listen(&mut self) -> [Block; 2] {
+        let mut out = [SILENCE; 2];
+        self.playout.render_stereo(self.now, &mut out);
+        self.now = self.now + chinwag_audio::Duration::from_micros(BLOCK_US);
+        out
+    }
+
+    /// All that `said` is, times a gain, by one talker, the others silent; the mean levels heard left and right in its last part.
+    fn say(&mut self, talker: usize, said: &[f32], gain: f32) -> (f32, f32) {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for chunk in said.as_chunks::<BLOCK>().0 {
+            let mut blocks = vec![SILENCE; self.captures.len()];
+            blocks[talker] = chunk.map(|s| s * gain);
+            let heard = self.turn(&blocks);
+            left.extend_from_slice(&heard[0]);
+            right.extend_from_slice(&heard[1]);
+        }
+        let from = left.len() * 3 / 4;
+        (rms(&left[from..]), rms(&right[from..]))
+    }
+}
+
+#[test]
+fn a_shout_and_a_whisper_are_heard_alike_and_mute_and_volume_are_heeded() {
+    let said = voice(3, 12);
+    let mut call = Call::of(2);
+    let ((shout, _), (whisper, _)) = (call.say(0, &said, 1.2), call.say(1, &said, 0.12));
+    assert!((0.75..1.3).contains(&(shout / whisper)), "20 dB apart, they came out at {shout} and {whisper}");
+    assert!(call.playout.set_muted(0, true) && call.playout.set_volume(1, 0.5));
+    assert_eq!(call.say(0, &said[..96_000], 1.0), (0.0, 0.0));
+    let (half, _) = call.say(1, &said, 0.12);
+    assert!((0.4..0.6).contains(&(half / whisper)), "{half} of {whisper}");
+    call.playout.set_auto_level(false);
+    assert!(call.playout.set_volume(1, 1.0));
+    let (as_it_came, _) = call.say(1, &said, 0.12);
+    let from = said.len() * 3 / 4;
+    assert!((0.8..1.25).contains(&(as_it_came / (0.12 * rms(&said[from..])))), "{as_it_came}");
+}
+
+#[test]
+fn who_comes_back_after_long_silence_is_heard_at_its_level_at_once() {
+    let said = voice(3, 12);
+    let mut call = Call::of(1);
+    let (before, _) = call.say(0, &said, 0.1);
+    while call.playout.stats().talkers > 0 {
+        call.turn(&[SILENCE]);
+        assert!(call.now < Instant::from_micros(20_000_000) + TALKER_IDLE);
+    }
+    // The last quarter alone, from its first syllable.
+    let part = &said[said.len() * 3 / 4..];
+    let mut back = Vec::new();
+    for chunk in part.as_chunks::<BLOCK>().0 {
+        back.extend_from_slice(&call.turn(&[chunk.map(|s| s * 0.1)])[0]);
+    }
+    assert!((0.8..1.25).contains(&(rms(&back) / before)), "{} after {before}", rms(&back));
+    call.playout.forget(0);
+    let (first, _) = call.say(0, &said[..48_000], 0.1);
+    assert!(first < before * 0.5, "forgotten, it begins as an unknown one: {first}");
+}
+
+#[test]
+fn talkers_are_heard_from_their_places() {
+    let said = voice(3, 3);
+    let mut call = Call::of(2);
+    call.playout.set_placing(Placing::Spread);
+    let (left, right) = call.say(0, &said, 0.3);
+    assert_eq!(left, right, "one alone is in the middle");
+    call.say(1, &said, 0.3);
+    let ((left, right), (other_left, other_right)) = (call.say(0, &said, 0.3), call.say(1, &said, 0.3));
+    assert!(
+        left > right * 1.5 && other_right > other_left * 1.5,
+        "{left} {right} {other_left} {other_right}"
+    );
+    call.playout.set_placing(Placing::Mono);
+    let (left, right) = call.say(1, &said, 0.3);
+    assert_eq!(left, right);
+}
+
+#[test]
+fn a_broken_line_sounds_like_the_background_for_a_while_and_a_finished_one_is_silent() {
+    let mut seed = 5_u32;
+    let mut noisy = |block: &Block| {
+        block.map(|s| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            s * 0.3 + 0.003 * ((seed >> 8) as f32 / (1 << 23) as f32 - 1.0)
+        })
+    };
+    let blocks: Vec<Block> = voice(3, 4).as_chunks().0.iter().map(&mut noisy).collect();
+    for is_finished in [false, true] {
+        let mut call = Call::of(1);
+        call.playout.set_auto_level(false);
+        blocks.iter().for_each(|block| _ = call.turn(std::slice::from_ref(block)));
+        if is_finished {
+            // The gate closes by itself, and says so.
+            (0..100).for_each(|_| _ = call.turn(&[SILENCE]));
+            assert!(!call.captures[0].is_talking());
+        }
+        let heard: Vec<f32> = (0..600).map(|_| rms(&call.listen()[0])).collect();
+        let (soon, late) = (&heard[50..200], &heard[500..]);
+        if is_finished {
+            assert!(heard.iter().all(|level| *level == 0.0));
+        } else {
+            assert!(soon.iter().all(|level| (0.000_3..0.003).contains(level)), "{soon:?}");
+            assert!(late.iter().all(|level| *level == 0.0));
+        }
+    }
 }

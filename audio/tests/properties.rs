@@ -189,7 +189,7 @@ proptest! {
 proptest! {
     #![proptest_config(cases(120))]
 
-    /// Garbage in the place of Opus: no panic, nothing out of range, and silence soon after.
+    /// Garbage in the place of Opus: no panic, nothing out of range, soon after no more than comfort noise, and then silence.
     #[test]
     fn garbage_is_never_out_of_range_and_soon_over(
         frames in prop::collection::vec(
@@ -207,10 +207,11 @@ proptest! {
             prop_assert!(block.iter().all(|s| s.abs() <= 1.0));
             now_us += BLOCK_US;
         }
-        for left in (0..150).rev() {
+        for left in (0..500).rev() {
             playout.render(at(now_us), &mut block);
             prop_assert!(block.iter().all(|s| s.abs() <= 1.0));
-            prop_assert!(left > 20 || rms(&block) == 0.0, "still heard: {}", rms(&block));
+            let most = if left > 370 { 1.0 } else if left > 20 { 0.02 } else { 0.0 };
+            prop_assert!(rms(&block) <= most, "still heard: {}", rms(&block));
             now_us += BLOCK_US;
         }
     }

@@ -55,6 +55,7 @@ pub(crate) enum Frame {
     Pong(u64),
     Quit,
     Path(i32),
+    Report { on: u32, lost: u32 },
     Voice { sequence: u32 },
     Version(u32),
 }
@@ -122,7 +123,8 @@ impl<'a> Arbitrary<'a> for Frame {
             9 => Self::Ping(u.arbitrary()?),
             10 => Self::Pong(u.arbitrary()?),
             11 => Self::Quit,
-            12 | 13 => Self::Path(i32::from(u.arbitrary::<u8>()?) % 4),
+            12 => Self::Path(i32::from(u.arbitrary::<u8>()?) % 4),
+            13 => Self::Report { on: u.arbitrary::<u32>()? % PEERS, lost: u.arbitrary()? },
             14 => Self::Voice { sequence: u.arbitrary()? },
             _ => Self::Version(u.arbitrary()?),
         })
@@ -159,6 +161,11 @@ impl Frame {
             Self::Pong(token) => Kind::Pong(pb::Ping { token }),
             Self::Quit => Kind::Quit(pb::Quit {}),
             Self::Path(path) => Kind::VoicePath(pb::SetVoicePath { path }),
+            Self::Report { on, lost } => {
+                let talker = all.get(on as usize).map_or(0, |known| known.session);
+                let (lost_per_mille, queue_ms) = (lost & 0x3ff, lost >> 16);
+                Kind::VoiceReport(pb::VoiceReport { talker, lost_per_mille, queue_ms, ..Default::default() })
+            }
             Self::Voice { sequence } => {
                 write_voice(&mut out, &voice(me.session, sequence));
                 return out;

@@ -15,6 +15,7 @@ pub mod link;
 pub mod name;
 pub mod outbox;
 mod outqueue;
+mod report;
 mod rng;
 pub mod server;
 pub mod text;
@@ -22,5 +23,6 @@ mod time;
 pub mod wire;
 
 pub use ids::{MessageId, Peer, RoomId, Seq, SessionId};
+pub use report::ReceiverReport;
 pub use rng::Rng;
 pub use time::{Duration, Instant};

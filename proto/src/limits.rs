@@ -78,6 +78,13 @@ pub const VOICE_DATAGRAM_COST: Duration = Duration::from_millis(4);
 /// How far a talker may be ahead of [`VOICE_DATAGRAM_COST`].
 pub const VOICE_BURST: Duration = Duration::from_millis(400);
 
+/// What a report on a talker costs its listener: at most 200 a second in the long run; more are dropped and counted.
+pub const REPORT_COST: Duration = Duration::from_millis(5);
+/// How far a listener may be ahead of [`REPORT_COST`].
+pub const REPORT_BURST: Duration = Duration::from_millis(500);
+/// Between two reports to one talker: what comes meanwhile is put together.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+
 /// From the first try to a Welcome; then the client gives up that connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before a client tries to connect again; it doubles from try to try.

@@ -4,7 +4,7 @@
 mod common;
 
 use chinwag_proto::{
-    Instant,
+    Instant, ReceiverReport,
     client::{ClientEvent, ClientInput, ClientOutput, SayError},
     limits,
     text::MessageError,
@@ -436,6 +436,24 @@ fn copies_go_with_the_frame_that_they_are_sent_with_as_long_as_there_is_room() {
     let stats = rig.client.stats();
     assert_eq!((stats.frames_sent, stats.frames_unsent), (3, 0));
     assert_eq!((stats.copies_sent, stats.copies_unsent), (2 + 1 + 15, 2 + 3));
+}
+
+#[test]
+fn reports_go_to_the_server_and_come_from_it() {
+    let report = ReceiverReport { lost_per_mille: 50, burst_ms: 30, ..ReceiverReport::default() };
+    let mut rig = ClientRig::new();
+    rig.drain();
+    rig.client.report_voice(session(1, 1), report);
+    assert_lines(&rig.drain(), &NOTHING);
+    let mut rig = ClientRig::welcomed();
+    rig.client.report_voice(session(1, 1), report);
+    assert_lines(&rig.drain(), &["send voice Report s1.1 lost 50 unrecovered 0 burst 30 queue 0"]);
+    let told = pb::VoiceReport { unrecovered_per_mille: 5000, ..Default::default() };
+    let lines = rig.receive([Kind::VoiceReport(told)]);
+    let sane = ReceiverReport { unrecovered_per_mille: 1000, ..Default::default() };
+    assert_eq!(lines, [format!("event {:?}", ClientEvent::Reported(sane))]);
+    let stats = rig.client.stats();
+    assert_eq!((stats.reports_sent, stats.reports_received), (1, 1));
 }
 
 #[test]

@@ -71,8 +71,17 @@ fn kind_to_server() -> impl Strategy<Value = to_server::Kind> {
         1 => number().prop_map(|token| Kind::Pong(pb::Ping { token })),
         1 => Just(Kind::Quit(pb::Quit {})),
         2 => (-1i32..5).prop_map(|path| Kind::VoicePath(pb::SetVoicePath { path })),
+        1 => (0u32..4, any::<[u32; 4]>()).prop_map(|(index, report)| Kind::VoiceReport(voice_report(index, report))),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Kind::Voice),
     ]
+}
+
+fn voice_report(
+    index: u32,
+    [lost_per_mille, unrecovered_per_mille, burst_ms, queue_ms]: [u32; 4],
+) -> pb::VoiceReport {
+    let talker = (1 << 20) | index;
+    pb::VoiceReport { talker, lost_per_mille, unrecovered_per_mille, burst_ms, queue_ms }
 }
 
 fn datagram_kind() -> impl Strategy<Value = DatagramKind> {

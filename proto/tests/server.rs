@@ -113,6 +113,71 @@ fn voice_over_its_rate_is_dropped_and_counted() {
 }
 
 #[test]
+fn the_most_that_a_talker_sends_is_within_its_rate() {
+    let mut rig = three();
+    // Frames of 10 ms at 64 kb/s, three copies with each, for ten seconds.
+    let payload = [7, 6, 5, 4].map(|n| voice(session(1, 0), n, &[1; 80])).concat();
+    for _ in 0..1000 {
+        assert_eq!(datagram(&mut rig, 1, DatagramKind::Voice, &payload).len(), 1);
+        rig.now = rig.now + millis(10);
+    }
+    assert_eq!(rig.server.stats().voice_over_rate, 0);
+}
+
+// Reports.
+
+fn report(rig: &mut ServerRig, peer: u32, talker: u32, lost_per_mille: u32) -> Vec<String> {
+    let report = pb::VoiceReport { talker, lost_per_mille, queue_ms: 1 << 20, ..Default::default() };
+    rig.send(peer, Kind::VoiceReport(report))
+}
+
+#[test]
+fn a_talker_is_told_the_worst_that_listeners_report_and_not_too_often() {
+    let mut rig = three();
+    let foo = session(1, 0).to_wire();
+    let told = |lost| format!("send voice 1: Report s1.0 lost {lost} unrecovered 0 burst 0 queue 65535");
+    assert_eq!(report(&mut rig, 2, foo, 40), [told(40)]);
+    rig.now = rig.now + millis(100);
+    assert_lines(&report(&mut rig, 3, foo, 4_000_000_000), &NOTHING);
+    rig.now = rig.now + limits::REPORT_INTERVAL;
+    assert_eq!(report(&mut rig, 2, foo, 10), [told(1000)]);
+    let stats = rig.server.stats();
+    assert_eq!((stats.reports_in, stats.reports_out, stats.reports_dropped), (3, 2, 0));
+}
+
+#[test]
+fn reports_on_oneself_on_other_rooms_and_on_nobody_are_dropped_and_counted() {
+    let mut rig = three();
+    rig.accept(4);
+    rig.send(4, Kind::Hello(pb::Hello { room: "den".to_owned(), ..hello("Qux") }));
+    for (peer, talker) in
+        [(1, session(1, 0)), (1, session(1, 3)), (4, session(1, 0)), (1, session(2, 1)), (1, session(0, 77))]
+    {
+        assert_lines(&report(&mut rig, peer, talker.to_wire(), 50), &NOTHING);
+    }
+    rig.close(2);
+    assert_lines(&report(&mut rig, 1, session(1, 1).to_wire(), 50), &NOTHING);
+    assert_eq!(rig.server.stats().reports_dropped, 6);
+    rig.accept(5);
+    let early = report(&mut rig, 5, session(1, 0).to_wire(), 50);
+    assert!(early.last().unwrap().starts_with("close 5"), "{early:?}");
+}
+
+#[test]
+fn reports_over_their_rate_are_dropped_and_counted() {
+    let mut rig = three();
+    for _ in 0..2000 {
+        report(&mut rig, 2, session(1, 0).to_wire(), 50);
+        rig.now = rig.now + millis(1);
+    }
+    let burst = limits::REPORT_BURST.as_millis() / limits::REPORT_COST.as_millis();
+    let taken = 2000 - rig.server.stats().reports_dropped;
+    let expected = 2000 / 5 + burst as u64;
+    assert!((expected..=expected + 2).contains(&taken), "{taken}");
+    assert!(rig.server.stats().reports_out <= 9);
+}
+
+#[test]
 fn probes_are_echoed_to_members_within_reason() {
     let mut rig = three();
     let mut probe = |peer, payload: &[u8]| datagram(&mut rig, peer, DatagramKind::Probe, payload);

@@ -40,8 +40,8 @@ struct Member {
     last_of: Vec<u64>,
     said: u64,
     acknowledged: u64,
-    /// Frames by number: the way each of the last ones was sent.
-    spoken: Vec<VoicePath>,
+    /// Frames by number: how often each of the last ones was sent, copies and both ways counted.
+    spoken: Vec<u8>,
     frames: u64,
     heard: Vec<Heard>,
 }
@@ -124,20 +124,24 @@ impl Checker {
         (member.has_quit, member.is_in) = (true, false);
     }
 
-    /// A client sent a voice frame on `path`, or could not.
-    pub(crate) fn spoke(&mut self, net: &mut Net<'_>, client: u32, path: Option<VoicePath>) {
+    /// A client sent a voice frame on `path`, and so many of those before it once more; or could not.
+    pub(crate) fn spoke(&mut self, net: &mut Net<'_>, client: u32, path: Option<VoicePath>, copies: usize) {
         let room = self.members[client as usize].room;
         let others = self.members.iter().enumerate();
         let listeners =
             others.filter(|(other, m)| *other != client as usize && m.is_in && m.room == room).count();
         let talker = &mut self.members[client as usize];
         talker.frames += 1;
-        let slot = (talker.frames % REMEMBERED_FRAMES as u64) as usize;
-        if talker.spoken.len() <= slot {
-            talker.spoken.resize(slot + 1, VoicePath::default());
+        let slot = |number: u64| (number % REMEMBERED_FRAMES as u64) as usize;
+        let newest = slot(talker.frames);
+        if talker.spoken.len() <= newest {
+            talker.spoken.resize(newest + 1, 0);
         }
+        talker.spoken[newest] = 0;
         if let Some(path) = path {
-            talker.spoken[slot] = path;
+            for number in (0..=talker.frames).rev().take(1 + copies) {
+                talker.spoken[slot(number)] += u8::from(path.uses_udp()) + u8::from(path.uses_tcp());
+            }
             net.counts.voice_sent += 1;
             net.counts.voice_expected += listeners as u64;
         } else {
@@ -199,6 +203,7 @@ impl Checker {
                 net.record(node, Mark::Path, way, 0);
                 net.counts.path_changes += 1;
             }
+            ClientEvent::Reported(_) => net.counts.reports += 1,
             ClientEvent::Ended(reason) => {
                 net.record(node, Mark::Ended, 0, 0);
                 let member = &mut self.members[client as usize];
@@ -259,7 +264,7 @@ impl Checker {
         let Ok(frames) = Frames::parse(payload) else {
             return self.fail(format!("client {client} was handed malformed voice"));
         };
-        for frame in frames {
+        for (frame, copy) in frames.with_copies() {
             let Some((talker, number)) = parse_speech(frame.opus) else {
                 return self.fail(format!("client {client} heard what nobody spoke"));
             };
@@ -282,7 +287,7 @@ impl Checker {
                     net.counts.voice_delivered += 1;
                     net.counts.voice_by_tcp += u64::from(way == Way::Tcp);
                 }
-                Arrival::Again => net.counts.voice_repeated += 1,
+                Arrival::Again => net.counts.voice_repeated += u64::from(!copy),
                 Arrival::Ancient => net.counts.voice_ancient += 1,
                 Arrival::TooOften => {
                     self.fail(format!(

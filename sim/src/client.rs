@@ -12,7 +12,7 @@ use crate::{
     check::{Checker, name_of, room_of},
     heard::Way,
     net::{Event, Net, Read},
-    person::Person,
+    person::{Person, Speech},
     seal::ToySeal,
     sound::Sound,
     tcp::{ConnId, EndState, Side},
@@ -29,6 +29,8 @@ pub(crate) struct ClientNode {
     conn: Option<ConnId>,
     alarm: Alarm,
     pub(crate) has_quit: bool,
+    /// The frames spoken last, newest first: as many as go with the next one once more.
+    past: Vec<Speech>,
     buffer: Vec<u8>,
 }
 
@@ -52,6 +54,7 @@ impl ClientNode {
             conn: None,
             alarm: Alarm::default(),
             has_quit: false,
+            past: Vec::new(),
             buffer: Vec::new(),
         };
         client.drain(net, check, Way::Tcp);
@@ -135,16 +138,21 @@ impl ClientNode {
     /// Sends one voice frame; returns when there is another one.
     pub(crate) fn talk(&mut self, net: &mut Net<'_>, check: &mut Checker) -> u64 {
         let (speech, pause_us) = self.person.speech(net.now_us);
-        check.spoke(net, self.number, self.machine.voice_path());
+        let path = self.machine.voice_path();
+        check.spoke(net, self.number, path, self.past.len());
         let talker = chinwag_proto::SessionId::from_wire(0);
-        let frame = VoiceFrame {
+        let frames = [&speech].into_iter().chain(&self.past).map(|speech| VoiceFrame {
             talker,
             sequence: speech.sequence,
             end: speech.end,
             level: speech.level,
             opus: &speech.opus,
-        };
-        self.machine.send_voice(net.now(), [frame]);
+        });
+        self.machine.send_voice(net.now(), frames);
+        self.past.insert(0, speech);
+        // Who does not get a frame through does not send it once more.
+        self.past.truncate(path.map_or(0, |_| self.person.copies()));
+        self.report(net);
         self.drain(net, check, Way::Tcp);
         pause_us
     }
@@ -153,7 +161,8 @@ impl ClientNode {
     pub(crate) fn sound(&mut self, net: &mut Net<'_>, check: &mut Checker) -> Option<u64> {
         let now = net.now();
         let Self { sound, machine, .. } = self;
-        let next = sound.as_mut()?.turn(now, &mut |frames| {
+        let sound = sound.as_mut()?;
+        let next = sound.turn(now, &mut |frames| {
             let talker = chinwag_proto::SessionId::from_wire(0);
             let frames = frames.iter().map(|&EncodedFrame { sequence, end, level, opus }| VoiceFrame {
                 talker,
@@ -165,9 +174,21 @@ impl ClientNode {
             machine.send_voice(now, frames);
             net.counts.voice_sent += 1;
         });
+        sound.reports(now, &mut |talker, report| {
+            machine.report_voice(chinwag_proto::SessionId::from_wire(talker), report);
+        });
         self.drain(net, check, Way::Tcp);
         // A pump that is late is due at once, but not twice in one instant.
         Some(next.as_micros().saturating_sub(now.as_micros()).max(1))
+    }
+
+    /// Now and then a word on somebody, whether he talks or not.
+    fn report(&mut self, net: &mut Net<'_>) {
+        let Some(report) = self.person.report() else { return };
+        let on = self.machine.members().map(|(session, _)| session).nth(net.now_us as usize % 4);
+        if let Some(talker) = on {
+            self.machine.report_voice(talker, report);
+        }
     }
 
     pub(crate) fn quit(&mut self, net: &mut Net<'_>, check: &mut Checker) {
@@ -224,6 +245,9 @@ impl ClientNode {
                     },
                     ClientOutput::Event(event) => {
                         check.event(net, self.number, &event);
+                        if let (ClientEvent::Reported(report), Some(sound)) = (&event, &mut self.sound) {
+                            sound.reported(net.now(), *report);
+                        }
                         if let (ClientEvent::Welcome { .. }, Some(sound)) = (&event, &mut self.sound)
                             && sound.start(net.now())
                         {

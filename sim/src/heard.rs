@@ -1,8 +1,6 @@
 //! Which voice frames of one talker reached one listener, how often, and by which way: the last
 //! [`REMEMBERED`] frames. More copies by one way than were sent are a failure.
 
-use chinwag_proto::server::VoicePath;
-
 /// Frames that are looked back.
 const REMEMBERED: u64 = 2048;
 
@@ -31,8 +29,8 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Frame `number` came; its talker sent it on `sent`, once for each way.
-    pub(crate) fn note(&mut self, number: u64, way: Way, sent: VoicePath) -> Arrival {
+    /// Frame `number` came; its talker sent it `sent` times, copies and both ways counted.
+    pub(crate) fn note(&mut self, number: u64, way: Way, sent: u8) -> Arrival {
         let slot = (number % REMEMBERED) as usize;
         if self.frames.len() <= slot {
             self.frames.resize(slot + 1, (0, [0; 2]));
@@ -45,10 +43,9 @@ impl Heard {
             (*remembered, *times) = (number, [0; 2]);
         }
         let is_first = *times == [0; 2];
-        let copies = u8::from(sent.uses_udp()) + u8::from(sent.uses_tcp());
         let times = &mut times[way as usize];
-        *times += 1;
-        match (*times > copies, is_first) {
+        *times = times.saturating_add(1);
+        match (*times > sent, is_first) {
             (true, _) => Arrival::TooOften,
             (false, true) => Arrival::First,
             (false, false) => Arrival::Again,
@@ -61,15 +58,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_for_each_way_that_was_sent_is_all_that_may_come_by_one() {
+    fn as_often_as_it_was_sent_is_all_that_may_come_by_one_way() {
         let mut heard = Heard::default();
-        assert_eq!(heard.note(1, Way::Udp, VoicePath::Udp), Arrival::First);
-        assert_eq!(heard.note(1, Way::Tcp, VoicePath::Udp), Arrival::Again);
-        assert_eq!(heard.note(1, Way::Udp, VoicePath::Udp), Arrival::TooOften);
-        assert_eq!(heard.note(2, Way::Tcp, VoicePath::Both), Arrival::First);
-        assert_eq!(heard.note(2, Way::Tcp, VoicePath::Both), Arrival::Again);
-        assert_eq!(heard.note(2, Way::Tcp, VoicePath::Both), Arrival::TooOften);
-        assert_eq!(heard.note(1 + REMEMBERED, Way::Udp, VoicePath::Udp), Arrival::First);
-        assert_eq!(heard.note(1, Way::Udp, VoicePath::Udp), Arrival::Ancient);
+        assert_eq!(heard.note(1, Way::Udp, 1), Arrival::First);
+        assert_eq!(heard.note(1, Way::Tcp, 1), Arrival::Again);
+        assert_eq!(heard.note(1, Way::Udp, 1), Arrival::TooOften);
+        assert_eq!(heard.note(2, Way::Tcp, 2), Arrival::First);
+        assert_eq!(heard.note(2, Way::Tcp, 2), Arrival::Again);
+        assert_eq!(heard.note(2, Way::Tcp, 2), Arrival::TooOften);
+        assert_eq!(heard.note(1 + REMEMBERED, Way::Udp, 1), Arrival::First);
+        assert_eq!(heard.note(1, Way::Udp, 1), Arrival::Ancient);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every message and every voice frame names who made it and its number, so that checkers need no memory of it.
 
-use chinwag_proto::{Rng, limits::MESSAGE_BYTES};
+use chinwag_proto::{ReceiverReport, Rng, limits::MESSAGE_BYTES};
 
 use crate::random::{between, chance};
 
@@ -111,6 +111,18 @@ impl Person {
         }
         let head = head(head(0).len() + words.len());
         (message, head + &words)
+    }
+
+    /// How many of the frames before it a frame carries once more.
+    pub(crate) fn copies(&self) -> usize {
+        self.client as usize % 3
+    }
+
+    /// Something to report of another's voice, after some of one's own frames.
+    pub(crate) fn report(&self) -> Option<ReceiverReport> {
+        let lost_per_mille = (self.frames % 1200) as u16;
+        let report = ReceiverReport { lost_per_mille, ..ReceiverReport::default() };
+        self.frames.is_multiple_of(10).then_some(report)
     }
 
     /// When to begin to talk.

@@ -57,6 +57,8 @@ pub struct Counts {
     pub voice_by_tcp: u64,
     /// Frames that came again: by the other way, or by a doubtful path.
     pub voice_repeated: u64,
+    /// Reports that reached talkers.
+    pub reports: u64,
     /// Frames so late that nobody remembers whether they came before.
     pub voice_ancient: u64,
     /// Voice frames that outboxes dropped, of connections that are gone.

@@ -10,6 +10,7 @@ use chinwag_audio::{
     io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
     playout::PlayoutStats,
     pump::Pump,
+    report::ReceiverReport,
     wav_io::{WavMicrophone, WavSpeaker},
 };
 use chinwag_proto::wire::voice::{Frames, VoiceFrame};
@@ -78,6 +79,16 @@ impl Sound {
     /// A turn of the pump: when the next one is.
     pub(crate) fn turn(&mut self, now: Instant, send: &mut dyn FnMut(&[audio::EncodedFrame<'_>])) -> Instant {
         self.pump.turn(now, send)
+    }
+
+    /// What talkers are to be told.
+    pub(crate) fn reports(&mut self, now: Instant, tell: &mut dyn FnMut(u32, ReceiverReport)) {
+        self.pump.reports(now, tell);
+    }
+
+    /// What listeners told.
+    pub(crate) fn reported(&mut self, now: Instant, report: ReceiverReport) {
+        self.pump.reported(now, report);
     }
 
     pub(crate) fn report(&mut self) -> VoiceReport {

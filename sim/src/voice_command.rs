@@ -49,7 +49,7 @@ pub(crate) struct Voice {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Carry voice the old way instead, for comparison
-    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity", "fixed"])]
+    #[arg(long, value_enum, conflicts_with_all = ["talkers", "bitrate", "expect", "complexity", "copies", "fixed"])]
     baseline: Option<BaselineChoice>,
     /// The encoder's bits a second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
     name = "chinwag",
     version,
     disable_help_subcommand = true,
-    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices"
+    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -37,6 +37,14 @@ pub(crate) struct Arguments {
     /// What you hear the others by: default, none, a device's name or a WAV file to be written
     #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
     pub(crate) speaker: String,
+
+    /// Spreads talkers from left to right, for headphones or two speakers
+    #[arg(long)]
+    pub(crate) stereo: bool,
+
+    /// Leaves talkers as loud as they come, instead of bringing a shout and a whisper to one level
+    #[arg(long)]
+    pub(crate) no_auto_level: bool,
 
     /// Milliseconds of voice in a packet: 10 arrives sooner, 20 takes less of the network
     #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
@@ -84,6 +92,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Lists the microphones and speakers of this machine
     Devices,
+    /// Records three seconds, plays them back, shows how loud they are, and measures the delay of your devices
+    TestAudio {
+        /// What is recorded: default, none, a device's name (see `chinwag devices`) or a WAV file
+        #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+        mic: String,
+        /// What it is played by: default, none, a device's name or a WAV file to be written
+        #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+        speaker: String,
+    },
 }
 
 fn frame_ms(text: &str) -> Result<u32, String> {

@@ -243,6 +243,7 @@ impl Handler for Conversation {
                     self.screen.notice("voice goes by UDP again");
                 }
             }
+            ClientEvent::Reported(report) => self.voice.reported(now, report),
             // Doubt is not worth a line.
             ClientEvent::Path(VoicePath::Both) | ClientEvent::Ended(_) => {}
         }

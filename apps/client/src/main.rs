@@ -8,6 +8,7 @@ mod line;
 mod screen;
 mod stats;
 mod terminal;
+mod test_audio;
 mod voice;
 
 use std::{
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         .init();
     let result = match arguments.command {
         Some(Command::Devices) => devices::list(),
+        Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
         None => chat(arguments),
     };
     match result {

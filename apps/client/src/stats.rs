@@ -23,9 +23,34 @@ struct Stats {
     frames_late: u64,
     frames_duplicate: u64,
     frames_recovered_by_fec: u64,
+    /// Frames of which only a copy came in time.
+    frames_recovered_by_copy: u64,
     /// Blocks of 10 ms that were made up.
     blocks_concealed: u64,
+    /// Copies of older frames that were sent with newer ones.
+    copies_sent: u64,
+    reports_sent: u64,
+    reports_received: u64,
+    /// How voice was sent at last: bits a second, length of frames, copies in a datagram; null without sound.
+    bitrate_bps: Option<u32>,
+    frame_ms: Option<u32>,
+    copies: Option<u32>,
+    /// How often that was changed, how often it was for congestion, and how often more was tried and taken back.
+    adaptations: u64,
+    rate_cuts: u64,
+    failed_raises: u64,
     frames_dropped: u64,
+    /// Times that the microphone came back after it was gone, or was changed.
+    mic_reopened: u64,
+    /// Blocks of 10 ms of silence in the place of a microphone that gave nothing.
+    mic_blocks_missing: u64,
+    /// Samples of the microphone that were lost because this program was too slow.
+    mic_samples_lost: u64,
+    speaker_reopened: u64,
+    /// Blocks of 10 ms that no speaker took.
+    speaker_blocks_missing: u64,
+    /// Times that playback broke off because this program was too slow.
+    speaker_gaps: u64,
     path: &'static str,
     rtt_ms: Option<f64>,
     control_rtt_ms: Option<f64>,
@@ -52,8 +77,19 @@ pub(crate) fn write(path: &Path, voice: &VoiceReport, client: &ClientLoop) -> io
         frames_late: sound.late,
         frames_duplicate: sound.duplicate,
         frames_recovered_by_fec: sound.fec_recovered,
+        frames_recovered_by_copy: sound.copies_played,
         blocks_concealed: sound.concealed,
+        copies_sent: net.copies_sent,
+        reports_sent: net.reports_sent,
+        reports_received: net.reports_received,
+        bitrate_bps: voice.sending.map(|sending| sending.bitrate_bps),
+        frame_ms: voice.sending.map(|sending| sending.frame.ms()),
+        copies: voice.sending.map(|sending| sending.copies()),
+        adaptations: voice.adapted.changes,
+        rate_cuts: voice.adapted.cuts,
+        failed_raises: voice.adapted.failed_raises,
         frames_dropped: net.frames_unsent
+            + voice.capture.failed
             + net.malformed
             + datagrams.voice_dropped
             + sound.bad
@@ -61,6 +97,12 @@ pub(crate) fn write(path: &Path, voice: &VoiceReport, client: &ClientLoop) -> io
             + sound.jumped
             + voice.playout.refused
             + voice.dropped_between_threads,
+        mic_reopened: voice.mic.opened.saturating_sub(1),
+        mic_blocks_missing: voice.mic.made_up,
+        mic_samples_lost: voice.mic.overflowed,
+        speaker_reopened: voice.speaker.opened.saturating_sub(1),
+        speaker_blocks_missing: voice.speaker.made_up,
+        speaker_gaps: voice.speaker.gaps,
         path: match net.voice_path {
             VoicePath::Tcp => "tcp",
             VoicePath::Udp | VoicePath::Both => "udp",

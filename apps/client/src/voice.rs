@@ -13,14 +13,17 @@ use std::{
 use anyhow::{Context as _, Result};
 use chinwag_audio::{
     self as audio,
-    capture::{Capture, Gate},
+    adapt::{AdaptStats, Sending},
+    capture::{Capture, CaptureStats, Gate},
     codec::{EncoderConfig, FrameLength},
     device,
-    io::{Microphone, NullMicrophone, NullSpeaker, Speaker},
+    io::{DeviceStats, Microphone, NullMicrophone, NullSpeaker, Speaker},
     limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
+    mix::Placing,
     playout::PlayoutStats,
     process::Processing,
     pump::Pump,
+    report::ReceiverReport,
     wav_io::{WavMicrophone, WavSpeaker},
 };
 use chinwag_proto::{
@@ -48,6 +51,8 @@ enum ToSound {
     /// From now on there is a conversation.
     Start(Instant, Arc<Waker>),
     Heard(Instant, Vec<u8>),
+    /// How one's own voice arrives.
+    Reported(Instant, ReceiverReport),
     Order(Order),
     Stop,
 }
@@ -67,6 +72,8 @@ pub(crate) struct VoiceChoices {
     mic: String,
     speaker: String,
     frame_ms: u32,
+    is_stereo: bool,
+    has_auto_level: bool,
     gate: Option<Gate>,
     processing: Switch,
     /// What is done if anything is.
@@ -79,6 +86,8 @@ impl VoiceChoices {
             mic: arguments.mic.clone(),
             speaker: arguments.speaker.clone(),
             frame_ms: arguments.frame_ms,
+            is_stereo: arguments.stereo,
+            has_auto_level: !arguments.no_auto_level,
             gate: arguments.gate,
             processing: arguments.processing,
             wanted: Processing {
@@ -109,6 +118,8 @@ enum FromSound {
     Opened(Result<Vec<String>>),
     /// A voice payload in nobody's name yet.
     Said(Vec<u8>),
+    /// How a talker's voice arrives.
+    Arrives(SessionId, ReceiverReport),
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
@@ -118,8 +129,13 @@ enum FromSound {
 #[derive(Debug, Default)]
 pub(crate) struct VoiceReport {
     pub(crate) playout: PlayoutStats,
+    pub(crate) capture: CaptureStats,
+    pub(crate) sending: Option<Sending>,
+    pub(crate) adapted: AdaptStats,
     pub(crate) mic_started: Option<Instant>,
     pub(crate) speaker_started: Option<Instant>,
+    pub(crate) mic: DeviceStats,
+    pub(crate) speaker: DeviceStats,
     /// Payloads and frames that one thread was too slow to take from the other.
     pub(crate) dropped_between_threads: u64,
 }
@@ -150,7 +166,7 @@ impl Voice {
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let is_speaking_file = is_wav(&choices.mic);
         let is_push_to_talk = choices.gate() == Gate::PushToTalk;
-        // Some systems' devices must be used by the thread that opened them.
+        // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
             .spawn(move || run(&choices, &inbox, &outbox))
@@ -184,6 +200,11 @@ impl Voice {
         self.tell(ToSound::Heard(now, payload.to_vec()));
     }
 
+    /// Listeners tell how what the microphone says arrives.
+    pub(crate) fn reported(&mut self, now: Instant, report: ReceiverReport) {
+        self.tell(ToSound::Reported(now, report));
+    }
+
     /// Sends what the microphone has said.
     pub(crate) fn talk(&mut self, now: Instant, client: &mut Client) {
         if client.session().is_none() {
@@ -194,6 +215,7 @@ impl Voice {
                 FromSound::Said(payload) => {
                     client.send_voice(now, Frames::parse(&payload).into_iter().flatten());
                 }
+                FromSound::Arrives(talker, report) => client.report_voice(talker, report),
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
                 FromSound::Opened(_) => {}
@@ -294,33 +316,39 @@ fn is_wav(choice: &str) -> bool {
 const DEFAULT: &str = "default";
 const NONE: &str = "none";
 
-fn open_mic(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Microphone>> {
+/// Opens what `--mic` names.
+pub(crate) fn open_mic(choice: &str) -> Result<Box<dyn Microphone>> {
     Ok(match choice {
         NONE => Box::new(NullMicrophone),
         choice if is_wav(choice) => Box::new(WavMicrophone::open(choice)?),
-        choice => match device::open_microphone(device_name(choice)) {
-            Ok(mic) => mic,
-            Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}: nobody will hear you"));
-                Box::new(NullMicrophone)
-            }
-            Err(error) => return Err(error.into()),
-        },
+        choice => device::open_microphone(device_name(choice))?,
     })
 }
 
-fn open_speaker(choice: &str, notices: &mut Vec<String>) -> Result<Box<dyn Speaker>> {
+/// Opens what `--speaker` names.
+pub(crate) fn open_speaker(choice: &str, is_stereo: bool) -> Result<Box<dyn Speaker>> {
     Ok(match choice {
         NONE => Box::new(NullSpeaker),
+        choice if is_wav(choice) && is_stereo => Box::new(WavSpeaker::create_stereo(choice)?),
         choice if is_wav(choice) => Box::new(WavSpeaker::create(choice)?),
-        choice => match device::open_speaker(device_name(choice)) {
-            Ok(speaker) => speaker,
-            Err(error) if choice == DEFAULT => {
-                notices.push(format!("{error}: you will not hear the others"));
-                Box::new(NullSpeaker)
-            }
-            Err(error) => return Err(error.into()),
-        },
+        choice => device::open_speaker(device_name(choice))?,
+    })
+}
+
+/// Without the default device there is a notice that ends in `so`, and none in its place.
+fn or_none<T: ?Sized>(
+    opened: Result<Box<T>>,
+    choice: &str,
+    none: Box<T>,
+    so: &str,
+    notices: &mut Vec<String>,
+) -> Result<Box<T>> {
+    opened.or_else(|error| {
+        if choice != DEFAULT {
+            return Err(error);
+        }
+        notices.push(format!("{error}: {so}"));
+        Ok(none)
     })
 }
 
@@ -331,13 +359,20 @@ fn device_name(choice: &str) -> Option<&str> {
 /// The sound thread.
 fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<FromSound>) -> VoiceReport {
     let mut notices = Vec::new();
-    let opened = open_mic(&choices.mic, &mut notices).and_then(|mic| {
-        let speaker = open_speaker(&choices.speaker, &mut notices)?;
+    let (no_mic, no_speaker) = (Box::new(NullMicrophone), Box::new(NullSpeaker));
+    let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
+    let VoiceChoices { mic, speaker, .. } = choices;
+    let opened = or_none(open_mic(mic), mic, no_mic, unheard, &mut notices).and_then(|mic| {
+        let opened = open_speaker(speaker, choices.is_stereo);
+        let speaker = or_none(opened, speaker, no_speaker, deaf, &mut notices)?;
         let frame = FrameLength::from_ms(choices.frame_ms).context("frames are 10 or 20 ms long")?;
         let config = EncoderConfig { frame, ..EncoderConfig::default() };
         let mut capture = Capture::new(config, choices.gate())?;
         capture.set_processing(choices.processing());
-        Ok(Pump::new(mic, speaker, capture))
+        let mut pump = Pump::new(mic, speaker, capture);
+        pump.playout().set_placing(if choices.is_stereo { Placing::Spread } else { Placing::Mono });
+        pump.playout().set_auto_level(choices.has_auto_level);
+        Ok(pump)
     });
     let pump = match opened {
         Ok(pump) => pump,
@@ -359,6 +394,7 @@ fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<Fr
         match message {
             Ok(ToSound::Start(now, waker)) => sound.start(now, waker),
             Ok(ToSound::Heard(now, payload)) => sound.hear(now, &payload),
+            Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
             Ok(ToSound::Order(order)) => sound.order(order),
             Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
             Err(RecvTimeoutError::Timeout) => {}
@@ -432,6 +468,10 @@ impl Sound<'_> {
             has_news = true;
         }));
         self.dropped += dropped;
+        self.pump.reports(now, &mut |talker, report| {
+            // One that finds no room is made up for by the next one.
+            has_news |= outbox.try_send(FromSound::Arrives(SessionId::from_wire(talker), report)).is_ok();
+        });
         if let Some(trouble) = self.pump.take_trouble() {
             has_news |= outbox.try_send(FromSound::Trouble(trouble)).is_ok();
         }
@@ -447,8 +487,14 @@ impl Sound<'_> {
     }
 
     fn report(mut self) -> VoiceReport {
+        let (mic, speaker) = self.pump.device_stats();
         VoiceReport {
+            mic,
+            speaker,
             playout: self.pump.playout().stats(),
+            capture: self.pump.capture().stats(),
+            sending: Some(self.pump.adapter().sending()),
+            adapted: self.pump.adapter().stats(),
             mic_started: self.pump.mic_started(),
             speaker_started: self.pump.speaker_started(),
             dropped_between_threads: self.dropped,

@@ -124,7 +124,8 @@ impl Handler for Member {
             | ClientEvent::Said { .. }
             | ClientEvent::NotSaid { .. }
             | ClientEvent::Missed { .. }
-            | ClientEvent::Reconnecting { .. } => {}
+            | ClientEvent::Reconnecting { .. }
+            | ClientEvent::Reported(_) => {}
         }
     }
 

@@ -10,15 +10,25 @@ use std::collections::VecDeque;
 use crate::{Duration, Instant};
 
 /// Frames remembered.
-const WINDOW_FRAMES: usize = 400;
+const WINDOW_FRAMES: usize = 600;
 /// Frames older than this are forgotten …
-const WINDOW: Duration = Duration::from_secs(4);
+const WINDOW: Duration = Duration::from_secs(6);
 /// … but for the last few.
 const KEEP: usize = 20;
-/// How many of a thousand frames shall be in time; the rest is left to concealment.
+/// So many of a thousand frames are waited for, in any case; what comes later is left to concealment.
 const QUANTILE_PER_MILLE: usize = 985;
-/// So many frames in a row that are all quicker than half of those remembered: the path has become shorter.
-const SHORTER_AFTER: usize = 25;
+/// A tail of delays is exponential, near enough (the excess over a high threshold: Pickands, Annals of Statistics 3, 1975): from how
+/// it falls between these two quantiles, where there are frames enough to tell, …
+const TAIL_FROM: usize = 750;
+const TAIL_TO: usize = 950;
+/// … follows where only 5 of a thousand are left: ln(250 / 5) / ln(250 / 50) times as far.
+const TAIL_REACH: f32 = 2.43;
+/// That is no more than was seen, or a little more if it was seen of few frames: twice that of so many.
+const FEW: i64 = 10;
+/// So many frames in a row that are all quicker than three quarters …
+const SHORTER_AFTER: usize = 16;
+/// … of so many before them: the path has become shorter.
+const SHORTER_THAN: usize = 48;
 /// By less than this it is not worth forgetting.
 const SHORTER_US: i64 = 5_000;
 /// After a pause of this length the two clocks may have drifted apart: only the spread is kept.
@@ -29,8 +39,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Arrivals {
     recent: VecDeque<(Instant, i64)>,
     sorted: Vec<i64>,
-    /// Frames in a row that were quicker than half of those remembered.
+    /// Frames in a row that were quicker than those before them, and what is quick among those.
     quicker: usize,
+    quick_before: i64,
 }
 
 impl Default for Arrivals {
@@ -40,6 +51,7 @@ impl Default for Arrivals {
             recent: VecDeque::with_capacity(WINDOW_FRAMES),
             sorted: Vec::with_capacity(WINDOW_FRAMES),
             quicker: 0,
+            quick_before: 0,
         }
     }
 }
@@ -56,8 +68,13 @@ impl Arrivals {
         {
             self.forget_first();
         }
-        let half = self.sorted.get(self.sorted.len() / 2).copied().unwrap_or(delay_us);
-        self.quicker = if delay_us < half - SHORTER_US { self.quicker + 1 } else { 0 };
+        if self.quicker == 0 {
+            let mut before = [delay_us; SHORTER_THAN];
+            let recent = self.recent.iter().rev();
+            before.iter_mut().zip(recent).for_each(|(before, (_, delay))| *before = *delay);
+            self.quick_before = *before.select_nth_unstable(SHORTER_THAN / 4).1;
+        }
+        self.quicker = if delay_us < self.quick_before - SHORTER_US { self.quicker + 1 } else { 0 };
         self.recent.push_back((now, delay_us));
         let at = self.sorted.partition_point(|d| *d < delay_us);
         self.sorted.insert(at, delay_us);
@@ -73,10 +90,22 @@ impl Arrivals {
         self.sorted.first().copied().unwrap_or(0)
     }
 
-    /// How much more than the least delay most frames need.
+    /// How much more than the least delay most frames needed.
     pub(super) fn spread_us(&self) -> i64 {
-        let rank = (self.sorted.len() * QUANTILE_PER_MILLE).div_ceil(1000).max(1);
-        self.sorted.get(rank - 1).map_or(0, |d| d - self.base_us())
+        self.quantile_us(QUANTILE_PER_MILLE)
+    }
+
+    /// How much more nearly all would need, if delays go on as they seem to.
+    pub(super) fn tail_us(&self) -> i64 {
+        let (from, to) = (self.quantile_us(TAIL_FROM), self.quantile_us(TAIL_TO));
+        let most = self.quantile_us(1000);
+        let most = most + most * FEW / self.sorted.len().max(1) as i64;
+        (from + ((to - from) as f32 * TAIL_REACH) as i64).min(most)
+    }
+
+    fn quantile_us(&self, per_mille: usize) -> i64 {
+        let rank = (self.sorted.len() * per_mille).div_ceil(1000).max(1);
+        self.sorted.get(rank - 1).map_or(0, |delay| delay - self.base_us())
     }
 
     pub(super) fn is_empty(&self) -> bool {

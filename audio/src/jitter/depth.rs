@@ -9,18 +9,21 @@ use crate::{Duration, Instant};
 const LEAST_TARGET_US: i64 = 4_000;
 /// Kept over what the distribution asks for.
 const MARGIN_US: i64 = 1_000;
-/// The target rises at once and falls by at most so much in a second.
-const RELEASE_US: i64 = 20_000;
+/// The target rises at once to what most frames needed, and within a second by so much to what is expected of the rest …
+const RISE_US: i64 = 30_000;
+/// … and falls by at most so much.
+const FALL_US: i64 = 10_000;
 
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
 
-/// How a delay that is too deep is corrected: from this excess on, after so many blocks in a row, by jumps that find sound
+/// A change of delay within a word is heard (and a word that is cut short by it costs more than the delay), in a pause it is not. How a delay that is too deep
+/// is corrected in sound that has no pause: from this excess on, after so many blocks in a row, by jumps that find sound
 /// at least so like. The deepest that fits holds.
-const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 4, 0.6), (20_000, 20, 0.8), (LEAST_JUMP_US, 60, 0.9)];
+const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 100, 0.7), (20_000, 300, 0.8), (LEAST_JUMP_US, 1_000, 0.9)];
 /// The same where it is too shallow.
-const LENGTHEN: [(i64, u32, f32); 2] = [(20_000, 1, 0.6), (LEAST_JUMP_US, 2, 0.85)];
-/// In quiet it is corrected after this many blocks.
+const LENGTHEN: [(i64, u32, f32); 2] = [(40_000, 10, 0.7), (LEAST_JUMP_US, 100, 0.85)];
+/// In a pause it is corrected after this many blocks.
 const QUIET_AFTER: u32 = 2;
 /// Blocks between two jumps.
 const BETWEEN_JUMPS: u32 = 2;
@@ -56,7 +59,9 @@ impl JitterBuffer {
             steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
         if is_quiet && self.deep_for > QUIET_AFTER {
-            Correction::Shorten(excess, 0.0)
+            Correction::Shorten(excess, -1.0)
+        } else if is_quiet && self.shallow_for > 0 {
+            Correction::Lengthen(-excess, -1.0)
         } else if let Some(likeness) = due(&SHORTEN, excess, self.deep_for) {
             Correction::Shorten(excess, likeness)
         } else if let Some(likeness) = due(&LENGTHEN, -excess, self.shallow_for) {
@@ -131,14 +136,13 @@ impl JitterBuffer {
 
     /// A frame has arrived: the target follows the distribution.
     pub(super) fn update_target(&mut self, now: Instant) {
-        let wanted = (self.arrivals.spread_us() + MARGIN_US).clamp(LEAST_TARGET_US, MAX_TARGET_US);
-        let passed = now.since(self.target_at).min(Duration::from_secs(10));
-        let fall = RELEASE_US * i64::try_from(passed.as_micros()).unwrap_or(0) / 1_000_000;
-        if wanted >= self.target_us - fall {
-            (self.target_us, self.target_at) = (wanted, now);
-        } else if fall > 0 {
-            (self.target_us, self.target_at) = (self.target_us - fall, now);
-        }
+        let passed = now.since(std::mem::replace(&mut self.target_at, now)).min(Duration::from_secs(1));
+        let passed_us = i64::try_from(passed.as_micros()).unwrap_or(0);
+        let sure = self.arrivals.spread_us() + MARGIN_US;
+        let wanted = sure.max(self.arrivals.tail_us() + MARGIN_US);
+        let (most, least) =
+            (self.target_us + RISE_US * passed_us / 1_000_000, self.target_us - FALL_US * passed_us / 1_000_000);
+        self.target_us = wanted.clamp(least, most).max(sure).clamp(LEAST_TARGET_US, MAX_TARGET_US);
     }
 
     /// The offset between media time and play time that the target asks for.

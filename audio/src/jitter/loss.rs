@@ -28,7 +28,7 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// A frame arrived so late.
+    /// A frame arrived so long after its last sample: frames of another length are no other path.
     pub(super) fn arrived(&mut self, delay_us: i64) {
         self.least_us = Some(self.least_us.map_or(delay_us, |least| least.min(delay_us)));
     }

@@ -27,11 +27,15 @@ pub use stats::JitterStats;
 
 use crate::codec::{has_fec, packet_blocks};
 use crate::report::ReceiverReport;
-use crate::{BLOCK_US, Instant, VoiceFrame};
+use crate::{BLOCK_US, Duration, Instant, VoiceFrame};
 
 const BLOCK: i64 = BLOCK_US as i64;
 /// A dry buffer waits for this many blocks before it takes the spurt for ended (its last frame was lost).
 const MAX_HELD_BLOCKS: u32 = 20;
+/// What comes after a dry spell of up to so many blocks is cut short by as much …
+const MAX_DROPPED_BLOCKS: u32 = 3;
+/// … unless it ran dry within this time before: then the path has become longer.
+const DRY_AGAIN: Duration = Duration::from_millis(300);
 /// Concealment is over after this many blocks: silence from then on.
 pub const MAX_CONCEALED_BLOCKS: u32 = 15;
 /// A frame this far behind is a jump of the talker's sequence, not a late frame.
@@ -103,6 +107,8 @@ pub struct JitterBuffer {
     current: Stored,
     /// Blocks concealed without moving on since the buffer ran dry.
     held: u32,
+    /// When a dry spell ended last.
+    ran_dry: Option<Instant>,
     /// Blocks concealed in a row.
     run: u32,
     target_us: i64,
@@ -138,6 +144,7 @@ impl JitterBuffer {
             began: None,
             current: Stored::default(),
             held: 0,
+            ran_dry: None,
             run: 0,
             target_us: 0,
             target_at: Instant::ZERO,
@@ -187,7 +194,7 @@ impl JitterBuffer {
             Arrival::Again | Arrival::AfterCopy => {
                 self.stats.redundant += 1;
                 if !copy {
-                    self.loss.arrived(micros(now) - media * BLOCK);
+                    self.loss.arrived(micros(now) - (media + i64::from(blocks)) * BLOCK);
                 }
                 return;
             }
@@ -204,7 +211,7 @@ impl JitterBuffer {
         }
         self.update_target(now);
         if !copy && !is_pre_roll {
-            self.loss.arrived(delay_us);
+            self.loss.arrived(delay_us - i64::from(blocks) * BLOCK);
             self.frame_blocks = blocks;
         }
         if self.next.is_some_and(|next| ahead(sequence.wrapping_add(blocks), next) <= 0) {
@@ -220,6 +227,10 @@ impl JitterBuffer {
     pub fn pull(&mut self, now: Instant) -> Pull<'_> {
         let Some(next) = self.begin(now) else { return Pull::Silence };
         let next = self.cut_excess(now, next);
+        if self.frames.first().is_none() {
+            return self.dry();
+        }
+        let next = self.after_dry(now, next);
         let Some(first) = self.frames.first() else { return self.dry() };
         let gap = ahead(first.sequence, next);
         if gap <= 0 {
@@ -320,6 +331,24 @@ impl JitterBuffer {
             return Pull::Silence;
         }
         self.conceal_in_place()
+    }
+
+    /// Something has come after a dry spell. If that was short and the first one for a while, its time is over: one late frame
+    /// is no reason to move all that follows.
+    fn after_dry(&mut self, now: Instant, next: u32) -> u32 {
+        let held = self.held;
+        if held == 0 {
+            return next;
+        }
+        let is_first = self.ran_dry.is_none_or(|at| now.since(at) > DRY_AGAIN);
+        self.ran_dry = Some(now);
+        if held > MAX_DROPPED_BLOCKS || !is_first || self.is_shallow(now, next) {
+            return next;
+        }
+        self.held = 0;
+        self.loss.waited(held);
+        self.advance(held);
+        next.wrapping_add(held)
     }
 
     /// Plays the first frame from its block `skip` on.

@@ -128,3 +128,23 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_stereo_file_has_each_side_and_a_mono_one_their_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stereo, mono) = (folder.path().join("stereo.wav"), folder.path().join("mono.wav"));
+    let (left, right) = ([0.5; BLOCK], [-0.25; BLOCK]);
+    let mut sink = WavSink::create_stereo(&stereo).unwrap();
+    sink.write_stereo(&left, &right);
+    sink.write(&left);
+    sink.flush();
+    let samples: Vec<i16> = WavReader::open(&stereo).unwrap().samples().map(Result::unwrap).collect();
+    assert_eq!(samples.len(), 4 * BLOCK);
+    assert!(samples[..2 * BLOCK].as_chunks().0.iter().all(|frame| *frame == [16_384, -8_192]));
+    assert!(samples[2 * BLOCK..].iter().all(|sample| *sample == 16_384));
+    let mut sink = WavSink::create(&mono).unwrap();
+    sink.write_stereo(&left, &right);
+    sink.flush();
+    let samples: Vec<i16> = WavReader::open(&mono).unwrap().samples().map(Result::unwrap).collect();
+    assert_eq!(samples, [4_096; BLOCK]);
+}

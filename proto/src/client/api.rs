@@ -7,6 +7,7 @@ use crate::{
     hub::LeaveReason,
     ids::{MessageId, Seq, SessionId},
     outbox::Class,
+    report::ReceiverReport,
     server::VoicePath,
     text::MessageError,
     time::Duration,
@@ -155,6 +156,8 @@ pub enum ClientEvent {
     },
     /// Voice goes another way now.
     Path(VoicePath),
+    /// How one's own voice arrives: the worst of what listeners report. For whoever sends it rather than for the user.
+    Reported(ReceiverReport),
     /// The client is done; nothing more will come.
     Ended(EndReason),
 }
@@ -206,6 +209,10 @@ pub struct ClientStats {
     pub copies_unsent: u64,
     /// Voice frames that could not be sent, since there was no connection.
     pub frames_unsent: u64,
+    /// Reports sent to talkers.
+    pub reports_sent: u64,
+    /// Reports received on one's own voice.
+    pub reports_received: u64,
     /// Voice payloads received by datagram.
     pub udp_received: u64,
     /// Voice payloads received on the control connection.

@@ -21,6 +21,7 @@ use crate::{
     limits,
     outbox::Class,
     outqueue::OutQueue,
+    report::ReceiverReport,
     rng::Rng,
     server::VoicePath,
     text::{self},
@@ -263,6 +264,17 @@ impl Client {
         }
         self.stats.frames_sent += 1;
         self.stats.copies_sent += written as u64 - 1;
+    }
+
+    /// Reports to a talker how its voice arrives here. May be dropped, as voice may; without a connection it is.
+    pub fn report_voice(&mut self, talker: SessionId, report: ReceiverReport) {
+        if self.is_in() {
+            let report = control::report_to_wire(talker, report);
+            self.out.push(Queued::Send(Class::Voice), |bytes, _| {
+                control::write_to_server(bytes, pb::to_server::Kind::VoiceReport(report));
+            });
+            self.stats.reports_sent += 1;
+        }
     }
 
     /// Leaves for good. What was said before is sent before; [`ClientEvent::Ended`] comes when the server has

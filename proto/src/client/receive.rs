@@ -73,6 +73,7 @@ impl Client {
             | Kind::Joined(_)
             | Kind::Left(_)
             | Kind::Pong(_)
+            | Kind::VoiceReport(_)
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. }) => {}
             Kind::Members(members) => {
@@ -121,6 +122,10 @@ impl Client {
                 {
                     self.stats.control_rtt = Some(now.since(sent));
                 }
+            }
+            Kind::VoiceReport(report) => {
+                self.stats.reports_received += 1;
+                self.event(ClientEvent::Reported(control::report_from_wire(&report).1));
             }
             Kind::Voice(payload) => {
                 self.stats.tcp_received += 1;

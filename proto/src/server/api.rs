@@ -191,6 +191,12 @@ pub struct ServerStats {
     pub voice_over_rate: u64,
     /// Voice payloads from those who are in no room.
     pub voice_homeless: u64,
+    /// Reports on talkers taken from listeners.
+    pub reports_in: u64,
+    /// Reports sent to talkers, those of several listeners put together.
+    pub reports_out: u64,
+    /// Reports beyond a listener's rate, or on nobody who talks in the listener's room.
+    pub reports_dropped: u64,
     /// Path probes beyond a talker's rate, or of another size than probes have.
     pub probes_dropped: u64,
     /// Connections paused for sending faster than allowed.

@@ -1,6 +1,6 @@
 //! One connection of the server: how far its conversation got and when it needs attention.
 
-use super::rate::Rate;
+use super::{rate::Rate, reports::Reports};
 use crate::{
     ids::{RoomId, SessionId},
     limits,
@@ -23,6 +23,9 @@ pub(super) struct Conn {
     pub(super) reader: FrameReader,
     pub(super) rate: Rate,
     pub(super) voice_rate: Rate,
+    pub(super) report_rate: Rate,
+    /// What listeners say of this one's voice.
+    pub(super) reports: Reports,
     pub(super) last_heard: Instant,
     pub(super) last_ping: Instant,
     /// Not read from at the moment.
@@ -38,6 +41,8 @@ impl Conn {
             reader: FrameReader::default(),
             rate: Rate::default(),
             voice_rate: Rate::default(),
+            report_rate: Rate::default(),
+            reports: Reports::default(),
             last_heard: now,
             last_ping: now,
             paused: false,

@@ -7,6 +7,7 @@ mod api;
 mod conn;
 mod native;
 mod rate;
+mod reports;
 mod router;
 mod seats;
 
@@ -254,6 +255,9 @@ impl Server {
                     },
                 );
             }
+            (Kind::VoiceReport(report), State::Member { session, room }) => {
+                self.report(now, peer, (session, room), &report);
+            }
             (Kind::Quit(_), State::Member { session, .. }) => {
                 self.unseat(peer);
                 let Self { hub, out, seats, stats, .. } = self;
@@ -264,7 +268,7 @@ impl Server {
             // Voice of other encodings than the usual one; its form is the same.
             (Kind::Voice(payload), _) => self.voice(now, peer, &payload),
             (Kind::Hello(_), State::Member { .. })
-            | (Kind::Say(_) | Kind::VoicePath(_), State::WaitsForHello { .. }) => {
+            | (Kind::Say(_) | Kind::VoicePath(_) | Kind::VoiceReport(_), State::WaitsForHello { .. }) => {
                 self.drop_peer(now, peer, CloseCause::OutOfOrder);
             }
         }
@@ -379,6 +383,37 @@ impl Server {
             });
         }
         stats.voice_out += (by_udp + by_tcp) as u64;
+    }
+
+    /// Tells a talker what one of its listeners reports, together with what others did.
+    fn report(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        (listener, room): (SessionId, RoomId),
+        report: &pb::VoiceReport,
+    ) {
+        self.stats.reports_in += 1;
+        let Some(conn) = self.conn_mut(peer) else { return };
+        let is_allowed = conn.report_rate.ahead(now) <= limits::REPORT_BURST;
+        if is_allowed {
+            conn.report_rate.charge(now, limits::REPORT_COST);
+        }
+        let (talker, report) = control::report_from_wire(report);
+        let is_heard = talker != listener && self.hub.voice_room(talker) == Some(room);
+        let at = self.seats.peer_of(talker).filter(|_| is_allowed && is_heard);
+        let Some((at, conn)) = at.and_then(|at| Some((at, self.conn_mut(at)?))) else {
+            self.stats.reports_dropped += 1;
+            return;
+        };
+        if let Some(worst) = conn.reports.merge(now, report) {
+            self.stats.reports_out += 1;
+            self.out.push(Queued::Send(Class::Voice), |bytes, to| {
+                let report = control::report_to_wire(talker, worst);
+                control::write_to_client(bytes, pb::to_client::Kind::VoiceReport(report));
+                to.push(at);
+            });
+        }
     }
 
     fn shut_down(&mut self) {

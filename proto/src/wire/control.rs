@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use prost::Message as _;
 
 use super::{
-    chinwag1::{ToClient, ToServer, to_client, to_server},
+    chinwag1::{ToClient, ToServer, VoiceReport, to_client, to_server},
     frame,
 };
+use crate::{ids::SessionId, report::ReceiverReport};
 
 /// The only version of the protocol so far.
 pub const VERSION: u32 = 1;
@@ -73,6 +74,31 @@ pub fn write_voice(out: &mut Vec<u8>, payload: &[u8]) {
         prost::encoding::encode_varint(payload.len() as u64, out);
         out.extend_from_slice(payload);
     });
+}
+
+/// A report as it is on the wire.
+pub fn report_to_wire(talker: SessionId, report: ReceiverReport) -> VoiceReport {
+    let ReceiverReport { lost_per_mille, unrecovered_per_mille, burst_ms, queue_ms } = report;
+    VoiceReport {
+        talker: talker.to_wire(),
+        lost_per_mille: lost_per_mille.into(),
+        unrecovered_per_mille: unrecovered_per_mille.into(),
+        burst_ms: burst_ms.into(),
+        queue_ms: queue_ms.into(),
+    }
+}
+
+/// A report from the wire, and whom it is about; what is too large becomes as large as can be.
+pub fn report_from_wire(report: &VoiceReport) -> (SessionId, ReceiverReport) {
+    let bounded = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    let sane = ReceiverReport {
+        lost_per_mille: bounded(report.lost_per_mille),
+        unrecovered_per_mille: bounded(report.unrecovered_per_mille),
+        burst_ms: bounded(report.burst_ms),
+        queue_ms: bounded(report.queue_ms),
+    }
+    .sane();
+    (SessionId::from_wire(report.talker), sane)
 }
 
 fn as_voice(body: &[u8]) -> Option<&[u8]> {

@@ -117,8 +117,15 @@ fn from_server(body: &[u8]) -> String {
         Kind::Ping(_) => "Ping".to_owned(),
         Kind::Pong(pong) => format!("Pong {}", pong.token),
         Kind::Closing(closing) => format!("Closing {:?}", closing.reason()),
+        Kind::VoiceReport(r) => report(&r),
         Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
     }
+}
+
+fn report(r: &pb::VoiceReport) -> String {
+    let (talker, r) = control::report_from_wire(r);
+    let shares = format!("lost {} unrecovered {}", r.lost_per_mille, r.unrecovered_per_mille);
+    format!("Report {} {shares} burst {} queue {}", show(talker), r.burst_ms, r.queue_ms)
 }
 
 fn from_client(body: &[u8]) -> String {
@@ -140,6 +147,7 @@ fn from_client(body: &[u8]) -> String {
         Kind::Pong(pong) => format!("Pong {}", pong.token),
         Kind::Quit(_) => "Quit".to_owned(),
         Kind::VoicePath(path) => format!("VoicePath {:?}", path.path()),
+        Kind::VoiceReport(r) => report(&r),
         Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
     }
 }

@@ -16,7 +16,7 @@ use chinwag_audio::{
 use super::{
     Lab, LabError, LabReport, TAIL_US, failed,
     path::Path,
-    record::{Now, Recorder},
+    record::{Now, Recorder, TalkerCounts},
     talker::{Speech, captured_us},
 };
 use crate::{
@@ -278,7 +278,8 @@ impl Listener {
             ..JitterStats::default()
         };
         let playout = PlayoutStats { total, talkers: 1, rendered: self.periods, ..PlayoutStats::default() };
-        let codec = (chunks, chunks * CHUNK as u64 * 2);
-        self.recorder.finish((said_us, now_us + CHUNK_US), codec, wire.path.counts(), playout)
+        let codec_bytes = chunks * CHUNK as u64 * 2;
+        let talkers = TalkerCounts { frames: chunks, codec_bytes, ..TalkerCounts::default() };
+        self.recorder.finish((said_us, now_us + CHUNK_US), talkers, wire.path.counts(), playout)
     }
 }

@@ -22,7 +22,7 @@ use chinwag_audio::{capture::Gate, codec::EncoderConfig};
 
 pub use path::PathCounts;
 pub use plot::svg;
-pub use record::{LabReport, Moment, Spread};
+pub use record::{LabReport, Moment, Spread, TalkerCounts};
 pub use spec::LabNet;
 
 /// The longest run, in seconds.
@@ -59,9 +59,9 @@ pub struct Lab {
     pub phase_us: Option<u64>,
     /// How long they talk: files are said again and again, or cut; none: each is said once.
     pub seconds: Option<u32>,
-    /// How talkers encode.
+    /// How talkers encode where nothing is reported.
     pub encoder: EncoderConfig,
-    /// They send the same whatever the listener reports.
+    /// They send the same whatever the listener reports. Reports take the network's delay, and none is lost.
     pub is_fixed: bool,
     /// Copies of older frames that go with each frame from the start on, by their distances in frames.
     pub copies: Vec<u8>,

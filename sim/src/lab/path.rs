@@ -148,12 +148,10 @@ impl Path {
 
     /// The delay of a packet that is sent now: the path's, the step's, and an exponential one.
     fn way_us(&mut self, now_us: u64) -> u64 {
-        let net = &self.net;
-        let is_stepped = (net.step_from_us..net.step_to_us).contains(&now_us);
         // 0 < unit <= 1.
         let unit = ((self.jitter.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-        let jitter_us = -(net.jitter_us as f64) * unit.ln();
-        net.delay_us + if is_stepped { net.step_us } else { 0 } + jitter_us as u64
+        let jitter_us = -(self.net.jitter_us as f64) * unit.ln();
+        self.net.least_us(now_us) + jitter_us as u64
     }
 
     fn held_us(&mut self) -> u64 {

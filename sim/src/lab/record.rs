@@ -34,6 +34,12 @@ pub struct Moment {
     pub recovered: u64,
     /// What the talkers sent, headers counted, in kilobits a second.
     pub wire_kbps: f32,
+    /// The first talker's Opus bits a second; 0 where nothing is encoded. What copies take comes on top.
+    pub bitrate_bps: u32,
+    /// The length of the first talker's frames.
+    pub frame_ms: u32,
+    /// Copies of older frames that go with each of them.
+    pub copies: u32,
     /// Loudness of what was heard, in dB under full scale (RMS).
     pub level_db: f32,
 }
@@ -51,6 +57,29 @@ pub struct Spread {
     pub max: f64,
 }
 
+/// Counters of all talkers together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct TalkerCounts {
+    /// Frames handed out.
+    pub frames: u64,
+    /// Their codec's bytes.
+    pub codec_bytes: u64,
+    /// Copies of older frames that went with them.
+    pub copies: u64,
+    /// Talk spurts begun.
+    pub spurts: u64,
+    /// Reports that came from the listener.
+    pub reports: u64,
+    /// Changes of how is sent.
+    pub changes: u64,
+    /// Times that the rate was cut.
+    pub cuts: u64,
+    /// Cuts that were in vain.
+    pub vain_cuts: u64,
+    /// Raises of the rate that were taken back.
+    pub failed_raises: u64,
+}
+
 /// What came of a run.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct LabReport {
@@ -58,10 +87,8 @@ pub struct LabReport {
     pub said_s: f64,
     /// How much time went by.
     pub simulated_s: f64,
-    /// Frames that talkers handed out.
-    pub frames: u64,
-    /// Their codec's bytes.
-    pub codec_bytes: u64,
+    /// What the talkers counted.
+    pub talkers: TalkerCounts,
     /// All talkers' packets.
     pub network: PathCounts,
     /// What the talkers sent while they talked, headers counted, in kilobits a second.
@@ -83,6 +110,9 @@ pub(crate) struct Now {
     pub(crate) mouth_to_ear_us: Option<u64>,
     pub(crate) delay_ms: Option<u32>,
     pub(crate) target_ms: u32,
+    pub(crate) bitrate_bps: u32,
+    pub(crate) frame_ms: u32,
+    pub(crate) copies: u32,
     /// Totals since the beginning.
     pub(crate) network: PathCounts,
     pub(crate) late: u64,
@@ -141,7 +171,7 @@ impl Recorder {
     pub(crate) fn finish(
         mut self,
         (said_us, simulated_us): (u64, u64),
-        (frames, codec_bytes): (u64, u64),
+        talkers: TalkerCounts,
         network: PathCounts,
         playout: PlayoutStats,
     ) -> Result<LabReport, LabError> {
@@ -158,8 +188,7 @@ impl Recorder {
         Ok(LabReport {
             said_s: said_us as f64 / 1e6,
             simulated_s: simulated_us as f64 / 1e6,
-            frames,
-            codec_bytes,
+            talkers,
             network,
             wire_kbps: network.bytes as f64 * 8000.0 / said_us.max(1) as f64,
             buffer_ms: self.buffer_us.spread(),
@@ -192,6 +221,9 @@ impl Recorder {
             concealed: now.concealed - then.concealed,
             recovered: now.recovered - then.recovered,
             wire_kbps: ((now.network.bytes - then.network.bytes) * 8) as f32 / ms as f32,
+            bitrate_bps: now.bitrate_bps,
+            frame_ms: now.frame_ms,
+            copies: now.copies,
             level_db: (10.0 * self.power.log10()).max(SILENT_DB),
         }
     }

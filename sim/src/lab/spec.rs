@@ -61,6 +61,12 @@ impl Default for LabNet {
 }
 
 impl LabNet {
+    /// The delay that nothing is quicker than which is sent now.
+    pub(crate) fn least_us(&self, now_us: u64) -> u64 {
+        let is_stepped = (self.step_from_us..self.step_to_us).contains(&now_us);
+        self.delay_us + if is_stepped { self.step_us } else { 0 }
+    }
+
     /// Chance that a burst of loss begins with a packet, in millionths: so that the share of lost packets is `loss_ppm`.
     /// More than a million if bursts of this length cannot lose so much.
     pub(crate) fn enter_ppm(&self) -> u64 {

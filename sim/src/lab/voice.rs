@@ -1,14 +1,18 @@
 //! The lab's call by production's code: `Capture` to `Playout`.
 
 use chinwag_audio::{
-    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, adapt::Adapter, capture::Capture,
-    codec::Encoder, playout::Playout, report::ReceiverReport,
+    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame,
+    adapt::{AdaptStats, Adapter},
+    capture::Capture,
+    codec::Encoder,
+    playout::Playout,
+    report::{ReceiverReport, Told},
 };
 
 use super::{
     Lab, LabError, LabReport, TAIL_US, failed,
     path::{Path, PathCounts},
-    record::{Now, Recorder},
+    record::{Now, Recorder, TalkerCounts},
     talker::{Speech, captured_us},
 };
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
 };
 
 /// What a packet has besides voice frames: IP and UDP, then the clear header and the tag of a sealed datagram.
-const PACKET_BYTES: u64 = 28 + 24;
+const PACKET_BYTES: u64 = 28 + 13 + 16;
 /// What a frame has besides its Opus bytes.
 const FRAME_BYTES: u64 = 12;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
@@ -99,7 +103,7 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
             Event::Reported(index, report) => world.reported(index, now_us, report),
             Event::Render => {
                 world.render(now_us)?;
-                world.report(now_us, lab.net.delay_us, &mut queue);
+                world.report(now_us, lab.net.least_us(now_us), &mut queue);
                 if talking == 0 && now_us >= said_us + quiet_us {
                     return world.finish(said_us, now_us);
                 }
@@ -113,6 +117,7 @@ pub(super) fn run(lab: &Lab) -> Result<LabReport, LabError> {
 struct World {
     talkers: Vec<Talker>,
     playout: Playout,
+    told: Told,
     recorder: Recorder,
     drift_ppm: i32,
     lookahead_us: u64,
@@ -140,6 +145,7 @@ impl World {
         Ok(Self {
             talkers: lab.mics.iter().zip(0..).map(talker).collect::<Result<_, _>>()?,
             playout: Playout::new(),
+            told: Told::default(),
             recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
             drift_ppm: lab.drift_ppm,
             lookahead_us: lookahead * 1_000_000 / u64::from(SAMPLE_RATE_HZ),
@@ -184,8 +190,11 @@ impl World {
 
     /// Sends the talkers what they are to know: by TCP, which takes as long as the network at its best.
     fn report(&mut self, now_us: u64, delay_us: u64, queue: &mut EventQueue<Event>) {
+        let told = &mut self.told;
         self.playout.reports(at(now_us), &mut |talker, report| {
-            queue.push(now_us + delay_us, Event::Reported(talker as usize, report));
+            if told.is_news(talker, &report) {
+                queue.push(now_us + delay_us, Event::Reported(talker as usize, report));
+            }
         });
     }
 
@@ -201,10 +210,14 @@ impl World {
         let total = self.playout.stats().total;
         let first = self.playout.talkers().find(|(id, _)| *id == 0).map(|(_, stats)| stats);
         let heard = first.filter(|_| self.playout.is_heard(0));
+        let sending = self.talkers[0].capture.sending();
         let now = Now {
             mouth_to_ear_us: heard.and_then(|_| self.mouth_to_ear_us(now_us)),
             delay_ms: heard.map(|stats| stats.delay_ms),
             target_ms: first.map_or(0, |stats| stats.target_ms),
+            bitrate_bps: sending.bitrate_bps,
+            frame_ms: sending.frame.ms(),
+            copies: sending.copies(),
             network: self.network(),
             late: total.late,
             concealed: total.concealed,
@@ -213,6 +226,7 @@ impl World {
         self.recorder.block(now_us + 2 * BLOCK_US, &block, now)
     }
 
+    /// Tells the talkers how their frames arrive, over a connection of which nothing gets lost.
     /// How long ago that was said which is heard at the end of a block that is rendered now: the media time of the sample behind
     /// it is known, and so when that was captured. It is heard when the block has been played, which begins one block later,
     /// and what is heard in it lags by the codec's look-ahead.
@@ -231,10 +245,22 @@ impl World {
     }
 
     fn finish(self, said_us: u64, now_us: u64) -> Result<LabReport, LabError> {
-        let counts = self.talkers.iter().map(|talker| talker.capture.stats());
-        let codec = counts.fold((0, 0), |(frames, bytes), c| (frames + c.frames, bytes + c.bytes));
+        let mut counts = TalkerCounts::default();
+        for Talker { capture, adapter, .. } in &self.talkers {
+            let (said, adapted) =
+                (capture.stats(), adapter.as_ref().map_or_else(AdaptStats::default, Adapter::stats));
+            counts.frames += said.frames;
+            counts.codec_bytes += said.bytes;
+            counts.copies += said.copies;
+            counts.spurts += said.spurts;
+            counts.reports += adapted.reports;
+            counts.changes += adapted.changes;
+            counts.cuts += adapted.cuts;
+            counts.vain_cuts += adapted.vain_cuts;
+            counts.failed_raises += adapted.failed_raises;
+        }
         let (network, playout) = (self.network(), self.playout.stats());
-        self.recorder.finish((said_us, now_us + BLOCK_US), codec, network, playout)
+        self.recorder.finish((said_us, now_us + BLOCK_US), counts, network, playout)
     }
 }
 

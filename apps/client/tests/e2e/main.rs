@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
 mod common;
+mod devices;
 mod signals;
 mod terminal;
 mod text;
