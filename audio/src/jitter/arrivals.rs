@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use crate::{Duration, Instant};
 
 /// Frames remembered.
-const WINDOW_FRAMES: usize = 600;
+const WINDOW_FRAMES: usize = 1000;
 /// Frames older than this are forgotten …
-const WINDOW: Duration = Duration::from_secs(6);
+const WINDOW: Duration = Duration::from_secs(10);
 /// … but for the last few.
 const KEEP: usize = 20;
 /// So many of a thousand frames are waited for, in any case; what comes later is left to concealment.
@@ -106,6 +106,11 @@ impl Arrivals {
     fn quantile_us(&self, per_mille: usize) -> i64 {
         let rank = (self.sorted.len() * per_mille).div_ceil(1000).max(1);
         self.sorted.get(rank - 1).map_or(0, |delay| delay - self.base_us())
+    }
+
+    /// Frames remembered.
+    pub(super) fn count(&self) -> usize {
+        self.sorted.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -12,7 +12,13 @@ const MARGIN_US: i64 = 1_000;
 /// The target rises at once to what most frames needed, and within a second by so much to what is expected of the rest …
 const RISE_US: i64 = 30_000;
 /// … and falls by at most so much.
-const FALL_US: i64 = 10_000;
+const FALL_US: i64 = 4_000;
+
+/// Frames from which on the distribution is trusted.
+const START_FRAMES: usize = 50;
+
+/// The share of the target by which the delay may be too great; half of it by which it may be too small.
+const BAND: i64 = 8;
 
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
@@ -87,7 +93,10 @@ impl JitterBuffer {
     fn excess_us(&self, now: Instant, next: u32, queued_us: i64) -> i64 {
         let (whole, rest) = (queued_us / BLOCK * BLOCK, queued_us % BLOCK);
         let slack = self.offset_us(now, next) + whole - self.wanted_us();
-        slack.div_euclid(BLOCK) * BLOCK + rest
+        // The deeper, the less it matters where exactly: what is corrected is not corrected back soon.
+        let band = self.target_us / BAND;
+        let blocks = if slack < 0 { (slack + band / 2).min(0) } else { (slack - band).max(0) }.div_euclid(BLOCK);
+        blocks * BLOCK + rest
     }
 
     /// Far too deep (a stall that ended in a burst, a talker that sends too fast): goes on where the target is.
@@ -138,16 +147,27 @@ impl JitterBuffer {
     pub(super) fn update_target(&mut self, now: Instant) {
         let passed = now.since(std::mem::replace(&mut self.target_at, now)).min(Duration::from_secs(1));
         let passed_us = i64::try_from(passed.as_micros()).unwrap_or(0);
-        let sure = self.arrivals.spread_us() + MARGIN_US;
+        let sure = (self.arrivals.spread_us() + MARGIN_US).max(self.start_us());
         let wanted = sure.max(self.arrivals.tail_us() + MARGIN_US);
         let (most, least) =
             (self.target_us + RISE_US * passed_us / 1_000_000, self.target_us - FALL_US * passed_us / 1_000_000);
         self.target_us = wanted.clamp(least, most).max(sure).clamp(LEAST_TARGET_US, MAX_TARGET_US);
     }
 
+    /// What is waited for while too few frames have come to tell: a frame's length, so that its FEC can be used, or what is known of the path.
+    fn start_us(&self) -> i64 {
+        let known = self.arrivals.count();
+        if known >= START_FRAMES {
+            return 0;
+        }
+        let frame = i64::from(self.frame_blocks) * BLOCK;
+        let prior = std::env::var("PRIOR").ok().and_then(|t| t.parse().ok()).unwrap_or(0) * 1000;
+        frame.max(prior)
+    }
+
     /// The offset between media time and play time that the target asks for.
     pub(super) fn wanted_us(&self) -> i64 {
-        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US)
+        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US).max(self.start_us())
     }
 
     /// The offset if block `next` is played now.
