@@ -268,6 +268,25 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_a_voice_goes_with_its_first_frame() {
+        let said: Vec<f32> = [vec![0.0; 50 * BLOCK], crate::sample::voice(1, 1)].concat();
+        for (frame, first) in [(FrameLength::Ms10, 3), (FrameLength::Ms20, 2)] {
+            let mut capture = capture(frame, Gate::Voice);
+            let mut datagrams: Vec<Vec<u32>> = Vec::new();
+            for block in said.chunks_exact(BLOCK) {
+                capture.push(block.try_into().unwrap(), &mut |datagram| {
+                    datagrams.push(datagram.iter().map(|f| f.sequence).collect());
+                });
+            }
+            let blocks = frame.blocks() as u32;
+            let newest = datagrams[0][0];
+            assert_eq!(datagrams[0], (0..first).map(|n| newest - n * blocks).collect::<Vec<_>>());
+            assert!(datagrams.len() > 10 && datagrams[1..].iter().all(|d| d.len() == 1), "{datagrams:?}");
+            assert_eq!(datagrams[1][0], newest + blocks);
+        }
+    }
+
+    #[test]
     fn frames_of_20_ms_advance_by_two_and_end_on_a_whole_frame() {
         let (mut capture, mut sent) = (capture(FrameLength::Ms20, Gate::Level), Sent::new());
         push(&mut capture, 0.1, 3, &mut sent);
