@@ -30,11 +30,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 
-    /// What you speak into: default, none, a device's name (see `chinwag devices`) or a WAV file
+    /// What you speak into: default, none, a device (see `chinwag devices`) or a WAV file
     #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
     pub(crate) mic: String,
 
-    /// What you hear the others by: default, none, a device's name or a WAV file to be written
+    /// What you hear with: default, none, a device, or a WAV file to write
     #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
     pub(crate) speaker: String,
 
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) stereo: bool,
 
-    /// Leaves talkers as loud as they come, instead of bringing a shout and a whisper to one level
+    /// Leaves talkers as loud as they come, instead of making all equally loud
     #[arg(long)]
     pub(crate) no_auto_level: bool,
 
@@ -50,16 +50,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
     pub(crate) frame_ms: u32,
 
-    /// When your voice is sent: voice (when you speak), level (at any sound), open (always) or ptt (between two /ptt);
-    /// voice for a device, level for a WAV file when not given
+    /// When your sound is sent: voice (while you speak), level (at any sound), open (always) or ptt (from one /ptt to
+    /// the next) [default: voice for a device, level for a WAV file]
     #[arg(long, value_name = "voice|level|open|ptt", value_parser = gate)]
     pub(crate) gate: Option<Gate>,
 
-    /// Whether your sound is processed (echo, noise, level): auto does so for a device and not for a WAV file
+    /// Takes echo and noise out of your sound and evens its level: auto is on for a device, off for a WAV file
     #[arg(long, value_name = "auto|on|off", default_value = "auto", value_parser = processing)]
     pub(crate) processing: Switch,
 
-    /// Leaves in what your loudspeakers play, for those who wear a headset
+    /// Leaves in the echo of your loudspeakers; with a headset there is none
     #[arg(long)]
     pub(crate) no_echo_cancel: bool,
 
@@ -79,7 +79,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     pub(crate) stats: Option<PathBuf>,
 
-    /// Plain lines; what you get in any case so far
+    /// Plain lines, which is all there is so far
     #[arg(long)]
     pub(crate) plain: bool,
 
@@ -92,12 +92,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Lists the microphones and speakers of this machine
     Devices,
-    /// Records three seconds, plays them back, shows how loud they are, and measures the delay of your devices
+    /// Records three seconds, plays them back, and tells how loud they are and how late your devices
     TestAudio {
-        /// What is recorded: default, none, a device's name (see `chinwag devices`) or a WAV file
+        /// What is recorded: default, none, a device (see `chinwag devices`) or a WAV file
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         mic: String,
-        /// What it is played by: default, none, a device's name or a WAV file to be written
+        /// What plays it: default, none, a device, or a WAV file to write
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         speaker: String,
     },
