@@ -103,13 +103,14 @@ impl Conversation {
                 })
             }
             Line::Volume(name, db) => self.other(client, name, |voice, session, name| {
-                let db = db.clamp(QUIETEST_DB, LOUDEST_DB);
+                // Zero without a sign of its own.
+                let db = db.clamp(QUIETEST_DB, LOUDEST_DB) + 0.0;
                 voice.set_volume(session, db);
                 format!("you hear {name} at {db:+} dB now")
             }),
-            Line::Incomplete(form) => self.screen.answer(&format!("it is {form}")),
+            Line::Incomplete(form) => self.screen.answer(&format!("write {form}")),
             Line::Unknown(command) => {
-                self.screen.answer(&format!("{} is no command; {HELP}", escape(command)));
+                self.screen.answer(&format!("{} is no command; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
         }

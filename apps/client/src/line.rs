@@ -1,9 +1,15 @@
 //! What a typed line means: something to say, or one of the few commands of the plain line mode.
 
 /// The commands, for whoever asks.
-pub(crate) const HELP: &str = "{quit} or /quit leaves, /who tells who is here, /mute silences you and /mute NAME somebody, /deafen silences \
-     everybody, /volume NAME DB makes somebody louder or quieter, /ptt talks in push-to-talk; all but /volume take \
-     themselves back; //TEXT says a line that begins with a slash";
+pub(crate) const HELP: &str = "\
+{quit} or /quit  leave
+/who             see who is here
+/mute            be heard by nobody, or again
+/mute NAME       do not hear somebody, or again
+/deafen          hear nobody, or again
+/volume NAME DB  hear somebody louder (6) or quieter (-6)
+/ptt             begin to talk, or stop, with --gate ptt
+//TEXT           say a line that begins with a slash";
 
 /// A line, understood.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -62,7 +62,8 @@ enum Order {
     Mute(bool),
     Deafen(bool),
     Hold(bool),
-    /// Of one talker: 0 mute, 1 as he comes.
+    MuteOther(SessionId, bool),
+    /// Of one talker: 1 as he comes.
     Volume(SessionId, f32),
 }
 
@@ -227,7 +228,11 @@ impl Voice {
     pub(crate) fn toggle_mute(&mut self) -> &'static str {
         self.is_muted = !self.is_muted;
         self.order(Order::Mute(self.is_muted));
-        if self.is_muted { "nobody hears you now; /mute again ends that" } else { "you are heard again" }
+        match (self.is_muted, self.is_push_to_talk && !self.is_talking) {
+            (true, _) => "nobody hears you now; /mute again ends that",
+            (false, false) => "you are heard again",
+            (false, true) => "you are no longer muted; /ptt begins to talk",
+        }
     }
 
     /// Silences everybody, or no more; tells which.
@@ -235,7 +240,7 @@ impl Voice {
         self.is_deafened = !self.is_deafened;
         self.order(Order::Deafen(self.is_deafened));
         if self.is_deafened {
-            "you hear nobody now, and are still heard; /deafen again ends that"
+            "you hear nobody now, but are heard as before; /deafen again ends that"
         } else {
             "you hear the others again"
         }
@@ -251,20 +256,23 @@ impl Voice {
         match (self.is_talking, self.is_muted) {
             (true, false) => "you are heard now; /ptt again ends that",
             (true, true) => "nobody hears you, since you are muted; /mute ends that",
-            (false, _) => "you are no longer heard",
+            (false, false) => "you are no longer heard",
+            (false, true) => "you no longer talk, and are still muted",
         }
     }
 
     /// Silences one of the others, or no more; true if he is silent now.
     pub(crate) fn toggle_other(&mut self, session: SessionId) -> bool {
         let is_muted = self.muted.insert(session) || !self.muted.remove(&session);
-        self.order(Order::Volume(session, if is_muted { 0.0 } else { 1.0 }));
+        self.order(Order::MuteOther(session, is_muted));
         is_muted
     }
 
-    /// Makes one of the others louder by so many decibels.
+    /// Makes one of the others louder by so many decibels, and heard if he was not.
     pub(crate) fn set_volume(&mut self, session: SessionId, db: f32) {
-        self.muted.remove(&session);
+        if self.muted.remove(&session) {
+            self.order(Order::MuteOther(session, false));
+        }
         self.order(Order::Volume(session, 10.0_f32.powf(db / 20.0)));
     }
 
@@ -450,6 +458,9 @@ impl Sound<'_> {
             Order::Mute(is_muted) => self.pump.capture().set_muted(is_muted),
             Order::Deafen(is_deafened) => self.pump.set_deafened(is_deafened),
             Order::Hold(is_held) => self.pump.capture().set_held(is_held),
+            Order::MuteOther(talker, is_muted) => {
+                self.pump.playout().set_muted(talker.to_wire(), is_muted);
+            }
             Order::Volume(talker, volume) => {
                 self.pump.playout().set_volume(talker.to_wire(), volume);
             }

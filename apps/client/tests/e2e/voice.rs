@@ -248,7 +248,7 @@ fn who_mutes_himself_is_not_heard_and_who_deafens_himself_does_not_hear() {
     for (command, told, told_again) in [
         (
             "/deafen",
-            "you hear nobody now, and are still heard; /deafen again ends that",
+            "you hear nobody now, but are heard as before; /deafen again ends that",
             "you hear the others again",
         ),
         ("/mute foo", "you do not hear Foo now; /mute Foo again ends that", "you hear Foo again"),
