@@ -15,6 +15,8 @@ pub const MAX_DATAGRAM_OPUS_BYTES: usize = 1100;
 pub const MAX_BUFFERED_FRAMES: usize = 100;
 /// The deepest delay that the jitter buffer aims at.
 pub const MAX_TARGET_US: i64 = 400_000;
+/// The deepest that it aims at for what it was told of the path, before frames say what is needed.
+pub const MAX_PRIOR_US: i64 = 65_000;
 /// More delay than this above the target is cut at once: the oldest frames are dropped and counted as overflow.
 pub const MAX_EXCESS_US: i64 = 300_000;
 /// Talkers with a decoder at one time; at the limit the longest idle one makes room, and if nobody is idle the new

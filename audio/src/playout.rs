@@ -12,7 +12,7 @@ use crate::limits::{MAX_LEVELS, MAX_TALKERS, MAX_VOLUME, MAX_VOLUMES, TALKER_IDL
 use crate::mix::{Mixer, Placing};
 use crate::report::ReceiverReport;
 use crate::talker::Talker;
-use crate::{Block, Instant, VoiceFrame};
+use crate::{Block, Duration, Instant, VoiceFrame};
 
 /// Counters of a playout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Playout {
     /// Of talkers without a decoder, for when they talk again.
     levels: BTreeMap<u32, SpeechLevel>,
     has_auto_level: bool,
+    /// What is known of the path before a talker's first frame.
+    expected_spread: Duration,
     mixer: Mixer,
     gone: JitterStats,
     refused: u64,
@@ -64,12 +66,18 @@ impl Playout {
             settings: BTreeMap::new(),
             levels: BTreeMap::new(),
             has_auto_level: true,
+            expected_spread: Duration::ZERO,
             mixer: Mixer::new(),
             gone: JitterStats::default(),
             refused: 0,
             evicted: 0,
             rendered: 0,
         }
+    }
+
+    /// Talkers who are not known yet are waited for as if their frames came with this spread: what the path's probes showed.
+    pub fn expect_spread(&mut self, spread: Duration) {
+        self.expected_spread = spread;
     }
 
     /// A frame arrived.
@@ -208,7 +216,9 @@ impl Playout {
             strip.set_volume(setting.volume);
             strip.set_muted(setting.is_muted);
         }
-        self.talkers.insert(id, Talker::new(decoder, strip, now));
+        let mut talker = Talker::new(decoder, strip, now);
+        talker.expect(self.expected_spread);
+        self.talkers.insert(id, talker);
         true
     }
 

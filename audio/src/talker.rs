@@ -7,7 +7,7 @@ use crate::jitter::{Correction, JitterBuffer, JitterStats, MAX_CONCEALED_BLOCKS,
 use crate::mix::{Mixer, Strip};
 use crate::report::ReceiverReport;
 use crate::timescale::{Line, MOST_LAG, QUIET_RMS};
-use crate::{BLOCK, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
+use crate::{BLOCK, Block, Duration, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
 
 /// Concealment is played in full for this many blocks and faded out over the next ones.
 const FULL_CONCEALED_BLOCKS: u32 = 8;
@@ -66,6 +66,10 @@ impl Talker {
 
     pub(crate) fn receive(&mut self, now: Instant, frame: &VoiceFrame<'_>) {
         self.jitter.push(now, frame);
+    }
+
+    pub(crate) fn expect(&mut self, spread: Duration) {
+        self.jitter.expect(spread);
     }
 
     pub(crate) fn is_idle(&self) -> bool {

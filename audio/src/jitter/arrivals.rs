@@ -22,7 +22,7 @@ const QUANTILE_PER_MILLE: usize = 985;
 const TAIL_FROM: usize = 750;
 const TAIL_TO: usize = 950;
 /// … follows where only 5 of a thousand are left: ln(250 / 5) / ln(250 / 50) times as far.
-const TAIL_REACH: f32 = 2.43;
+const TAIL_REACH: f32 = 2.0;
 /// That is no more than was seen, or a little more if it was seen of few frames: twice that of so many.
 const FEW: i64 = 10;
 /// So many frames in a row that are all quicker than three quarters …
@@ -100,6 +100,10 @@ impl Arrivals {
         let (from, to) = (self.quantile_us(TAIL_FROM), self.quantile_us(TAIL_TO));
         let most = self.quantile_us(1000);
         let most = most + most * FEW / self.sorted.len().max(1) as i64;
+        if from * 2 < to - from {
+            // Few are late and by a lot (what copies bring of lost frames): no such tail.
+            return 0;
+        }
         (from + ((to - from) as f32 * TAIL_REACH) as i64).min(most)
     }
 

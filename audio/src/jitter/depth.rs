@@ -1,7 +1,7 @@
 //! How deep the buffer is, should be, and how it gets there.
 
 use super::{BLOCK, JitterBuffer, Phase, Stored, ahead, micros};
-use crate::limits::{MAX_EXCESS_US, MAX_TARGET_US};
+use crate::limits::{MAX_EXCESS_US, MAX_PRIOR_US, MAX_TARGET_US};
 use crate::{Duration, Instant};
 
 /// The least target, and the first one. Blocks are rendered every 10 ms, so that a spurt begins 4 to 14 ms behind its
@@ -13,9 +13,12 @@ const MARGIN_US: i64 = 1_000;
 const RISE_US: i64 = 30_000;
 /// … and falls by at most so much.
 const FALL_US: i64 = 4_000;
+/// At the start, when it was a guess, by this.
+const FALL_EARLY_US: i64 = 30_000;
 
-/// Frames from which on the distribution is trusted.
+/// Frames from which on the distribution is believed, and trusted.
 const START_FRAMES: usize = 50;
+const TRUSTED_FRAMES: usize = 200;
 
 /// The share of the target by which the delay may be too great; half of it by which it may be too small.
 const BAND: i64 = 8;
@@ -148,10 +151,16 @@ impl JitterBuffer {
         let passed = now.since(std::mem::replace(&mut self.target_at, now)).min(Duration::from_secs(1));
         let passed_us = i64::try_from(passed.as_micros()).unwrap_or(0);
         let sure = (self.arrivals.spread_us() + MARGIN_US).max(self.start_us());
+        let fall_us = if self.arrivals.count() < TRUSTED_FRAMES { FALL_EARLY_US } else { FALL_US };
         let wanted = sure.max(self.arrivals.tail_us() + MARGIN_US);
         let (most, least) =
-            (self.target_us + RISE_US * passed_us / 1_000_000, self.target_us - FALL_US * passed_us / 1_000_000);
+            (self.target_us + RISE_US * passed_us / 1_000_000, self.target_us - fall_us * passed_us / 1_000_000);
         self.target_us = wanted.clamp(least, most).max(sure).clamp(LEAST_TARGET_US, MAX_TARGET_US);
+    }
+
+    /// What is known of the path before anything came by it: how much later than the quickest frame most may be.
+    pub fn expect(&mut self, spread: Duration) {
+        self.prior_us = i64::try_from(spread.as_micros()).unwrap_or(MAX_TARGET_US).min(MAX_PRIOR_US);
     }
 
     /// What is waited for while too few frames have come to tell: a frame's length, so that its FEC can be used, or what is known of the path.
@@ -161,8 +170,7 @@ impl JitterBuffer {
             return 0;
         }
         let frame = i64::from(self.frame_blocks) * BLOCK;
-        let prior = std::env::var("PRIOR").ok().and_then(|t| t.parse().ok()).unwrap_or(0) * 1000;
-        frame.max(prior)
+        frame.max(self.prior_us)
     }
 
     /// The offset between media time and play time that the target asks for.

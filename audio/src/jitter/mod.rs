@@ -111,6 +111,7 @@ pub struct JitterBuffer {
     ran_dry: Option<Instant>,
     /// Blocks concealed in a row.
     run: u32,
+    prior_us: i64,
     target_us: i64,
     target_at: Instant,
     /// Blocks for which the delay was too deep, too shallow, and since it was corrected.
@@ -146,6 +147,7 @@ impl JitterBuffer {
             held: 0,
             ran_dry: None,
             run: 0,
+            prior_us: 0,
             target_us: 0,
             target_at: Instant::ZERO,
             deep_for: 0,

@@ -227,4 +227,6 @@ pub struct ClientStats {
     pub control_rtt: Option<Duration>,
     /// Round-trip time of the voice path, of the last probe.
     pub voice_rtt: Option<Duration>,
+    /// How much later than the quickest datagram of the voice path most may be expected, from its probes.
+    pub voice_spread: Option<Duration>,
 }

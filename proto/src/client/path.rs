@@ -18,6 +18,12 @@ const ACTIVE_FOR: Duration = Duration::from_secs(2);
 /// Probes whose echo may still come.
 const PROBES_IN_FLIGHT: usize = 16;
 
+/// Round-trip times that the spread is taken from, and with fewer than that there is none.
+const SAMPLES: usize = 16;
+const LEAST_SAMPLES: usize = 4;
+/// A new path is probed quickly until there are so many.
+const FIRST_SAMPLES: usize = 8;
+
 /// The state of the path of one connection.
 #[derive(Debug)]
 pub(super) struct PathProber {
@@ -33,6 +39,8 @@ pub(super) struct PathProber {
     doubted_at: Instant,
     last_voice: Option<Instant>,
     rtt: Option<Duration>,
+    /// The last round-trip times, oldest first.
+    rtts: VecDeque<Duration>,
 }
 
 /// What [`PathProber::handle_timeout`] wants done.
@@ -56,6 +64,7 @@ impl PathProber {
             doubted_at: now,
             last_voice: None,
             rtt: None,
+            rtts: VecDeque::with_capacity(SAMPLES),
         }
     }
 
@@ -66,6 +75,15 @@ impl PathProber {
     /// Round-trip time of the last probe that was answered.
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt
+    }
+
+    /// How much later than the quickest datagram most may be expected, from how round-trip times vary; none before there are
+    /// enough of them. Twice the mean of what they take beyond the least: a way there and a way back add up to less than the
+    /// late ones of one way do.
+    pub(super) fn spread(&self) -> Option<Duration> {
+        let least = *self.rtts.iter().min().filter(|_| self.rtts.len() >= LEAST_SAMPLES)?;
+        let beyond: Duration = self.rtts.iter().map(|rtt| *rtt - least).sum();
+        Some(beyond * 2 / u32::try_from(self.rtts.len()).ok()?)
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {
@@ -88,7 +106,12 @@ impl PathProber {
         while let Some(&(waiting, sent)) = self.waiting.front().filter(|(waiting, _)| *waiting <= token) {
             self.waiting.pop_front();
             if waiting == token {
-                self.rtt = Some(now.since(sent));
+                let rtt = now.since(sent);
+                self.rtt = Some(rtt);
+                if self.rtts.len() == SAMPLES {
+                    self.rtts.pop_front();
+                }
+                self.rtts.push_back(rtt);
             }
         }
         self.in_haste_until = now;
@@ -143,6 +166,9 @@ impl PathProber {
     }
 
     fn interval(&self, now: Instant) -> Duration {
+        if self.rtts.len() < FIRST_SAMPLES {
+            return limits::PROBE_INTERVAL_FIRST;
+        }
         if self.is_active(now) { limits::PROBE_INTERVAL_ACTIVE } else { limits::PROBE_INTERVAL_IDLE }
     }
 

@@ -271,6 +271,7 @@ impl Client {
                 };
                 let switch = link.prober.handle_echo(now, token);
                 self.stats.voice_rtt = link.prober.rtt();
+                self.stats.voice_spread = link.prober.spread();
                 self.path_changed(switch);
             }
             // Clients are not probed.

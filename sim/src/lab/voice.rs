@@ -1,13 +1,15 @@
 //! The lab's call by production's code: `Capture` to `Playout`.
 
 use chinwag_audio::{
-    BLOCK_US, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame,
+    BLOCK_US, Duration, EncodedFrame, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame,
     adapt::{AdaptStats, Adapter},
     capture::Capture,
     codec::Encoder,
     playout::Playout,
     report::{ReceiverReport, Told},
 };
+
+use chinwag_proto::limits::PROBE_INTERVAL_FIRST;
 
 use super::{
     Lab, LabError, LabReport, TAIL_US, failed,
@@ -24,6 +26,8 @@ use crate::{
 const PACKET_BYTES: u64 = 28 + 13 + 16;
 /// What a frame has besides its Opus bytes.
 const FRAME_BYTES: u64 = 12;
+/// Probes that a client sends when it has joined.
+const PROBES: u64 = 8;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
 const BEGIN_US: u64 = 7_000_000;
 
@@ -141,10 +145,12 @@ impl World {
                 path: Path::new(lab.net, lab.seed, index, frame_us),
             })
         };
+        let mut playout = Playout::new();
+        playout.expect_spread(probed_spread(lab));
         let lookahead = Encoder::new(lab.encoder).map_err(failed)?.lookahead_samples() as u64;
         Ok(Self {
             talkers: lab.mics.iter().zip(0..).map(talker).collect::<Result<_, _>>()?,
-            playout: Playout::new(),
+            playout,
             told: Told::default(),
             recorder: Recorder::create(lab.heard.as_deref(), phase_us + BLOCK_US)?,
             drift_ppm: lab.drift_ppm,
@@ -262,6 +268,22 @@ impl World {
         let (network, playout) = (self.network(), self.playout.stats());
         self.recorder.finish((said_us, now_us + BLOCK_US), counts, network, playout)
     }
+}
+
+/// What the listener's client learned of its path before anybody talked: its first probes met the same network each way.
+fn probed_spread(lab: &Lab) -> Duration {
+    let way = |index| Path::new(lab.net, lab.seed, u32::MAX - index, BLOCK_US);
+    let (mut there, mut back) = (way(0), way(1));
+    let rtts: Vec<u64> = (0..PROBES)
+        .filter_map(|n| {
+            let sent_us = n * PROBE_INTERVAL_FIRST.as_millis() as u64 * 1000;
+            let echoed_us = there.send(sent_us, PACKET_BYTES).next()?;
+            Some(back.send(echoed_us, PACKET_BYTES).next()? - sent_us)
+        })
+        .collect();
+    let Some(least) = rtts.iter().min() else { return Duration::ZERO };
+    // As the client's prober has it.
+    Duration::from_micros(rtts.iter().map(|rtt| rtt - least).sum::<u64>() * 2 / rtts.len() as u64)
 }
 
 /// Virtual time as machines see it.
