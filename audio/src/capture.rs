@@ -1,28 +1,13 @@
-//! From microphone blocks to encoded frames: a gate, Opus, and the sequence.
-//!
-//! The gate is a level gate with pre-roll and hang-over, and errs on the side of sending: it only keeps true silence
-//! off the wire. It is no voice activity detector; noise suppression, echo cancellation and gain control, when there are any, go in front
-//! of it.
+//! From microphone blocks to encoded frames: processing, a gate, Opus, and the sequence.
 
 use crate::adapt::Sending;
 use crate::codec::{CodecError, Encoder, EncoderConfig, MAX_FRAME_SAMPLES};
+use crate::gate::{GateState, MAX_PRE_ROLL, Verdict};
+use crate::process::{Level, Processing, Processor};
 use crate::redundancy::Redundancy;
 use crate::{BLOCK, Block, EncodedFrame, SILENCE, rfc6464_level, rms};
 
-/// A block at least this loud opens the gate: −65 dBFS (RMS).
-const OPEN_RMS: f32 = 0.000_562_341;
-/// The gate stays open for this many blocks after the last loud one: 500 ms.
-const HANG_OVER_BLOCKS: u32 = 50;
-
-/// When to send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Gate {
-    /// When there is sound at all.
-    #[default]
-    Level,
-    /// Always.
-    Open,
-}
+pub use crate::gate::Gate;
 
 /// Counters of a capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,37 +32,41 @@ pub struct Capture {
     /// How it is sent from the next frame on.
     sending: Sending,
     redundancy: Redundancy,
+    processor: Processor,
     gate: Gate,
+    state: GateState,
     muted: bool,
     /// Media time of the next block.
     sequence: u32,
-    /// The block before this one, sent first when the gate opens: a soft onset is in it.
-    pre_roll: Option<Block>,
+    /// The blocks before this one, oldest first, sent first when the gate opens: a soft onset is in them.
+    pre_roll: [Block; MAX_PRE_ROLL],
+    before: usize,
     is_pre_roll: bool,
     /// The frame being filled.
     frame: [f32; MAX_FRAME_SAMPLES],
     filled: usize,
     talking: bool,
-    quiet_for: u32,
     stats: CaptureStats,
 }
 
 impl Capture {
-    /// A capture with its own encoder.
+    /// A capture with its own encoder, that sends sound as it comes: see [`Capture::set_processing`].
     pub fn new(config: EncoderConfig, gate: Gate) -> Result<Self, CodecError> {
         Ok(Self {
             encoder: Encoder::new(config)?,
             sending: Sending::untroubled(&config),
             redundancy: Redundancy::new(),
+            processor: Processor::new(Processing::none()),
             gate,
+            state: GateState::default(),
             muted: false,
             sequence: 0,
-            pre_roll: None,
+            pre_roll: [SILENCE; MAX_PRE_ROLL],
+            before: 0,
             is_pre_roll: false,
             frame: [0.0; MAX_FRAME_SAMPLES],
             filled: 0,
             talking: false,
-            quiet_for: 0,
             stats: CaptureStats::default(),
         })
     }
@@ -109,6 +98,31 @@ impl Capture {
         self.muted = muted;
     }
 
+    /// What is done to the sound from now on, nothing at first.
+    pub fn set_processing(&mut self, processing: Processing) {
+        self.processor.set_processing(processing);
+    }
+
+    /// When to send from now on.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
+    }
+
+    /// Whether the button of [`Gate::PushToTalk`] is held.
+    pub fn set_held(&mut self, is_held: bool) {
+        self.state.set_held(is_held);
+    }
+
+    /// The speaker plays a block, which the microphone may hear: see [`Processor::hear`].
+    pub fn hear(&mut self, far: &Block) {
+        self.processor.hear(far);
+    }
+
+    /// How loud the last block was after processing, also when it was not sent.
+    pub fn level(&self) -> Level {
+        self.processor.level()
+    }
+
     /// Whether a talk spurt is under way.
     pub fn is_talking(&self) -> bool {
         self.talking
@@ -123,40 +137,58 @@ impl Capture {
     /// A datagram is one or more frames: the new one first, then copies of older ones of this talker, newest first.
     pub fn push(&mut self, block: &Block, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
         self.stats.blocks += 1;
+        let mut block = *block;
+        // Also when muted: the room is learned all the same.
+        let likely = self.processor.process(&mut block, self.gate.wants_speech()).unwrap_or(0.0);
         if self.muted {
             self.finish(send);
             self.sequence = self.sequence.wrapping_add(1);
             return;
         }
-        let loud = self.gate == Gate::Open || rms(block) >= OPEN_RMS;
+        let verdict = self.state.judge(self.gate, &block, likely, self.talking);
         if !self.talking {
-            if !loud {
-                self.pre_roll = Some(*block);
+            if verdict != Verdict::Talk {
+                self.keep(&block);
                 self.sequence = self.sequence.wrapping_add(1);
                 return;
             }
             self.talking = true;
             self.stats.spurts += 1;
-            self.quiet_for = 0;
-            if let Some(before) = self.pre_roll.take() {
-                self.sequence = self.sequence.wrapping_sub(1);
-                // Its time is over: it goes with the first frame that is on time.
-                self.is_pre_roll = true;
-                self.fill(&before, false, send);
-                self.is_pre_roll = false;
-            }
+            self.send_pre_roll(send);
         }
-        self.quiet_for = if loud { 0 } else { self.quiet_for.saturating_add(1) };
-        let end = self.quiet_for >= HANG_OVER_BLOCKS;
-        if self.fill(block, end, send) && end {
+        let end = verdict == Verdict::End;
+        if self.fill(&block, end, send) && end {
             self.talking = false;
         }
+    }
+
+    /// Keeps a block that may turn out to be the beginning of a spurt.
+    fn keep(&mut self, block: &Block) {
+        let most = self.gate.pre_roll();
+        if self.before >= most {
+            self.pre_roll[..self.before].rotate_left(1 + self.before - most);
+            self.before = most - 1;
+        }
+        self.pre_roll[self.before] = *block;
+        self.before += 1;
+    }
+
+    /// The blocks before a spurt. Their time is over: whole frames of them go with the first frame that is on time.
+    fn send_pre_roll(&mut self, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
+        let before = std::mem::take(&mut self.before);
+        self.sequence = self.sequence.wrapping_sub(before as u32);
+        self.is_pre_roll = true;
+        for at in 0..before {
+            let block = self.pre_roll[at];
+            self.fill(&block, false, send);
+        }
+        self.is_pre_roll = false;
     }
 
     /// Ends the spurt under way, if any: what is left goes out, filled up with silence, which also brings out the encoder's
     /// look-ahead, with the `end` mark.
     pub fn finish(&mut self, send: &mut dyn FnMut(&[EncodedFrame<'_>])) {
-        self.pre_roll = None;
+        self.before = 0;
         if !self.talking {
             return;
         }
@@ -233,6 +265,25 @@ mod tests {
         assert!(!capture.is_talking());
         push(&mut capture, 0.001, 1, &mut sent);
         assert_eq!(sent.last().map(|s| s.0), Some(140), "−60 dBFS opens the gate; silence went on counting");
+    }
+
+    #[test]
+    fn what_came_before_a_voice_goes_with_its_first_frame() {
+        let said: Vec<f32> = [vec![0.0; 50 * BLOCK], crate::sample::voice(1, 1)].concat();
+        for (frame, first) in [(FrameLength::Ms10, 3), (FrameLength::Ms20, 2)] {
+            let mut capture = capture(frame, Gate::Voice);
+            let mut datagrams: Vec<Vec<u32>> = Vec::new();
+            for block in said.chunks_exact(BLOCK) {
+                capture.push(block.try_into().unwrap(), &mut |datagram| {
+                    datagrams.push(datagram.iter().map(|f| f.sequence).collect());
+                });
+            }
+            let blocks = frame.blocks() as u32;
+            let newest = datagrams[0][0];
+            assert_eq!(datagrams[0], (0..first).map(|n| newest - n * blocks).collect::<Vec<_>>());
+            assert!(datagrams.len() > 10 && datagrams[1..].iter().all(|d| d.len() == 1), "{datagrams:?}");
+            assert_eq!(datagrams[1][0], newest + blocks);
+        }
     }
 
     #[test]

@@ -44,3 +44,6 @@ pub const MAX_WAV_BLOCKS: u64 = 12 * 3600 * 100;
 pub const DEVICE_RING_MS: u32 = 200;
 /// The same for a device that insists on buffers larger than 50 ms.
 pub const LARGE_DEVICE_RING_MS: u32 = 2000;
+/// Blocks of the far end that wait for the microphone's in the echo canceller; at the limit the microphone is not running, and
+/// those that wait are dropped.
+pub const MAX_FAR_BLOCKS: usize = 16;

@@ -26,6 +26,7 @@ pub struct Pump {
     playout: Playout,
     told: Told,
     is_spent: bool,
+    is_deafened: bool,
     /// The time of the last block rendered.
     rendered: Instant,
 }
@@ -35,7 +36,8 @@ impl Pump {
     pub fn new(mic: Box<dyn Microphone>, speaker: Box<dyn Speaker>, capture: Capture) -> Self {
         let adapter = Adapter::new(capture.sending());
         let (playout, told, is_spent, rendered) = (Playout::new(), Told::default(), false, Instant::ZERO);
-        Self { mic, speaker, capture, adapter, playout, told, is_spent, rendered }
+        let is_deafened = false;
+        Self { mic, speaker, capture, adapter, playout, told, is_spent, is_deafened, rendered }
     }
 
     /// Sound begins now.
@@ -76,12 +78,22 @@ impl Pump {
             match self.playout.placing() {
                 Placing::Mono => {
                     self.playout.render(at, &mut block);
+                    if self.is_deafened {
+                        block = SILENCE;
+                    }
+                    self.capture.hear(&block);
                     self.speaker.write(&block);
                 }
                 Placing::Spread => {
                     let mut ears = [SILENCE; 2];
                     self.playout.render_stereo(at, &mut ears);
-                    self.speaker.write_stereo(&ears[0], &ears[1]);
+                    if self.is_deafened {
+                        ears = [SILENCE; 2];
+                    }
+                    let [left, right] = &ears;
+                    // The microphone hears both.
+                    self.capture.hear(&std::array::from_fn(|i| (left[i] + right[i]) / 2.0));
+                    self.speaker.write_stereo(left, right);
                 }
             }
             self.rendered = at;
@@ -108,6 +120,11 @@ impl Pump {
     /// True when the microphone is spent and all of it was handed out.
     pub fn mic_spent(&self) -> bool {
         self.is_spent
+    }
+
+    /// Deafened, nothing is heard; everything else goes on, so that what is said afterwards is heard at once.
+    pub fn set_deafened(&mut self, deafened: bool) {
+        self.is_deafened = deafened;
     }
 
     /// What the user should know, once each.

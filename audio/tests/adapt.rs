@@ -290,12 +290,12 @@ fn the_first_report_of_what_was_heard_acts_at_once_and_a_pause_in_talk_forgets_n
     // All is well in what is said from then on: copies go, but not at once.
     let mut gone = None;
     let resumed = now;
-    while gone.is_none() && now < resumed + 30_000_000 {
+    while gone.is_none() && now < resumed + 60_000_000 {
         now += 10_000;
         adapter.update(at(now), true);
         gone = (adapter.sending() != copied).then_some(now - resumed);
     }
-    assert!((9_000_000..16_000_000).contains(&gone.unwrap()), "{gone:?}");
+    assert!((29_000_000..36_000_000).contains(&gone.unwrap()), "{gone:?}");
     assert_eq!(adapter.sending(), untroubled(FrameLength::Ms20));
 }
 

@@ -8,10 +8,13 @@ use std::{
 };
 
 use chinwag_audio::{
-    BLOCK_US, Instant, SILENCE, VoiceFrame,
+    BLOCK_US, Block, EncodedFrame, Instant, SILENCE, VoiceFrame,
+    adapt::Sending,
     capture::{Capture, Gate},
     codec::{EncoderConfig, FrameLength},
+    limits::MAX_COPIES,
     playout::Playout,
+    process::{Processing, Processor},
     sample::voice,
 };
 
@@ -47,13 +50,28 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Talks and listens for the whole of `said`, losing and delaying some frames; allocations in its second half.
-fn allocations(said: &[f32], frame: FrameLength) -> (u64, u64) {
+const NO_COPIES: [u8; MAX_COPIES] = [0; MAX_COPIES];
+
+/// How a run talks.
+#[derive(Clone, Copy, Debug)]
+struct Talk {
+    frame: FrameLength,
+    gate: Gate,
+    processing: Processing,
+    /// Copies of frames so far back.
+    offsets: [u8; MAX_COPIES],
+}
+
+/// Talks and listens for the whole of `said`, losing and delaying some datagrams; allocations in its first and second half.
+fn allocations(said: &[f32], talk: Talk) -> (u64, u64) {
+    let Talk { frame, gate, processing, offsets } = talk;
     let config = EncoderConfig { frame, ..EncoderConfig::default() };
-    let mut capture = Capture::new(config, Gate::Level).unwrap();
+    let mut capture = Capture::new(config, gate).unwrap();
+    capture.set_processing(processing);
+    capture.set_sending(Sending { offsets, ..Sending::untroubled(&config) });
     let mut playout = Playout::new();
     let mut block = SILENCE;
-    // One frame may be kept back, to overtake it.
+    // One frame may be kept back, to be overtaken; its copies are lost.
     let (mut kept, mut kept_length, mut kept_sequence) = ([0_u8; 1000], 0, 0);
     let (mut at_half, mut frames) = (0, 0_u64);
     let half = said.len() / 480 / 2;
@@ -65,11 +83,11 @@ fn allocations(said: &[f32], frame: FrameLength) -> (u64, u64) {
         capture.push(chunk.try_into().unwrap(), &mut |datagram| {
             let f = datagram[0];
             frames += 1;
-            let mut receive = |sequence, opus: &[u8]| {
-                playout.receive(
-                    now,
-                    VoiceFrame { talker: 1, sequence, end: f.end, copy: false, level: f.level, opus },
-                );
+            let mut receive = |datagram: &[EncodedFrame<'_>]| {
+                for (index, &EncodedFrame { sequence, end, level, opus }) in datagram.iter().enumerate() {
+                    let copy = index > 0;
+                    playout.receive(now, VoiceFrame { talker: 1, sequence, end, copy, level, opus });
+                }
             };
             match frames % 10 {
                 3 => {}
@@ -78,16 +96,21 @@ fn allocations(said: &[f32], frame: FrameLength) -> (u64, u64) {
                     (kept_length, kept_sequence) = (f.opus.len(), f.sequence);
                 }
                 7 => {
-                    receive(f.sequence, f.opus);
-                    receive(kept_sequence, &kept[..kept_length]);
+                    receive(datagram);
+                    receive(&[EncodedFrame { sequence: kept_sequence, opus: &kept[..kept_length], ..f }]);
                 }
-                _ => receive(f.sequence, f.opus),
+                _ => receive(datagram),
             }
         });
         playout.render(now, &mut block);
+        capture.hear(&block);
     }
     let stats = playout.stats().total;
-    assert!(stats.fec_recovered > 0 && stats.concealed > 0 && stats.played > 0, "{stats:?}");
+    let made_good = match offsets {
+        NO_COPIES => stats.fec_recovered.min(stats.concealed),
+        _ => stats.copies_played,
+    };
+    assert!(made_good > 0 && stats.played > 0, "{talk:?}: {stats:?}");
     (at_half, ALLOCATIONS.with(Cell::get) - at_half)
 }
 
@@ -98,8 +121,29 @@ fn talk_under_way_allocates_nothing() {
     said[40_000..90_000].fill(0.0);
     said.extend_from_within(..);
     for frame in [FrameLength::Ms10, FrameLength::Ms20] {
-        let (before, after) = allocations(&said, frame);
-        assert!(before > 0, "the counter counts");
-        assert_eq!(after, 0, "{frame:?}");
+        let untreated = Talk { frame, gate: Gate::Level, processing: Processing::none(), offsets: NO_COPIES };
+        let processing = Processing { echo: false, ..Processing::default() };
+        for talk in [
+            untreated,
+            Talk { offsets: [1, 3, 0], ..untreated },
+            Talk { gate: Gate::Voice, processing, ..untreated },
+        ] {
+            let (before, after) = allocations(&said, talk);
+            assert!(before > 0, "the counter counts");
+            assert_eq!(after, 0, "{talk:?}");
+        }
     }
+}
+
+#[test]
+fn taking_out_an_echo_allocates_nothing() {
+    let far = voice(2, 2);
+    let mut processor = Processor::new(Processing::default());
+    let before = ALLOCATIONS.with(Cell::get);
+    for chunk in far.chunks_exact(480) {
+        let mut block: Block = std::array::from_fn(|i| chunk[i]);
+        processor.hear(&block);
+        processor.process(&mut block, true);
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get), before);
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chinwag_audio::capture::Gate;
 use chinwag_proto::link::Fingerprint;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -29,11 +30,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 
-    /// What you speak into: default, none, a device's name (see `chinwag devices`) or a WAV file
+    /// What you speak into: default, none, a device (see `chinwag devices`) or a WAV file
     #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
     pub(crate) mic: String,
 
-    /// What you hear the others by: default, none, a device's name or a WAV file to be written
+    /// What you hear with: default, none, a device, or a WAV file to write
     #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
     pub(crate) speaker: String,
 
@@ -41,13 +42,34 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) stereo: bool,
 
-    /// Leaves talkers as loud as they come, instead of bringing a shout and a whisper to one level
+    /// Leaves talkers as loud as they come, instead of making all equally loud
     #[arg(long)]
     pub(crate) no_auto_level: bool,
 
     /// Milliseconds of voice in a packet: 10 arrives sooner, 20 takes less of the network
     #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
     pub(crate) frame_ms: u32,
+
+    /// When your sound is sent: voice (while you speak), level (at any sound), open (always) or ptt (from one /ptt to
+    /// the next) [default: voice for a device, level for a WAV file]
+    #[arg(long, value_name = "voice|level|open|ptt", value_parser = gate)]
+    pub(crate) gate: Option<Gate>,
+
+    /// Takes echo and noise out of your sound and evens its level: auto is on for a device, off for a WAV file
+    #[arg(long, value_name = "auto|on|off", default_value = "auto", value_parser = processing)]
+    pub(crate) processing: Switch,
+
+    /// Leaves in the echo of your loudspeakers; with a headset there is none
+    #[arg(long)]
+    pub(crate) no_echo_cancel: bool,
+
+    /// Leaves in background noise
+    #[arg(long)]
+    pub(crate) no_noise_suppression: bool,
+
+    /// Leaves your voice as loud or quiet as it is
+    #[arg(long)]
+    pub(crate) no_gain_control: bool,
 
     /// The server's fingerprint (64 hexadecimal digits), as proof of who it is
     #[arg(long, value_name = "HEX", value_parser = Fingerprint::parse)]
@@ -57,7 +79,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     pub(crate) stats: Option<PathBuf>,
 
-    /// Plain lines; what you get in any case so far
+    /// Plain lines, which is all there is so far
     #[arg(long)]
     pub(crate) plain: bool,
 
@@ -70,12 +92,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Lists the microphones and speakers of this machine
     Devices,
-    /// Records three seconds, plays them back, shows how loud they are, and measures the delay of your devices
+    /// Records three seconds, plays them back, and tells how loud they are and how late your devices
     TestAudio {
-        /// What is recorded: default, none, a device's name (see `chinwag devices`) or a WAV file
+        /// What is recorded: default, none, a device (see `chinwag devices`) or a WAV file
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         mic: String,
-        /// What it is played by: default, none, a device's name or a WAV file to be written
+        /// What plays it: default, none, a device, or a WAV file to write
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         speaker: String,
     },
@@ -86,5 +108,32 @@ fn frame_ms(text: &str) -> Result<u32, String> {
         "10" => Ok(10),
         "20" => Ok(20),
         _ => Err("it is 10 or 20".to_owned()),
+    }
+}
+
+/// On, off, or as it fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switch {
+    Auto,
+    On,
+    Off,
+}
+
+fn processing(text: &str) -> Result<Switch, String> {
+    match text {
+        "auto" => Ok(Switch::Auto),
+        "on" => Ok(Switch::On),
+        "off" => Ok(Switch::Off),
+        _ => Err("it is auto, on or off".to_owned()),
+    }
+}
+
+fn gate(text: &str) -> Result<Gate, String> {
+    match text {
+        "voice" => Ok(Gate::Voice),
+        "level" => Ok(Gate::Level),
+        "open" => Ok(Gate::Open),
+        "ptt" => Ok(Gate::PushToTalk),
+        _ => Err("it is voice, level, open or ptt".to_owned()),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chinwag_proto::{
-    Instant,
+    Instant, SessionId,
     client::{Client, ClientEvent, SayError},
     server::VoicePath,
     text::escape,
@@ -28,6 +28,10 @@ use crate::{
 struct Away {
     told: BTreeSet<String>,
 }
+
+/// Limits of `/volume`; the louder one is the most that playout does.
+const QUIETEST_DB: f32 = -60.0;
+const LOUDEST_DB: f32 = 12.0;
 
 /// Troubles of one absence that are remembered as told.
 const TOLD: usize = 16;
@@ -89,11 +93,42 @@ impl Conversation {
             Line::Help => self.screen.answer(HELP),
             Line::Who if client.is_in() => self.screen.answer(&members(client)),
             Line::Who => self.screen.answer("there is no connection at the moment"),
+            Line::Mute => self.screen.answer(self.voice.toggle_mute()),
+            Line::Deafen => self.screen.answer(self.voice.toggle_deafen()),
+            Line::Talk => self.screen.answer(self.voice.toggle_talk()),
+            Line::MuteOther(name) => {
+                self.other(client, name, |voice, session, name| match voice.toggle_other(session) {
+                    true => format!("you do not hear {name} now; /mute {name} again ends that"),
+                    false => format!("you hear {name} again"),
+                })
+            }
+            Line::Volume(name, db) => self.other(client, name, |voice, session, name| {
+                // Zero without a sign of its own.
+                let db = db.clamp(QUIETEST_DB, LOUDEST_DB) + 0.0;
+                voice.set_volume(session, db);
+                format!("you hear {name} at {db:+} dB now")
+            }),
+            Line::Incomplete(form) => self.screen.answer(&format!("write {form}")),
             Line::Unknown(command) => {
-                self.screen.answer(&format!("{} is no command; {HELP}", escape(command)));
+                self.screen.answer(&format!("{} is no command; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
         }
+    }
+
+    /// Does something about one of the others, if he is here.
+    fn other(
+        &mut self,
+        client: &Client,
+        name: &str,
+        act: impl FnOnce(&mut Voice, SessionId, &str) -> String,
+    ) {
+        let mut others = client.members().filter(|(session, _)| Some(*session) != client.session());
+        let answer = match others.find(|(_, other)| other.to_lowercase() == name.to_lowercase()) {
+            Some((session, name)) => act(&mut self.voice, session, &escape(name)),
+            None => format!("there is no {} here besides you; {}", escape(name), members(client)),
+        };
+        self.screen.answer(&answer);
     }
 
     fn say(&mut self, client: &mut Client, text: &str) {
@@ -166,7 +201,10 @@ impl Handler for Conversation {
             }
             ClientEvent::Joined { name, .. } => self.screen.joined(&name),
             // What is still to be heard of him is heard; sound forgets him by itself.
-            ClientEvent::Left { name, .. } => self.screen.left(&name),
+            ClientEvent::Left { session, name, .. } => {
+                self.voice.forget(session);
+                self.screen.left(&name);
+            }
             ClientEvent::Said { name, text, own, .. } => self.screen.said(&name, &text, own.is_some()),
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));

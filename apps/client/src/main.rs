@@ -162,7 +162,16 @@ fn ask<T>(
             Typed::Line(line) => match Line::parse(&line) {
                 Line::Quit => return Ok(None),
                 Line::Nothing => "nothing was typed; {quit} leaves".to_owned(),
-                Line::Help | Line::Who | Line::Say(_) | Line::Unknown(_) => match read(line.trim()) {
+                Line::Help
+                | Line::Who
+                | Line::Mute
+                | Line::MuteOther(_)
+                | Line::Deafen
+                | Line::Talk
+                | Line::Volume(..)
+                | Line::Incomplete(_)
+                | Line::Say(_)
+                | Line::Unknown(_) => match read(line.trim()) {
                     Ok(answer) => return Ok(Some(answer)),
                     Err(error) => error,
                 },

@@ -1,6 +1,7 @@
 //! Sound beside the network: a thread of its own that turns the pump on time, and the channels to it.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc,
@@ -20,6 +21,7 @@ use chinwag_audio::{
     limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
     mix::Placing,
     playout::PlayoutStats,
+    process::Processing,
     pump::Pump,
     report::ReceiverReport,
     wav_io::{WavMicrophone, WavSpeaker},
@@ -35,7 +37,10 @@ use chinwag_proto::{
 };
 use chinwag_transport_mio::{Waker, clock};
 
-use crate::{arguments::Arguments, screen::Screen};
+use crate::{
+    arguments::{Arguments, Switch},
+    screen::Screen,
+};
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
 const WAITING_PAYLOADS: usize = 256;
@@ -48,7 +53,65 @@ enum ToSound {
     Heard(Instant, Vec<u8>),
     /// How one's own voice arrives.
     Reported(Instant, ReceiverReport),
+    Order(Order),
     Stop,
+}
+
+/// What the user wants of sound while it goes on.
+enum Order {
+    Mute(bool),
+    Deafen(bool),
+    Hold(bool),
+    MuteOther(SessionId, bool),
+    /// Of one talker: 1 as he comes.
+    Volume(SessionId, f32),
+}
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct VoiceChoices {
+    mic: String,
+    speaker: String,
+    frame_ms: u32,
+    is_stereo: bool,
+    has_auto_level: bool,
+    gate: Option<Gate>,
+    processing: Switch,
+    /// What is done if anything is.
+    wanted: Processing,
+}
+
+impl VoiceChoices {
+    pub(crate) fn of(arguments: &Arguments) -> Self {
+        Self {
+            mic: arguments.mic.clone(),
+            speaker: arguments.speaker.clone(),
+            frame_ms: arguments.frame_ms,
+            is_stereo: arguments.stereo,
+            has_auto_level: !arguments.no_auto_level,
+            gate: arguments.gate,
+            processing: arguments.processing,
+            wanted: Processing {
+                echo: !arguments.no_echo_cancel,
+                noise: !arguments.no_noise_suppression,
+                gain: !arguments.no_gain_control,
+                ..Processing::default()
+            },
+        }
+    }
+
+    /// A WAV file is what is to be said, sample by sample; a device hears what there is.
+    fn gate(&self) -> Gate {
+        self.gate.unwrap_or(if is_wav(&self.mic) { Gate::Level } else { Gate::Voice })
+    }
+
+    fn processing(&self) -> Processing {
+        match self.processing {
+            Switch::Off => Processing::none(),
+            Switch::Auto if is_wav(&self.mic) => Processing::none(),
+            Switch::Auto | Switch::On => self.wanted,
+        }
+    }
 }
 
 enum FromSound {
@@ -61,28 +124,6 @@ enum FromSound {
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
-}
-
-/// What was asked for on the command line.
-#[derive(Clone, Debug)]
-pub(crate) struct VoiceChoices {
-    mic: String,
-    speaker: String,
-    frame_ms: u32,
-    is_stereo: bool,
-    has_auto_level: bool,
-}
-
-impl VoiceChoices {
-    pub(crate) fn of(arguments: &Arguments) -> Self {
-        Self {
-            mic: arguments.mic.clone(),
-            speaker: arguments.speaker.clone(),
-            frame_ms: arguments.frame_ms,
-            is_stereo: arguments.stereo,
-            has_auto_level: !arguments.no_auto_level,
-        }
-    }
 }
 
 /// What became of sound.
@@ -109,6 +150,13 @@ pub(crate) struct Voice {
     troubles: Vec<String>,
     /// The microphone is a file that has not come to its end.
     is_speaking_file: bool,
+    is_push_to_talk: bool,
+    is_muted: bool,
+    is_deafened: bool,
+    /// The button of push-to-talk is held.
+    is_talking: bool,
+    /// Whom the user does not want to hear.
+    muted: BTreeSet<SessionId>,
     dropped: u64,
 }
 
@@ -118,6 +166,7 @@ impl Voice {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let is_speaking_file = is_wav(&choices.mic);
+        let is_push_to_talk = choices.gate() == Gate::PushToTalk;
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
@@ -127,7 +176,19 @@ impl Voice {
             Ok(FromSound::Opened(result)) => result?.iter().for_each(|notice| screen.notice(notice)),
             Ok(_) | Err(_) => anyhow::bail!("sound could not be started"),
         }
-        Ok(Self { to_sound, from_sound, thread, troubles: Vec::new(), is_speaking_file, dropped: 0 })
+        Ok(Self {
+            to_sound,
+            from_sound,
+            thread,
+            troubles: Vec::new(),
+            is_speaking_file,
+            is_push_to_talk,
+            is_muted: false,
+            is_deafened: false,
+            is_talking: false,
+            muted: BTreeSet::new(),
+            dropped: 0,
+        })
     }
 
     /// The conversation has begun.
@@ -163,6 +224,63 @@ impl Voice {
         }
     }
 
+    /// Mutes the microphone, or no more; tells which.
+    pub(crate) fn toggle_mute(&mut self) -> &'static str {
+        self.is_muted = !self.is_muted;
+        self.order(Order::Mute(self.is_muted));
+        match (self.is_muted, self.is_push_to_talk && !self.is_talking) {
+            (true, _) => "nobody hears you now; /mute again ends that",
+            (false, false) => "you are heard again",
+            (false, true) => "you are no longer muted; /ptt begins to talk",
+        }
+    }
+
+    /// Silences everybody, or no more; tells which.
+    pub(crate) fn toggle_deafen(&mut self) -> &'static str {
+        self.is_deafened = !self.is_deafened;
+        self.order(Order::Deafen(self.is_deafened));
+        if self.is_deafened {
+            "you hear nobody now, but are heard as before; /deafen again ends that"
+        } else {
+            "you hear the others again"
+        }
+    }
+
+    /// Presses the button of push-to-talk, or lets it go; tells which.
+    pub(crate) fn toggle_talk(&mut self) -> &'static str {
+        if !self.is_push_to_talk {
+            return "/ptt is for push-to-talk, which --gate ptt switches on";
+        }
+        self.is_talking = !self.is_talking;
+        self.order(Order::Hold(self.is_talking));
+        match (self.is_talking, self.is_muted) {
+            (true, false) => "you are heard now; /ptt again ends that",
+            (true, true) => "nobody hears you, since you are muted; /mute ends that",
+            (false, false) => "you are no longer heard",
+            (false, true) => "you no longer talk, and are still muted",
+        }
+    }
+
+    /// Silences one of the others, or no more; true if he is silent now.
+    pub(crate) fn toggle_other(&mut self, session: SessionId) -> bool {
+        let is_muted = self.muted.insert(session) || !self.muted.remove(&session);
+        self.order(Order::MuteOther(session, is_muted));
+        is_muted
+    }
+
+    /// Makes one of the others louder by so many decibels, and heard if he was not.
+    pub(crate) fn set_volume(&mut self, session: SessionId, db: f32) {
+        if self.muted.remove(&session) {
+            self.order(Order::MuteOther(session, false));
+        }
+        self.order(Order::Volume(session, 10.0_f32.powf(db / 20.0)));
+    }
+
+    /// Somebody left; whoever has his number next is somebody else.
+    pub(crate) fn forget(&mut self, session: SessionId) {
+        self.muted.remove(&session);
+    }
+
     /// True when nothing more will come from the microphone, unless it is a person's.
     pub(crate) fn has_said_all(&self) -> bool {
         !self.is_speaking_file
@@ -182,6 +300,12 @@ impl Voice {
         let mut report = thread.join().unwrap_or_default();
         report.dropped_between_threads += dropped;
         report
+    }
+
+    /// The user wants this; waits for a sound thread that is behind.
+    fn order(&mut self, order: Order) {
+        // One that has failed has said so.
+        let _ = self.to_sound.send(ToSound::Order(order));
     }
 
     fn tell(&mut self, message: ToSound) {
@@ -250,7 +374,9 @@ fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<Fr
         let opened = open_speaker(speaker, choices.is_stereo);
         let speaker = or_none(opened, speaker, no_speaker, deaf, &mut notices)?;
         let frame = FrameLength::from_ms(choices.frame_ms).context("frames are 10 or 20 ms long")?;
-        let capture = Capture::new(EncoderConfig { frame, ..EncoderConfig::default() }, Gate::default())?;
+        let config = EncoderConfig { frame, ..EncoderConfig::default() };
+        let mut capture = Capture::new(config, choices.gate())?;
+        capture.set_processing(choices.processing());
         let mut pump = Pump::new(mic, speaker, capture);
         pump.playout().set_placing(if choices.is_stereo { Placing::Spread } else { Placing::Mono });
         pump.playout().set_auto_level(choices.has_auto_level);
@@ -277,6 +403,7 @@ fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<Fr
             Ok(ToSound::Start(now, waker)) => sound.start(now, waker),
             Ok(ToSound::Heard(now, payload)) => sound.hear(now, &payload),
             Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
+            Ok(ToSound::Order(order)) => sound.order(order),
             Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -323,6 +450,20 @@ impl Sound<'_> {
             let VoiceFrame { talker, sequence, end, level, opus } = frame;
             let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, copy, level, opus };
             self.pump.receive(now, frame);
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Mute(is_muted) => self.pump.capture().set_muted(is_muted),
+            Order::Deafen(is_deafened) => self.pump.set_deafened(is_deafened),
+            Order::Hold(is_held) => self.pump.capture().set_held(is_held),
+            Order::MuteOther(talker, is_muted) => {
+                self.pump.playout().set_muted(talker.to_wire(), is_muted);
+            }
+            Order::Volume(talker, volume) => {
+                self.pump.playout().set_volume(talker.to_wire(), volume);
+            }
         }
     }
 

@@ -73,7 +73,7 @@ impl Loss {
         let report = ReceiverReport {
             lost_per_mille: mille(self.lost),
             unrecovered_per_mille: mille(self.unrecovered),
-            burst_ms: if self.runs == 0 { 0 } else { (self.lost * 10 / self.runs).min(60_000) as u16 },
+            burst_ms: (self.lost * 10).checked_div(self.runs).unwrap_or(0).min(60_000) as u16,
             queue_ms: (queue_us / 1000).clamp(0, 60_000) as u16,
         };
         if self.leasts_us.len() >= WINDOWS {

@@ -218,3 +218,57 @@ fn udp_that_breaks_off_in_a_conversation_is_replaced_and_taken_up_again() {
     let begin = usize::try_from(align(&said, &heard).offset_samples).unwrap();
     assert_heard(&said[by_tcp - begin..], &heard);
 }
+
+/// How loud the last second of a client's WAV is, once it is that much longer than it was.
+fn loudness_after(path: &Path, length: usize, seconds: usize) -> f32 {
+    wait_for_samples(path, length + seconds * RATE);
+    let heard = samples(path);
+    chinwag_audio::rms(&heard[heard.len() - RATE..])
+}
+
+#[test]
+fn who_mutes_himself_is_not_heard_and_who_deafens_himself_does_not_hear() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let said = place.voice("said.wav", 1, 40);
+    let heard = place.path("heard.wav");
+    let (said, spoken) = (said.to_str().unwrap(), heard.to_str().unwrap());
+    let mut bar = client(&place, ["--name", "Bar", "--mic", "none", "--speaker", spoken, &server.link]);
+    bar.expect("Welcome Bar! If you ever want to quit, type {quit} to exit.");
+    let mut foo = client(&place, ["--name", "Foo", "--mic", said, "--speaker", "none", &server.link]);
+    bar.expect("Foo has joined the chat!");
+    let length = |path: &Path| samples(path).len();
+    assert!(loudness_after(&heard, length(&heard), 3) > 0.02, "heard");
+    foo.type_line("/mute");
+    foo.expect_error("nobody hears you now; /mute again ends that");
+    assert!(loudness_after(&heard, length(&heard), 2) < 0.005, "muted");
+    foo.type_line("/mute");
+    foo.expect_error("you are heard again");
+    assert!(loudness_after(&heard, length(&heard), 2) > 0.02, "heard again");
+    for (command, told, told_again) in [
+        (
+            "/deafen",
+            "you hear nobody now, but are heard as before; /deafen again ends that",
+            "you hear the others again",
+        ),
+        ("/mute foo", "you do not hear Foo now; /mute Foo again ends that", "you hear Foo again"),
+    ] {
+        bar.type_line(command);
+        bar.expect_error(told);
+        assert!(loudness_after(&heard, length(&heard), 2) < 0.005, "{command}");
+        bar.type_line(command);
+        bar.expect_error(told_again);
+        assert!(loudness_after(&heard, length(&heard), 2) > 0.02, "{command} again");
+    }
+    bar.type_line("/volume Foo -60");
+    bar.expect_error("you hear Foo at -60 dB now");
+    assert!(loudness_after(&heard, length(&heard), 2) < 0.005, "quiet");
+    bar.type_line("/mute Baz");
+    bar.expect_error("there is no Baz here besides you; here: Bar, Foo");
+    bar.type_line("/ptt");
+    bar.expect_error("/ptt is for push-to-talk, which --gate ptt switches on");
+    for program in [&mut foo, &mut bar] {
+        program.type_line("{quit}");
+        assert_eq!(program.exit_code(), 0, "{}", program.errors());
+    }
+}
