@@ -66,7 +66,7 @@ const RAISE: f32 = 1.15;
 /// Loss is remembered for about this long.
 const MEMORY: Duration = Duration::from_secs(4);
 /// What is not needed any more is given up after this.
-const RELEASE: Duration = Duration::from_secs(30);
+const RELEASE: Duration = Duration::from_secs(20);
 /// Reports that arrive sooner after a change speak of the time before it.
 const SETTLE: Duration = Duration::from_millis(700);
 /// How long a change is tried.

@@ -93,6 +93,10 @@ impl Talker {
 
     /// Mixes the next block, to be played from `now` on; nothing if it is silence.
     pub(crate) fn render(&mut self, now: Instant, mixer: &mut Mixer) {
+        if !self.is_heard {
+            // Before a spurt there is a pause.
+            self.quiet_for = QUIET_BLOCKS;
+        }
         self.correct(now);
         while self.line.ahead() < BLOCK {
             if !self.pull(now) {

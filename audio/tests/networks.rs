@@ -21,13 +21,15 @@ fn alike(said: &[f32], heard: &Heard) -> f32 {
 #[test]
 fn over_a_clean_network_nothing_is_made_up_and_the_delay_is_as_promised() {
     let said = voice(1, 4);
-    for (frame, most_ms) in [(FrameLength::Ms10, 45.0), (FrameLength::Ms20, 55.0)] {
+    for (frame, most_ms) in [(FrameLength::Ms10, 45.0), (FrameLength::Ms20, 65.0)] {
         // However the listener's clock stands to the talker's.
         for phase_us in [0, 1_000, 5_000, 8_000, 9_900] {
             let heard = Call { phase_us, ..over(&said, frame, Network::default()) }.run();
             let stats = heard.stats;
-            let made_up = stats.concealed + stats.lost + stats.late + stats.shortened_us + stats.stretched_us;
+            let made_up = stats.concealed + stats.lost + stats.late + stats.stretched_us;
             assert_eq!((made_up, stats.received), (0, stats.played), "{frame:?} {phase_us}: {stats:?}");
+            // What was waited for at the start, in case a frame must be recovered, is given back.
+            assert!(stats.shortened_us <= 10_000 * frame.blocks() as u64, "{frame:?} {phase_us}: {stats:?}");
             let found = align(&said, &heard.samples);
             assert!(found.offset_ms() <= most_ms, "{frame:?}, phase {phase_us}: {found:?}");
             assert!(found.correlation > 0.95, "{frame:?}: {found:?}");
@@ -102,7 +104,7 @@ fn a_path_that_grows_longer_and_shorter_again_is_followed_both_ways() {
             let heard = &heard.samples[from_s * 48_000..((to_s * 48_000) + 24_000).min(heard.samples.len())];
             align(said, heard)
         };
-        let (before, during, after) = (part(1, 3), part(6, 8), part(14, 16));
+        let (before, during, after) = (part(2, 4), part(6, 8), part(14, 16));
         assert!(during.offset_ms() > before.offset_ms() + 80.0, "{frame:?}: {before:?} {during:?}");
         assert!((after.offset_ms() - before.offset_ms()).abs() <= 12.0, "{frame:?}: {before:?} {after:?}");
         assert!(after.correlation > 0.95, "{frame:?}: {after:?}");
@@ -112,7 +114,7 @@ fn a_path_that_grows_longer_and_shorter_again_is_followed_both_ways() {
 #[test]
 fn a_path_that_stalls_is_concealed_and_made_up_for() {
     // 100 ms in which nothing arrives, and then all of it: as when the receiving thread had to wait.
-    let said = voice(7, 12);
+    let said = voice(7, 20);
     let steps = (0..20).map(|k| {
         let from = 4_000.0 + 5.0 * f64::from(k);
         (from, from + 5.0, 100.0 - 5.0 * f64::from(k))
@@ -120,7 +122,7 @@ fn a_path_that_stalls_is_concealed_and_made_up_for() {
     let network = Network { steps: steps.collect(), ..Network::default() };
     let heard = over(&said, FrameLength::Ms10, network).run();
     assert_eq!((heard.stats.lost, heard.stats.late, heard.stats.overflow), (0, 0, 0), "{:?}", heard.stats);
-    let (early, end) = (heard.delays_ms[300], heard.delays_ms[1_150]);
+    let (early, end) = (heard.delays_ms[300], heard.delays_ms[1_950]);
     assert!(end <= early + 10, "from {early} to {end} ms");
 }
 

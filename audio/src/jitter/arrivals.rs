@@ -166,7 +166,7 @@ mod tests {
             arrivals.push(at(10 * i), 5_000 + 1_000 * (i as i64 % 10));
         }
         assert_eq!((arrivals.base_us(), arrivals.spread_us()), (5_000, 9_000));
-        for i in 0..500 {
+        for i in 0..1_100 {
             arrivals.push(at(1_000 + 10 * i), 50_000);
         }
         assert_eq!((arrivals.base_us(), arrivals.spread_us()), (50_000, 0));

@@ -11,7 +11,7 @@ const LEAST_TARGET_US: i64 = 4_000;
 const MARGIN_US: i64 = 1_000;
 /// The target rises at once to what most frames needed, and within a second by so much to what is expected of the rest …
 const RISE_US: i64 = 30_000;
-/// … and falls by at most so much.
+/// … and falls by at most so much, or half of what it is too great.
 const FALL_US: i64 = 4_000;
 /// At the start, when it was a guess, by this.
 const FALL_EARLY_US: i64 = 30_000;
@@ -32,10 +32,11 @@ const LEAST_JUMP_US: i64 = 2_500;
 const SHORTEN: [(i64, u32, f32); 3] = [(60_000, 100, 0.7), (20_000, 300, 0.8), (LEAST_JUMP_US, 1_000, 0.9)];
 /// The same where it is too shallow.
 const LENGTHEN: [(i64, u32, f32); 2] = [(40_000, 10, 0.7), (LEAST_JUMP_US, 100, 0.85)];
-/// In a pause it is corrected after this many blocks.
-const QUIET_AFTER: u32 = 2;
+/// In a pause it is corrected after so many blocks, and at the onset of a spurt, where sound from before it waits, at once.
+const QUIET_AFTER: u32 = 5;
+const ONSET_BLOCKS: u32 = 10;
 /// Blocks between two jumps.
-const BETWEEN_JUMPS: u32 = 2;
+pub(super) const BETWEEN_JUMPS: u32 = 1;
 
 /// What to do about the delay.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +47,14 @@ pub enum Correction {
     Shorten(i64, f32),
     /// Win as many.
     Lengthen(i64, f32),
+}
+
+/// Blocks in a row for which the delay was wrong, and by how much at least: a thread that wakes late now and then is not
+/// answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Run {
+    pub(super) blocks: u32,
+    least_us: i64,
 }
 
 impl JitterBuffer {
@@ -59,22 +68,29 @@ impl JitterBuffer {
                 excess = self.excess_us(now, next, queued_us);
             }
         }
-        self.deep_for = if excess >= LEAST_JUMP_US { self.deep_for + 1 } else { 0 };
-        self.shallow_for = if excess <= -LEAST_JUMP_US { self.shallow_for + 1 } else { 0 };
+        self.spurt_blocks = self.spurt_blocks.saturating_add(1);
+        let past = |run: Run, is_beyond: bool, size: i64| match (is_beyond, run.blocks) {
+            (false, _) => Run::default(),
+            (true, 0) => Run { blocks: 1, least_us: size },
+            (true, blocks) => Run { blocks: blocks.saturating_add(1), least_us: run.least_us.min(size) },
+        };
+        self.deep = past(self.deep, excess >= LEAST_JUMP_US, excess);
+        self.shallow = past(self.shallow, excess <= -LEAST_JUMP_US, -excess);
         if self.since_jump < BETWEEN_JUMPS {
             return Correction::Keep;
         }
+        let quiet_after = if self.spurt_blocks < ONSET_BLOCKS { 1 } else { QUIET_AFTER };
         let due = |steps: &[(i64, u32, f32)], size: i64, blocks: u32| {
             steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
-        if is_quiet && self.deep_for > QUIET_AFTER {
-            Correction::Shorten(excess, -1.0)
-        } else if is_quiet && self.shallow_for > 0 {
-            Correction::Lengthen(-excess, -1.0)
-        } else if let Some(likeness) = due(&SHORTEN, excess, self.deep_for) {
-            Correction::Shorten(excess, likeness)
-        } else if let Some(likeness) = due(&LENGTHEN, -excess, self.shallow_for) {
-            Correction::Lengthen(-excess, likeness)
+        if is_quiet && self.deep.blocks >= quiet_after {
+            Correction::Shorten(self.deep.least_us, -1.0)
+        } else if is_quiet && self.shallow.blocks >= quiet_after {
+            Correction::Lengthen(self.shallow.least_us, -1.0)
+        } else if let Some(likeness) = due(&SHORTEN, self.deep.least_us, self.deep.blocks) {
+            Correction::Shorten(self.deep.least_us, likeness)
+        } else if let Some(likeness) = due(&LENGTHEN, self.shallow.least_us, self.shallow.blocks) {
+            Correction::Lengthen(self.shallow.least_us, likeness)
         } else {
             Correction::Keep
         }
@@ -83,6 +99,9 @@ impl JitterBuffer {
     /// So much was lost (negative) or won.
     pub fn corrected(&mut self, by_us: i64) {
         self.since_jump = 0;
+        (self.deep.blocks, self.shallow.blocks) =
+            (self.deep.blocks.min(QUIET_AFTER), self.shallow.blocks.min(QUIET_AFTER));
+        (self.deep.least_us, self.shallow.least_us) = (i64::MAX, i64::MAX);
         let by = by_us.unsigned_abs();
         if by_us < 0 {
             self.stats.shortened_us += by;
@@ -98,7 +117,8 @@ impl JitterBuffer {
         let slack = self.offset_us(now, next) + whole - self.wanted_us();
         // The deeper, the less it matters where exactly: what is corrected is not corrected back soon.
         let band = self.target_us / BAND;
-        let blocks = if slack < 0 { (slack + band / 2).min(0) } else { (slack - band).max(0) }.div_euclid(BLOCK);
+        let blocks =
+            if slack < 0 { (slack + band / 2).min(0) } else { (slack - band).max(0) }.div_euclid(BLOCK);
         blocks * BLOCK + rest
     }
 
@@ -151,10 +171,13 @@ impl JitterBuffer {
         let passed = now.since(std::mem::replace(&mut self.target_at, now)).min(Duration::from_secs(1));
         let passed_us = i64::try_from(passed.as_micros()).unwrap_or(0);
         let sure = (self.arrivals.spread_us() + MARGIN_US).max(self.start_us());
-        let fall_us = if self.arrivals.count() < TRUSTED_FRAMES { FALL_EARLY_US } else { FALL_US };
         let wanted = sure.max(self.arrivals.tail_us() + MARGIN_US);
-        let (most, least) =
-            (self.target_us + RISE_US * passed_us / 1_000_000, self.target_us - fall_us * passed_us / 1_000_000);
+        let fall_us = if self.arrivals.count() < TRUSTED_FRAMES { FALL_EARLY_US } else { FALL_US };
+        let fall_us = fall_us.max((self.target_us - wanted) / 2);
+        let (most, least) = (
+            self.target_us + RISE_US * passed_us / 1_000_000,
+            self.target_us - fall_us * passed_us / 1_000_000,
+        );
         self.target_us = wanted.clamp(least, most).max(sure).clamp(LEAST_TARGET_US, MAX_TARGET_US);
     }
 
@@ -163,14 +186,14 @@ impl JitterBuffer {
         self.prior_us = i64::try_from(spread.as_micros()).unwrap_or(MAX_TARGET_US).min(MAX_PRIOR_US);
     }
 
-    /// What is waited for while too few frames have come to tell: a frame's length, so that its FEC can be used, or what is known of the path.
+    /// What is waited for while too few frames have come to tell: nearly a frame's length, so that FEC can mostly be used, or what is known of the path.
     fn start_us(&self) -> i64 {
         let known = self.arrivals.count();
         if known >= START_FRAMES {
             return 0;
         }
         let frame = i64::from(self.frame_blocks) * BLOCK;
-        frame.max(self.prior_us)
+        (frame * 4 / 5).max(self.prior_us)
     }
 
     /// The offset between media time and play time that the target asks for.

@@ -22,6 +22,8 @@ use loss::Loss;
 use seen::{Arrival, Seen};
 use store::{Store, Stored, ahead};
 
+use depth::{BETWEEN_JUMPS, Run};
+
 pub use depth::Correction;
 pub use stats::JitterStats;
 
@@ -114,10 +116,11 @@ pub struct JitterBuffer {
     prior_us: i64,
     target_us: i64,
     target_at: Instant,
-    /// Blocks for which the delay was too deep, too shallow, and since it was corrected.
-    deep_for: u32,
-    shallow_for: u32,
+    /// For how long the delay is too deep, and too shallow; blocks since it was corrected, and since the spurt began.
+    deep: Run,
+    shallow: Run,
     since_jump: u32,
+    spurt_blocks: u32,
     loss: Loss,
     frame_blocks: u32,
     /// Where a jumped sequence would go on.
@@ -150,9 +153,10 @@ impl JitterBuffer {
             prior_us: 0,
             target_us: 0,
             target_at: Instant::ZERO,
-            deep_for: 0,
-            shallow_for: 0,
+            deep: Run::default(),
+            shallow: Run::default(),
             since_jump: 0,
+            spurt_blocks: 0,
             loss: Loss::default(),
             frame_blocks: 1,
             jump: None,
@@ -318,7 +322,8 @@ impl JitterBuffer {
                 self.phase = Phase::Playing;
                 self.next = Some(sequence);
                 (self.held, self.run) = (0, 0);
-                (self.deep_for, self.shallow_for, self.since_jump) = (0, 0, 0);
+                (self.deep, self.shallow) = (Run::default(), Run::default());
+                (self.since_jump, self.spurt_blocks) = (BETWEEN_JUMPS, 0);
                 Some(sequence)
             }
         }

@@ -115,8 +115,9 @@ impl PathProber {
             }
         }
         self.in_haste_until = now;
+        let switch = self.switch_to(VoicePath::Udp);
         self.next_probe = now + self.interval(now);
-        self.switch_to(VoicePath::Udp)
+        switch
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Todo {
@@ -166,7 +167,7 @@ impl PathProber {
     }
 
     fn interval(&self, now: Instant) -> Duration {
-        if self.rtts.len() < FIRST_SAMPLES {
+        if self.path == VoicePath::Udp && self.rtts.len() < FIRST_SAMPLES {
             return limits::PROBE_INTERVAL_FIRST;
         }
         if self.is_active(now) { limits::PROBE_INTERVAL_ACTIVE } else { limits::PROBE_INTERVAL_IDLE }
