@@ -30,6 +30,13 @@ fn read(path: &Path) -> Vec<f32> {
     samples
 }
 
+/// How the second half is heard: the delay has settled by then.
+fn settled(said: &[f32], heard: &[f32]) -> Alignment {
+    let half = said.len() / 2;
+    let found = align(&said[half..], heard);
+    Alignment { offset_samples: found.offset_samples - half as i64, ..found }
+}
+
 /// One talks, one listens who joined before; what was heard, the bytes of that file, and the delay from mouth to ear.
 fn talk(seed: u64, short_frames: bool, net: &str) -> (Alignment, Vec<u8>, f64, Report, [VoiceReport; 2]) {
     let folder = tempfile::tempdir().unwrap();
@@ -40,7 +47,7 @@ fn talk(seed: u64, short_frames: bool, net: &str) -> (Alignment, Vec<u8>, f64, R
     let scenario = Scenario { seed, seconds: 20, net: net.parse().unwrap(), ..Scenario::default() };
     let (report, voices) =
         run_with_voices(&scenario, &[listener, talker], None).unwrap_or_else(|failure| panic!("{failure}"));
-    let found = align(&read(&said), &read(&heard));
+    let found = settled(&read(&said), &read(&heard));
     let started_us = voices[0].speaker_started_us.unwrap() as f64 - voices[1].mic_started_us.unwrap() as f64;
     let mouth_to_ear_ms = found.offset_ms() + started_us / 1000.0;
     (found, fs::read(&heard).unwrap(), mouth_to_ear_ms, report, [voices[0], voices[1]])

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     pub(crate) no_auto_level: bool,
 
     /// Milliseconds of voice in a packet: 10 arrives sooner, 20 takes less of the network
-    #[arg(long, value_name = "10|20", default_value_t = 20, value_parser = frame_ms)]
+    #[arg(long, value_name = "10|20", default_value_t = 10, value_parser = frame_ms)]
     pub(crate) frame_ms: u32,
 
     /// When your sound is sent: voice (while you speak), level (at any sound), open (always) or ptt (from one /ptt to

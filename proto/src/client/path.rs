@@ -265,6 +265,29 @@ mod tests {
                 prober.handle_echo(at(ms), token);
             }
         }
-        assert_eq!(probes, 12);
+        // A few at first, to learn how steady the path is.
+        assert_eq!(probes, 12 + FIRST_SAMPLES - 1);
+    }
+
+    #[test]
+    fn the_spread_comes_from_how_round_trips_vary() {
+        let mut prober = PathProber::new(at(0));
+        let mut now = 0;
+        for extra_ms in [0, 10, 0, 30, 0, 0, 40, 0] {
+            let token = loop {
+                now += 1;
+                if let Some(token) = prober.handle_timeout(at(now)).probe {
+                    break token;
+                }
+            };
+            now += 20 + extra_ms;
+            prober.handle_echo(at(now), token);
+        }
+        assert_eq!(prober.rtts.len(), 8);
+        assert_eq!(prober.spread(), Some(Duration::from_millis(20)), "twice the mean of 80 ms in 8");
+        for _ in 0..100 {
+            prober.rtts.pop_front();
+            assert_eq!(prober.spread().is_some(), prober.rtts.len() >= LEAST_SAMPLES);
+        }
     }
 }
