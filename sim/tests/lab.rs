@@ -143,8 +143,9 @@ fn talkers_find_what_a_narrow_link_carries() {
 fn the_old_way_is_later_and_has_holes_where_the_new_one_has_none() {
     let room = Room::new();
     for net in ["delay=20,jitter=20", "delay=20,loss=3", "delay=20,rate=400"] {
-        let (old, old_heard) = room.hear(&Lab { baseline: Some(Baseline::Classic), ..room.lab(net) });
-        let (new, new_heard) = room.hear(&room.lab(net));
+        let whole = |lab: &Lab| (lab.run().unwrap(), align(&room.said, &read(&room.heard())));
+        let (old, old_heard) = whole(&Lab { baseline: Some(Baseline::Classic), ..room.lab(net) });
+        let (new, new_heard) = whole(&room.lab(net));
         let (old_ms, new_ms) = (old.mouth_to_ear_ms.p95, new.mouth_to_ear_ms.p95);
         assert!(old_ms > new_ms * 1.2, "{net}: {old_ms} and {new_ms} ms");
         let (old_hole, new_hole) = (old_heard.longest_hole_ms, new_heard.longest_hole_ms);
