@@ -21,7 +21,7 @@ use crate::report::ReceiverReport;
 use crate::{Duration, Instant};
 
 /// The most that goes over the wire, in bits a second: what the farthest copies at 10 ms take.
-pub const CEILING_BPS: u32 = 180_000;
+pub const CEILING_BPS: u32 = 230_000;
 /// The least: 16 kb/s in frames of 60 ms.
 pub const FLOOR_BPS: u32 = 25_200;
 

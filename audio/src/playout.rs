@@ -78,6 +78,7 @@ impl Playout {
     /// Talkers who are not known yet are waited for as if their frames came with this spread: what the path's probes showed.
     pub fn expect_spread(&mut self, spread: Duration) {
         self.expected_spread = spread;
+        self.talkers.values_mut().for_each(|talker| talker.expect(spread));
     }
 
     /// A frame arrived.

@@ -162,6 +162,9 @@ impl ClientNode {
         let now = net.now();
         let Self { sound, machine, .. } = self;
         let sound = sound.as_mut()?;
+        if let Some(spread) = machine.stats().voice_spread {
+            sound.expect_spread(spread);
+        }
         let next = sound.turn(now, &mut |frames| {
             let talker = chinwag_proto::SessionId::from_wire(0);
             let frames = frames.iter().map(|&EncodedFrame { sequence, end, level, opus }| VoiceFrame {

@@ -67,6 +67,11 @@ impl Sound {
         !std::mem::replace(&mut self.is_started, true)
     }
 
+    /// How steady the path is.
+    pub(crate) fn expect_spread(&mut self, spread: audio::Duration) {
+        self.pump.playout().expect_spread(spread);
+    }
+
     /// Takes what the network has brought.
     pub(crate) fn hear(&mut self, now: Instant, payload: &[u8]) {
         for (frame, copy) in Frames::parse(payload).into_iter().flat_map(Frames::with_copies) {

@@ -50,6 +50,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "10|20", default_value_t = 10, value_parser = frame_ms)]
     pub(crate) frame_ms: u32,
 
+    /// Kilobits of sound a second while the network has room for them; less when it has not
+    #[arg(long, value_name = "KBPS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=128))]
+    pub(crate) bitrate: u32,
+
     /// When your sound is sent: voice (while you speak), level (at any sound), open (always) or ptt (from one /ptt to
     /// the next) [default: voice for a device, level for a WAV file]
     #[arg(long, value_name = "voice|level|open|ptt", value_parser = gate)]

@@ -27,7 +27,7 @@ use chinwag_audio::{
     wav_io::{WavMicrophone, WavSpeaker},
 };
 use chinwag_proto::{
-    Instant, SessionId,
+    Duration, Instant, SessionId,
     client::Client,
     limits::FRAMES_PER_DATAGRAM,
     wire::{
@@ -53,6 +53,8 @@ enum ToSound {
     Heard(Instant, Vec<u8>),
     /// How one's own voice arrives.
     Reported(Instant, ReceiverReport),
+    /// How steady the path is.
+    Spread(Duration),
     Order(Order),
     Stop,
 }
@@ -73,6 +75,7 @@ pub(crate) struct VoiceChoices {
     mic: String,
     speaker: String,
     frame_ms: u32,
+    bitrate_bps: u32,
     is_stereo: bool,
     has_auto_level: bool,
     gate: Option<Gate>,
@@ -87,6 +90,7 @@ impl VoiceChoices {
             mic: arguments.mic.clone(),
             speaker: arguments.speaker.clone(),
             frame_ms: arguments.frame_ms,
+            bitrate_bps: arguments.bitrate * 1000,
             is_stereo: arguments.stereo,
             has_auto_level: !arguments.no_auto_level,
             gate: arguments.gate,
@@ -157,6 +161,8 @@ pub(crate) struct Voice {
     is_talking: bool,
     /// Whom the user does not want to hear.
     muted: BTreeSet<SessionId>,
+    /// What the sound thread was told of the path.
+    spread: Option<Duration>,
     dropped: u64,
 }
 
@@ -187,6 +193,7 @@ impl Voice {
             is_deafened: false,
             is_talking: false,
             muted: BTreeSet::new(),
+            spread: None,
             dropped: 0,
         })
     }
@@ -210,6 +217,11 @@ impl Voice {
     pub(crate) fn talk(&mut self, now: Instant, client: &mut Client) {
         if client.session().is_none() {
             return;
+        }
+        let spread = client.stats().voice_spread;
+        if let Some(new) = spread.filter(|_| spread != self.spread) {
+            self.spread = spread;
+            self.tell(ToSound::Spread(new));
         }
         for said in self.from_sound.try_iter() {
             match said {
@@ -374,7 +386,8 @@ fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<Fr
         let opened = open_speaker(speaker, choices.is_stereo);
         let speaker = or_none(opened, speaker, no_speaker, deaf, &mut notices)?;
         let frame = FrameLength::from_ms(choices.frame_ms).context("frames are 10 or 20 ms long")?;
-        let config = EncoderConfig { frame, ..EncoderConfig::default() };
+        let bitrate_bps = choices.bitrate_bps;
+        let config = EncoderConfig { frame, bitrate_bps, ..EncoderConfig::default() };
         let mut capture = Capture::new(config, choices.gate())?;
         capture.set_processing(choices.processing());
         let mut pump = Pump::new(mic, speaker, capture);
@@ -403,6 +416,7 @@ fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<Fr
             Ok(ToSound::Start(now, waker)) => sound.start(now, waker),
             Ok(ToSound::Heard(now, payload)) => sound.hear(now, &payload),
             Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
+            Ok(ToSound::Spread(spread)) => sound.pump.playout().expect_spread(spread),
             Ok(ToSound::Order(order)) => sound.order(order),
             Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
             Err(RecvTimeoutError::Timeout) => {}
