@@ -260,7 +260,9 @@ impl Adapter {
         let lost = f32::from(report.lost_per_mille);
         // A path that has become longer at a stroke is no queue: that goes on growing.
         let is_long = report.queue_ms >= self.answered_ms.saturating_add(QUEUE_MS);
-        let grown = is_long && before_ms > self.answered_ms && report.queue_ms > before_ms + GROWING_MS;
+        let was_long =
+            before_ms > self.answered_ms || (self.answered_ms > 0 && before_ms == self.answered_ms);
+        let grown = is_long && was_long && report.queue_ms > before_ms + GROWING_MS;
         if is_long && !grown && before_ms > self.answered_ms.saturating_add(QUEUE_MS / 2) && lost < LOSS {
             self.answered_ms = report.queue_ms;
         }
@@ -270,9 +272,12 @@ impl Adapter {
         }
         let is_innocent = now < self.innocent_until && self.loss <= self.innocent_loss;
         let is_suspicious = self.loss >= SUSPICIOUS_LOSS || (self.loss >= LOSS && self.queue_ms >= QUEUE_MS);
-        if grown || (is_suspicious && !is_innocent && self.trial.is_none()) {
+        // A queue that stands and spills is a bottleneck, whatever is being tried.
+        let spills = self.queue_ms >= QUEUE_MS && lost >= MUCH_LOSS;
+        let is_settled = self.trial.is_none_or(|trial| spills && now.since(trial.since) >= SETTLE);
+        if grown || (is_suspicious && !is_innocent && is_settled) {
             self.cut(now, since, lost, grown);
-        } else {
+        } else if !spills {
             self.wish_for(now, f32::from(report.unrecovered_per_mille));
             self.raise(now, lost);
         }

@@ -129,7 +129,8 @@ fn talkers_find_what_a_narrow_link_carries() {
     let room = Room::new();
     for rate in [32, 64] {
         let net = format!("delay=20,rate={rate}");
-        let lab = Lab { seconds: Some(30), ..room.lab(&net) };
+        let mut lab = Lab { seconds: Some(30), ..room.lab(&net) };
+        lab.encoder.bitrate_bps = 40_000;
         let (adapted, _) = room.hear(&lab);
         let (fixed, _) = room.hear(&Lab { is_fixed: true, ..lab });
         assert!(adapted.wire_kbps < f64::from(rate) * 1.1, "{net}: {} kb/s", adapted.wire_kbps);
