@@ -262,7 +262,7 @@ impl Adapter {
         let is_long = report.queue_ms >= self.answered_ms.saturating_add(QUEUE_MS);
         let was_long =
             before_ms > self.answered_ms || (self.answered_ms > 0 && before_ms == self.answered_ms);
-        let grown = is_long && was_long && report.queue_ms > before_ms + GROWING_MS;
+        let grown = is_long && was_long && report.queue_ms > before_ms.saturating_add(GROWING_MS);
         if is_long && !grown && before_ms > self.answered_ms.saturating_add(QUEUE_MS / 2) && lost < LOSS {
             self.answered_ms = report.queue_ms;
         }

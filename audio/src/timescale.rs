@@ -92,7 +92,8 @@ impl Line {
 
     /// Jumps back by at most `most` samples, as [`Line::shorten`] jumps ahead. Gives the samples won.
     pub fn lengthen(&mut self, most: usize, likeness: f32) -> usize {
-        let most = most.min(MOST_LAG).min(AHEAD.saturating_sub(self.ahead()));
+        // No farther than what is remembered: one jump after another uses it up.
+        let most = most.min(MOST_LAG).min(AHEAD.saturating_sub(self.ahead())).min(self.head);
         let overlap = self.ahead().min(MOST_OVERLAP);
         if most < LEAST_LAG || overlap < LEAST_OVERLAP {
             return 0;
@@ -226,6 +227,22 @@ mod tests {
         assert_eq!((line.shorten(119, 0.0), line.lengthen(119, 0.0)), (0, 0), "too short a jump");
         line.clear();
         assert_eq!((line.shorten(720, 0.0), line.lengthen(720, 0.0), line.ahead()), (0, 0, 0));
+    }
+
+    #[test]
+    fn jumps_back_end_where_the_memory_does() {
+        for sound in [[0.0; 2 * BLOCK], std::array::from_fn(|i| (i as f32 / 40.0).sin())] {
+            let (mut line, mut block) = (Line::default(), [0.0; BLOCK]);
+            line.push(&sound);
+            let mut won = 0;
+            for k in 0..40 {
+                won += line.lengthen(MOST_LAG, -1.0);
+                if k % 2 == 0 {
+                    line.take(&mut block);
+                }
+            }
+            assert!(won >= HISTORY - LEAST_LAG, "{won}");
+        }
     }
 
     #[test]
