@@ -274,7 +274,7 @@ impl Adapter {
         let is_suspicious = self.loss >= SUSPICIOUS_LOSS || (self.loss >= LOSS && self.queue_ms >= QUEUE_MS);
         // A queue that stands and spills is a bottleneck, whatever is being tried.
         let spills = self.queue_ms >= QUEUE_MS && lost >= MUCH_LOSS;
-        let is_settled = self.trial.is_none_or(|trial| spills && now.since(trial.since) >= SETTLE);
+        let is_settled = self.trial.is_none_or(|trial| spills && now.since(trial.since) >= SETTLE / 2);
         if grown || (is_suspicious && !is_innocent && is_settled) {
             self.cut(now, since, lost, grown);
         } else if !spills {
