@@ -21,7 +21,7 @@ use crate::report::ReceiverReport;
 use crate::{Duration, Instant};
 
 /// The most that goes over the wire, in bits a second: what the farthest copies at 10 ms take.
-pub const CEILING_BPS: u32 = 230_000;
+pub const CEILING_BPS: u32 = 270_000;
 /// The least: 16 kb/s in frames of 60 ms.
 pub const FLOOR_BPS: u32 = 25_200;
 
@@ -61,7 +61,7 @@ const QUEUE_MS: u16 = 40;
 const GROWING_MS: u16 = 8;
 /// What a cut leaves of what the path seems to carry, and how much more a raise tries.
 const MARGIN: f32 = 0.9;
-const RAISE: f32 = 1.15;
+const RAISE: f32 = 1.1;
 
 /// Loss is remembered for about this long.
 const MEMORY: Duration = Duration::from_secs(4);
@@ -345,7 +345,8 @@ impl Adapter {
                 true => after > halfway && after < trial.loss_before + SUSPICIOUS_LOSS / 2.0,
                 false => !has_drained && after < LOSS,
             };
-            if is_same {
+            // A queue that has grown since is a bottleneck's, whatever the loss.
+            if is_same && self.queue_ms < self.answered_ms.saturating_add(QUEUE_MS) {
                 self.stats.vain_cuts += 1;
                 self.innocent_until = now + self.innocence;
                 self.innocent_loss = trial.loss_before.max(after) * 1.5;
@@ -366,15 +367,20 @@ impl Adapter {
         let loss_before = self.loss.max(lost);
         let by_loss = 1.0 - loss_before / 1000.0;
         let share = by_queue.min(by_loss).max(0.4) * MARGIN;
-        let trial = Trial {
+        let fresh = Trial {
             since: now,
             from: self.sending,
-            // Of several cuts in a row, the state before the first one.
-            ceiling: self.trial.map_or(self.ceiling, |trial| trial.ceiling.max(self.ceiling)),
+            ceiling: self.ceiling,
             loss_before,
             queue_before: self.queue_ms,
             loss: 0.0,
             reports: 0.0,
+        };
+        // Cuts in a row are one, and so are their trials.
+        let is_cut = |trial: &Trial| trial.from.wire_bps() > wire;
+        let trial = match self.trial.filter(is_cut) {
+            Some(trial) => Trial { since: now, loss: 0.0, reports: 0.0, ..trial },
+            None => fresh,
         };
         self.stats.cuts += 1;
         self.put_off(now);
@@ -386,8 +392,12 @@ impl Adapter {
         }
     }
 
-    /// The next raise waits, longer from time to time.
+    /// The next raise waits, longer from failure to failure; cuts in a row are one.
     fn put_off(&mut self, now: Instant) {
+        if now < self.next_raise {
+            self.next_raise = self.next_raise.max(now + PAUSE);
+            return;
+        }
         self.next_raise = now + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
