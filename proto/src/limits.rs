@@ -97,7 +97,7 @@ pub const RECONNECT_MAX: Duration = Duration::from_secs(15);
 pub const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between the first few path probes, that tell how steady the path is.
-pub const PROBE_INTERVAL_FIRST: Duration = Duration::from_millis(100);
+pub const PROBE_INTERVAL_FIRST: Duration = Duration::from_millis(50);
 /// Between path probes while there is voice.
 pub const PROBE_INTERVAL_ACTIVE: Duration = Duration::from_secs(1);
 /// Between path probes while there is none; keeps the mapping of a NAT alive.

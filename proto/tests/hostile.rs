@@ -418,7 +418,8 @@ proptest! {
                 }
                 ClientAct::Quit => client.quit(now),
             }
-            prop_assert!(wakes <= 40, "{} wake-ups in 3 s", wakes);
+            // 24 of them may be the first probes of a path.
+            prop_assert!(wakes <= 24 + 32, "{} wake-ups in 3 s", wakes);
             let ended = drain(&mut client);
             prop_assert_eq!(ended, client.has_ended());
             prop_assert!(client.members().count() <= 500);

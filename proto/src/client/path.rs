@@ -19,10 +19,10 @@ const ACTIVE_FOR: Duration = Duration::from_secs(2);
 const PROBES_IN_FLIGHT: usize = 16;
 
 /// Round-trip times that the spread is taken from, and with fewer than that there is none.
-const SAMPLES: usize = 16;
+const SAMPLES: usize = 32;
 const LEAST_SAMPLES: usize = 4;
 /// A new path is probed quickly until there are so many.
-const FIRST_SAMPLES: usize = 8;
+const FIRST_SAMPLES: usize = 24;
 
 /// The state of the path of one connection.
 #[derive(Debug)]
@@ -78,12 +78,12 @@ impl PathProber {
     }
 
     /// How much later than the quickest datagram most may be expected, from how round-trip times vary; none before there are
-    /// enough of them. Twice the mean of what they take beyond the least: a way there and a way back add up to less than the
+    /// enough of them. Nearly twice the mean of what they take beyond the least: a way there and a way back add up to less than the
     /// late ones of one way do.
     pub(super) fn spread(&self) -> Option<Duration> {
         let least = *self.rtts.iter().min().filter(|_| self.rtts.len() >= LEAST_SAMPLES)?;
         let beyond: Duration = self.rtts.iter().map(|rtt| *rtt - least).sum();
-        Some(beyond * 2 / u32::try_from(self.rtts.len()).ok()?)
+        Some(beyond * 9 / 5 / u32::try_from(self.rtts.len()).ok()?)
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {
@@ -284,7 +284,7 @@ mod tests {
             prober.handle_echo(at(now), token);
         }
         assert_eq!(prober.rtts.len(), 8);
-        assert_eq!(prober.spread(), Some(Duration::from_millis(20)), "twice the mean of 80 ms in 8");
+        assert_eq!(prober.spread(), Some(Duration::from_millis(18)), "nine fifths of the mean of 80 ms in 8");
         for _ in 0..100 {
             prober.rtts.pop_front();
             assert_eq!(prober.spread().is_some(), prober.rtts.len() >= LEAST_SAMPLES);

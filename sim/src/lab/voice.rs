@@ -27,7 +27,7 @@ const PACKET_BYTES: u64 = 28 + 13 + 16;
 /// What a frame has besides its Opus bytes.
 const FRAME_BYTES: u64 = 12;
 /// Probes that a client sends when it has joined.
-const PROBES: u64 = 8;
+const PROBES: u64 = 24;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
 const BEGIN_US: u64 = 7_000_000;
 
@@ -283,7 +283,7 @@ fn probed_spread(lab: &Lab) -> Duration {
         .collect();
     let Some(least) = rtts.iter().min() else { return Duration::ZERO };
     // As the client's prober has it.
-    Duration::from_micros(rtts.iter().map(|rtt| rtt - least).sum::<u64>() * 2 / rtts.len() as u64)
+    Duration::from_micros(rtts.iter().map(|rtt| rtt - least).sum::<u64>() * 9 / 5 / rtts.len() as u64)
 }
 
 /// Virtual time as machines see it.
