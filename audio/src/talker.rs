@@ -107,7 +107,7 @@ impl Talker {
         self.line.take(&mut self.block);
         let level = rms(&self.block);
         self.loud = (self.loud * LOUD_FADES).max(level);
-        let is_quiet = level < QUIET_RMS.max(self.loud * QUIET_SHARE);
+        let is_quiet = level < self.quiet_rms();
         self.quiet_for = if is_quiet { self.quiet_for.saturating_add(1) } else { 0 };
         let is_filled = !self.is_heard && self.comfort_left > 0;
         if is_filled {
@@ -121,6 +121,11 @@ impl Talker {
     }
 
     /// Jumps in the line when the delay is not as it should be.
+    /// What is quieter than this is quiet.
+    fn quiet_rms(&self) -> f32 {
+        QUIET_RMS.max(self.loud * QUIET_SHARE)
+    }
+
     fn correct(&mut self, now: Instant) {
         let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
         let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
@@ -135,6 +140,15 @@ impl Talker {
                 }
             }
             Correction::Lengthen(by_us, likeness) => {
+            Correction::Skip { most_us, least_us, left_us } => {
+                while self.line.has_room(MAX_FRAME_SAMPLES) && self.jitter.is_ready() && self.pull(now) {}
+                let quiet = self.line.quiet_ahead(self.quiet_rms()).saturating_sub(samples(left_us));
+                let most = samples(most_us).min(quiet);
+                let lost = if most >= samples(least_us) { self.line.skip(most) } else { 0 };
+                if lost > 0 {
+                    self.jitter.corrected(-us(lost));
+                }
+            }
                 while self.line.ahead() < BLOCK && self.jitter.is_ready() && self.pull(now) {}
                 let won = self.line.lengthen(samples(by_us), likeness);
                 if won > 0 {

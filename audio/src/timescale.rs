@@ -17,8 +17,10 @@ const MOST_OVERLAP: usize = 480;
 const LEAST_OVERLAP: usize = 240;
 /// What was played is kept for so long, to jump back into.
 const HISTORY: usize = MOST_LAG + MOST_OVERLAP;
-/// Room for what waits: a frame, and what a jump needs beyond it.
-const AHEAD: usize = 2 * MAX_FRAME_SAMPLES;
+/// Room for what waits: a frame, and what a jump or a look into a pause needs beyond it.
+const AHEAD: usize = 3 * MAX_FRAME_SAMPLES;
+/// Quiet is told of so many samples at a time: 5 ms.
+const QUIET_STEP: usize = 240;
 /// The search looks at every such sample first, then at all around the best.
 const COARSE: usize = 4;
 /// Below this (−50 dBFS) a jump is not heard wherever it goes.
@@ -88,6 +90,24 @@ impl Line {
         self.join(here, here + lag, overlap);
         self.head = here + lag;
         lag
+    }
+
+    /// Samples from the next one on that are quieter than `below` (root mean square), in steps of 5 ms.
+    pub fn quiet_ahead(&self, below: f32) -> usize {
+        let steps = self.samples[self.head..].chunks_exact(QUIET_STEP);
+        steps.take_while(|step| rms(step) < below).count() * QUIET_STEP
+    }
+
+    /// Jumps ahead by `samples` (at least 2.5 ms) and [`LEAST_OVERLAP`] within what [`Line::quiet_ahead`] told of, wherever it lands. Gives the
+    /// samples lost: all, or none.
+    pub fn skip(&mut self, samples: usize) -> usize {
+        if samples < LEAST_LAG || self.ahead() < samples + LEAST_OVERLAP {
+            return 0;
+        }
+        let overlap = (self.ahead() - samples).min(MOST_OVERLAP);
+        self.join(self.head, self.head + samples, overlap);
+        self.head += samples;
+        samples
     }
 
     /// Jumps back by at most `most` samples, as [`Line::shorten`] jumps ahead. Gives the samples won.

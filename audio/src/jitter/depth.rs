@@ -35,6 +35,10 @@ const LENGTHEN: [(i64, u32, f32); 2] = [(40_000, 10, 0.7), (LEAST_JUMP_US, 100, 
 /// In a pause it is corrected after so many blocks, and at the onset of a spurt, where sound from before it waits, at once.
 const QUIET_AFTER: u32 = 5;
 const ONSET_BLOCKS: u32 = 10;
+/// For so many blocks a pause is looked for that takes most of the correction: two pauses made shorter cost more than one.
+const PATIENCE: u32 = 150;
+/// So much is left of a pause that is made shorter.
+const PAUSE_LEFT_US: i64 = 20_000;
 /// Blocks between two jumps.
 pub(super) const BETWEEN_JUMPS: u32 = 1;
 
@@ -47,14 +51,41 @@ pub enum Correction {
     Shorten(i64, f32),
     /// Win as many.
     Lengthen(i64, f32),
+    /// Lose as much of the pause as goes on from here, if it has room for so much.
+    Skip {
+        /// At most, in microseconds.
+        most_us: i64,
+        /// At least.
+        least_us: i64,
+        /// So much of the pause is to be left.
+        left_us: i64,
+    },
 }
 
 /// Blocks in a row for which the delay was wrong, and by how much at least: a thread that wakes late now and then is not
 /// answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Run {
-    pub(super) blocks: u32,
+    /// Since the last correction; and in all.
+    blocks: u32,
+    all_blocks: u32,
     least_us: i64,
+}
+
+impl Run {
+    fn after(self, is_beyond: bool, size_us: i64) -> Self {
+        if !is_beyond {
+            return Self::default();
+        }
+        let least_us = if self.blocks == 0 { size_us } else { self.least_us.min(size_us) };
+        let (blocks, all_blocks) = (self.blocks.saturating_add(1), self.all_blocks.saturating_add(1));
+        Self { blocks, all_blocks, least_us }
+    }
+
+    fn corrected(&mut self) {
+        self.blocks = self.blocks.min(QUIET_AFTER);
+        self.least_us = i64::MAX;
+    }
 }
 
 impl JitterBuffer {
@@ -69,22 +100,21 @@ impl JitterBuffer {
             }
         }
         self.spurt_blocks = self.spurt_blocks.saturating_add(1);
-        let past = |run: Run, is_beyond: bool, size: i64| match (is_beyond, run.blocks) {
-            (false, _) => Run::default(),
-            (true, 0) => Run { blocks: 1, least_us: size },
-            (true, blocks) => Run { blocks: blocks.saturating_add(1), least_us: run.least_us.min(size) },
-        };
-        self.deep = past(self.deep, excess >= LEAST_JUMP_US, excess);
-        self.shallow = past(self.shallow, excess <= -LEAST_JUMP_US, -excess);
+        self.deep = self.deep.after(excess >= LEAST_JUMP_US, excess);
+        self.shallow = self.shallow.after(excess <= -LEAST_JUMP_US, -excess);
         if self.since_jump < BETWEEN_JUMPS {
             return Correction::Keep;
         }
-        let quiet_after = if self.spurt_blocks < ONSET_BLOCKS { 1 } else { QUIET_AFTER };
+        let is_onset = self.spurt_blocks < ONSET_BLOCKS;
+        let quiet_after = if is_onset { 1 } else { QUIET_AFTER };
         let due = |steps: &[(i64, u32, f32)], size: i64, blocks: u32| {
             steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
         if is_quiet && self.deep.blocks >= quiet_after {
-            Correction::Shorten(self.deep.least_us, -1.0)
+            let most_us = self.deep.least_us;
+            let is_patient = !is_onset && self.deep.all_blocks < PATIENCE;
+            let least_us = if is_patient { most_us * 3 / 4 } else { LEAST_JUMP_US };
+            Correction::Skip { most_us, least_us, left_us: if is_onset { 0 } else { PAUSE_LEFT_US } }
         } else if is_quiet && self.shallow.blocks >= quiet_after {
             Correction::Lengthen(self.shallow.least_us, -1.0)
         } else if let Some(likeness) = due(&SHORTEN, self.deep.least_us, self.deep.blocks) {
@@ -99,9 +129,8 @@ impl JitterBuffer {
     /// So much was lost (negative) or won.
     pub fn corrected(&mut self, by_us: i64) {
         self.since_jump = 0;
-        (self.deep.blocks, self.shallow.blocks) =
-            (self.deep.blocks.min(QUIET_AFTER), self.shallow.blocks.min(QUIET_AFTER));
-        (self.deep.least_us, self.shallow.least_us) = (i64::MAX, i64::MAX);
+        self.deep.corrected();
+        self.shallow.corrected();
         let by = by_us.unsigned_abs();
         if by_us < 0 {
             self.stats.shortened_us += by;
