@@ -4,9 +4,10 @@
 //! buffer's business.
 
 use opusic_c as opus;
+use opusic_c::sys;
 
 use crate::limits::{MAX_FRAME_BLOCKS, MAX_OPUS_BYTES};
-use crate::{BLOCK, BLOCK_MS, Block};
+use crate::{BLOCK, BLOCK_MS, Block, SAMPLE_RATE_HZ};
 
 /// Length of the frames that are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,20 +208,35 @@ impl Encoder {
     }
 }
 
-/// Decodes to 48 kHz mono.
-pub struct Decoder(opus::Decoder);
+/// Decodes to 48 kHz mono. Its state can be copied ([`Decoder::copy_from`]), for which opusic-c has no way.
+pub struct Decoder {
+    /// libopus's `OpusDecoder`, which is "always continuous in memory and only a shallow copy is sufficient to copy it" (opus.h).
+    state: Box<[u128]>,
+}
 
 impl Decoder {
-    /// A new decoder; fails only if libopus does (no memory).
+    /// A new decoder; fails only if libopus does.
     pub fn new() -> Result<Self, CodecError> {
-        Ok(Self(opus::Decoder::new(opus::Channels::Mono, opus::SampleRate::Hz48000)?))
+        // SAFETY: asks for a size and has no other effect.
+        let bytes = unsafe { sys::opus_decoder_get_size(1) };
+        let bytes =
+            usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).ok_or(opus::ErrorCode::Internal)?;
+        let mut state = vec![0_u128; bytes.div_ceil(size_of::<u128>())].into_boxed_slice();
+        // SAFETY: the memory is as long as libopus asked for, aligned to 16 bytes, and lent for this call only.
+        let code = unsafe { sys::opus_decoder_init(state.as_mut_ptr().cast(), SAMPLE_RATE_HZ as i32, 1) };
+        check(code)?;
+        Ok(Self { state })
+    }
+
+    /// Becomes what `other` is. Allocates nothing.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.state.copy_from_slice(&other.state);
     }
 
     /// Decodes a packet into `out` and gives the number of blocks. A packet that is none changes nothing.
     pub fn decode(&mut self, packet: &[u8], out: &mut [f32; MAX_FRAME_SAMPLES]) -> Result<usize, CodecError> {
         let blocks = packet_blocks(packet).ok_or(CodecError("not a packet of 10 to 60 ms"))?;
-        let samples = self.0.decode_float_to_slice(packet, out, false)?;
-        sane(&mut out[..samples]);
+        let samples = self.run(packet, out, false)?;
         if samples == blocks * BLOCK { Ok(blocks) } else { Err(CodecError("a packet of another length")) }
     }
 
@@ -232,17 +248,33 @@ impl Decoder {
         out: &mut [f32; MAX_FRAME_SAMPLES],
     ) -> Result<usize, CodecError> {
         let blocks = packet_blocks(packet).ok_or(CodecError("not a packet of 10 to 60 ms"))?;
-        self.0.decode_float_to_slice(packet, &mut out[..blocks * BLOCK], true)?;
-        sane(&mut out[..blocks * BLOCK]);
+        self.run(packet, &mut out[..blocks * BLOCK], true)?;
         Ok(blocks)
     }
 
     /// Conceals a lost block (libopus's packet loss concealment).
     pub fn conceal(&mut self, out: &mut Block) -> Result<(), CodecError> {
-        self.0.decode_float_to_slice(&[], out, false)?;
-        sane(out);
-        Ok(())
+        self.run(&[], out, false).map(drop)
     }
+
+    /// The samples written to the beginning of `out`.
+    fn run(&mut self, packet: &[u8], out: &mut [f32], is_fec: bool) -> Result<usize, CodecError> {
+        let bytes = if packet.is_empty() { std::ptr::null() } else { packet.as_ptr() };
+        let (length, room) =
+            (packet.len().min(MAX_OPUS_BYTES) as i32, out.len().min(MAX_FRAME_SAMPLES) as i32);
+        let state = self.state.as_mut_ptr().cast();
+        // SAFETY: the state was initialised by `new` or copied from one that was; packet and `out` are as long as is said.
+        let code =
+            unsafe { sys::opus_decode_float(state, bytes, length, out.as_mut_ptr(), room, is_fec.into()) };
+        let samples = check(code)?.min(out.len());
+        sane(&mut out[..samples]);
+        Ok(samples)
+    }
+}
+
+/// What libopus answered: a number, or one of its errors.
+fn check(code: i32) -> Result<usize, CodecError> {
+    usize::try_from(code).map_err(|_| opus::ErrorCode::from(code).into())
 }
 
 /// A hostile packet may decode to anything; a loud but finite sound is the limiter's business.

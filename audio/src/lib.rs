@@ -20,6 +20,7 @@ pub mod jitter;
 pub mod level;
 mod limiter;
 pub mod limits;
+mod mend;
 pub mod mix;
 pub mod playout;
 pub mod process;

@@ -11,12 +11,14 @@ pub const MAX_REACH_FRAMES: usize = 12;
 /// Opus bytes in one datagram, copies included; the oldest copies that do not fit are left out. With a header for each of four
 /// frames this fits the 1171 bytes of a voice payload.
 pub const MAX_DATAGRAM_OPUS_BYTES: usize = 1100;
+/// How far back, in blocks of 10 ms, a frame that comes too late to be played still puts the decoder right; later ones are not decoded.
+pub const MEND_BLOCKS: usize = 10;
 /// Frames held for one talker; at the limit the oldest is dropped and counted as overflow.
 pub const MAX_BUFFERED_FRAMES: usize = 100;
 /// The deepest delay that the jitter buffer aims at.
 pub const MAX_TARGET_US: i64 = 400_000;
 /// The deepest that it aims at for what it was told of the path, before frames say what is needed.
-pub const MAX_PRIOR_US: i64 = 65_000;
+pub const MAX_PRIOR_US: i64 = 85_000;
 /// More delay than this above the target is cut at once: the oldest frames are dropped and counted as overflow.
 pub const MAX_EXCESS_US: i64 = 300_000;
 /// Talkers with a decoder at one time; at the limit the longest idle one makes room, and if nobody is idle the new

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::codec::Decoder;
 use crate::jitter::JitterStats;
 use crate::level::SpeechLevel;
 use crate::limits::{MAX_LEVELS, MAX_TALKERS, MAX_VOLUME, MAX_VOLUMES, TALKER_IDLE};
+use crate::mend::MendingDecoder;
 use crate::mix::{Mixer, Placing};
 use crate::report::ReceiverReport;
 use crate::talker::Talker;
@@ -210,7 +210,7 @@ impl Playout {
             let Some(oldest) = idle.min_by_key(|(_, t)| t.heard).map(|(id, _)| *id) else { return false };
             self.remove(oldest);
         }
-        let Ok(decoder) = Decoder::new() else { return false };
+        let Ok(decoder) = MendingDecoder::new() else { return false };
         let mut strip = self.mixer.strip(self.levels.remove(&id));
         strip.set_auto_level(self.has_auto_level);
         if let Some(setting) = self.settings.get(&id) {

@@ -1,9 +1,10 @@
 //! One talker as a listener hears it: jitter buffer, decoder, the line of decoded sound in which the delay is
 //! corrected, the noise behind it where nothing arrives, and the strip by which it is mixed.
 
-use crate::codec::{Decoder, MAX_FRAME_SAMPLES};
+use crate::codec::MAX_FRAME_SAMPLES;
 use crate::comfort::Comfort;
 use crate::jitter::{Correction, JitterBuffer, JitterStats, MAX_CONCEALED_BLOCKS, Pull};
+use crate::mend::MendingDecoder;
 use crate::mix::{Mixer, Strip};
 use crate::report::ReceiverReport;
 use crate::timescale::{Line, MOST_LAG, QUIET_RMS};
@@ -26,7 +27,7 @@ const QUIET_BLOCKS: u32 = 3;
 
 pub(crate) struct Talker {
     jitter: JitterBuffer,
-    decoder: Decoder,
+    decoder: MendingDecoder,
     pcm: [f32; MAX_FRAME_SAMPLES],
     line: Line,
     block: Block,
@@ -47,7 +48,7 @@ pub(crate) struct Talker {
 }
 
 impl Talker {
-    pub(crate) fn new(decoder: Decoder, strip: Strip, heard: Instant) -> Self {
+    pub(crate) fn new(decoder: MendingDecoder, strip: Strip, heard: Instant) -> Self {
         Self {
             jitter: JitterBuffer::new(),
             decoder,
@@ -120,12 +121,12 @@ impl Talker {
         }
     }
 
-    /// Jumps in the line when the delay is not as it should be.
     /// What is quieter than this is quiet.
     fn quiet_rms(&self) -> f32 {
         QUIET_RMS.max(self.loud * QUIET_SHARE)
     }
 
+    /// Jumps in the line when the delay is not as it should be.
     fn correct(&mut self, now: Instant) {
         let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
         let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
@@ -139,7 +140,6 @@ impl Talker {
                     self.jitter.corrected(-us(lost));
                 }
             }
-            Correction::Lengthen(by_us, likeness) => {
             Correction::Skip { most_us, least_us, left_us } => {
                 while self.line.has_room(MAX_FRAME_SAMPLES) && self.jitter.is_ready() && self.pull(now) {}
                 let quiet = self.line.quiet_ahead(self.quiet_rms()).saturating_sub(samples(left_us));
@@ -149,6 +149,7 @@ impl Talker {
                     self.jitter.corrected(-us(lost));
                 }
             }
+            Correction::Lengthen(by_us, likeness) => {
                 while self.line.ahead() < BLOCK && self.jitter.is_ready() && self.pull(now) {}
                 let won = self.line.lengthen(samples(by_us), likeness);
                 if won > 0 {
@@ -160,9 +161,20 @@ impl Talker {
 
     /// Decodes or conceals what comes next, and puts it in line; false if there is nothing.
     fn pull(&mut self, now: Instant) -> bool {
+        let mut is_mended = false;
         let (decoded, blocks, skip) = match self.jitter.pull(now) {
-            Pull::Frame { opus, blocks, skip } => (self.decoder.decode(opus, &mut self.pcm), blocks, skip),
-            Pull::Fec { opus, blocks, skip } => (self.decoder.decode_fec(opus, &mut self.pcm), blocks, skip),
+            Pull::Frame { sequence, opus, blocks, skip } => {
+                let decoded = self.decoder.decode(sequence, opus, skip as usize, &mut self.pcm);
+                is_mended = decoded.is_ok_and(|(_, is_mended)| is_mended);
+                (decoded.map(drop), blocks, skip)
+            }
+            Pull::Fec { opus, blocks, skip } => {
+                (self.decoder.decode_fec(opus, &mut self.pcm).map(drop), blocks, skip)
+            }
+            Pull::Late { sequence, opus } => {
+                self.decoder.late(sequence, opus);
+                return true;
+            }
             Pull::Conceal => {
                 self.conceal();
                 return true;
@@ -176,7 +188,10 @@ impl Talker {
             }
         };
         match decoded {
-            Ok(_) => {
+            Ok(()) => {
+                if is_mended {
+                    self.jitter.note_mended();
+                }
                 (self.concealed, self.comfort_left) = (0, 0);
                 let decoded = &mut self.pcm.as_chunks_mut().0[skip as usize..blocks as usize];
                 for block in decoded {

@@ -341,7 +341,7 @@ proptest! {
             let sending = adapter.sending();
             let wire = sending.wire_bps();
             prop_assert!((FLOOR_BPS..=CEILING_BPS).contains(&wire), "{sending:?}: {wire}");
-            prop_assert!((16_000..=64_000).contains(&sending.bitrate_bps), "{sending:?}");
+            prop_assert!((16_000..=EncoderConfig::default().bitrate_bps).contains(&sending.bitrate_bps), "{sending:?}");
             let offsets: Vec<u8> = sending.offsets.into_iter().take_while(|&offset| offset > 0).collect();
             prop_assert!(offsets.is_sorted_by(|a, b| a < b), "{sending:?}");
             prop_assert!(offsets.iter().all(|&offset| usize::from(offset) <= MAX_REACH_FRAMES), "{sending:?}");

@@ -65,6 +65,11 @@ impl Ear {
                     self.buffer.corrected(-by_us);
                 }
             }
+            Correction::Skip { most_us: by_us, .. } => {
+                let by_us = by_us.min(PERIOD_US);
+                self.queued_us -= by_us.min(self.queued_us);
+                self.buffer.corrected(-by_us);
+            }
             Correction::Lengthen(by_us, _) => {
                 let by_us = by_us.min(PERIOD_US);
                 self.queued_us += by_us;
@@ -77,7 +82,8 @@ impl Ear {
 
     fn pull(&mut self, now_us: u64, played: &mut dyn FnMut(&[u8])) -> bool {
         let blocks = match self.buffer.pull(at(now_us)) {
-            Pull::Frame { opus, blocks, skip } => {
+            Pull::Late { .. } => return true,
+            Pull::Frame { opus, blocks, skip, .. } => {
                 played(opus);
                 assert!(skip < blocks, "{skip} of {blocks}");
                 blocks - skip

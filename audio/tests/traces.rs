@@ -26,7 +26,7 @@ fn on_time(sequence: u32) -> Arrives {
     Arrives { sequence, ms: 10 * u64::from(sequence), copy: false, fec: true, end: false }
 }
 
-/// What is done for each 10 ms from 5 ms on: F a frame, f one from FEC, c concealed, - nothing; then < or > for a delay made
+/// What is done for each 10 ms from 5 ms on: F a frame, f one from FEC, c concealed, - nothing, l a late one for the decoder only; then < or > for a delay made
 /// shorter or longer. In rows of 20 blocks, each with the delay and the target at its end.
 fn played(mut arrivals: Vec<Arrives>, blocks: u64) -> String {
     arrivals.sort_by_key(|a| a.ms);
@@ -43,6 +43,7 @@ fn played(mut arrivals: Vec<Arrives>, blocks: u64) -> String {
         let jump = match buffer.correction(at(now_us), queued_us, block % 50 > 40) {
             Correction::Keep => 0,
             Correction::Shorten(by_us, _) => -by_us.min(10_000),
+            Correction::Skip { most_us, .. } => -most_us.min(20_000),
             Correction::Lengthen(by_us, _) => by_us.min(10_000),
         };
         let mut mark = String::new();
@@ -51,6 +52,10 @@ fn played(mut arrivals: Vec<Arrives>, blocks: u64) -> String {
                 break;
             }
             match buffer.pull(at(now_us)) {
+                Pull::Late { .. } => {
+                    mark.push('l');
+                    continue;
+                }
                 Pull::Frame { .. } => mark.push('F'),
                 Pull::Fec { .. } => mark.push('f'),
                 Pull::Conceal => mark.push('c'),

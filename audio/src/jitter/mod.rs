@@ -51,6 +51,8 @@ const JUMP_CONFIRM_BLOCKS: i32 = 50;
 pub enum Pull<'a> {
     /// This packet: of its `blocks` blocks the first `skip` are not wanted.
     Frame {
+        /// Its first block.
+        sequence: u32,
         /// The packet.
         opus: &'a [u8],
         /// Its length.
@@ -66,6 +68,13 @@ pub enum Pull<'a> {
         blocks: u32,
         /// Blocks that are not missing.
         skip: u32,
+    },
+    /// Nothing to be heard yet: this packet came, or got its turn, too late. A decoder that knows it decodes better what follows.
+    Late {
+        /// Its first block.
+        sequence: u32,
+        /// The packet.
+        opus: &'a [u8],
     },
     /// Conceal a block.
     Conceal,
@@ -97,6 +106,8 @@ impl MediaClock {
 #[derive(Debug)]
 pub struct JitterBuffer {
     frames: Store,
+    /// Frames whose turn is over, for the decoder's sake.
+    late: Store,
     arrivals: Arrivals,
     clock: Option<MediaClock>,
     seen: Seen,
@@ -140,6 +151,7 @@ impl JitterBuffer {
     pub fn new() -> Self {
         Self {
             frames: Store::default(),
+            late: Store::default(),
             arrivals: Arrivals::default(),
             clock: None,
             seen: Seen::default(),
@@ -222,6 +234,7 @@ impl JitterBuffer {
         }
         if self.next.is_some_and(|next| ahead(sequence.wrapping_add(blocks), next) <= 0) {
             self.stats.late += 1;
+            self.late.insert(sequence, blocks, end, opus);
             return;
         }
         if self.frames.insert(sequence, blocks, end, opus) {
@@ -231,12 +244,18 @@ impl JitterBuffer {
 
     /// What to decode, for sound that is to be played at `now` or, if the next frame is [`Self::is_ready`], later.
     pub fn pull(&mut self, now: Instant) -> Pull<'_> {
+        if self.late.first().is_some() {
+            return self.hand_out_late();
+        }
         let Some(next) = self.begin(now) else { return Pull::Silence };
         let next = self.cut_excess(now, next);
         if self.frames.first().is_none() {
             return self.dry();
         }
         let next = self.after_dry(now, next);
+        if self.late.first().is_some() {
+            return self.hand_out_late();
+        }
         let Some(first) = self.frames.first() else { return self.dry() };
         let gap = ahead(first.sequence, next);
         if gap <= 0 {
@@ -292,6 +311,11 @@ impl JitterBuffer {
     /// Counts a frame that was taken but did not decode.
     pub fn note_bad(&mut self) {
         self.stats.bad += 1;
+    }
+
+    /// Counts a frame that came too late and was of use.
+    pub fn note_mended(&mut self) {
+        self.stats.mended += 1;
     }
 
     /// Whether the talker is between spurts with nothing waiting.
@@ -358,6 +382,11 @@ impl JitterBuffer {
         next.wrapping_add(held)
     }
 
+    fn hand_out_late(&mut self) -> Pull<'_> {
+        self.late.take_first(&mut self.current);
+        Pull::Late { sequence: self.current.sequence, opus: &self.current.opus }
+    }
+
     /// Plays the first frame from its block `skip` on.
     fn play_first(&mut self, skip: u32) -> Pull<'_> {
         if self.held > 0 {
@@ -379,7 +408,7 @@ impl JitterBuffer {
         if self.current.end {
             self.phase = Phase::Idle;
         }
-        Pull::Frame { opus: &self.current.opus, blocks, skip }
+        Pull::Frame { sequence: self.current.sequence, opus: &self.current.opus, blocks, skip }
     }
 
     fn conceal(&mut self) -> Pull<'_> {
@@ -403,7 +432,8 @@ impl JitterBuffer {
         let next = self.next.map(|n| n.wrapping_add(blocks));
         self.next = next;
         if let Some(next) = next {
-            while self.frames.first().is_some_and(|f| ahead(f.past(), next) <= 0) {
+            while let Some(first) = self.frames.first().filter(|f| ahead(f.past(), next) <= 0) {
+                self.late.insert(first.sequence, first.blocks, first.end, &first.opus);
                 self.frames.drop_first();
                 self.stats.late += 1;
             }

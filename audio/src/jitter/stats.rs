@@ -9,6 +9,8 @@ pub struct JitterStats {
     pub played: u64,
     /// Frames that came after their turn.
     pub late: u64,
+    /// Times that late frames put the decoder right.
+    pub mended: u64,
     /// Frames that came again.
     pub duplicate: u64,
     /// Frames that were not there at their turn (by the length of their neighbours); late ones among them.
@@ -47,6 +49,7 @@ impl JitterStats {
             received,
             played,
             late,
+            mended,
             duplicate,
             lost,
             fec_recovered,
@@ -65,6 +68,7 @@ impl JitterStats {
         self.received += received;
         self.played += played;
         self.late += late;
+        self.mended += mended;
         self.duplicate += duplicate;
         self.lost += lost;
         self.fec_recovered += fec_recovered;
