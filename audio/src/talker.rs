@@ -8,7 +8,7 @@ use crate::mend::MendingDecoder;
 use crate::mix::{Mixer, Strip};
 use crate::report::ReceiverReport;
 use crate::timescale::{Line, MOST_LAG, QUIET_RMS};
-use crate::{BLOCK, Block, Duration, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
+use crate::{BLOCK, BLOCK_US, Block, Duration, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame, rms};
 
 /// Concealment is played in full for this many blocks and faded out over the next ones.
 const FULL_CONCEALED_BLOCKS: u32 = 8;
@@ -22,8 +22,8 @@ const COMFORT_FADE_BLOCKS: u32 = 100;
 /// What is 34 dB below the loudest of late is quiet; half of that is forgotten in 1.4 s.
 const QUIET_SHARE: f32 = 0.02;
 const LOUD_FADES: f32 = 0.995;
-/// A pause is so many quiet blocks: a word's end is not one yet.
-const QUIET_BLOCKS: u32 = 3;
+/// Quiet blocks in a row are counted up to here.
+const MAX_QUIET_BLOCKS: u32 = 100;
 
 pub(crate) struct Talker {
     jitter: JitterBuffer,
@@ -96,7 +96,7 @@ impl Talker {
     pub(crate) fn render(&mut self, now: Instant, mixer: &mut Mixer) {
         if !self.is_heard {
             // Before a spurt there is a pause.
-            self.quiet_for = QUIET_BLOCKS;
+            self.quiet_for = MAX_QUIET_BLOCKS;
         }
         self.correct(now);
         while self.line.ahead() < BLOCK {
@@ -109,7 +109,7 @@ impl Talker {
         let level = rms(&self.block);
         self.loud = (self.loud * LOUD_FADES).max(level);
         let is_quiet = level < self.quiet_rms();
-        self.quiet_for = if is_quiet { self.quiet_for.saturating_add(1) } else { 0 };
+        self.quiet_for = if is_quiet { (self.quiet_for + 1).min(MAX_QUIET_BLOCKS) } else { 0 };
         let is_filled = !self.is_heard && self.comfort_left > 0;
         if is_filled {
             self.comfort_left -= 1;
@@ -130,7 +130,8 @@ impl Talker {
     fn correct(&mut self, now: Instant) {
         let us = |samples: usize| samples as i64 * 1_000_000 / i64::from(SAMPLE_RATE_HZ);
         let samples = |us: i64| (us * i64::from(SAMPLE_RATE_HZ) / 1_000_000) as usize;
-        match self.jitter.correction(now, us(self.line.ahead()), self.quiet_for >= QUIET_BLOCKS) {
+        match self.jitter.correction(now, us(self.line.ahead()), i64::from(self.quiet_for) * BLOCK_US as i64)
+        {
             Correction::Keep => {}
             Correction::Shorten(by_us, likeness) => {
                 // A jump needs to see where it lands.
@@ -140,13 +141,14 @@ impl Talker {
                     self.jitter.corrected(-us(lost));
                 }
             }
-            Correction::Skip { most_us, least_us, left_us } => {
+            Correction::Skip { most_us, quiet_us, left_us } => {
                 while self.line.has_room(MAX_FRAME_SAMPLES) && self.jitter.is_ready() && self.pull(now) {}
-                let quiet = self.line.quiet_ahead(self.quiet_rms()).saturating_sub(samples(left_us));
-                let most = samples(most_us).min(quiet);
-                let lost = if most >= samples(least_us) { self.line.skip(most) } else { 0 };
-                if lost > 0 {
-                    self.jitter.corrected(-us(lost));
+                let quiet = self.line.quiet_ahead(self.quiet_rms());
+                if quiet >= samples(quiet_us) {
+                    let lost = self.line.skip(samples(most_us).min(quiet.saturating_sub(samples(left_us))));
+                    if lost > 0 {
+                        self.jitter.corrected(-us(lost));
+                    }
                 }
             }
             Correction::Lengthen(by_us, likeness) => {

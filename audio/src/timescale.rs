@@ -92,14 +92,13 @@ impl Line {
         lag
     }
 
-    /// Samples from the next one on that are quieter than `below` (root mean square), in steps of 5 ms.
+    /// Samples from the next one on that are quieter than `below` (root mean square, of 5 ms each).
     pub fn quiet_ahead(&self, below: f32) -> usize {
         let steps = self.samples[self.head..].chunks_exact(QUIET_STEP);
         steps.take_while(|step| rms(step) < below).count() * QUIET_STEP
     }
 
-    /// Jumps ahead by `samples` (at least 2.5 ms) and [`LEAST_OVERLAP`] within what [`Line::quiet_ahead`] told of, wherever it lands. Gives the
-    /// samples lost: all, or none.
+    /// Jumps ahead by `samples`, at least 2.5 ms, wherever it lands. Gives the samples lost: all, or none if there are not [`LEAST_OVERLAP`] more.
     pub fn skip(&mut self, samples: usize) -> usize {
         if samples < LEAST_LAG || self.ahead() < samples + LEAST_OVERLAP {
             return 0;
@@ -247,6 +246,25 @@ mod tests {
         assert_eq!((line.shorten(119, 0.0), line.lengthen(119, 0.0)), (0, 0), "too short a jump");
         line.clear();
         assert_eq!((line.shorten(720, 0.0), line.lengthen(720, 0.0), line.ahead()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_pause_is_skipped_as_far_as_it_is_quiet() {
+        let mut line = Line::default();
+        line.push(&[0.001; 2_400]);
+        assert_eq!(line.quiet_ahead(QUIET_RMS), 2_400, "no end in sight");
+        line.push(&tone(200.0, 960));
+        assert_eq!(
+            (line.quiet_ahead(QUIET_RMS), line.quiet_ahead(0.000_9), line.quiet_ahead(1.0)),
+            (2_400, 0, 3_360)
+        );
+        assert_eq!((line.skip(1_800), line.ahead(), line.quiet_ahead(QUIET_RMS)), (1_800, 1_560, 480));
+        assert_eq!(
+            (line.skip(LEAST_LAG - 1), line.skip(1_560 - LEAST_OVERLAP + 1)),
+            (0, 0),
+            "too little, and too much"
+        );
+        assert_eq!((line.skip(1_560 - LEAST_OVERLAP), line.ahead()), (1_320, LEAST_OVERLAP));
     }
 
     #[test]

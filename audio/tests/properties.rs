@@ -53,7 +53,7 @@ impl Ear {
 
     /// Plays a block; `played` is told of the frames.
     fn step(&mut self, now_us: u64, played: &mut dyn FnMut(&[u8])) {
-        match self.buffer.correction(at(now_us), self.queued_us, false) {
+        match self.buffer.correction(at(now_us), self.queued_us, 0) {
             Correction::Keep => {}
             Correction::Shorten(by_us, _) => {
                 let by_us = by_us.min(PERIOD_US);

@@ -40,7 +40,11 @@ fn played(mut arrivals: Vec<Arrives>, blocks: u64) -> String {
             buffer.push(at(ms * 1000), &VoiceFrame { talker: 1, sequence, end, copy, level: 30, opus });
             arrived += 1;
         }
-        let jump = match buffer.correction(at(now_us), queued_us, block % 50 > 40) {
+        let jump = match buffer.correction(
+            at(now_us),
+            queued_us,
+            (block % 50).saturating_sub(38) as i64 * BLOCK_US as i64,
+        ) {
             Correction::Keep => 0,
             Correction::Shorten(by_us, _) => -by_us.min(10_000),
             Correction::Skip { most_us, .. } => -most_us.min(20_000),

@@ -35,9 +35,13 @@ const LENGTHEN: [(i64, u32, f32); 2] = [(40_000, 10, 0.7), (LEAST_JUMP_US, 100, 
 /// In a pause it is corrected after so many blocks, and at the onset of a spurt, where sound from before it waits, at once.
 const QUIET_AFTER: u32 = 5;
 const ONSET_BLOCKS: u32 = 10;
-/// For so many blocks a pause is looked for that takes most of the correction: two pauses made shorter cost more than one.
+/// For so many blocks a pause is looked for that takes most of the correction, two pauses made shorter costing more than one, …
 const PATIENCE: u32 = 150;
-/// So much is left of a pause that is made shorter.
+/// … and that is so long, less what is corrected: a little more delay is borne until a pause comes in which nobody can tell.
+const PAUSE_US: i64 = 220_000;
+/// A pause is so much quiet: a word's end is not one yet.
+const PAUSE_BEGINS_US: i64 = 30_000;
+/// So much is left of a pause that is made shorter, or half as much as it becomes shorter.
 const PAUSE_LEFT_US: i64 = 20_000;
 /// Blocks between two jumps.
 pub(super) const BETWEEN_JUMPS: u32 = 1;
@@ -51,13 +55,13 @@ pub enum Correction {
     Shorten(i64, f32),
     /// Win as many.
     Lengthen(i64, f32),
-    /// Lose as much of the pause as goes on from here, if it has room for so much.
+    /// Lose some of a pause, if there is enough of it.
     Skip {
         /// At most, in microseconds.
         most_us: i64,
-        /// At least.
-        least_us: i64,
-        /// So much of the pause is to be left.
+        /// Only if there is at least so much quiet from here on …
+        quiet_us: i64,
+        /// … and so much of that is to be left.
         left_us: i64,
     },
 }
@@ -70,6 +74,8 @@ pub(super) struct Run {
     blocks: u32,
     all_blocks: u32,
     least_us: i64,
+    /// By how much in the last blocks, the newest first.
+    recent_us: [i64; QUIET_AFTER as usize],
 }
 
 impl Run {
@@ -77,9 +83,25 @@ impl Run {
         if !is_beyond {
             return Self::default();
         }
-        let least_us = if self.blocks == 0 { size_us } else { self.least_us.min(size_us) };
-        let (blocks, all_blocks) = (self.blocks.saturating_add(1), self.all_blocks.saturating_add(1));
-        Self { blocks, all_blocks, least_us }
+        // What is far more than before is another matter.
+        if self.all_blocks == 0 || size_us > 2 * self.recent_us() + BLOCK {
+            let recent_us = [size_us; QUIET_AFTER as usize];
+            return Self { blocks: 1, all_blocks: 1, least_us: size_us, recent_us };
+        }
+        let mut recent_us = self.recent_us;
+        recent_us.rotate_right(1);
+        recent_us[0] = size_us;
+        Self {
+            blocks: self.blocks.saturating_add(1),
+            all_blocks: self.all_blocks.saturating_add(1),
+            least_us: self.least_us.min(size_us),
+            recent_us,
+        }
+    }
+
+    /// By how much at least for the last few blocks.
+    fn recent_us(&self) -> i64 {
+        self.recent_us.into_iter().min().unwrap_or(0)
     }
 
     fn corrected(&mut self) {
@@ -89,8 +111,9 @@ impl Run {
 }
 
 impl JitterBuffer {
-    /// To be asked before each block is taken, with the decoded sound that waits to be played, and whether that is quiet; whoever then jumps says so by [`Self::corrected`].
-    pub fn correction(&mut self, now: Instant, queued_us: i64, is_quiet: bool) -> Correction {
+    /// To be asked before each block is taken, with the decoded sound that waits to be played, and for how long it has been quiet; whoever then jumps says so by [`Self::corrected`].
+    pub fn correction(&mut self, now: Instant, queued_us: i64, quiet_us: i64) -> Correction {
+        let is_quiet = quiet_us >= PAUSE_BEGINS_US;
         self.since_jump = self.since_jump.saturating_add(1);
         let mut excess = 0;
         if let Some(next) = self.next.filter(|_| self.phase == Phase::Playing) {
@@ -111,12 +134,16 @@ impl JitterBuffer {
             steps.iter().find(|s| size >= s.0 && blocks >= s.1).map(|s| s.2)
         };
         if is_quiet && self.deep.blocks >= quiet_after {
-            let most_us = self.deep.least_us;
-            let is_patient = !is_onset && self.deep.all_blocks < PATIENCE;
-            let least_us = if is_patient { most_us * 3 / 4 } else { LEAST_JUMP_US };
-            Correction::Skip { most_us, least_us, left_us: if is_onset { 0 } else { PAUSE_LEFT_US } }
+            let most_us = self.deep.recent_us();
+            let left_us = PAUSE_LEFT_US.min(most_us / 2);
+            let is_patient = self.deep.all_blocks < PATIENCE;
+            let quiet_us = match is_patient {
+                true => (most_us * 3 / 4 + left_us).max(PAUSE_US - most_us - quiet_us),
+                false => LEAST_JUMP_US + left_us,
+            };
+            Correction::Skip { most_us, quiet_us, left_us }
         } else if is_quiet && self.shallow.blocks >= quiet_after {
-            Correction::Lengthen(self.shallow.least_us, -1.0)
+            Correction::Lengthen(self.shallow.recent_us(), -1.0)
         } else if let Some(likeness) = due(&SHORTEN, self.deep.least_us, self.deep.blocks) {
             Correction::Shorten(self.deep.least_us, likeness)
         } else if let Some(likeness) = due(&LENGTHEN, self.shallow.least_us, self.shallow.blocks) {
@@ -233,5 +260,56 @@ impl JitterBuffer {
     /// The offset if block `next` is played now.
     pub(super) fn offset_us(&self, now: Instant, next: u32) -> i64 {
         micros(now) - self.clock.map_or(0, |c| c.of(next)) * BLOCK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VoiceFrame;
+
+    const MS: i64 = 1_000;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(10_000_000 + 1_000 * ms)
+    }
+
+    /// A talker whose path became 100 ms shorter half a second ago. What is to be done in each of so many blocks, when it has been quiet for so
+    /// long.
+    fn deep(quiet_us: i64, blocks: u64) -> Vec<Correction> {
+        let (mut buffer, mut asked) = (JitterBuffer::new(), Vec::new());
+        for block in 0..250 + blocks {
+            let now = at(10 * block + 5);
+            // What was sent before overtakes nothing, what is sent from then on overtakes that.
+            let before = block.checked_sub(10).filter(|n| *n < 200);
+            for sequence in before.into_iter().chain(Some(block).filter(|n| *n >= 200)) {
+                let (sequence, opus) = (sequence as u32, &[0, 0]);
+                let frame = VoiceFrame { talker: 1, sequence, end: false, copy: false, level: 30, opus };
+                buffer.push(now, &frame);
+            }
+            let is_asked = block >= 250;
+            let correction = buffer.correction(now, 0, if is_asked { quiet_us } else { 0 });
+            asked.extend(is_asked.then_some(correction));
+            buffer.pull(now);
+        }
+        asked
+    }
+
+    #[test]
+    fn a_pause_that_takes_most_of_it_is_looked_for_and_after_a_while_any() {
+        let asked = deep(0, 5);
+        assert!(asked.iter().all(|c| !matches!(c, Correction::Skip { .. })), "in a word: {asked:?}");
+        let asked = deep(PAUSE_BEGINS_US, 150);
+        let Some(&Correction::Skip { most_us, quiet_us, left_us }) = asked.first() else {
+            panic!("{asked:?}")
+        };
+        assert!((80 * MS..=110 * MS).contains(&most_us), "{most_us}");
+        assert!(
+            quiet_us >= most_us * 3 / 4 + left_us && quiet_us + PAUSE_BEGINS_US + most_us >= PAUSE_US,
+            "{quiet_us}"
+        );
+        assert_eq!(left_us, PAUSE_LEFT_US);
+        let Some(&Correction::Skip { quiet_us, .. }) = asked.last() else { panic!("{asked:?}") };
+        assert_eq!(quiet_us, LEAST_JUMP_US + PAUSE_LEFT_US, "whatever fits");
     }
 }
