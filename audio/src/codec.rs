@@ -82,7 +82,7 @@ impl Default for EncoderConfig {
     fn default() -> Self {
         Self {
             frame: FrameLength::Ms10,
-            bitrate_bps: 64_000,
+            bitrate_bps: 80_000,
             expected_loss_percent: 5,
             complexity: 9,
             dtx: false,
