@@ -121,6 +121,22 @@ fn a_burst_is_bridged_by_copies_once_their_distance_is_known() {
 }
 
 #[test]
+fn copies_that_reach_farther_than_a_burst_are_waited_for_after_it() {
+    let copied = |sent: u32, lost: fn(u32) -> bool| {
+        let both = move |n: u32| {
+            let old =
+                n.checked_sub(6).map(|old| Arrives { sequence: old, copy: true, fec: false, ..on_time(n) });
+            [Some(Arrives { fec: false, ..on_time(n) }), old]
+        };
+        played((0..sent).filter(|n| !lost(*n)).flat_map(both).flatten().collect(), u64::from(sent))
+    };
+    insta::assert_snapshot!(copied(100, |n| (30..33).contains(&n) || (60..64).contains(&n)));
+    // Who loses nothing waits for nothing, whatever others are sent.
+    let untroubled = copied(100, |_| false);
+    assert!(untroubled.contains("  5 ms of 4\n") && untroubled.ends_with("concealed 0"), "{untroubled}");
+}
+
+#[test]
 fn one_late_frame_moves_nothing() {
     let mut trace: Vec<Arrives> = (0..100).map(on_time).collect();
     trace[45].ms += 35;

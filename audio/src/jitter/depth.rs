@@ -23,6 +23,9 @@ const TRUSTED_FRAMES: usize = 200;
 /// The share of the target by which the delay may be too great; half of it by which it may be too small.
 const BAND: i64 = 8;
 
+/// Copies that came within this time are sent still.
+const COPIES_FRESH: Duration = Duration::from_millis(500);
+
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
 
@@ -226,7 +229,7 @@ impl JitterBuffer {
     pub(super) fn update_target(&mut self, now: Instant) {
         let passed = now.since(std::mem::replace(&mut self.target_at, now)).min(Duration::from_secs(1));
         let passed_us = i64::try_from(passed.as_micros()).unwrap_or(0);
-        let sure = (self.arrivals.spread_us() + MARGIN_US).max(self.start_us());
+        let sure = (self.arrivals.spread_us().max(self.copies_us(now)) + MARGIN_US).max(self.start_us());
         let wanted = sure.max(self.arrivals.tail_us() + MARGIN_US);
         let fall_us = if self.arrivals.count() < TRUSTED_FRAMES { FALL_EARLY_US } else { FALL_US };
         let fall_us = fall_us.max((self.target_us - wanted) / 2);
@@ -235,6 +238,12 @@ impl JitterBuffer {
             self.target_us - fall_us * passed_us / 1_000_000,
         );
         self.target_us = wanted.clamp(least, most).max(sure).clamp(LEAST_TARGET_US, MAX_TARGET_US);
+    }
+
+    /// How long to wait for copies: where frames are lost in bursts, for the farthest, before the first burst that they bridge.
+    fn copies_us(&mut self, now: Instant) -> i64 {
+        let are_sent = now.since(self.reached) < COPIES_FRESH;
+        if are_sent && self.loss.has_bursts(self.frame_blocks) { self.reach_us } else { 0 }
     }
 
     /// What is known of the path before anything came by it: how much later than the quickest frame most may be.

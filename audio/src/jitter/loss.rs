@@ -9,6 +9,11 @@ const WINDOW: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_millis(200);
 /// The least delay of a window is remembered over so many windows: what the path takes with empty queues.
 const WINDOWS: usize = 64;
+/// At once when so many blocks were lost for good: before copies are asked for, every burst is heard.
+const MANY_UNRECOVERED: u32 = 3;
+/// So many frames lost in a row are a burst, and one is remembered for so many blocks.
+const BURST_FRAMES: u32 = 3;
+const BURST_MEMORY: u64 = 1_000;
 /// No report of fewer blocks.
 const LEAST_BLOCKS: u32 = 8;
 
@@ -16,7 +21,11 @@ const LEAST_BLOCKS: u32 = 8;
 pub(super) struct Loss {
     /// Blocks lost in all.
     blocks: u64,
-    is_run: bool,
+    /// Blocks played or lost in all, and those when a burst was seen last.
+    total: u64,
+    burst_at: Option<u64>,
+    /// Blocks lost in a row up to now.
+    run: u32,
     since: Option<Instant>,
     all: u32,
     lost: u32,
@@ -36,17 +45,19 @@ impl Loss {
     /// So many blocks were played of a frame that arrived itself.
     pub(super) fn played(&mut self, blocks: u32) {
         self.all += blocks;
-        self.is_run = false;
+        self.total += u64::from(blocks);
+        self.run = 0;
     }
 
     /// So many blocks were played that only redundancy brought, or (not `recovered`) were concealed.
     pub(super) fn missed(&mut self, blocks: u32, recovered: bool) {
         self.all += blocks;
+        self.total += u64::from(blocks);
         self.lost += blocks;
         self.blocks += u64::from(blocks);
         self.unrecovered += if recovered { 0 } else { blocks };
-        self.runs += u32::from(!self.is_run && blocks > 0);
-        self.is_run |= blocks > 0;
+        self.runs += u32::from(self.run == 0 && blocks > 0);
+        self.run = self.run.saturating_add(blocks);
     }
 
     /// So many blocks were concealed before their frame came after all.
@@ -56,6 +67,14 @@ impl Loss {
         self.blocks = lost;
     }
 
+    /// Frames of so many blocks are lost in bursts of late.
+    pub(super) fn has_bursts(&mut self, frame_blocks: u32) -> bool {
+        if self.run >= BURST_FRAMES * frame_blocks {
+            self.burst_at = Some(self.total);
+        }
+        self.burst_at.is_some_and(|at| self.total - at < BURST_MEMORY)
+    }
+
     pub(super) fn blocks(&self) -> u64 {
         self.blocks
     }
@@ -63,7 +82,11 @@ impl Loss {
     /// A report, when one is due.
     pub(super) fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         let since = *self.since.get_or_insert(now);
-        let after = if self.lost > 1 { SOON } else { WINDOW };
+        let after = match (self.unrecovered, self.lost) {
+            (MANY_UNRECOVERED.., _) => Duration::ZERO,
+            (_, 2..) => SOON,
+            _ => WINDOW,
+        };
         if self.all < LEAST_BLOCKS || now.since(since) < after {
             return None;
         }
@@ -112,14 +135,39 @@ mod tests {
         loss.arrived(25_000);
         for _ in 0..2 {
             loss.played(6);
-            loss.missed(1, true);
-            loss.missed(2, false);
+            loss.missed(2, true);
+            loss.missed(1, false);
             loss.missed(1, true);
         }
         assert_eq!(loss.report(at(600)), None);
         let report =
-            ReceiverReport { lost_per_mille: 400, unrecovered_per_mille: 200, burst_ms: 40, queue_ms: 20 };
+            ReceiverReport { lost_per_mille: 400, unrecovered_per_mille: 100, burst_ms: 40, queue_ms: 20 };
         assert_eq!((loss.report(at(700)), loss.blocks()), (Some(report), 8));
         assert_eq!(loss.report(at(9_000)), None, "nothing was heard");
+    }
+
+    #[test]
+    fn a_burst_that_was_heard_is_told_at_once_and_remembered_for_a_while() {
+        let mut loss = Loss::default();
+        assert_eq!(loss.report(at(0)), None);
+        loss.played(8);
+        loss.missed(2, false);
+        assert_eq!((loss.report(at(100)), loss.has_bursts(1)), (None, false));
+        loss.missed(1, false);
+        assert_eq!(
+            (loss.has_bursts(1), loss.has_bursts(2)),
+            (true, true),
+            "it is one for short frames, and stays one"
+        );
+        assert_eq!(loss.report(at(110)).map(|report| report.burst_ms), Some(30));
+        loss.played(BURST_MEMORY as u32 - 1);
+        assert!(loss.has_bursts(1));
+        loss.played(1);
+        assert!(!loss.has_bursts(1));
+        (0..50).for_each(|_| {
+            loss.played(1);
+            loss.missed(2, true);
+        });
+        assert!(!loss.has_bursts(1), "none of them is long enough");
     }
 }

@@ -28,6 +28,7 @@ pub use depth::Correction;
 pub use stats::JitterStats;
 
 use crate::codec::{has_fec, packet_blocks};
+use crate::limits::MAX_PRIOR_US;
 use crate::report::ReceiverReport;
 use crate::{BLOCK_US, Duration, Instant, VoiceFrame};
 
@@ -134,6 +135,10 @@ pub struct JitterBuffer {
     spurt_blocks: u32,
     loss: Loss,
     frame_blocks: u32,
+    /// The last frame that was no copy; how far behind it the farthest copy in its datagram was, and when that came.
+    own_media: i64,
+    reach_us: i64,
+    reached: Instant,
     /// Where a jumped sequence would go on.
     jump: Option<u32>,
     delay_us: i64,
@@ -171,6 +176,9 @@ impl JitterBuffer {
             spurt_blocks: 0,
             loss: Loss::default(),
             frame_blocks: 1,
+            own_media: 0,
+            reach_us: 0,
+            reached: Instant::ZERO,
             jump: None,
             delay_us: 0,
             stats: JitterStats::default(),
@@ -205,6 +213,11 @@ impl JitterBuffer {
         // What a spurt's first datagram has besides its first frame was said before the gate opened, and is late by nobody's fault.
         let is_pre_roll = copy && self.began == Some(now);
         let copy = copy && !is_pre_roll;
+        if copy {
+            self.note_reach(now, media);
+        } else if !is_pre_roll {
+            self.own_media = media;
+        }
         let (arrival, is_news) = self.seen.whole(media, copy);
         match arrival {
             Arrival::First => {}
@@ -438,6 +451,13 @@ impl JitterBuffer {
                 self.stats.late += 1;
             }
         }
+    }
+
+    /// A copy has come of what was said at `media`.
+    fn note_reach(&mut self, now: Instant, media: i64) {
+        let reach_us = ((self.own_media - media) * BLOCK).clamp(0, MAX_PRIOR_US);
+        self.reach_us = if now == self.reached { self.reach_us.max(reach_us) } else { reach_us };
+        self.reached = now;
     }
 
     /// RFC 3550 appendix A.1: a frame out of any reasonable range is believed when a second one follows it.
