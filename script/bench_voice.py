@@ -153,7 +153,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="3 seeds, 5 minutes of drift, no baseline")
     parser.add_argument("--seeds", type=int, help="runs of each row (default 10)")
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="only this row; may be repeated")
-    parser.add_argument("--frames", choices=["10", "20", "both"], default="10", help="where a row leaves it open (default 20)")
+    parser.add_argument("--frames", choices=["10", "20", "both"], default="10", help="where a row leaves it open (default 10)")
     parser.add_argument("--voice", choices=["recorded", "made", "both"], default="both")
     parser.add_argument("--no-baseline", action="store_true", help="leave out the classic way")
     parser.add_argument("--with", dest="extra", default="", metavar="OPTIONS",

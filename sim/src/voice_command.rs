@@ -31,7 +31,7 @@ pub(crate) struct Voice {
           value_parser = clap::value_parser!(i32).range(-i64::from(MAX_DRIFT_PPM)..=i64::from(MAX_DRIFT_PPM)))]
     drift_ppm: i32,
     /// Length of a voice frame
-    #[arg(long, value_name = "10|20", default_value = "20", value_parser = frame_length)]
+    #[arg(long, value_name = "10|20", default_value = "10", value_parser = frame_length)]
     frame_ms: FrameLength,
     /// What all chance comes from
     #[arg(long, value_name = "N", default_value_t = 1)]

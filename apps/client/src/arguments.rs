@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chinwag_audio::capture::Gate;
+use chinwag_audio::{capture::Gate, codec::EncoderConfig};
 use chinwag_proto::link::Fingerprint;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     pub(crate) frame_ms: u32,
 
     /// Kilobits of sound a second while the network has room for them; less when it has not
-    #[arg(long, value_name = "KBPS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=128))]
+    #[arg(long, value_name = "KBPS", default_value_t = EncoderConfig::default().bitrate_bps / 1000, value_parser = clap::value_parser!(u32).range(16..=128))]
     pub(crate) bitrate: u32,
 
     /// When your sound is sent: voice (while you speak), level (at any sound), open (always) or ptt (from one /ptt to
