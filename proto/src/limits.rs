@@ -96,7 +96,9 @@ pub const RECONNECT_MAX: Duration = Duration::from_secs(15);
 /// How long a client that quits waits for the server's goodbye.
 pub const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between the first few path probes, that tell how steady the path is.
+/// The first path probes, that tell how steady the path is.
+pub const FIRST_PROBES: usize = 24;
+/// Between those.
 pub const PROBE_INTERVAL_FIRST: Duration = Duration::from_millis(50);
 /// Between path probes while there is voice.
 pub const PROBE_INTERVAL_ACTIVE: Duration = Duration::from_secs(1);

@@ -16,6 +16,7 @@ use alloc::{
 
 pub use self::api::{ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats, EndReason, SayError};
 use self::path::PathProber;
+pub use self::path::spread_of;
 use crate::{
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,

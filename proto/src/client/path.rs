@@ -22,7 +22,7 @@ const PROBES_IN_FLIGHT: usize = 16;
 const SAMPLES: usize = 32;
 const LEAST_SAMPLES: usize = 4;
 /// A new path is probed quickly until there are so many.
-const FIRST_SAMPLES: usize = 24;
+const FIRST_SAMPLES: usize = limits::FIRST_PROBES;
 
 /// The state of the path of one connection.
 #[derive(Debug)]
@@ -77,13 +77,9 @@ impl PathProber {
         self.rtt
     }
 
-    /// How much later than the quickest datagram most may be expected, from how round-trip times vary; none before there are
-    /// enough of them. Nearly twice the mean of what they take beyond the least: a way there and a way back add up to less than the
-    /// late ones of one way do.
+    /// See [`spread_of`]; none before there are enough round trips.
     pub(super) fn spread(&self) -> Option<Duration> {
-        let least = *self.rtts.iter().min().filter(|_| self.rtts.len() >= LEAST_SAMPLES)?;
-        let beyond: Duration = self.rtts.iter().map(|rtt| *rtt - least).sum();
-        Some(beyond * 9 / 5 / u32::try_from(self.rtts.len()).ok()?)
+        if self.rtts.len() >= LEAST_SAMPLES { spread_of(self.rtts.iter().copied()) } else { None }
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {
@@ -180,6 +176,15 @@ impl PathProber {
     fn switch_to(&mut self, path: VoicePath) -> Option<VoicePath> {
         (core::mem::replace(&mut self.path, path) != path).then_some(path)
     }
+}
+
+/// How much later than the quickest datagram most may be expected, from how round-trip times vary: nearly twice the mean of what
+/// they take beyond the least. A way there and a way back add up to less than the late ones of one way do. None of none.
+pub fn spread_of(rtts: impl Iterator<Item = Duration> + Clone) -> Option<Duration> {
+    let least = rtts.clone().min()?;
+    let count = u32::try_from(rtts.clone().count()).ok()?;
+    let beyond: Duration = rtts.map(|rtt| rtt - least).sum();
+    Some(beyond * 9 / 5 / count)
 }
 
 #[cfg(test)]

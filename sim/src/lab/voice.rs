@@ -9,7 +9,10 @@ use chinwag_audio::{
     report::{ReceiverReport, Told},
 };
 
-use chinwag_proto::limits::PROBE_INTERVAL_FIRST;
+use chinwag_proto::{
+    client::spread_of,
+    limits::{FIRST_PROBES, PROBE_INTERVAL_FIRST},
+};
 
 use super::{
     Lab, LabError, LabReport, TAIL_US, failed,
@@ -26,8 +29,6 @@ use crate::{
 const PACKET_BYTES: u64 = 28 + 13 + 16;
 /// What a frame has besides its Opus bytes.
 const FRAME_BYTES: u64 = 12;
-/// Probes that a client sends when it has joined.
-const PROBES: u64 = 24;
 /// Virtual time begins here: far from zero, so that no difference of times hides behind a bound.
 const BEGIN_US: u64 = 7_000_000;
 
@@ -274,16 +275,14 @@ impl World {
 fn probed_spread(lab: &Lab) -> Duration {
     let way = |index| Path::new(lab.net, lab.seed, u32::MAX - index, BLOCK_US);
     let (mut there, mut back) = (way(0), way(1));
-    let rtts: Vec<u64> = (0..PROBES)
+    let rtts: Vec<Duration> = (0..FIRST_PROBES as u64)
         .filter_map(|n| {
             let sent_us = n * PROBE_INTERVAL_FIRST.as_millis() as u64 * 1000;
             let echoed_us = there.send(sent_us, PACKET_BYTES).next()?;
-            Some(back.send(echoed_us, PACKET_BYTES).next()? - sent_us)
+            Some(Duration::from_micros(back.send(echoed_us, PACKET_BYTES).next()? - sent_us))
         })
         .collect();
-    let Some(least) = rtts.iter().min() else { return Duration::ZERO };
-    // As the client's prober has it.
-    Duration::from_micros(rtts.iter().map(|rtt| rtt - least).sum::<u64>() * 9 / 5 / rtts.len() as u64)
+    spread_of(rtts.iter().copied()).unwrap_or_default()
 }
 
 /// Virtual time as machines see it.
