@@ -26,7 +26,7 @@ fn over_a_clean_network_nothing_is_made_up_and_the_delay_is_as_promised() {
         for phase_us in [0, 1_000, 5_000, 8_000, 9_900] {
             let heard = Call { phase_us, ..over(&said, frame, Network::default()) }.run();
             let stats = heard.stats;
-            let made_up = stats.concealed + stats.lost + stats.late + stats.stretched_us;
+            let made_up = stats.concealed + stats.lost + stats.late + stats.mended + stats.stretched_us;
             assert_eq!((made_up, stats.received), (0, stats.played), "{frame:?} {phase_us}: {stats:?}");
             // What was waited for at the start, in case a frame must be recovered, is given back.
             assert!(stats.shortened_us <= 10_000 * frame.blocks() as u64, "{frame:?} {phase_us}: {stats:?}");
@@ -55,6 +55,25 @@ fn in_band_fec_recovers_most_of_what_is_lost_and_is_heard_to() {
         assert_eq!(without.stats.fec_recovered, 0, "no packet has FEC: {:?}", without.stats);
         let (with, without) = (alike(&said, &heard), alike(&said, &without));
         assert!(with > 0.93 && with > without + 0.02, "{frame:?}: {with} with FEC, {without} without");
+    }
+}
+
+#[test]
+fn what_comes_too_late_puts_the_decoder_right() {
+    let said = voice(6, 20);
+    for frame in [FrameLength::Ms10, FrameLength::Ms20] {
+        let network = Network { delay_ms: 20.0, jitter_ms: 12.0, seed: 4, ..Network::default() };
+        let mut call = over(&said, frame, network);
+        call.encoder.expected_loss_percent = 0;
+        let stats = call.run().stats;
+        assert!(stats.late >= 4, "the network must be late: {stats:?}");
+        assert!(
+            stats.mended * 2 >= stats.late && stats.mended <= stats.late + stats.concealed,
+            "{frame:?}: {stats:?}"
+        );
+        // What never comes is of no use.
+        call.network = Network { delay_ms: 20.0, loss_percent: 5.0, ..Network::default() };
+        assert_eq!(call.run().stats.mended, 0, "{frame:?}");
     }
 }
 
