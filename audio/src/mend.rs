@@ -6,7 +6,7 @@
 //! decoded again from there, unheard, and the sound goes over from the one state to the other. The idea is that of P. Gournay,
 //! F. Rousseau and R. Lefebvre, "Improved packet loss recovery using late frames for prediction-based speech coders", ICASSP 2003.
 //!
-//! It costs a decoded block for each one replayed: at most [`MEND_BLOCKS`] for each frame that is played.
+//! It costs a decoded block for each one replayed: at most [`MEND_BLOCKS`] and a packet for each frame that is played.
 
 use crate::codec::{CodecError, Decoder, MAX_FRAME_SAMPLES, has_fec, packet_blocks};
 use crate::limits::{MAX_OPUS_BYTES, MEND_BLOCKS};

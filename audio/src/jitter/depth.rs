@@ -241,9 +241,9 @@ impl JitterBuffer {
     }
 
     /// How long to wait for copies: where frames are lost in bursts, for the farthest, before the first burst that they bridge.
-    fn copies_us(&mut self, now: Instant) -> i64 {
+    fn copies_us(&self, now: Instant) -> i64 {
         let are_sent = now.since(self.reached) < COPIES_FRESH;
-        if are_sent && self.loss.has_bursts(self.frame_blocks) { self.reach_us } else { 0 }
+        if are_sent && self.loss.has_bursts() { self.reach_us } else { 0 }
     }
 
     /// What is known of the path before anything came by it: how much later than the quickest frame most may be.

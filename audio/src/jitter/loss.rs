@@ -11,6 +11,8 @@ const SOON: Duration = Duration::from_millis(200);
 const WINDOWS: usize = 64;
 /// At once when so many blocks were lost for good: before copies are asked for, every burst is heard.
 const MANY_UNRECOVERED: u32 = 3;
+/// But no more often than this, which is as often as the server passes reports on.
+const AT_ONCE_AGAIN: Duration = Duration::from_millis(250);
 /// So many frames lost in a row are a burst, and one is remembered for so many blocks.
 const BURST_FRAMES: u32 = 3;
 const BURST_MEMORY: u64 = 1_000;
@@ -26,6 +28,8 @@ pub(super) struct Loss {
     burst_at: Option<u64>,
     /// Blocks lost in a row up to now.
     run: u32,
+    frame_blocks: u32,
+    at_once: Option<Instant>,
     since: Option<Instant>,
     all: u32,
     lost: u32,
@@ -37,8 +41,9 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// A frame arrived so long after its last sample: frames of another length are no other path.
-    pub(super) fn arrived(&mut self, delay_us: i64) {
+    /// A frame of so many blocks arrived so long after its last sample: frames of another length are no other path.
+    pub(super) fn arrived(&mut self, delay_us: i64, blocks: u32) {
+        self.frame_blocks = blocks;
         self.least_us = Some(self.least_us.map_or(delay_us, |least| least.min(delay_us)));
     }
 
@@ -58,6 +63,9 @@ impl Loss {
         self.unrecovered += if recovered { 0 } else { blocks };
         self.runs += u32::from(self.run == 0 && blocks > 0);
         self.run = self.run.saturating_add(blocks);
+        if self.run >= BURST_FRAMES * self.frame_blocks.max(1) {
+            self.burst_at = Some(self.total);
+        }
     }
 
     /// So many blocks were concealed before their frame came after all.
@@ -67,11 +75,8 @@ impl Loss {
         self.blocks = lost;
     }
 
-    /// Frames of so many blocks are lost in bursts of late.
-    pub(super) fn has_bursts(&mut self, frame_blocks: u32) -> bool {
-        if self.run >= BURST_FRAMES * frame_blocks {
-            self.burst_at = Some(self.total);
-        }
+    /// Whether frames are lost in bursts of late.
+    pub(super) fn has_bursts(&self) -> bool {
         self.burst_at.is_some_and(|at| self.total - at < BURST_MEMORY)
     }
 
@@ -82,13 +87,18 @@ impl Loss {
     /// A report, when one is due.
     pub(super) fn report(&mut self, now: Instant) -> Option<ReceiverReport> {
         let since = *self.since.get_or_insert(now);
-        let after = match (self.unrecovered, self.lost) {
-            (MANY_UNRECOVERED.., _) => Duration::ZERO,
-            (_, 2..) => SOON,
+        let is_urgent = self.unrecovered >= MANY_UNRECOVERED
+            && self.at_once.is_none_or(|last| now.since(last) >= AT_ONCE_AGAIN);
+        let after = match self.lost {
+            _ if is_urgent => Duration::ZERO,
+            2.. => SOON,
             _ => WINDOW,
         };
         if self.all < LEAST_BLOCKS || now.since(since) < after {
             return None;
+        }
+        if is_urgent {
+            self.at_once = Some(now);
         }
         let mille = |part: u32| (part * 1000 / self.all).min(1000) as u16;
         let base = self.leasts_us.iter().copied().chain(self.least_us).min();
@@ -127,12 +137,12 @@ mod tests {
     fn a_report_has_shares_runs_and_the_queue_and_begins_anew() {
         let mut loss = Loss::default();
         assert_eq!(loss.report(at(0)), None);
-        loss.arrived(5_000);
+        loss.arrived(5_000, 1);
         loss.played(50);
         assert_eq!(loss.report(at(499)), None);
         assert_eq!(loss.report(at(500)), Some(ReceiverReport::default()));
-        loss.arrived(45_000);
-        loss.arrived(25_000);
+        loss.arrived(45_000, 1);
+        loss.arrived(25_000, 1);
         for _ in 0..2 {
             loss.played(6);
             loss.missed(2, true);
@@ -150,24 +160,33 @@ mod tests {
     fn a_burst_that_was_heard_is_told_at_once_and_remembered_for_a_while() {
         let mut loss = Loss::default();
         assert_eq!(loss.report(at(0)), None);
+        loss.arrived(0, 1);
         loss.played(8);
         loss.missed(2, false);
-        assert_eq!((loss.report(at(100)), loss.has_bursts(1)), (None, false));
+        assert_eq!((loss.report(at(100)), loss.has_bursts()), (None, false));
         loss.missed(1, false);
-        assert_eq!(
-            (loss.has_bursts(1), loss.has_bursts(2)),
-            (true, true),
-            "it is one for short frames, and stays one"
-        );
         assert_eq!(loss.report(at(110)).map(|report| report.burst_ms), Some(30));
+        loss.missed(9, false);
+        assert_eq!(loss.report(at(309)), None, "however bad it is");
+        assert!(loss.report(at(310)).is_some());
         loss.played(BURST_MEMORY as u32 - 1);
-        assert!(loss.has_bursts(1));
+        assert!(loss.has_bursts());
         loss.played(1);
-        assert!(!loss.has_bursts(1));
+        assert!(!loss.has_bursts());
+        loss.missed(5, true);
+        assert!(loss.has_bursts(), "also what only copies brought");
+        loss.played(BURST_MEMORY as u32);
+        // Frames of 20 ms.
+        loss.arrived(0, 2);
+        loss.missed(5, false);
+        assert!(!loss.has_bursts());
+        loss.missed(1, false);
+        assert!(loss.has_bursts());
+        loss.played(BURST_MEMORY as u32);
         (0..50).for_each(|_| {
             loss.played(1);
             loss.missed(2, true);
         });
-        assert!(!loss.has_bursts(1), "none of them is long enough");
+        assert!(!loss.has_bursts(), "none of them is long enough");
     }
 }

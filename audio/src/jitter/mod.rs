@@ -225,7 +225,7 @@ impl JitterBuffer {
             Arrival::Again | Arrival::AfterCopy => {
                 self.stats.redundant += 1;
                 if !copy {
-                    self.loss.arrived(micros(now) - (media + i64::from(blocks)) * BLOCK);
+                    self.loss.arrived(micros(now) - (media + i64::from(blocks)) * BLOCK, blocks);
                 }
                 return;
             }
@@ -242,7 +242,7 @@ impl JitterBuffer {
         }
         self.update_target(now);
         if !copy && !is_pre_roll {
-            self.loss.arrived(delay_us - i64::from(blocks) * BLOCK);
+            self.loss.arrived(delay_us - i64::from(blocks) * BLOCK, blocks);
             self.frame_blocks = blocks;
         }
         if self.next.is_some_and(|next| ahead(sequence.wrapping_add(blocks), next) <= 0) {
@@ -473,6 +473,7 @@ impl JitterBuffer {
     fn resync(&mut self) {
         self.stats.resyncs += 1;
         self.frames.clear();
+        self.late.clear();
         self.arrivals.clear();
         self.seen.clear();
         self.loss.resync();
