@@ -22,7 +22,8 @@ class Row:
     hole_ms: float  # the most
     frame_ms: int = 0  # 0: as asked for
     drift_ppm: int = 0
-    step_ms: int = 0  # for STEP_S seconds, beginning within another word in each seed
+    step_ms: int = 0  # for STEP_S seconds
+    step_s: float = 0  # from when; 0: in each seed from another word on
 
 
 ROWS = [
@@ -34,6 +35,7 @@ ROWS = [
     Row("jitterloss", "jitter 22 + 2 % loss", "jitter=22,loss=2", 110, 4.0, 5),
     Row("far", "120 ms + jitter 8 + 1 % loss", "delay=120,jitter=8,loss=1", 195, 4.1, 0),
     Row("step", "+100 ms for 4 s and back", "delay=20", 0, 3.9, 30, step_ms=100),
+    Row("step4", "+100 ms from 4 to 8 s", "delay=20", 0, 3.9, 30, step_ms=100, step_s=4.0),
     Row("drift", "300 ppm of drift", "delay=20", 0, 4.1, 0, drift_ppm=300),
     Row("slow", "−300 ppm of drift", "delay=20", 0, 4.1, 0, drift_ppm=-300),
 ]
@@ -65,14 +67,14 @@ def ear_ms(moments, from_s, to_s):
     return float(np.mean(there)) if there else float("nan")
 
 
-def step_begin_s(seed):
+def step_begin_s(row, seed):
     """Where the step falls decides what can be heard of it, far more than chance does."""
-    return 3 + 0.2 * ((seed - 1) % 10)
+    return row.step_s or 3 + 0.2 * ((seed - 1) % 10)
 
 
 def bare_step(reference, row, seed):
     """PESQ of the speech as it is, without any codec or network, where it only stands still once for as long as the step takes."""
-    at = int(step_begin_s(seed) * RATE)
+    at = int(step_begin_s(row, seed) * RATE)
     still = np.concatenate([reference[:at], np.zeros(row.step_ms * RATE // 1000), reference[at:]])
     return pesq_wb(reference, aligned(reference, still)[0], RATE)
 
@@ -81,7 +83,7 @@ def run(job):
     """One seed: what was heard, in figures."""
     row, tag = job.row, f"{job.row.name}-{job.voice}-{job.frame_ms}-{job.seed}-{job.classic}"
     mic, heard, stats = f"{folder}/{job.voice}.wav", f"{folder}/{tag}.wav", f"{folder}/{tag}.json"
-    step_s = step_begin_s(job.seed)
+    step_s = step_begin_s(row, job.seed)
     net = row.net + (f",step={row.step_ms}@{step_s:.1f}-{step_s + STEP_S:.1f}" if row.step_ms else "")
     command = [binary, "voice", "--mic", mic, "--heard", heard, "--stats", stats, "--net", net,
                "--seed", str(job.seed), "--drift-ppm", str(row.drift_ppm), "--frame-ms", str(job.frame_ms)]
