@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod client;
+pub mod hooks;
 pub mod hub;
 mod ids;
 pub mod limits;

@@ -99,6 +99,8 @@ pub enum ClientEvent {
     },
     /// Somebody came.
     Joined {
+        /// Its place in the room.
+        seq: Seq,
         /// Whose session.
         session: SessionId,
         /// Who.
@@ -106,6 +108,8 @@ pub enum ClientEvent {
     },
     /// Somebody is gone.
     Left {
+        /// Its place in the room.
+        seq: Seq,
         /// Whose session.
         session: SessionId,
         /// Who.

@@ -18,6 +18,7 @@ pub use self::api::{ClientConfig, ClientEvent, ClientInput, ClientOutput, Client
 use self::path::PathProber;
 pub use self::path::spread_of;
 use crate::{
+    hooks::{Limit, Mistake, is_made},
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
     outbox::Class,
@@ -138,7 +139,7 @@ impl Client {
 
     /// How many more messages [`Client::say`] takes.
     pub fn room_for_messages(&self) -> usize {
-        limits::OUTGOING_MESSAGES - self.outgoing.len()
+        Limit::OutgoingMessages.value() - self.outgoing.len()
     }
 
     /// This client's session, once there is one.
@@ -219,12 +220,12 @@ impl Client {
             return Err(SayError::Ended);
         }
         text::check_message(text).map_err(SayError::Message)?;
-        if self.outgoing.len() >= limits::OUTGOING_MESSAGES {
+        if self.outgoing.len() >= Limit::OutgoingMessages.value() {
             return Err(SayError::Full);
         }
         self.last_id = self.last_id.next();
         self.outgoing.push_back((self.last_id, text.to_owned()));
-        self.send_outgoing(limits::UNACKED_MESSAGES);
+        self.send_outgoing(Limit::UnackedMessages.value());
         Ok(self.last_id)
     }
 
@@ -318,6 +319,8 @@ impl Client {
             return Some(Instant::ZERO);
         }
         match &self.state {
+            State::Connecting { .. } if is_made(Mistake::ConnectForever) => None,
+            State::Quitting { .. } if is_made(Mistake::QuitForever) => None,
             State::Connecting { deadline }
             | State::Greeting { deadline }
             | State::Quitting { deadline }
@@ -361,6 +364,9 @@ impl Client {
 
     /// The connection is gone, or there never was one.
     fn lost(&mut self, now: Instant) {
+        if is_made(Mistake::OutgoingForgotten) {
+            self.outgoing.clear();
+        }
         match self.state {
             State::Quitting { .. } => self.end(EndReason::Quit),
             State::Ended | State::Pausing { .. } => {}
@@ -407,7 +413,9 @@ impl Client {
         let todo = link.prober.handle_timeout(now);
         let ping = (now >= link.next_ping).then(|| {
             let token = self.rng.next_u64();
-            link.next_ping = now + limits::PING_INTERVAL;
+            if !is_made(Mistake::Runaway) {
+                link.next_ping = now + limits::PING_INTERVAL;
+            }
             link.ping = Some((token, now));
             token
         });
@@ -448,6 +456,9 @@ impl Client {
                     control::write_to_server(bytes, pb::to_server::Kind::Say(say));
                 });
             }
+        }
+        if is_made(Mistake::AckBySending) {
+            self.outgoing.clear();
         }
     }
 

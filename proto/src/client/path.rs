@@ -7,6 +7,7 @@
 use alloc::collections::VecDeque;
 
 use crate::{
+    hooks::{Mistake, is_made},
     limits,
     server::VoicePath,
     time::{Duration, Instant},
@@ -126,7 +127,7 @@ impl PathProber {
                 }
                 VoicePath::Both => {
                     self.waiting.clear();
-                    self.switch_to(VoicePath::Tcp)
+                    self.switch_to(if is_made(Mistake::NeverTcp) { VoicePath::Udp } else { VoicePath::Tcp })
                 }
                 VoicePath::Tcp => None,
             };

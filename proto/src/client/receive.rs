@@ -4,6 +4,7 @@ use alloc::{borrow::ToOwned as _, string::String};
 
 use super::{Client, ClientEvent, EndReason, Link, PathProber, Queued, Session, State};
 use crate::{
+    hooks::{Limit, Mistake, is_made},
     hub::LeaveReason,
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
@@ -88,7 +89,7 @@ impl Client {
                 let id = MessageId::from_wire(nack.id);
                 if let Some(text) = self.take_outgoing(id) {
                     self.event(ClientEvent::NotSaid { id, text, why: nack.text });
-                    self.send_outgoing(limits::UNACKED_MESSAGES);
+                    self.send_outgoing(Limit::UnackedMessages.value());
                 }
             }
             Kind::Said(said) => self.said(said),
@@ -99,7 +100,7 @@ impl Client {
                         return self.protocol_error(now);
                     }
                     if Some(session) != self.session() {
-                        self.event(ClientEvent::Joined { session, name });
+                        self.event(ClientEvent::Joined { seq: Seq::from_wire(joined.seq), session, name });
                     }
                 }
             }
@@ -112,8 +113,10 @@ impl Client {
                 if let Some((session, name)) = left.member.map(member).filter(|_| self.is_next(left.seq))
                     && Some(session) != self.session()
                 {
-                    self.members.remove(&session);
-                    self.event(ClientEvent::Left { session, name, reason });
+                    if !is_made(Mistake::MembersStay) {
+                        self.members.remove(&session);
+                    }
+                    self.event(ClientEvent::Left { seq: Seq::from_wire(left.seq), session, name, reason });
                 }
             }
             Kind::Pong(pong) => {
@@ -155,7 +158,7 @@ impl Client {
             last_heard: now,
             next_ping: now,
             ping: None,
-            sent_up_to: MessageId::default(),
+            sent_up_to: if is_made(Mistake::OutgoingUnsent) { self.last_id } else { MessageId::default() },
         });
         let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
         // A server that has forgotten the session may still have the same room; one's own coming is not missed.
@@ -175,10 +178,10 @@ impl Client {
         self.out.push(Queued::OpenPath(id), |_, _| {});
         let (name, resumed) = (welcome.name, welcome.resumed);
         self.event(ClientEvent::Welcome { session: id, name, room: room.name, resumed, again });
-        if missed > 0 {
+        if missed > 0 && !is_made(Mistake::GapHidden) {
             self.event(ClientEvent::Missed { events: missed });
         }
-        self.send_outgoing(limits::UNACKED_MESSAGES);
+        self.send_outgoing(Limit::UnackedMessages.value());
     }
 
     fn refused(&mut self, now: Instant, refused: pb::Refused) {
@@ -240,7 +243,7 @@ impl Client {
         let Some(text) = self.take_outgoing(id) else { return };
         let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
         self.event(ClientEvent::Said { seq, name, text, own: Some(id) });
-        self.send_outgoing(limits::UNACKED_MESSAGES);
+        self.send_outgoing(Limit::UnackedMessages.value());
     }
 
     /// Notes the place of an event. False when it was seen before; a gap is reported.
@@ -251,7 +254,7 @@ impl Client {
             return false;
         }
         session.last_seq = Seq::from_wire(seq);
-        if seq > expected {
+        if seq > expected && !is_made(Mistake::GapHidden) {
             self.event(ClientEvent::Missed { events: seq - expected });
         }
         true

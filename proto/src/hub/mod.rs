@@ -18,6 +18,7 @@ pub use self::{
     session::ResumeToken,
 };
 use crate::{
+    hooks::{self, Limit, Mistake, is_made},
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
     name::{FoldedName, Name, NameError},
@@ -226,6 +227,11 @@ impl Hub {
         self.rooms.get(&room).into_iter().flat_map(move |room| room.events_after(seq))
     }
 
+    /// Every room: its number, the name of its numbering, and the last number given out there.
+    pub fn numberings(&self) -> impl Iterator<Item = (RoomId, u64, Seq)> {
+        self.rooms.iter().map(|(&id, room)| (id, room.epoch, room.last_seq()))
+    }
+
     /// The room in which `session` may be heard.
     pub fn voice_room(&self, session: SessionId) -> Option<RoomId> {
         let session = self.sessions.get(session)?;
@@ -298,7 +304,9 @@ impl Hub {
         let event = Event { member: sender, name: session.name.clone(), what };
         let seq = place.append(event);
         session.accept(id, seq);
-        tell(to_sender, Notice::Accepted { room, seq, id });
+        let before = if is_made(Mistake::AckBeforeOrder) { 1 } else { 0 };
+        let place = Seq::from_wire(seq.to_wire() - before);
+        tell(to_sender, Notice::Accepted { room, seq: place, id });
         self.tell_of_last_event(room, tell);
     }
 
@@ -319,7 +327,7 @@ impl Hub {
     ) {
         if silent {
             self.give_up(now, session, tell);
-        } else {
+        } else if !is_made(Mistake::LostIsForever) {
             self.set_presence(session, Presence::Lost { deadline: now + limits::RESUME_GRACE });
         }
     }
@@ -377,7 +385,12 @@ impl Hub {
             self.enter(resume.session, tell);
         }
         let last = self.rooms.get(&room)?.last_seq();
-        self.admission(resume.session, Some(resume.last_seq.min(last))).map(Ok)
+        let told = match resume.last_seq {
+            seq if is_made(Mistake::ReplayFromNext) => seq.next(),
+            seq if is_made(Mistake::ReplayFromBefore) => Seq::from_wire(seq.to_wire().saturating_sub(1)),
+            seq => seq,
+        };
+        self.admission(resume.session, Some(told.min(last))).map(Ok)
     }
 
     /// Makes sure that nobody who is here has `name`. Whoever lost their connection loses the name to a newcomer:
@@ -394,6 +407,7 @@ impl Hub {
                 self.give_up(now, holder, tell);
                 Ok(())
             }
+            Some(Presence::Here) if is_made(Mistake::NameTwice) => Ok(()),
             Some(Presence::Here | Presence::Gone { .. }) | None => {
                 Err(Refusal::NameTaken { suggestion: self.suggestion(name) })
             }
@@ -426,7 +440,7 @@ impl Hub {
         }
         let has_default = is_default(&name) || self.rooms.values().any(|room| is_default(&room.name));
         // One place is kept for the default room, so that nobody can shut out those who ask for none.
-        let places = limits::ROOMS - usize::from(!has_default);
+        let places = Limit::Rooms.value() - usize::from(!has_default);
         if self.rooms.len() >= places {
             // A room in which nobody is only waits for those who might resume.
             let empty =
@@ -436,7 +450,8 @@ impl Hub {
         }
         let id = RoomId::new(self.next_room);
         self.next_room = self.next_room.wrapping_add(1);
-        self.rooms.insert(id, Room::new(name, self.rng.next_u64()));
+        let epoch = if is_made(Mistake::NumberingForgotten) { 1 } else { self.rng.next_u64() };
+        self.rooms.insert(id, Room::new(name, epoch));
         Ok(id)
     }
 
@@ -465,18 +480,22 @@ impl Hub {
         if matches!(session.presence, Presence::Gone { .. }) {
             return;
         }
-        self.names.remove(&session.name.folded());
+        if !is_made(Mistake::NameKept) {
+            self.names.remove(&session.name.folded());
+        }
         let Some(room) = self.rooms.get_mut(&session.room) else { return };
         room.remove(id);
         room.append(Event { member: id, name: session.name.clone(), what: What::Left(reason) });
-        self.tell_of_last_event(session.room, tell);
+        if !is_made(Mistake::LeaveUntold) {
+            self.tell_of_last_event(session.room, tell);
+        }
     }
 
     /// Announces a lost session as gone; it may still be resumed for a while.
     fn give_up(&mut self, now: Instant, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
         self.leave(id, LeaveReason::Lost, tell);
-        self.set_presence(id, Presence::Gone { deadline: now + limits::RESUME_HOLD });
-        if self.gone > limits::HELD_SESSIONS {
+        self.set_presence(id, Presence::Gone { deadline: now + hooks::resume_hold() });
+        if self.gone > Limit::HeldSessions.value() && !is_made(Mistake::HeldGrows) {
             let oldest = self.deadlines.iter().map(|&(_, id)| id).find(|&id| {
                 self.sessions.get(id).is_some_and(|s| matches!(s.presence, Presence::Gone { .. }))
             });

@@ -3,8 +3,8 @@
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use crate::{
+    hooks::{Limit, Mistake, is_made},
     ids::{MessageId, Seq, SessionId},
-    limits::{HISTORY_EVENTS, HISTORY_MESSAGES},
     name::Name,
 };
 
@@ -69,12 +69,14 @@ impl Room {
         self.last
     }
 
-    /// Appends an event. The oldest ones are forgotten past [`HISTORY_MESSAGES`] messages or [`HISTORY_EVENTS`].
+    /// Appends an event. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`]
+    /// messages or [`crate::limits::HISTORY_EVENTS`].
     pub(super) fn append(&mut self, event: Event) -> Seq {
         self.last = self.last.next();
         self.messages += usize::from(is_message(&event));
         self.log.push_back(event);
-        while self.messages > HISTORY_MESSAGES || self.log.len() > HISTORY_EVENTS {
+        let (messages, events) = (Limit::HistoryMessages.value(), Limit::HistoryEvents.value());
+        while (self.messages > messages || self.log.len() > events) && !is_made(Mistake::HistoryGrows) {
             let forgotten = self.log.pop_front();
             self.messages -= usize::from(forgotten.as_ref().is_some_and(is_message));
         }
@@ -101,6 +103,7 @@ fn is_message(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{HISTORY_EVENTS, HISTORY_MESSAGES};
 
     fn event(what: What) -> Event {
         Event { member: SessionId::from_wire(1), name: Name::new("Foo").unwrap(), what }

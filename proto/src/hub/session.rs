@@ -3,8 +3,8 @@
 use alloc::{collections::VecDeque, vec::Vec};
 
 use crate::{
+    hooks::{Limit, Mistake, is_made},
     ids::{MessageId, RoomId, Seq, SessionId},
-    limits::UNACKED_MESSAGES,
     name::Name,
     time::Instant,
 };
@@ -62,7 +62,7 @@ impl Session {
     }
 
     pub(super) fn repeat(&self, id: MessageId) -> Repeat {
-        if id > self.last_id {
+        if id > self.last_id || is_made(Mistake::SaidTwice) {
             return Repeat::New;
         }
         match self.accepted.iter().find(|(accepted, _)| *accepted == id) {
@@ -73,7 +73,7 @@ impl Session {
 
     pub(super) fn accept(&mut self, id: MessageId, seq: Seq) {
         self.last_id = id;
-        if self.accepted.len() == UNACKED_MESSAGES {
+        if self.accepted.len() == Limit::UnackedMessages.value() {
             self.accepted.pop_front();
         }
         self.accepted.push_back((id, seq));
@@ -81,7 +81,7 @@ impl Session {
 
     /// Compares in a time that tells nothing about the token.
     pub(super) fn knows_token(&self, token: &[u8]) -> bool {
-        token.len() == self.token.len()
+        is_made(Mistake::StolenSession) || token.len() == self.token.len()
             && self.token.iter().zip(token).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{rate::Rate, reports::Reports};
 use crate::{
+    hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
     limits,
     time::{Duration, Instant},
@@ -15,6 +16,11 @@ const QUIET_BEFORE_PING: Duration = Duration::from_secs(7);
 pub(super) enum State {
     WaitsForHello { deadline: Instant },
     Member { session: SessionId, room: RoomId },
+}
+
+/// When a connection that is accepted now must have said its Hello.
+fn hello_due(now: Instant) -> Instant {
+    if is_made(Mistake::HelloForever) { Instant::from_micros(u64::MAX) } else { now + limits::HELLO_TIMEOUT }
 }
 
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub(super) struct Conn {
 impl Conn {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            state: State::WaitsForHello { deadline: now + limits::HELLO_TIMEOUT },
+            state: State::WaitsForHello { deadline: hello_due(now) },
             reader: FrameReader::default(),
             rate: Rate::default(),
             voice_rate: Rate::default(),
@@ -65,6 +71,14 @@ impl Conn {
         self.last_heard.max(self.last_ping) + QUIET_BEFORE_PING
     }
 
+    /// When the peer will have been silent for too long.
+    pub(super) fn silence_due(&self) -> Instant {
+        if is_made(Mistake::SilenceIsLife) {
+            return Instant::from_micros(u64::MAX);
+        }
+        self.last_heard + limits::SILENCE_TIMEOUT
+    }
+
     /// When something is to be done, as things stand now.
     pub(super) fn due(&self) -> Instant {
         let due = match self.state {
@@ -75,7 +89,7 @@ impl Conn {
             // A paused peer cannot show life on this connection; it is judged when it is read again.
             due.min(self.rate.falls_to(limits::CONTROL_BURST / 2))
         } else {
-            due.min(self.last_heard + limits::SILENCE_TIMEOUT)
+            due.min(self.silence_due())
         }
     }
 }

@@ -23,13 +23,14 @@ use self::{
     seats::Seats,
 };
 use crate::{
+    hooks::{Limit, Mistake, is_made},
     hub::{Audience, Hub, JoinRequest, Notice, ResumeRequest, What},
     ids::{MessageId, Peer, RoomId, Seq, SessionId},
     limits,
     outbox::Class,
     outqueue::OutQueue,
     rng::Rng,
-    time::Instant,
+    time::{Duration, Instant},
     wire::{
         chinwag1 as pb,
         control::{self, Body},
@@ -37,6 +38,9 @@ use crate::{
         voice::Frames,
     },
 };
+
+/// For [`Mistake::PingEarly`].
+const EARLY: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 enum Queued {
@@ -155,7 +159,9 @@ impl Server {
             return Some(Instant::ZERO);
         }
         let timer = self.timers.first().map(|&(due, _)| due);
-        match (timer, self.hub.poll_timeout()) {
+        let timer = timer.map(|due| if is_made(Mistake::PingEarly) { due - EARLY } else { due });
+        let hub = self.hub.poll_timeout().filter(|_| !is_made(Mistake::DeadlineHidden));
+        match (timer, hub) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
@@ -175,7 +181,7 @@ impl Server {
         }
         if self.is_stopping {
             self.close(peer, CloseCause::Shutdown);
-        } else if self.waiting_for_hello > limits::PENDING_HELLOS {
+        } else if self.waiting_for_hello > Limit::PendingHellos.value() {
             self.close(peer, CloseCause::Busy);
         } else {
             self.schedule(peer);
@@ -227,7 +233,10 @@ impl Server {
                 self.stats.unknown_messages += 1;
                 return;
             }
-            Err(control::Undecodable) => return self.drop_peer(now, peer, CloseCause::Undecodable),
+            Err(control::Undecodable) => {
+                assert!(!is_made(Mistake::PanicOnGarbage), "garbage");
+                return self.drop_peer(now, peer, CloseCause::Undecodable);
+            }
         };
         match (message, state) {
             (Kind::Hello(hello), State::WaitsForHello { .. }) => self.hello(now, peer, &hello),
@@ -358,7 +367,7 @@ impl Server {
             self.stats.voice_malformed += 1;
             return;
         };
-        if frames.any(|frame| frame.talker != session) {
+        if frames.any(|frame| frame.talker != session) && !is_made(Mistake::VoiceForged) {
             self.stats.voice_forged += 1;
             return;
         }
@@ -431,7 +440,7 @@ impl Server {
         {
             return self.close(peer, CloseCause::HelloTimeout);
         }
-        if now >= conn.last_heard + limits::SILENCE_TIMEOUT && !conn.paused {
+        if now >= conn.silence_due() && !conn.paused {
             return self.drop_peer(now, peer, CloseCause::Silent);
         }
         if conn.wants_ping(now) {
@@ -448,7 +457,9 @@ impl Server {
         {
             conn.paused = false;
             conn.last_heard = now;
-            self.out.push(Queued::Unpause { peer }, |_, _| {});
+            if !is_made(Mistake::PauseForever) {
+                self.out.push(Queued::Unpause { peer }, |_, _| {});
+            }
             self.read_frames(now, peer);
         }
         self.schedule(peer);
@@ -497,7 +508,8 @@ impl Server {
 
     fn remove(&mut self, peer: Peer) -> bool {
         let Some(conn) = self.conns.get_mut(peer.index()).and_then(Option::take) else { return false };
-        self.waiting_for_hello -= usize::from(matches!(conn.state, State::WaitsForHello { .. }));
+        let has_waited = matches!(conn.state, State::WaitsForHello { .. });
+        self.waiting_for_hello -= usize::from(has_waited && !is_made(Mistake::PendingLeak));
         if let Some(due) = conn.timer {
             self.timers.remove(&(due, peer));
         }

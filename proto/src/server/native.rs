@@ -4,9 +4,9 @@ use alloc::{borrow::ToOwned as _, string::ToString as _, vec::Vec};
 
 use super::CloseCause;
 use crate::{
+    hooks::Limit,
     hub::{Admission, Event, Hub, LeaveReason, Notice, Refusal, What},
     ids::{RoomId, Seq},
-    limits::MEMBERS_PER_FRAME,
     wire::{
         chinwag1 as pb,
         control::{self, write_to_client},
@@ -56,6 +56,7 @@ pub(super) fn write_event(out: &mut Vec<u8>, room: RoomId, seq: Seq, event: &Eve
 /// The welcome, and everybody in the room in as many frames as that takes.
 pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission) {
     use pb::to_client::Kind;
+    let per_frame = Limit::MembersPerFrame.value();
     let mut members = hub
         .members_of(admission.room)
         .map(|(id, name)| pb::Member { session: id.to_wire(), name: name.as_str().to_owned() });
@@ -72,12 +73,12 @@ pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission)
             epoch: admission.epoch,
             last_seq: admission.told_up_to.to_wire(),
         }),
-        members: members.by_ref().take(MEMBERS_PER_FRAME).collect(),
+        members: members.by_ref().take(per_frame).collect(),
         resumed: admission.resumed,
     };
     write_to_client(out, Kind::Welcome(welcome));
     loop {
-        let more: Vec<_> = members.by_ref().take(MEMBERS_PER_FRAME).collect();
+        let more: Vec<_> = members.by_ref().take(per_frame).collect();
         if more.is_empty() {
             return;
         }

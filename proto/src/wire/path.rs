@@ -8,7 +8,11 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::replay::ReplayWindow;
-use crate::{ids::SessionId, limits};
+use crate::{
+    hooks::{Mistake, is_made},
+    ids::SessionId,
+    limits,
+};
 
 /// Bytes of the clear header.
 pub const HEADER_BYTES: usize = 13;
@@ -158,6 +162,9 @@ impl<S: Seal> SealedPath<S> {
     pub fn open<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8]) -> Result<Opened<'a>, OpenError> {
         let header = Header::parse(datagram).filter(|header| header.session == self.session);
         let Header { kind, counter, .. } = header.ok_or(OpenError::NotOurs)?;
+        if is_made(Mistake::AddressBeforeSeal) {
+            self.remote = Some(from);
+        }
         if !self.window.is_fresh(counter) {
             return Err(OpenError::Replayed);
         }

@@ -2,7 +2,10 @@
 //!
 //! The algorithm is that of RFC 6479 (a ring of bit blocks, cleared as the window moves), as WireGuard and IPsec use it.
 
-use crate::limits::REPLAY_WINDOW;
+use crate::{
+    hooks::{Limit, Mistake, is_made},
+    limits::REPLAY_WINDOW,
+};
 
 const BLOCK_BITS: u64 = 64;
 /// One block more than the window, so that the newest block can be partly used.
@@ -19,10 +22,10 @@ pub struct ReplayWindow {
 impl ReplayWindow {
     /// True when `counter` may still be accepted. Changes nothing: a forged datagram must not move the window.
     pub fn is_fresh(&self, counter: u64) -> bool {
-        if counter >= self.next {
+        if counter >= self.next || (is_made(Mistake::NewestCounterTwice) && counter + 1 == self.next) {
             return counter != u64::MAX;
         }
-        self.next - counter <= REPLAY_WINDOW && self.block(counter) & bit(counter) == 0
+        self.next - counter <= Limit::ReplayWindow.value() as u64 && self.block(counter) & bit(counter) == 0
     }
 
     /// Marks `counter`, which proved authentic, as used. True when it is higher than all before it.
