@@ -37,6 +37,9 @@ pub const PENDING_HELLOS: usize = 1024;
 pub const HISTORY_MESSAGES: usize = 1024;
 /// Events of any kind (messages, joins, leaves) that a room remembers.
 pub const HISTORY_EVENTS: usize = 4096;
+/// Members that a client keeps: a full room, and whoever came while it was away and is gone again. It is told of them all,
+/// one after the other, but after a list of those who are there now.
+pub const MEMBERS: usize = SESSIONS + HISTORY_EVENTS;
 /// Bytes of a resume token that a client keeps.
 pub const RESUME_TOKEN_BYTES: usize = 64;
 /// Members in one `Members` frame (a name is at most 128 bytes, so that a frame stays under [`FRAME_BYTES`]).

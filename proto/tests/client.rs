@@ -39,6 +39,11 @@ fn joined(seq: u64, session: u32, name: &str) -> Kind {
     Kind::Joined(pb::Joined { room: 1, seq, member: Some(pb::Member { session, name: name.into() }) })
 }
 
+fn left(seq: u64, session: u32, name: &str) -> Kind {
+    let member = Some(pb::Member { session, name: name.into() });
+    Kind::Left(pb::Left { room: 1, seq, member, ..Default::default() })
+}
+
 /// Waits out the pause before the next try.
 fn pause(rig: &mut ClientRig) -> Vec<String> {
     let due = rig.client.poll_timeout().unwrap();
@@ -541,14 +546,36 @@ fn what_a_server_makes_a_client_keep_is_bounded() {
         session += 1000;
         let bytes = to_client([Kind::Members(pb::Members { room: 1, members })]);
         rig.input(ClientInput::Received { bytes: &bytes });
-        assert!(session as usize <= limits::SESSIONS + 1000);
+        assert!(session as usize <= limits::MEMBERS + 1000);
     }
-    assert!(rig.client.members().count() <= limits::SESSIONS + 1);
+    assert!(rig.client.members().count() <= limits::MEMBERS);
     let mut rig = ClientRig::welcomed();
-    for seq in 3..=limits::SESSIONS as u64 + 3 {
+    for seq in 3..=limits::MEMBERS as u64 + 3 {
         rig.receive([joined(seq, seq as u32, "x")]);
     }
     assert!(!rig.client.is_in());
+    assert!(rig.client.members().count() <= limits::MEMBERS);
+}
+
+#[test]
+fn a_full_room_in_which_somebody_came_and_went_meanwhile_is_no_nonsense() {
+    let mut rig = ClientRig::welcomed();
+    rig.input(ClientInput::Disconnected);
+    rig.wait(secs(1));
+    rig.input(ClientInput::Connected);
+    rig.receive([Kind::Welcome(pb::Welcome { resumed: true, ..ClientRig::welcome() })]);
+    let members = (0..limits::SESSIONS as u32 - 2).map(|session| pb::Member { session, name: "x".into() });
+    for chunk in members.collect::<Vec<_>>().chunks(limits::MEMBERS_PER_FRAME) {
+        rig.receive([Kind::Members(pb::Members { room: 1, members: chunk.to_vec() })]);
+    }
+    assert_eq!(rig.client.members().count(), limits::SESSIONS);
+    // They are in the list no more, but were in the room after what this client saw last.
+    for n in 0..3 {
+        rig.receive([joined(3 + 2 * n, 99_999, "y")]);
+        assert!(rig.client.is_in());
+        rig.receive([left(4 + 2 * n, 99_999, "y")]);
+    }
+    assert_eq!(rig.client.members().count(), limits::SESSIONS);
 }
 
 #[test]

@@ -464,11 +464,12 @@ impl Client {
 
     /// Notes who is here; false when that is no list of members any more: a server cannot make a client's memory grow.
     fn note_member(&mut self, session: SessionId, name: &str) -> bool {
-        if name.len() > limits::NAME_BYTES {
+        let has_place = self.members.len() < limits::MEMBERS || self.members.contains_key(&session);
+        if name.len() > limits::NAME_BYTES || !has_place {
             return false;
         }
         self.members.insert(session, name.to_owned());
-        self.members.len() <= limits::SESSIONS
+        true
     }
 
     fn take_outgoing(&mut self, id: MessageId) -> Option<String> {
