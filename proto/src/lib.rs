@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod audit;
 pub mod client;
 pub mod hooks;
 pub mod hub;

@@ -1,9 +1,12 @@
 //! The ordered output queue of a machine: what is queued lives in recycled buffers and is lent to whoever polls it.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, string::String, vec::Vec};
 use core::ops::Range;
 
-use crate::ids::Peer;
+use crate::{
+    audit::{at_most, ensure},
+    ids::Peer,
+};
 
 /// Buffers that grew past this are given back when the queue is empty.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -48,6 +51,14 @@ impl<T> OutQueue<T> {
         self.items.is_empty()
     }
 
+    /// What must hold once everything was polled.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        ensure!(self.items.is_empty(), "{} were not polled", self.items.len());
+        at_most("bytes kept", self.bytes.capacity(), KEPT_BYTES)?;
+        at_most("recipients kept", self.peers.capacity(), KEPT_PEERS)?;
+        at_most("places kept", self.items.capacity(), KEPT_ITEMS)
+    }
+
     fn recycle(&mut self) {
         if self.items.is_empty() {
             self.bytes.clear();
@@ -68,6 +79,7 @@ impl<T> OutQueue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::assert_told;
 
     #[test]
     fn what_was_queued_comes_out_in_order_and_large_buffers_go_away() {
@@ -84,5 +96,19 @@ mod tests {
         }
         assert_eq!(queue.pop(), None);
         assert_eq!((queue.bytes.capacity(), queue.peers.capacity(), queue.items.capacity()), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_audit_tells_what_is_left_behind() {
+        assert_told(
+            OutQueue::<u32>::default,
+            OutQueue::audit,
+            &[
+                ("1 were not polled", |queue| queue.push(1, |_, _| {})),
+                ("bytes kept: 262145", |queue| queue.bytes = Vec::with_capacity(KEPT_BYTES + 1)),
+                ("recipients kept: 32769", |queue| queue.peers = Vec::with_capacity(KEPT_PEERS + 1)),
+                ("places kept: 4097", |queue| queue.items = VecDeque::with_capacity(KEPT_ITEMS + 1)),
+            ],
+        );
     }
 }

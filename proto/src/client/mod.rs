@@ -4,6 +4,7 @@
 //! between datagrams and the control connection for voice. It opens no socket, draws no screen, knows no sound.
 
 mod api;
+mod audit;
 mod path;
 mod receive;
 

@@ -4,9 +4,10 @@
 //! doubtful: voice goes both ways at once (listeners drop what comes twice), so that little is lost whichever way it
 //! turns out. No echo for [`limits::PROBE_TIMEOUT`] after that, and it is TCP again until a probe succeeds.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, string::String};
 
 use crate::{
+    audit::{at_most, ensure},
     hooks::{Mistake, is_made},
     limits,
     server::VoicePath,
@@ -148,6 +149,19 @@ impl PathProber {
         todo
     }
 
+    /// What must hold: so many probes and round trips are remembered, and only of probes that were sent and not answered.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        at_most("probes in flight", self.waiting.len(), PROBES_IN_FLIGHT)?;
+        at_most("round trips", self.rtts.len(), SAMPLES)?;
+        let mut last = self.last_answered;
+        for &(token, _) in &self.waiting {
+            ensure!(token > last, "probe {token} waits behind {last}");
+            last = token;
+        }
+        ensure!(last <= self.last_token, "probe {last} is known, {} is the last", self.last_token);
+        Ok(())
+    }
+
     /// When the path is found doubtful, or dead, if no echo comes before.
     fn verdict_due(&self) -> Option<Instant> {
         let &(_, since) = self.waiting.front()?;
@@ -193,6 +207,7 @@ mod tests {
     use alloc::{vec, vec::Vec};
 
     use super::*;
+    use crate::audit::assert_told;
 
     fn at(ms: u64) -> Instant {
         Instant::from_micros(ms * 1000)
@@ -259,6 +274,27 @@ mod tests {
         assert_eq!(prober.handle_echo(at(1), 0), None);
         assert_eq!(prober.handle_echo(at(1), 5), None);
         assert_eq!(prober.path(), VoicePath::Tcp);
+    }
+
+    #[test]
+    fn an_audit_tells_which_probes_there_cannot_be() {
+        let sound = || {
+            let mut prober = PathProber::new(at(0));
+            run(&mut prober, 0, 5_000, Some(30));
+            run(&mut prober, 5_000, 60_000, None);
+            prober
+        };
+        assert_told(
+            sound,
+            PathProber::audit,
+            &[
+                ("probes in flight: 17, the limit is 16", |prober| prober.waiting.resize(17, (999, at(0)))),
+                ("round trips: 33, the limit is 32", |prober| prober.rtts.resize(33, Duration::ZERO)),
+                ("waits behind", |prober| prober.waiting[1] = prober.waiting[0]),
+                ("waits behind", |prober| prober.last_answered = prober.waiting[0].0),
+                ("is the last", |prober| prober.last_token = prober.waiting[0].0),
+            ],
+        );
     }
 
     #[test]

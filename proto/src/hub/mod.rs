@@ -3,6 +3,7 @@
 //! Knows sessions, names, rooms and rights. Knows no bytes, no connections and no voice codec: dialects turn bytes into
 //! calls, and its notices into bytes. Every change is told through a `tell` function, in order.
 
+mod audit;
 mod room;
 mod session;
 

@@ -1,10 +1,12 @@
 //! One room: who is in it and the numbered log of what happened there.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
 
 use crate::{
+    audit::{at_most, ensure},
     hooks::{Limit, Mistake, is_made},
     ids::{MessageId, Seq, SessionId},
+    limits::MESSAGE_BYTES,
     name::Name,
 };
 
@@ -94,6 +96,33 @@ impl Room {
     pub(super) fn remove(&mut self, member: SessionId) {
         self.members.retain(|&other| other != member);
     }
+
+    /// What must hold of the log; the members are the hub's matter.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let (events, limit) = (self.log.len(), Limit::HistoryEvents.value());
+        at_most("events in the log", events, limit)?;
+        let messages = self.log.iter().filter(|event| is_message(event)).count();
+        ensure!(
+            messages == self.messages,
+            "{messages} messages are in the log, {} were counted",
+            self.messages
+        );
+        let most_messages = Limit::HistoryMessages.value();
+        at_most("messages in the log", messages, most_messages)?;
+        let last = self.last.to_wire();
+        ensure!(last >= events as u64, "the log has {events} events, {last} were numbered");
+        // Nothing is forgotten before there is too much.
+        let is_full = events == limit || messages == most_messages;
+        ensure!(
+            is_full || last == events as u64,
+            "of {last} events only {events} are in the log, which is not full"
+        );
+        let texts = self.log.iter().filter_map(|event| match &event.what {
+            What::Said { text, .. } => Some(text.len()),
+            What::Joined | What::Left(_) => None,
+        });
+        at_most("bytes of a message", texts.max().unwrap_or_default(), MESSAGE_BYTES)
+    }
 }
 
 fn is_message(event: &Event) -> bool {
@@ -103,6 +132,7 @@ fn is_message(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::assert_told;
     use crate::limits::{HISTORY_EVENTS, HISTORY_MESSAGES};
 
     fn event(what: What) -> Event {
@@ -135,5 +165,46 @@ mod tests {
             room.append(event(What::Joined));
         }
         assert_eq!(room.events_after(Seq::ZERO).count(), HISTORY_EVENTS);
+    }
+
+    #[test]
+    fn an_audit_tells_what_is_wrong_with_the_log() {
+        let full = || {
+            let mut room = Room::new(Name::new("den").unwrap(), 1);
+            for id in 0..HISTORY_MESSAGES as u64 + 5 {
+                room.append(event(What::Joined));
+                room.append(said(id));
+            }
+            room.audit().unwrap();
+            for _ in 0..HISTORY_EVENTS {
+                room.audit().unwrap();
+                room.append(event(What::Joined));
+            }
+            room.append(said(1));
+            room
+        };
+        assert_told(
+            full,
+            Room::audit,
+            &[
+                ("events in the log: 4097, the limit is 4096", |room| {
+                    room.log.push_back(event(What::Joined));
+                }),
+                ("messages in the log: 1025, the limit is 1024", |room| {
+                    room.log.drain(..HISTORY_MESSAGES);
+                    room.log.extend((0..HISTORY_MESSAGES as u64).map(said));
+                    room.messages += HISTORY_MESSAGES;
+                }),
+                ("1 messages are in the log, 2 were counted", |room| room.messages += 1),
+                ("the log has 4096 events, 7 were numbered", |room| room.last = Seq::from_wire(7)),
+                ("only 4095 are in the log, which is not full", |room| {
+                    room.log.pop_front();
+                }),
+                ("bytes of a message: 4097, the limit is 4096", |room| {
+                    let (id, text) = (MessageId::from_wire(1), "x".repeat(MESSAGE_BYTES + 1).into());
+                    room.log[4095].what = What::Said { id, text };
+                }),
+            ],
+        );
     }
 }

@@ -19,7 +19,9 @@ pub enum Input<'a> {
         /// The handle that the driver chose for it.
         peer: Peer,
     },
-    /// Bytes of its stream.
+    /// Bytes of its stream. None of them while it is paused ([`Output::Pause`]): they would be kept, however many. So what is
+    /// kept of a peer is less than a frame, and until it is read again also the portion that made it pause, whose size is
+    /// the driver's matter.
     Received {
         /// Whose.
         peer: Peer,

@@ -4,6 +4,7 @@
 //! clock. A peer's fault is an output ([`Output::Close`]), never an error of the machine.
 
 mod api;
+mod audit;
 mod conn;
 mod native;
 mod rate;

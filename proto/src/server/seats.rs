@@ -30,4 +30,15 @@ impl Seats {
             *seat = None;
         }
     }
+
+    /// Every session that has a connection, by the index of its seat.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, SessionId, Peer)> {
+        let seats = self.0.iter().enumerate();
+        seats.filter_map(|(index, seat)| seat.map(|(session, peer)| (index, session, peer)))
+    }
+
+    /// Seats, taken or free.
+    pub(super) fn places(&self) -> usize {
+        self.0.len()
+    }
 }

@@ -2,8 +2,10 @@
 //!
 //! Knows no message: what a body means is a dialect's matter.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::fmt;
+
+use crate::audit::ensure;
 
 /// Bytes of the length before each body.
 pub const HEADER_BYTES: usize = 4;
@@ -77,6 +79,22 @@ impl FrameReader {
         self.buffer.len() - self.taken
     }
 
+    /// What must hold when [`FrameReader::next_frame`] had no more: less than one frame of at most `limit` bytes waits.
+    pub(crate) fn audit(&self, limit: usize) -> Result<(), String> {
+        ensure!(self.taken <= self.buffer.len(), "{} bytes were taken of {}", self.taken, self.buffer.len());
+        let waiting = self.buffer.get(self.taken..).unwrap_or_default();
+        if waiting.is_empty() {
+            let kept = self.buffer.capacity();
+            ensure!(kept == 0, "{kept} bytes are kept for nothing");
+        }
+        if let Some((header, body)) = waiting.split_first_chunk::<HEADER_BYTES>() {
+            let announced = u32::from_be_bytes(*header) as usize;
+            ensure!(announced <= limit, "a frame of {announced} bytes waits, the limit is {limit}");
+            ensure!(body.len() < announced, "a whole frame of {announced} bytes waits in {}", body.len());
+        }
+        Ok(())
+    }
+
     /// An idle connection keeps no buffer.
     fn release(&mut self) {
         if self.taken == self.buffer.len() {
@@ -91,6 +109,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::audit::assert_told;
 
     #[test]
     fn a_frame_larger_than_allowed_is_refused_before_it_is_read() {
@@ -114,5 +133,27 @@ mod tests {
         }
         assert_eq!(bodies, [b"one".to_vec(), vec![], b"three".to_vec()]);
         assert_eq!((reader.buffered(), reader.buffer.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn an_audit_tells_what_should_not_wait() {
+        let sound = || {
+            let mut reader = FrameReader::default();
+            reader.push(&[0, 0, 0, 1, 7, 0, 0, 0, 3, 1, 2]);
+            while reader.next_frame(3).unwrap().is_some() {}
+            reader
+        };
+        assert_told(
+            sound,
+            |reader| reader.audit(3),
+            &[
+                ("a whole frame of 3 bytes waits in 3", |reader| reader.push(&[3])),
+                ("a frame of 4 bytes waits, the limit is 3", |reader| reader.buffer[8] = 4),
+                ("16 bytes are kept for nothing", |reader| {
+                    (reader.buffer, reader.taken) = (Vec::with_capacity(16), 0);
+                }),
+                ("12 bytes were taken of 11", |reader| reader.taken = 12),
+            ],
+        );
     }
 }

@@ -1,0 +1,207 @@
+//! What must hold of a client once its outputs were polled: whatever a server sends and a user says is kept within limits.
+
+use alloc::{format, string::String};
+
+use super::{Client, Link, Session, State};
+use crate::{
+    audit::{at_most, ensure},
+    hooks::Limit,
+    ids::MessageId,
+    limits,
+    wire::path::PAYLOAD_BYTES,
+};
+
+impl Client {
+    /// Checks that everything kept is within its limit and that the parts agree with each other; says what does not hold.
+    /// To be called when every output was polled.
+    ///
+    /// For tests and simulators: costs time proportional to everything held.
+    pub fn audit(&self) -> Result<(), String> {
+        self.out.audit().map_err(|wrong| format!("outputs: {wrong}"))?;
+        self.reader.audit(limits::FRAME_BYTES).map_err(|wrong| format!("reader: {wrong}"))?;
+        self.audit_state()?;
+        self.audit_outgoing()?;
+        self.session.as_ref().map_or(Ok(()), Session::audit)?;
+        at_most("members", self.members.len(), limits::MEMBERS)?;
+        let names = self.members.values().map(String::len);
+        at_most("bytes of a member's name", names.max().unwrap_or_default(), most_name_bytes())?;
+        // It came in a frame.
+        let goodbye = self.goodbye.as_ref().map_or(0, String::len);
+        at_most("bytes of a goodbye", goodbye, limits::FRAME_BYTES)?;
+        at_most("bytes of a voice payload", self.payload.len(), PAYLOAD_BYTES)
+    }
+
+    fn audit_state(&self) -> Result<(), String> {
+        let was_in = match &self.state {
+            State::In(link) => {
+                self.audit_link(link)?;
+                true
+            }
+            State::Quitting { .. } | State::Pausing { .. } => true,
+            State::Connecting { .. } | State::Greeting { .. } | State::Ended => false,
+        };
+        ensure!(!was_in || self.session.is_some(), "there is no session in {:?}", self.state);
+        Ok(())
+    }
+
+    fn audit_link(&self, link: &Link) -> Result<(), String> {
+        link.prober.audit().map_err(|wrong| format!("path: {wrong}"))?;
+        ensure!(
+            link.sent_up_to <= self.last_id,
+            "{:?} was sent, {:?} is the last",
+            link.sent_up_to,
+            self.last_id
+        );
+        // What the server would not recognise is not sent.
+        let sent = self.outgoing.iter().filter(|(id, _)| *id <= link.sent_up_to).count();
+        at_most("messages sent and not acknowledged", sent, Limit::UnackedMessages.value())
+    }
+
+    fn audit_outgoing(&self) -> Result<(), String> {
+        at_most("messages kept", self.outgoing.len(), Limit::OutgoingMessages.value())?;
+        let mut last = MessageId::default();
+        for (id, text) in &self.outgoing {
+            ensure!(*id > last, "{id:?} is kept behind {last:?}");
+            at_most("bytes of a message", text.len(), limits::MESSAGE_BYTES)?;
+            last = *id;
+        }
+        ensure!(last <= self.last_id, "{last:?} is kept, {:?} is the last", self.last_id);
+        Ok(())
+    }
+}
+
+impl Session {
+    fn audit(&self) -> Result<(), String> {
+        at_most("bytes of one's own name", self.name.len(), most_name_bytes())?;
+        at_most("bytes of the room's name", self.room_name.len(), most_name_bytes())?;
+        at_most("bytes of the token", self.token.len(), limits::RESUME_TOKEN_BYTES)
+    }
+}
+
+fn most_name_bytes() -> usize {
+    limits::NAME_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{
+        audit::assert_told,
+        client::{ClientConfig, ClientInput, Queued},
+        ids::SessionId,
+        rng::Rng,
+        time::Instant,
+        wire::{
+            chinwag1::{self as pb, to_client::Kind},
+            control,
+        },
+    };
+
+    const NOW: Instant = Instant::from_micros(1_000_000);
+
+    /// One that is in the room and has said more than may be sent at once.
+    fn client() -> Client {
+        let config = ClientConfig { name: "Foo".into(), room: String::new(), software: String::new() };
+        let mut client = Client::new(NOW, config, Rng::from_number(1));
+        client.handle_input(NOW, ClientInput::Connected);
+        let welcome = pb::Welcome {
+            session: 1,
+            name: "Foo".into(),
+            resume_token: vec![7; 16],
+            room: Some(pb::Room { id: 1, name: "lobby".into(), epoch: 9, last_seq: 2 }),
+            members: vec![pb::Member { session: 1, name: "Foo".into() }],
+            ..Default::default()
+        };
+        let mut bytes = vec![];
+        control::write_to_client(&mut bytes, Kind::Welcome(welcome));
+        client.handle_input(NOW, ClientInput::Received { bytes: &bytes });
+        client.handle_timeout(NOW);
+        for _ in 0..limits::UNACKED_MESSAGES + 2 {
+            client.say("hi").unwrap();
+        }
+        while client.poll_output().is_some() {}
+        client
+    }
+
+    fn link(client: &mut Client) -> &mut Link {
+        let State::In(link) = &mut client.state else { panic!("it is in the room") };
+        link
+    }
+
+    fn session(client: &mut Client) -> &mut Session {
+        client.session.as_mut().unwrap()
+    }
+
+    fn long_name() -> String {
+        "x".repeat(limits::NAME_BYTES + 1)
+    }
+
+    #[test]
+    fn what_a_server_may_make_it_keep_is_bounded() {
+        assert_told(
+            client,
+            Client::audit,
+            &[
+                ("members: 14097, the limit is 14096", |c| {
+                    c.members.extend((2..).map(|n| (SessionId::from_wire(n), String::new())).take(14_096));
+                }),
+                ("bytes of a member's name: 257, the limit is 256", |c| {
+                    c.members.insert(SessionId::from_wire(9), long_name());
+                }),
+                ("bytes of one's own name: 257", |c| session(c).name = long_name()),
+                ("bytes of the room's name: 257", |c| session(c).room_name = long_name()),
+                ("bytes of the token: 65, the limit is 64", |c| session(c).token = vec![0; 65]),
+                ("bytes of a goodbye: 65537", |c| c.goodbye = Some("x".repeat(65_537))),
+                ("reader: a frame of 65537 bytes waits", |c| c.reader.push(&65_537u32.to_be_bytes())),
+                ("bytes of a voice payload: ", |c| c.payload.resize(PAYLOAD_BYTES + 1, 0)),
+                ("outputs: 1 were not polled", |c| c.out.push(Queued::Connect, |_, _| {})),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_was_said_is_kept_in_order_and_bounded() {
+        assert_told(
+            client,
+            Client::audit,
+            &[
+                ("messages kept: 1025, the limit is 1024", |c| {
+                    for _ in c.outgoing.len()..=limits::OUTGOING_MESSAGES {
+                        c.last_id = c.last_id.next();
+                        c.outgoing.push_back((c.last_id, "hi".into()));
+                    }
+                }),
+                ("MessageId(1) is kept behind MessageId(1)", |c| c.outgoing[1].0 = MessageId::from_wire(1)),
+                ("MessageId(99) is kept, MessageId(66) is the last", |c| {
+                    c.outgoing[65].0 = MessageId::from_wire(99);
+                }),
+                ("bytes of a message: 4097, the limit is 4096", |c| c.outgoing[0].1 = "x".repeat(4097)),
+                ("MessageId(67) was sent, MessageId(66) is the last", |c| {
+                    link(c).sent_up_to = MessageId::from_wire(67);
+                }),
+                ("messages sent and not acknowledged: 65, the limit is 64", |c| {
+                    link(c).sent_up_to = MessageId::from_wire(65);
+                }),
+            ],
+        );
+    }
+
+    #[test]
+    fn whoever_was_in_has_a_session() {
+        assert_told(
+            client,
+            Client::audit,
+            &[
+                ("there is no session in In", |c| c.session = None),
+                ("there is no session in Pausing", |c| {
+                    (c.session, c.state) = (None, State::Pausing { until: NOW });
+                }),
+                ("there is no session in Quitting", |c| {
+                    (c.session, c.state) = (None, State::Quitting { deadline: NOW });
+                }),
+            ],
+        );
+    }
+}

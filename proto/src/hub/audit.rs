@@ -1,0 +1,292 @@
+//! What must hold of a hub between two calls: every table within its limit, and all of them of one mind.
+
+use alloc::{collections::BTreeSet, format, string::String};
+
+use super::{Hub, Presence, is_default, room::Room, session::Session};
+use crate::{
+    audit::{at_most, ensure, same},
+    hooks::Limit,
+    ids::RoomId,
+    limits,
+};
+
+impl Hub {
+    /// Checks that every table is within its limit and that the tables agree with each other; says what does not hold.
+    ///
+    /// For tests and simulators: costs time proportional to everything held.
+    pub fn audit(&self) -> Result<(), String> {
+        self.sessions.audit().map_err(|wrong| format!("sessions: {wrong}"))?;
+        at_most("places for sessions", self.sessions.places(), self.most_sessions())?;
+        for (id, session) in self.sessions.iter() {
+            let last = self.rooms.get(&session.room).map(Room::last_seq);
+            session.audit(last).map_err(|wrong| format!("{id:?}: {wrong}"))?;
+        }
+        self.audit_names()?;
+        self.audit_rooms()?;
+        let deadlines =
+            self.sessions.iter().filter_map(|(id, session)| Some((session.presence.deadline()?, id)));
+        same("deadlines", &self.deadlines, &deadlines.collect())?;
+        let gone = self.sessions.iter().count() - self.present();
+        ensure!(gone == self.gone, "{gone} sessions are gone, {} were counted", self.gone);
+        at_most("sessions that are gone", gone, Limit::HeldSessions.value())
+    }
+
+    /// Sessions that there may be, attached or not.
+    pub(crate) fn most_sessions(&self) -> usize {
+        self.max_sessions + Limit::HeldSessions.value()
+    }
+
+    /// Sessions that have a connection.
+    pub(crate) fn connected(&self) -> usize {
+        self.sessions.iter().filter(|(_, session)| session.presence == Presence::Here).count()
+    }
+
+    /// Sessions that the others see.
+    fn present(&self) -> usize {
+        self.sessions.iter().filter(|(_, session)| session.presence.is_in_room()).count()
+    }
+
+    fn audit_names(&self) -> Result<(), String> {
+        at_most("names", self.names.len(), self.max_sessions)?;
+        for (name, &id) in &self.names {
+            let Some(session) = self.sessions.get(id) else {
+                return Err(format!("the name {name:?} belongs to {id:?}, which is no session"));
+            };
+            ensure!(session.presence.is_in_room(), "the name {name:?} belongs to {id:?}, which is gone");
+            ensure!(
+                session.name.folded() == *name,
+                "the name {name:?} belongs to {id:?}, whose name is {:?}",
+                session.name
+            );
+        }
+        // Each name is of another session, so that equal numbers leave nobody without.
+        let (present, taken) = (self.present(), self.names.len());
+        ensure!(present == taken, "{present} sessions are in a room, {taken} names are taken");
+        Ok(())
+    }
+
+    fn audit_rooms(&self) -> Result<(), String> {
+        // A place is kept for the default room until there is one.
+        let has_default = self.rooms.values().any(|room| is_default(&room.name));
+        at_most("rooms", self.rooms.len() + usize::from(!has_default), Limit::Rooms.value())?;
+        let mut names = BTreeSet::new();
+        let mut listed = BTreeSet::new();
+        let awaited: BTreeSet<RoomId> = self.sessions.iter().map(|(_, session)| session.room).collect();
+        for (id, room) in &self.rooms {
+            room.audit().map_err(|wrong| format!("{id:?}: {wrong}"))?;
+            ensure!(names.insert(room.name.folded()), "{id:?}: another room is called {:?}, too", room.name);
+            for &member in &room.members {
+                let is_in = |session: &Session| session.presence.is_in_room() && session.room == *id;
+                let is_member = self.sessions.get(member).is_some_and(is_in);
+                ensure!(is_member, "{id:?}: {member:?} is listed and is not in that room");
+                ensure!(listed.insert(member), "{id:?}: {member:?} is listed twice");
+            }
+            // Nobody else could resume in it, so that nothing would ever remove it.
+            let is_kept = awaited.contains(id) || is_default(&room.name);
+            ensure!(is_kept, "{id:?}: no session belongs to it, with {} members", room.members.len());
+        }
+        let present = self.present();
+        ensure!(
+            present == listed.len(),
+            "{present} sessions are in a room, {} are listed there",
+            listed.len()
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::assert_told,
+        hub::{Admission, JoinRequest, ResumeRequest},
+        ids::{MessageId, SessionId},
+        name::Name,
+        rng::Rng,
+        time::{Duration, Instant},
+    };
+    use alloc::vec::Vec;
+
+    const NOW: Instant = Instant::from_micros(1_000_000);
+
+    fn join(hub: &mut Hub, name: &str, room: &str) -> SessionId {
+        hub.join(NOW, &JoinRequest { name, room, resume: None }, &mut |_, _| {}).unwrap().session
+    }
+
+    /// Foo and Bar in the lobby, Baz lost there, Qux gone from the den, which is empty; one place among them is free.
+    fn hub() -> Hub {
+        let mut hub = Hub::new(8, Rng::from_number(1));
+        let [foo, _, baz] = ["Foo", "Bar", "Baz"].map(|name| join(&mut hub, name, ""));
+        let former = join(&mut hub, "Former", "");
+        let qux = join(&mut hub, "Qux", "den");
+        let room = hub.sessions.get(foo).unwrap().room;
+        for id in 1..=3 {
+            hub.say(foo, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
+        }
+        hub.quit(former, &mut |_, _| {});
+        hub.lose(NOW, baz, false, &mut |_, _| {});
+        hub.lose(NOW, qux, true, &mut |_, _| {});
+        assert_eq!((hub.members(), hub.gone(), hub.rooms()), (3, 1, 2));
+        hub
+    }
+
+    fn id_of(hub: &Hub, name: &str) -> SessionId {
+        hub.sessions.iter().find(|(_, session)| session.name.as_str() == name).unwrap().0
+    }
+
+    fn session<'a>(hub: &'a mut Hub, name: &str) -> &'a mut Session {
+        let id = id_of(hub, name);
+        hub.sessions.get_mut(id).unwrap()
+    }
+
+    fn room<'a>(hub: &'a mut Hub, name: &str) -> &'a mut Room {
+        hub.rooms.values_mut().find(|room| room.name.as_str() == name).unwrap()
+    }
+
+    #[test]
+    fn names_and_sessions_must_agree() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("names: 3, the limit is 2", |hub| hub.max_sessions = 2),
+                ("2 names are taken", |hub| {
+                    hub.names.pop_first();
+                }),
+                ("which is no session", |hub| {
+                    hub.names.insert(Name::new("x").unwrap().folded(), SessionId::from_wire(99));
+                }),
+                ("which is gone", |hub| {
+                    hub.names.insert(Name::new("Qux").unwrap().folded(), id_of(hub, "Qux"));
+                }),
+                ("whose name is", |hub| session(hub, "Foo").name = Name::new("Other").unwrap()),
+            ],
+        );
+    }
+
+    #[test]
+    fn rooms_and_sessions_must_agree() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("rooms: 65, the limit is 64", |hub| {
+                    for n in 0..limits::ROOMS as u32 - 1 {
+                        let name = Name::new(&format!("room {n}")).unwrap();
+                        hub.rooms.insert(RoomId::new(100 + n), Room::new(name, 0));
+                    }
+                }),
+                ("rooms: 65, the limit is 64", |hub| {
+                    *hub = Hub::new(8, Rng::from_number(1));
+                    for n in 0..limits::ROOMS as u32 {
+                        let name = Name::new(&format!("room {n}")).unwrap();
+                        hub.rooms.insert(RoomId::new(100 + n), Room::new(name, 0));
+                    }
+                }),
+                ("another room is called", |hub| room(hub, "den").name = Name::new("Lobby").unwrap()),
+                ("is listed twice", |hub| {
+                    let foo = id_of(hub, "Foo");
+                    room(hub, "lobby").members.push(foo);
+                }),
+                ("is listed and is not in that room", |hub| {
+                    let foo = id_of(hub, "Foo");
+                    room(hub, "den").members.push(foo);
+                }),
+                ("is listed and is not in that room", |hub| {
+                    let qux = id_of(hub, "Qux");
+                    room(hub, "den").members.push(qux);
+                }),
+                ("3 sessions are in a room, 2 are listed there", |hub| {
+                    room(hub, "lobby").members.pop();
+                }),
+                ("no session belongs to it", |hub| {
+                    hub.rooms.insert(RoomId::new(9), Room::new(Name::new("empty").unwrap(), 0));
+                }),
+                ("is at 1", |hub| {
+                    let name = room(hub, "lobby").name.clone();
+                    let members = room(hub, "lobby").members.clone();
+                    let mut fresh = Room::new(name.clone(), 0);
+                    fresh.members = members;
+                    let what = crate::hub::What::Joined;
+                    fresh.append(crate::hub::Event { member: id_of(hub, "Foo"), name, what });
+                    *room(hub, "lobby") = fresh;
+                }),
+            ],
+        );
+    }
+
+    #[test]
+    fn deadlines_and_presences_must_agree() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("is missing among 1", |hub| {
+                    hub.deadlines.pop_first();
+                }),
+                ("is one too many of 3", |hub| {
+                    hub.deadlines.insert((NOW, id_of(hub, "Foo")));
+                }),
+                ("1 sessions are gone, 2 were counted", |hub| hub.gone += 1),
+                ("sessions that are gone: 4097, the limit is 4096", |hub| {
+                    let (room, presence) = (session(hub, "Qux").room, session(hub, "Qux").presence);
+                    for _ in 0..limits::HELD_SESSIONS {
+                        let mut gone = Session::new(Name::new("Qux").unwrap(), room, [0; 16]);
+                        gone.presence = presence;
+                        let id = hub.sessions.insert(gone);
+                        hub.deadlines.extend(presence.deadline().map(|deadline| (deadline, id)));
+                        hub.gone += 1;
+                    }
+                }),
+                ("places for sessions: 4105, the limit is 4104", |hub| {
+                    for _ in hub.sessions.places()..hub.most_sessions() + 2 {
+                        let room = session(hub, "Foo").room;
+                        hub.sessions.insert(Session::new(Name::new("x").unwrap(), room, [0; 16]));
+                    }
+                }),
+            ],
+        );
+    }
+
+    #[test]
+    fn rooms_give_way_to_others_and_all_stays_sound() {
+        let mut hub = Hub::new(limits::ROOMS, Rng::from_number(2));
+        let mut rng = Rng::from_number(3);
+        let mut now = NOW;
+        let mut known = Vec::new();
+        let (mut evicted, mut resumed, mut refused) = (0, 0, 0);
+        for _ in 0..4_000 {
+            now = now + Duration::from_millis(rng.below(5_000));
+            hub.handle_timeout(now, &mut |_, _| {});
+            let (name, room) = (format!("n{}", rng.below(90)), format!("r{}", rng.below(200)));
+            let at = usize::try_from(rng.below(known.len().max(1) as u64)).unwrap();
+            let former: Option<&Admission> = known.get(at).filter(|_| rng.below(3) == 0);
+            let resume = former.map(|former| ResumeRequest {
+                session: former.session,
+                token: &former.token,
+                epoch: former.epoch,
+                last_seq: former.told_up_to,
+            });
+            match hub.join(now, &JoinRequest { name: &name, room: &room, resume }, &mut |_, _| {}) {
+                Ok(admission) => {
+                    resumed += u32::from(admission.resumed);
+                    known.push(admission);
+                }
+                Err(_) => refused += 1,
+            }
+            let here = hub.sessions.iter().filter(|(_, session)| session.presence == Presence::Here);
+            let here: Vec<SessionId> = here.map(|(id, _)| id).collect();
+            let at = usize::try_from(rng.below(here.len() as u64 + 1)).unwrap();
+            if let Some(&id) = here.get(at) {
+                match rng.below(3) {
+                    0 => hub.quit(id, &mut |_, _| {}),
+                    way => hub.lose(now, id, way == 1, &mut |_, _| {}),
+                }
+            }
+            evicted += usize::from(hub.sessions.iter().any(|(_, s)| !hub.rooms.contains_key(&s.room)));
+            assert_eq!(hub.audit(), Ok(()));
+        }
+        assert!(evicted > 0 && resumed > 0 && refused > 0, "{evicted} {resumed} {refused}");
+    }
+}
