@@ -1,5 +1,5 @@
 //! The server machine under anything that several peers may do: it asks only for what a driver can do, tells only
-//! whom there is, says only what decodes, wants no timeout that does nothing, and stays within its limits.
+//! whom there is, says only what decodes, wants no timeout that does nothing, stays within its limits and of one mind.
 
 use std::collections::BTreeSet;
 
@@ -189,6 +189,7 @@ impl Driver {
                 Output::Event(_) => {}
             }
         }
+        self.server.audit().expect("a server that is not of one mind");
     }
 
     fn forget(&mut self, peer: Peer) {

@@ -193,6 +193,7 @@ impl Driver {
             assert!(!to.is_empty() && to.iter().all(|peer| self.open.contains(&(peer.index() as u32))));
             assert_eq!(to.iter().collect::<BTreeSet<_>>().len(), to.len(), "nobody is told twice");
         }
+        self.server.audit().unwrap();
         for peer in again {
             let (held, rest) =
                 std::mem::take(&mut self.held).into_iter().partition(|(held, _)| *held == peer);
@@ -376,6 +377,7 @@ proptest! {
                     | ClientOutput::Voice { .. } | ClientOutput::Event(_) => {}
                 }
             }
+            client.audit().unwrap();
             ended
         };
         drain(&mut client);

@@ -401,6 +401,7 @@ fn the_default_room_has_a_place_though_others_take_all() {
     assert_eq!(refused[0], r#"send 63: Refused RoomsFull """#);
     assert_eq!(rig.join(100, "Foo").len(), 3);
     assert_eq!(rig.server.hub().rooms(), limits::ROOMS);
+    assert_eq!(rig.server.audit(), Ok(()));
     rig.accept(101);
     assert_eq!(rig.send(101, in_room("room 63"))[0], r#"send 101: Refused RoomsFull """#);
     // A room that is empty gives way, but not the default one.
@@ -437,6 +438,7 @@ fn of_those_who_are_gone_the_oldest_are_forgotten_first() {
         }
     }
     assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (0, limits::HELD_SESSIONS));
+    assert_eq!(rig.server.audit(), Ok(()));
     let last = u64::MAX;
     assert!(rig.resume(total, 0, last)[0].starts_with("event Joined"));
     assert!(rig.resume(total + 1, 99, last).iter().any(|line| line.starts_with("event Joined")));

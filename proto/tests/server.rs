@@ -210,10 +210,12 @@ fn a_peer_ahead_of_its_rate_is_paused_and_nothing_is_lost() {
     let pause = lines.iter().position(|line| line == "pause 1").unwrap();
     assert_eq!(pause, lines.len() - 1, "nothing is read behind the pause");
     assert!(pause < 10_000, "{pause}");
+    assert_eq!(rig.server.audit(), Ok(()));
     // The others go on.
     assert_eq!(rig.send(2, say(1, 1, "calm")).len(), 2);
     for _ in 0..30 {
         lines.extend(rig.wait(secs(1)));
+        assert_eq!(rig.server.audit(), Ok(()));
         rig.send(2, Kind::Pong(pb::Ping { token: 0 }));
         rig.send(3, Kind::Pong(pb::Ping { token: 0 }));
     }
@@ -349,6 +351,7 @@ fn so_many_may_wait_with_their_hello_and_one_more_is_closed() {
         ]
     };
     assert_eq!(rig.accept(last), busy(last));
+    assert_eq!(rig.server.audit(), Ok(()));
     rig.send(0, Kind::Hello(hello("Foo")));
     assert_lines(&rig.accept(last + 1), &NOTHING);
     assert_eq!(rig.accept(last + 2), busy(last + 2));

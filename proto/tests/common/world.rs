@@ -263,6 +263,7 @@ impl World {
                 Output::OpenPath { .. } => {}
             }
         }
+        self.server.audit().unwrap();
         for (conn, bytes) in sends {
             match bytes {
                 Some(bytes) => {
@@ -294,7 +295,7 @@ impl World {
         loop {
             let delay = self.delay();
             let node = &mut self.nodes[at];
-            let Some(output) = node.client.poll_output() else { return };
+            let Some(output) = node.client.poll_output() else { return node.client.audit().unwrap() };
             match output {
                 ClientOutput::Connect => {
                     let (now, conn) = (self.now, self.conns.len());
