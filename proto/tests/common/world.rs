@@ -285,6 +285,8 @@ impl World {
                 self.at(self.now + delay, Event::DatagramToClient(conn, kind, payload));
             }
         }
+        // Whoever was paused again at once is not read from.
+        unpaused.retain(|&conn| !self.conns[conn].paused);
         for conn in unpaused {
             let bytes = std::mem::take(&mut self.conns[conn].held);
             self.server_input(Input::Received { peer: peer(conn), bytes: &bytes });
