@@ -51,7 +51,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         let (versions, name) = (vec![VERSION], "Foo".to_owned());
         S::Hello(pb::Hello { versions, software: "test 1".to_owned(), name, resume, ..Default::default() })
     };
-    let resume = pb::Resume { session: 77, token: vec![5; 16], epoch: 9, last_seq: 3 };
+    let resume = pb::Resume { session: 77, token: vec![5; 16], epoch: 9, last_seq: 3, attempt: 1 };
     let say = pb::Say { room: 1, id: 2, text: "Hello, I am Foo!".to_owned() };
     let text = "x".to_owned();
     let said = pb::Said { room: 1, seq: 4, session: 77, name: "Foo".to_owned(), id: 2, text: text.clone() };

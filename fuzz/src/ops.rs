@@ -147,7 +147,7 @@ impl Frame {
                     if !resume.is_honest {
                         token.pop();
                     }
-                    Some(pb::Resume { session, token, epoch, last_seq: resume.last_seq.into() })
+                    Some(pb::Resume { session, token, epoch, last_seq: resume.last_seq.into(), attempt: 0 })
                 });
                 hello(vec![VERSION], name, room, resume)
             }

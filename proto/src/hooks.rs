@@ -52,7 +52,7 @@ limits! {
     Rooms = 9, limits::ROOMS, 3;
     /// [`limits::RESUME_HOLD`], in seconds.
     ResumeHoldSeconds = 10, limits::RESUME_HOLD.as_secs() as usize, 20;
-    /// [`limits::CONTROL_QUEUE_BYTES`]: as always there is room for the largest welcome, that of a small history.
+    /// [`limits::CONTROL_QUEUE_BYTES`]: only with the first three, since there is always room for the largest welcome.
     ControlQueueBytes = 11, limits::CONTROL_QUEUE_BYTES, 131_072;
 }
 
@@ -123,10 +123,10 @@ mod set {
 
     /// Sets which limits are small (a bit each), and the mistake that is made, if any.
     pub fn set(small: u32, mistake: Option<super::Mistake>) {
-        use super::Limit::{ControlQueueBytes, HistoryEvents, HistoryMessages};
-        // A small queue has room for a small history only.
-        let history = HistoryEvents as u32 | HistoryMessages as u32;
-        let queue = if small & history == history { 0 } else { ControlQueueBytes as u32 };
+        use super::Limit::{ControlQueueBytes, HistoryEvents, HistoryMessages, UnackedMessages};
+        // A small queue has room only for a small history, and for few messages at once.
+        let few = HistoryEvents as u32 | HistoryMessages as u32 | UnackedMessages as u32;
+        let queue = if small & few == few { 0 } else { ControlQueueBytes as u32 };
         SMALL.store(small & !queue, Relaxed);
         MISTAKE.store(mistake.map_or(0, |mistake| mistake as u32 + 1), Relaxed);
     }

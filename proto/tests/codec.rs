@@ -63,7 +63,7 @@ proptest! {
     ) {
         let kinds = [
             to_server::Kind::Say(pb::Say { room, id, text: text.clone() }),
-            to_server::Kind::Hello(pb::Hello { resume: Some(pb::Resume { session: room, token: vec![1; 16], epoch: token, last_seq: seq }), ..hello(&text) }),
+            to_server::Kind::Hello(pb::Hello { resume: Some(pb::Resume { session: room, token: vec![1; 16], epoch: token, last_seq: seq, attempt: seq }), ..hello(&text) }),
             to_server::Kind::Ping(pb::Ping { token }),
         ];
         for kind in kinds {
@@ -207,7 +207,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_on_the_wire_stay_as_they_are() {
-    let resume = Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], epoch: 0x1122, last_seq: 7 });
+    let resume = Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], epoch: 0x1122, last_seq: 7, attempt: 2 });
     let hello = pb::Hello { software: "chinwag 0.1.0".into(), room: "lobby".into(), resume, ..hello("Foo") };
     let welcome = pb::Welcome { resumed: true, software: "s".into(), ..common::ClientRig::welcome() };
     let (name, text) = ("Foo".to_owned(), "héllo".to_owned());

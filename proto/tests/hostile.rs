@@ -59,6 +59,7 @@ fn kind_to_server() -> impl Strategy<Value = to_server::Kind> {
             token: vec![1; 16],
             epoch,
             last_seq,
+            attempt: 0,
         }));
     let hello =
         (text(), text(), resume, prop::bool::weighted(0.9)).prop_map(|(name, room, resume, speaks)| {
@@ -246,7 +247,7 @@ impl Driver {
                 let mut token = welcome.resume_token.clone();
                 token[3] ^= u8::from(!right);
                 let epoch = welcome.room.as_ref().unwrap().epoch;
-                let resume = Some(pb::Resume { session: welcome.session, token, epoch, last_seq });
+                let resume = Some(pb::Resume { session: welcome.session, token, epoch, last_seq, attempt: 0 });
                 let hello = pb::Hello { resume, ..hello(&welcome.name) };
                 self.act(Act::Accept(peer));
                 self.receive(peer, &server_frames([to_server::Kind::Hello(hello)]));

@@ -3,22 +3,28 @@
 
 use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
-    Instant, Rng,
-    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
+    Rng,
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason},
+    server::VoicePath,
     wire::{path::SealedPath, voice::VoiceFrame},
 };
 
 use crate::{
-    check::{Checker, name_of, room_of},
+    alarm::Alarm,
+    check::{Checker, Rule, name_of, room_of},
+    ear::{BLOCK_US, Ear, Sound as Heard},
     heard::Way,
     net::{Event, Net, Read},
     person::{Person, Speech},
     seal::ToySeal,
+    sometimes::Sometimes,
     sound::Sound,
     tcp::{ConnId, EndState, Side},
     trace::{Mark, Node},
-    world::Alarm,
 };
+
+/// Whoever will start the program.
+pub(crate) type Idle = (Person, Option<Sound>);
 
 pub(crate) struct ClientNode {
     number: u32,
@@ -26,9 +32,13 @@ pub(crate) struct ClientNode {
     pub(crate) person: Person,
     /// A real voice, in place of the person's made-up one.
     pub(crate) sound: Option<Sound>,
+    /// What it hears, where there is no real voice.
+    ear: Ear,
     conn: Option<ConnId>,
     alarm: Alarm,
     pub(crate) has_quit: bool,
+    /// Voice goes by TCP that went by datagrams before.
+    has_fallen_back: bool,
     /// The frames spoken last, newest first: as many as go with the next one once more.
     past: Vec<Speech>,
     buffer: Vec<u8>,
@@ -42,18 +52,22 @@ impl ClientNode {
         number: u32,
         rooms: u32,
         seed: Rng,
-        (person, sound): (Person, Option<Sound>),
+        alarm: Alarm,
+        (person, sound): Idle,
     ) -> Self {
+        check.born(number);
         let config =
             ClientConfig { name: name_of(number), room: room_of(number, rooms), software: "sim".to_owned() };
         let mut client = Self {
             number,
-            machine: Client::new(net.now(), config, seed),
+            machine: Client::new(net.now(Node::Client(number)), config, seed),
             person,
             sound,
+            ear: Ear::default(),
             conn: None,
-            alarm: Alarm::default(),
+            alarm,
             has_quit: false,
+            has_fallen_back: false,
             past: Vec::new(),
             buffer: Vec::new(),
         };
@@ -112,32 +126,73 @@ impl ClientNode {
         if !self.alarm.rings(generation) {
             return;
         }
-        if self.machine.poll_timeout().is_some_and(|due| due <= net.now()) {
+        let now = net.now(self.node());
+        if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             net.record(Node::Client(self.number), Mark::Wake, 0, 0);
             self.alarm.count(net, check, Node::Client(self.number), 1);
-            self.machine.handle_timeout(net.now());
+            self.machine.handle_timeout(now);
         }
         self.drain(net, check, Way::Tcp);
+    }
+
+    fn node(&self) -> Node {
+        Node::Client(self.number)
+    }
+
+    /// True until its user leaves, or it ends for another reason.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.has_quit && !self.machine.has_ended()
+    }
+
+    /// Its clock jumped: what it waits for comes at another time.
+    pub(crate) fn rearm(&mut self, net: &mut Net<'_>) {
+        self.alarm = std::mem::take(&mut self.alarm).cancelled();
+        self.alarm.set(net, Node::Client(self.number), self.machine.poll_timeout());
+    }
+
+    /// What is left when the program has ended: its person, its sound, its alarm.
+    pub(crate) fn end(self) -> (Idle, Alarm) {
+        ((self.person, self.sound), self.alarm.cancelled())
+    }
+
+    /// The program is gone with all that it knew. The server is told by the system, or is not.
+    pub(crate) fn fall(mut self, net: &mut Net<'_>, is_silent: bool) -> (Idle, Alarm) {
+        net.record(self.node(), Mark::Fall, u64::from(is_silent), 0);
+        if self.machine.unacknowledged() > 0 {
+            net.sometimes(Sometimes::ClientFell);
+        }
+        if let Some(conn) = self.conn.take() {
+            if is_silent {
+                net.vanish(conn, Side::Client);
+            } else {
+                net.drop_end(conn, Side::Client);
+            }
+        }
+        self.end()
     }
 
     // What the user does.
 
-    pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        if self.machine.room_for_messages() > 0 {
+    /// Says something, if the machine takes it.
+    pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) -> bool {
+        let has_room = self.machine.room_for_messages() > 0;
+        if has_room {
             let (message, text) = self.person.text();
-            check.said(message);
+            check.said(message, &text);
             net.counts.texts += 1;
             net.record(Node::Client(self.number), Mark::Say, message.number, text.len() as u64);
             if let Err(error) = self.machine.say(&text) {
-                check.fail(format!("client {} could not say something: {error}", self.number));
+                check.fail(Rule::Connection, format!("client {} could not speak: {error}", self.number));
             }
         }
         self.drain(net, check, Way::Tcp);
+        has_room
     }
 
     /// Sends one voice frame; returns when there is another one.
     pub(crate) fn talk(&mut self, net: &mut Net<'_>, check: &mut Checker) -> u64 {
-        let (speech, pause_us) = self.person.speech(net.now_us);
+        let now = net.now(self.node());
+        let (speech, pause_us) = self.person.speech(now.as_micros());
         let path = self.machine.voice_path();
         check.spoke(net, self.number, path, self.past.len());
         let talker = chinwag_proto::SessionId::from_wire(0);
@@ -148,7 +203,7 @@ impl ClientNode {
             level: speech.level,
             opus: &speech.opus,
         });
-        self.machine.send_voice(net.now(), frames);
+        self.machine.send_voice(now, frames);
         self.past.insert(0, speech);
         // Who does not get a frame through does not send it once more.
         self.past.truncate(path.map_or(0, |_| self.person.copies()));
@@ -159,7 +214,7 @@ impl ClientNode {
 
     /// A turn of the microphone and the speaker; returns when the next one is, in microseconds from now.
     pub(crate) fn sound(&mut self, net: &mut Net<'_>, check: &mut Checker) -> Option<u64> {
-        let now = net.now();
+        let now = net.now(self.node());
         let Self { sound, machine, .. } = self;
         let sound = sound.as_mut()?;
         if let Some(spread) = machine.stats().voice_spread {
@@ -185,6 +240,16 @@ impl ClientNode {
         Some(next.as_micros().saturating_sub(now.as_micros()).max(1))
     }
 
+    /// The ear plays 10 ms; when it is to play on.
+    pub(crate) fn listen(&mut self, net: &mut Net<'_>, check: &mut Checker) -> Option<u64> {
+        let (now, number) = (net.now(self.node()), self.number);
+        let goes_on = self.ear.pull(net.now_us, now, &mut |sound| match sound {
+            Heard::Frame(session, opus) => check.played(net, number, session, opus),
+            Heard::Concealed => check.concealed(net, number),
+        });
+        goes_on.then_some(BLOCK_US)
+    }
+
     /// Now and then a word on somebody, whether he talks or not.
     fn report(&mut self, net: &mut Net<'_>) {
         let Some(report) = self.person.report() else { return };
@@ -197,14 +262,19 @@ impl ClientNode {
     pub(crate) fn quit(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         self.has_quit = true;
         check.quits(self.number);
-        self.machine.quit(net.now());
+        if self.conn.and_then(|conn| net.conn(conn)).is_some_and(|tcp| tcp.cut) {
+            net.sometimes(Sometimes::QuitDead);
+        }
+        let now = net.now(self.node());
+        self.machine.quit(now);
         self.drain(net, check, Way::Tcp);
     }
 
     // The driver.
 
     fn input(&mut self, net: &mut Net<'_>, check: &mut Checker, way: Way, input: ClientInput<'_>) {
-        self.machine.handle_input(net.now(), input);
+        let now = net.now(self.node());
+        self.machine.handle_input(now, input);
         self.drain(net, check, way);
     }
 
@@ -214,7 +284,11 @@ impl ClientNode {
             let mut has_overflowed = false;
             while let Some(output) = self.machine.poll_output() {
                 match output {
-                    ClientOutput::Connect => self.conn = Some(net.connect(self.number)),
+                    ClientOutput::Connect => {
+                        let conn = net.connect(self.number);
+                        check.connects(self.number, conn);
+                        self.conn = Some(conn);
+                    }
                     ClientOutput::Disconnect => {
                         if let Some(conn) = self.conn.take() {
                             net.close(conn, Side::Client);
@@ -240,19 +314,44 @@ impl ClientNode {
                     }
                     ClientOutput::Voice { payload } => match &mut self.sound {
                         Some(sound) => {
-                            sound.hear(net.now(), payload);
+                            let now = net.now(Node::Client(self.number));
+                            sound.hear(now, payload);
                             net.counts.voice_delivered += 1;
                             net.record(Node::Client(self.number), Mark::Heard, payload.len() as u64, 0);
                         }
-                        None => check.voice(net, self.number, way, payload),
+                        None => {
+                            check.voice(net, self.number, way, payload);
+                            let now = net.now(Node::Client(self.number));
+                            if self.ear.hear(net.now_us, now, payload) {
+                                net.after(0, Event::Listen(self.number));
+                            }
+                        }
                     },
                     ClientOutput::Event(event) => {
-                        check.event(net, self.number, &event);
+                        check.event(net, self.number, self.conn, &event);
+                        let now = net.now(Node::Client(self.number));
+                        if let ClientEvent::Path(path) = event {
+                            match path {
+                                VoicePath::Tcp if self.person.is_talking(now.as_micros()) => {
+                                    self.has_fallen_back = true;
+                                    net.sometimes(Sometimes::FallbackToTcp);
+                                }
+                                VoicePath::Udp if std::mem::take(&mut self.has_fallen_back) => {
+                                    net.sometimes(Sometimes::BackToUdp);
+                                }
+                                VoicePath::Tcp | VoicePath::Udp | VoicePath::Both => {}
+                            }
+                        }
                         if let (ClientEvent::Reported(report), Some(sound)) = (&event, &mut self.sound) {
-                            sound.reported(net.now(), *report);
+                            sound.reported(now, *report);
+                        }
+                        if let ClientEvent::Ended(reason) = event
+                            && reason != EndReason::Quit
+                        {
+                            net.after(self.person.comes_back_after(), Event::Join(self.number));
                         }
                         if let (ClientEvent::Welcome { .. }, Some(sound)) = (&event, &mut self.sound)
-                            && sound.start(net.now())
+                            && sound.start(now)
                         {
                             net.after(0, Event::Sound(self.number));
                         }
@@ -264,7 +363,8 @@ impl ClientNode {
             net.record(Node::Client(self.number), Mark::Overflow, u64::from(conn.0), 0);
             self.conn = None;
             net.drop_end(conn, Side::Client);
-            self.machine.handle_input(net.now(), ClientInput::Disconnected);
+            let now = net.now(self.node());
+            self.machine.handle_input(now, ClientInput::Disconnected);
         }
         net.flush();
         self.alarm.set(net, Node::Client(self.number), self.machine.poll_timeout());
@@ -282,9 +382,5 @@ impl ClientNode {
             0 => None,
             waiting => Some(format!("{waiting} messages wait to be acknowledged")),
         }
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.machine.poll_timeout()
     }
 }

@@ -1,6 +1,8 @@
 //! `chinwag-sim`: simulates a server and its clients, or a call over a bad network, in virtual time; one seed is one
-//! history.
+//! history, and a swarm is many.
 
+mod batch;
+mod swarm;
 mod voice_command;
 
 use std::{
@@ -11,7 +13,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chinwag_sim::{MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, NetSpec, Report, Scenario};
+use chinwag_proto::hooks::Mistake;
+use chinwag_sim::{MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, Report, Scenario, Spec};
 use clap::{Args, Parser, Subcommand};
 
 /// Simulates a chinwag server and its clients; the same numbers give the same history
@@ -26,39 +29,61 @@ struct Cli {
 enum Command {
     /// Simulate one history and check that all that must hold does
     Run(Run),
+    /// Simulate many histories, each of another world, and make the first that fails as small as can be
+    Swarm(swarm::Swarm),
+    /// Make mistakes in the core on purpose, and see whether swarms find them
+    Mistakes(swarm::Mistakes),
+    /// What a swarm starts for each core
+    #[command(hide = true)]
+    Batch(batch::Batch),
     /// Hear what WAV files sound like over a bad network, through all that voice goes through
     Voice(Box<voice_command::Voice>),
 }
 
 #[derive(Debug, Args)]
 struct Run {
-    /// What all chance comes from
+    /// What all chance comes from; what is not given below comes from it, too, as in a swarm
     #[arg(long, value_name = "N")]
     seed: u64,
     /// How many clients join
-    #[arg(long, value_name = "N", default_value_t = 4,
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CLIENTS)))]
-    clients: u32,
+    clients: Option<u32>,
     /// Over how many rooms they are spread
-    #[arg(long, value_name = "N", default_value_t = 1,
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ROOMS)))]
-    rooms: u32,
+    rooms: Option<u32>,
     /// How many simulated seconds they talk and faults last
-    #[arg(long, value_name = "N", default_value_t = 30,
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS)))]
-    seconds: u32,
-    /// The network: delay and jitter in ms (one way); loss, dup and corrupt in % of datagrams; stall in % of TCP
-    /// segments; cut, the mean seconds between cuts of one link
-    #[arg(long, value_name = "KEY=VALUE,...", default_value = "delay=20")]
-    net: NetSpec,
+    seconds: Option<u32>,
+    /// The network, and what goes wrong: delay and jitter in ms (one way); loss, dup, corrupt and the like in %; cut,
+    /// crash, pause and the like, the mean seconds between two of them. A wrong key lists all
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    net: Option<Spec>,
+    /// A mistake that the core makes on purpose (builds with debug assertions only)
+    #[arg(long, value_name = "NAME", value_parser = mistake)]
+    mistake: Option<Mistake>,
     /// Write what happens, a line for each thing, to this file
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
 
+/// Reads the name of a mistake.
+fn mistake(name: &str) -> Result<Mistake, String> {
+    let mut all = Mistake::ALL.iter().map(|(mistake, _)| *mistake);
+    all.find(|mistake| format!("{mistake:?}") == name).ok_or_else(|| {
+        let names: Vec<_> = Mistake::ALL.iter().map(|(mistake, _)| format!("{mistake:?}")).collect();
+        format!("there is no such mistake; there are {}", names.join(", "))
+    })
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(run) => simulate(&run),
+        Command::Swarm(swarm) => swarm.run(),
+        Command::Mistakes(mistakes) => mistakes.run(),
+        Command::Batch(batch) => batch.run(),
         Command::Voice(voice) => voice.run(),
     };
     match outcome {
@@ -72,8 +97,16 @@ fn main() -> ExitCode {
 
 #[expect(clippy::disallowed_methods, reason = "how long it took is told to people only")]
 fn simulate(run: &Run) -> anyhow::Result<()> {
-    let Run { seed, clients, rooms, seconds, net, ref trace } = *run;
-    let scenario = Scenario { seed, clients, rooms, seconds, net };
+    let Run { seed, clients, rooms, seconds, net, mistake, ref trace } = *run;
+    let drawn = Scenario::from_seed(seed);
+    let scenario = Scenario {
+        clients: clients.unwrap_or(drawn.clients),
+        rooms: rooms.unwrap_or(drawn.rooms),
+        seconds: seconds.unwrap_or(drawn.seconds),
+        spec: net.unwrap_or(drawn.spec),
+        mistake,
+        ..drawn
+    };
     let open = |path: &PathBuf| {
         File::create(path).map(BufWriter::new).with_context(|| format!("cannot write {}", path.display()))
     };
@@ -89,13 +122,13 @@ fn simulate(run: &Run) -> anyhow::Result<()> {
 
 fn print(report: &Report, wall_s: f64) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let Report { trace, events, simulated_us, counts } = report;
+    let Report { trace, events, simulated_us, counts, tally } = report;
     let simulated_s = simulated_us / 1_000_000;
     writeln!(out, "trace={trace:016x} events={events} simulated_s={simulated_s} wall_s={wall_s:.3}")?;
     writeln!(
         out,
         "texts={} texts_delivered={} voice_sent={} voice_expected={} voice_delivered={} voice_by_tcp={} \
-         voice_repeated={} voice_ancient={} voice_dropped={} voice_unsent={}",
+         voice_repeated={} voice_ancient={} voice_dropped={} voice_unsent={} frames_played={} frames_concealed={}",
         counts.texts,
         counts.texts_delivered,
         counts.voice_sent,
@@ -105,22 +138,29 @@ fn print(report: &Report, wall_s: f64) -> io::Result<()> {
         counts.voice_repeated,
         counts.voice_ancient,
         counts.voice_dropped,
-        counts.voice_unsent
+        counts.voice_unsent,
+        counts.frames_played,
+        counts.frames_concealed
     )?;
     writeln!(
         out,
-        "datagrams={} lost={} doubled={} corrupted={} refused={} homeless={} too_large={}",
+        "datagrams={} lost={} doubled={} replayed={} corrupted={} refused={} homeless={} astray={} too_large={}",
         counts.datagrams,
         counts.datagrams_lost,
         counts.datagrams_doubled,
+        counts.datagrams_replayed,
         counts.datagrams_corrupted,
         counts.datagrams_refused,
         counts.datagrams_homeless,
+        counts.datagrams_astray,
         counts.datagrams_too_large
     )?;
     writeln!(
         out,
         "cuts={} reconnects={} path_changes={} pauses={} missed={}",
         counts.cuts, counts.reconnects, counts.path_changes, counts.pauses, counts.missed
-    )
+    )?;
+    let happened = chinwag_sim::Sometimes::ALL.iter().filter(|(what, _)| tally.of(*what) > 0);
+    let happened: Vec<_> = happened.map(|(what, _)| format!("{what:?}={}", tally.of(*what))).collect();
+    writeln!(out, "{}", happened.join(" "))
 }

@@ -1,9 +1,11 @@
 //! The network and the clock: moves bytes and datagrams between nodes, late, out of order, twice or never, and plans
 //! every event. Knows no machine.
 
+mod nat;
 mod udp;
+pub(crate) mod way;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Instant, Rng,
@@ -11,13 +13,15 @@ use chinwag_proto::{
     outbox::{Class, Overflow},
 };
 
-use self::udp::Datagram;
+use self::{nat::Nat, udp::Datagram, way::Way};
 use crate::{
-    netspec::NetSpec,
+    clock::Clock,
     queue::EventQueue,
-    random::{Domain, between, chance, stream},
+    random::{Domain, MILLION, between, chance, pause_us, stream},
     scenario::Counts,
-    tcp::{ConnId, End, EndState, Side, Tcp, WINDOW_BYTES},
+    sometimes::{Sometimes, Tally},
+    spec::{Key, Spec},
+    tcp::{ConnId, End, EndState, Side, Tcp},
     trace::{Mark, Node, Trace, hash},
 };
 
@@ -25,33 +29,82 @@ use crate::{
 const SEGMENT_BYTES: u64 = 1460;
 /// One segment in so many is tiny.
 const TINY_SEGMENTS: u64 = 8;
-/// What a lost segment costs on top of two ways.
+/// What came last over a parted link was sent again and again, with growing pauses.
 const RETRANSMIT_US: u64 = 200_000;
+/// One try to connect over a link that is down is never answered, the other is refused.
+const UNANSWERED_PPM: u32 = MILLION / 2;
 /// A cut link stays down for up to so long.
 const DOWN_US: u64 = 3_000_000;
 /// An end that learns of a cut learns of it within so long.
 const NOTICE_US: u64 = 5_000_000;
+/// Links that let no datagram through begin with it within so long.
+const NO_UDP_WITHIN_US: u64 = 20_000_000;
 /// Ends that never learn of a cut: they must find out by silence.
 const HALF_OPEN_PPM: u32 = 250_000;
 
 /// What can happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
+    /// A person starts the client program.
     Join(u32),
     Quit(u32),
     Say(u32),
     Talk(u32),
+    Listen(u32),
     Sound(u32),
+    /// A peer that means harm does something.
+    Harm(u32),
     Cut(u32),
-    Wake { node: Node, generation: u32 },
+    Reset(u32),
+    Rebind(u32),
+    Partition,
+    Crash,
+    Restart,
+    Fall(u32),
+    Pause(Node),
+    /// A node that was paused goes on, if it is time.
+    Awake(Node),
+    Jump(Node),
+    /// The next operation of the script.
+    Script,
+    Wake {
+        node: Node,
+        generation: u32,
+    },
     Accepted(ConnId),
     Connected(ConnId),
-    Segment { conn: ConnId, from: Side, bytes: u32 },
-    Fin { conn: ConnId, from: Side },
-    Writable { conn: ConnId, from: Side },
-    Broken { conn: ConnId, side: Side },
-    Linger { conn: ConnId, side: Side },
-    Datagram { slot: u32 },
+    Segment {
+        conn: ConnId,
+        from: Side,
+        bytes: u32,
+    },
+    Fin {
+        conn: ConnId,
+        from: Side,
+    },
+    Writable {
+        conn: ConnId,
+        from: Side,
+    },
+    /// A link lets something through again from this side.
+    Whole {
+        link: u32,
+        from: Side,
+    },
+    Broken {
+        conn: ConnId,
+        side: Side,
+    },
+    Linger {
+        conn: ConnId,
+        side: Side,
+    },
+    Datagram {
+        slot: u32,
+    },
+    /// Tables are looked at.
+    Audit,
+    /// It is looked whether the phase is over.
     Check,
 }
 
@@ -69,10 +122,14 @@ pub(crate) enum Read {
 /// The link between one client and the server.
 #[derive(Debug)]
 struct Link {
-    udp: [Rng; 2],
-    tcp: [Rng; 2],
-    cuts: Rng,
+    ways: [Way; 2],
+    faults: Rng,
+    nat: Nat,
     down_until_us: u64,
+    /// Nothing passes from this side until then.
+    parted_until_us: [u64; 2],
+    /// From when on no datagram passes, if it is one of those links.
+    no_udp_from_us: u64,
 }
 
 pub(crate) struct Net<'a> {
@@ -80,40 +137,90 @@ pub(crate) struct Net<'a> {
     pub(crate) queue: EventQueue<Event>,
     pub(crate) trace: Trace<'a>,
     pub(crate) counts: Counts,
-    spec: NetSpec,
+    pub(crate) tally: Tally,
+    pub(crate) spec: Spec,
+    /// The server's, then each client's.
+    clocks: Vec<Clock>,
     links: Vec<Link>,
     conns: BTreeMap<ConnId, Tcp>,
     next_conn: u32,
     dirty: Vec<(ConnId, Side)>,
     datagrams: Vec<Datagram>,
     free_slots: Vec<u32>,
+    /// What whoever listens to the network caught last.
+    caught: VecDeque<Vec<u8>>,
 }
 
 impl<'a> Net<'a> {
-    pub(crate) fn new(seed: u64, spec: NetSpec, clients: u32, trace: Trace<'a>) -> Self {
-        let link = |client| Link {
-            udp: [stream(seed, Domain::UdpUp, client), stream(seed, Domain::UdpDown, client)],
-            tcp: [stream(seed, Domain::TcpUp, client), stream(seed, Domain::TcpDown, client)],
-            cuts: stream(seed, Domain::Cuts, client),
-            down_until_us: 0,
+    /// A network of so many links: the clients', then the strangers'.
+    pub(crate) fn new(seed: u64, spec: Spec, links: u32, trace: Trace<'a>) -> Self {
+        let way = |udp, tcp, client| Way::new(stream(seed, udp, client), stream(seed, tcp, client));
+        let link = |client| {
+            let mut faults = stream(seed, Domain::Cuts, client);
+            let has_no_udp = chance(&mut faults, spec.ppm(Key::NoUdp));
+            let from_us = between(&mut faults, 0, NO_UDP_WITHIN_US);
+            Link {
+                ways: [
+                    way(Domain::UdpUp, Domain::TcpUp, client),
+                    way(Domain::UdpDown, Domain::TcpDown, client),
+                ],
+                faults,
+                nat: Nat::new(client, stream(seed, Domain::Nat, client)),
+                down_until_us: 0,
+                parted_until_us: [0; 2],
+                no_udp_from_us: if has_no_udp { from_us } else { u64::MAX },
+            }
+        };
+        let clock = |index| {
+            let most = i32::try_from(spec.get(Key::Drift)).unwrap_or(0);
+            let drift = between(&mut stream(seed, Domain::Node, index), 0, 2 * spec.get(Key::Drift));
+            Clock::new(i32::try_from(drift).unwrap_or(0) - most)
         };
         Self {
             now_us: 0,
             queue: EventQueue::default(),
             trace,
             counts: Counts::default(),
+            tally: Tally::default(),
             spec,
-            links: (0..clients).map(link).collect(),
+            clocks: (0..=links).map(clock).collect(),
+            links: (0..links).map(link).collect(),
             conns: BTreeMap::new(),
             next_conn: 0,
             dirty: Vec::new(),
             datagrams: Vec::new(),
             free_slots: Vec::new(),
+            caught: VecDeque::new(),
         }
     }
 
-    pub(crate) fn now(&self) -> Instant {
-        Instant::from_micros(self.now_us)
+    fn clock(&mut self, node: Node) -> &mut Clock {
+        let index = match node {
+            Node::Client(client) => client as usize + 1,
+            Node::Server | Node::World => 0,
+        };
+        &mut self.clocks[index]
+    }
+
+    /// What a node's clock shows.
+    pub(crate) fn now(&mut self, node: Node) -> Instant {
+        let now_us = self.now_us;
+        self.clock(node).at(now_us)
+    }
+
+    /// When a node's clock will show that, in the world's time.
+    pub(crate) fn when(&mut self, node: Node, due: Instant) -> u64 {
+        self.clock(node).when(due).max(self.now_us)
+    }
+
+    /// A node's clock jumps.
+    pub(crate) fn jump(&mut self, node: Node, by_us: u64) {
+        self.clock(node).jump(by_us);
+        self.record(node, Mark::Jump, by_us, 0);
+    }
+
+    pub(crate) fn sometimes(&mut self, what: Sometimes) {
+        self.tally.note(what);
     }
 
     pub(crate) fn after(&mut self, delay_us: u64, event: Event) {
@@ -122,12 +229,6 @@ impl<'a> Net<'a> {
 
     pub(crate) fn record(&mut self, node: Node, mark: Mark, a: u64, b: u64) {
         self.trace.record(self.now_us, node, mark, a, b);
-    }
-
-    /// Where datagrams of a client come from.
-    pub(crate) fn address(client: u32) -> SocketAddr {
-        let [_, high, middle, low] = client.to_be_bytes();
-        SocketAddr::from(([10, high, middle, low], 40_000))
     }
 
     pub(crate) fn conn(&mut self, conn: ConnId) -> Option<&mut Tcp> {
@@ -150,15 +251,23 @@ impl<'a> Net<'a> {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         let mut tcp = Tcp::new(client);
-        let rng = &mut self.links[client as usize].tcp[Side::Client as usize];
-        let way = self.spec.delay_us + rng.below(self.spec.jitter_us + 1);
-        if self.is_down(client) {
+        let (spec, now_us) = (self.spec, self.now_us);
+        let is_down = self.is_down(client);
+        let link = &mut self.links[client as usize];
+        let way = link.ways[Side::Client as usize].segment_us(&spec, now_us, 0);
+        if is_down {
             tcp.cut = true;
             tcp.end_mut(Side::Server).state = EndState::Closed;
-            self.after(2 * way, Event::Broken { conn, side: Side::Client });
+            if chance(link.ways[Side::Client as usize].chances(), UNANSWERED_PPM) {
+                self.sometimes(Sometimes::ConnectTimeout);
+            } else {
+                self.after(2 * way, Event::Broken { conn, side: Side::Client });
+            }
         } else {
-            self.after(3 * way, Event::Accepted(conn));
-            self.after(4 * way, Event::Connected(conn));
+            let [up, down] = link.parted_until_us;
+            let begin_us = now_us.max(up).max(down);
+            self.queue.push(begin_us + 3 * way, Event::Accepted(conn));
+            self.queue.push(begin_us + 4 * way, Event::Connected(conn));
         }
         self.record(Node::Client(client), Mark::Connect, u64::from(conn.0), 0);
         self.conns.insert(conn, tcp);
@@ -217,7 +326,11 @@ impl<'a> Net<'a> {
     pub(crate) fn drop_end(&mut self, conn: ConnId, side: Side) {
         let Some(tcp) = self.conns.get_mut(&conn) else { return };
         let end = tcp.end_mut(side);
-        self.counts.voice_dropped += end.outbox.voice_dropped();
+        let dropped = end.outbox.voice_dropped();
+        self.counts.voice_dropped += dropped;
+        if dropped > 0 {
+            self.tally.note(Sometimes::VoiceDropped);
+        }
         *end = End::closed();
         let (client, cut) = (tcp.client, tcp.cut);
         if tcp.is_over() {
@@ -227,9 +340,20 @@ impl<'a> Net<'a> {
         }
     }
 
+    /// An end is gone at once and nobody is told: its machine is dead. Whoever writes to it later learns of it.
+    pub(crate) fn vanish(&mut self, conn: ConnId, side: Side) {
+        let Some(tcp) = self.conns.get_mut(&conn) else { return };
+        self.counts.voice_dropped += tcp.end(side).outbox.voice_dropped();
+        *tcp.end_mut(side) = End::closed();
+        if tcp.is_over() {
+            self.conns.remove(&conn);
+        }
+        self.sometimes(Sometimes::HalfOpen);
+    }
+
     fn reset(&mut self, conn: ConnId, client: u32, side: Side) {
-        let way = self.way(client, side.other());
-        self.after(way, Event::Broken { conn, side });
+        let at_us = self.arrival_us(client, side.other(), 0);
+        self.queue.push(at_us, Event::Broken { conn, side });
     }
 
     /// Writes what was queued since the last time. Called once for each wake-up of a node.
@@ -250,30 +374,40 @@ impl<'a> Net<'a> {
         if matches!(end.state, EndState::Connecting | EndState::Closed) || end.fin_sent {
             return;
         }
-        let before = pipe.bytes.len();
+        let (before, window) = (pipe.bytes.len(), self.spec.get(Key::Window) as usize * 1024);
+        let way = &mut self.links[client as usize].ways[side as usize];
         while let Some(front) = end.outbox.front() {
-            let count = front.len().min(WINDOW_BYTES - pipe.bytes.len());
-            if count == 0 {
+            let fits = front.len().min(window.saturating_sub(pipe.bytes.len()));
+            if fits == 0 {
                 break;
             }
+            let count = way.portion(&self.spec, fits);
             pipe.bytes.extend(&front[..count]);
             end.outbox.consume(count);
         }
+        pipe.unsent += pipe.bytes.len() - before;
         pipe.blocked = !end.outbox.is_empty();
+        if pipe.blocked {
+            self.tally.note(Sometimes::WindowFull);
+        }
         let is_done = end.state == EndState::Closing && !pipe.blocked;
+        if self.links[client as usize].parted_until_us[side as usize] > self.now_us {
+            // TCP tries again when the link is whole; see [`Net::part`].
+            return;
+        }
         end.fin_sent = is_done;
-        let (mut left, mut arrival) = ((pipe.bytes.len() - before) as u64, pipe.last_arrival_us);
+        let (mut left, mut arrival) = (std::mem::take(&mut pipe.unsent) as u64, pipe.last_arrival_us);
         while left > 0 {
-            let rng = &mut self.links[client as usize].tcp[side as usize];
+            let rng = self.links[client as usize].ways[side as usize].chances();
             let longest = if rng.below(TINY_SEGMENTS) == 0 { 8 } else { SEGMENT_BYTES };
             let bytes = (1 + rng.below(longest)).min(left);
             left -= bytes;
-            arrival = arrival.max(self.now_us + self.way(client, side));
+            arrival = arrival.max(self.arrival_us(client, side, bytes as usize));
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.queue.push(arrival, Event::Segment { conn, from: side, bytes });
         }
         if is_done {
-            arrival = arrival.max(self.now_us + self.way(client, side));
+            arrival = arrival.max(self.arrival_us(client, side, 0));
             self.queue.push(arrival, Event::Fin { conn, from: side });
         }
         if let Some(tcp) = self.conns.get_mut(&conn) {
@@ -281,12 +415,11 @@ impl<'a> Net<'a> {
         }
     }
 
-    /// How long the next segment takes.
-    fn way(&mut self, client: u32, from: Side) -> u64 {
-        let NetSpec { delay_us, jitter_us, stall_ppm, .. } = self.spec;
-        let rng = &mut self.links[client as usize].tcp[from as usize];
-        let way = delay_us + rng.below(jitter_us + 1);
-        if chance(rng, stall_ppm) { way + RETRANSMIT_US + 2 * delay_us } else { way }
+    /// When a segment of so many bytes arrives that is sent now, or as soon as the link is whole.
+    fn arrival_us(&mut self, client: u32, from: Side, bytes: usize) -> u64 {
+        let link = &mut self.links[client as usize];
+        let way_us = link.ways[from as usize].segment_us(&self.spec, self.now_us, bytes);
+        self.now_us.max(link.parted_until_us[from as usize]) + way_us
     }
 
     /// A segment arrives: true when there is something to read at the other end.
@@ -353,12 +486,14 @@ impl<'a> Net<'a> {
         if pipe.arrived == 0 {
             return if pipe.fin_arrived { Read::End } else { Read::Nothing };
         }
+        let way = &mut self.links[client as usize].ways[side.other() as usize];
+        let count = way.portion(&self.spec, pipe.arrived);
         buffer.clear();
-        buffer.extend(pipe.bytes.drain(..pipe.arrived));
-        pipe.arrived = 0;
+        buffer.extend(pipe.bytes.drain(..count));
+        pipe.arrived -= count;
         if std::mem::take(&mut pipe.blocked) {
-            let way = self.way(client, side);
-            self.after(way, Event::Writable { conn, from: side.other() });
+            let at_us = self.arrival_us(client, side, 0);
+            self.queue.push(at_us, Event::Writable { conn, from: side.other() });
         }
         self.record(node(client, side), Mark::Stream, buffer.len() as u64, hash(buffer));
         Read::Bytes
@@ -367,12 +502,13 @@ impl<'a> Net<'a> {
     /// Breaks a client's link for a moment and every connection over it for good.
     pub(crate) fn cut(&mut self, client: u32) {
         let Some(link) = self.links.get_mut(client as usize) else { return };
-        link.down_until_us = self.now_us + between(&mut link.cuts, 0, DOWN_US);
+        let down_us = between(&mut link.faults, 0, DOWN_US);
+        link.down_until_us = link.down_until_us.max(self.now_us + down_us);
         for (&conn, tcp) in self.conns.iter_mut().filter(|(_, tcp)| tcp.client == client && !tcp.cut) {
             tcp.cut = true;
             for side in [Side::Client, Side::Server] {
-                let notice_us = between(&mut link.cuts, 0, NOTICE_US);
-                if !chance(&mut link.cuts, HALF_OPEN_PPM) {
+                let notice_us = between(&mut link.faults, 0, NOTICE_US);
+                if !chance(&mut link.faults, HALF_OPEN_PPM) {
                     self.queue.push(self.now_us + notice_us, Event::Broken { conn, side });
                 }
             }
@@ -382,24 +518,98 @@ impl<'a> Net<'a> {
         self.record(Node::Client(client), Mark::Cut, until, 0);
     }
 
-    /// Plans the next cut of a client's link.
-    pub(crate) fn plan_cut(&mut self, client: u32) {
-        if self.spec.cut_every_us > 0 {
-            let pause = between(&mut self.links[client as usize].cuts, 1, 2 * self.spec.cut_every_us);
-            self.after(pause, Event::Cut(client));
+    /// Every connection over a client's link is reset; the link stays up.
+    pub(crate) fn reset_link(&mut self, client: u32) {
+        let over = self.conns.iter().filter(|(_, tcp)| tcp.client == client && !tcp.cut);
+        let conns: Vec<ConnId> = over.map(|(&conn, _)| conn).collect();
+        for conn in conns {
+            for side in [Side::Client, Side::Server] {
+                self.after(0, Event::Broken { conn, side });
+            }
+        }
+        self.record(Node::Client(client), Mark::Reset, 0, 0);
+    }
+
+    /// Nothing passes over a client's link from these sides for so long; what TCP carries comes afterwards.
+    pub(crate) fn part(&mut self, client: u32, sides: &[Side], for_us: u64) {
+        let Some(link) = self.links.get_mut(client as usize) else { return };
+        for &side in sides {
+            let until_us = &mut link.parted_until_us[side as usize];
+            *until_us = (*until_us).max(self.now_us + for_us);
+            // Tries to send again were ever farther apart.
+            let again_us = *until_us + between(&mut link.faults, 0, RETRANSMIT_US + for_us / 2);
+            self.queue.push(again_us, Event::Whole { link: client, from: side });
+        }
+        self.record(Node::Client(client), Mark::Parted, for_us, sides.len() as u64);
+    }
+
+    /// What waited on one side of a link that was parted is sent.
+    pub(crate) fn whole(&mut self, client: u32, from: Side) {
+        let over = self.conns.iter().filter(|(_, tcp)| tcp.client == client);
+        let conns: Vec<ConnId> = over.map(|(&conn, _)| conn).collect();
+        for conn in conns {
+            self.pump(conn, from);
         }
     }
 
-    /// Ends all faults; what they broke stays broken.
+    /// A client's link is down from now on, every connection over it dead, until the last heal.
+    pub(crate) fn cast_out(&mut self, client: u32) {
+        self.cut(client);
+        if let Some(link) = self.links.get_mut(client as usize) {
+            link.down_until_us = u64::MAX;
+        }
+    }
+
+    /// A client's NAT gives it another address.
+    pub(crate) fn rebind(&mut self, client: u32) {
+        if let Some(link) = self.links.get_mut(client as usize) {
+            link.nat.rebind();
+            self.record(Node::Client(client), Mark::Rebind, 0, 0);
+        }
+    }
+
+    /// Plans what happens to a client's link again and again, on the mean every so many seconds as `key` says.
+    pub(crate) fn plan(&mut self, client: u32, key: Key, event: Event) {
+        let mean_us = self.spec.seconds_us(key);
+        if let Some(link) = self.links.get_mut(client as usize).filter(|_| mean_us > 0) {
+            let pause = pause_us(&mut link.faults, mean_us);
+            self.after(pause, event);
+        }
+    }
+
+    /// Ends all faults; what they broke stays broken, and who is cast out stays so.
     pub(crate) fn heal(&mut self) {
         self.spec = self.spec.healed();
         for link in &mut self.links {
-            link.down_until_us = self.now_us;
+            if link.down_until_us != u64::MAX {
+                link.down_until_us = self.now_us;
+            }
+            link.parted_until_us = [self.now_us; 2];
+            link.no_udp_from_us = u64::MAX;
+        }
+        for link in 0..u32::try_from(self.links.len()).unwrap_or(0) {
+            for from in [Side::Client, Side::Server] {
+                self.after(0, Event::Whole { link, from });
+            }
         }
     }
 
-    fn is_down(&self, client: u32) -> bool {
+    /// Lets everybody in again who was cast out.
+    pub(crate) fn forgive(&mut self) {
+        for link in &mut self.links {
+            link.down_until_us = link.down_until_us.min(self.now_us);
+        }
+    }
+
+    /// True when nothing passes over a client's link.
+    pub(crate) fn is_down(&self, client: u32) -> bool {
         self.links.get(client as usize).is_some_and(|link| self.now_us < link.down_until_us)
+    }
+
+    /// For how long no datagram has got through over a client's link by its nature.
+    pub(crate) fn without_udp_us(&self, client: u32) -> u64 {
+        let link = self.links.get(client as usize);
+        link.map_or(0, |link| self.now_us.saturating_sub(link.no_udp_from_us))
     }
 }
 

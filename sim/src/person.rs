@@ -4,12 +4,15 @@
 
 use chinwag_proto::{ReceiverReport, Rng, limits::MESSAGE_BYTES};
 
-use crate::random::{between, chance};
+use crate::{
+    random::{MILLION, between, chance},
+    spec::{Key, Spec},
+};
 
 /// Messages of the largest size, in a million.
 const LARGEST_PPM: u32 = 20_000;
-/// People who leave before the end.
-const LEAVER_PPM: u32 = 250_000;
+/// After so long somebody starts the program again.
+const BACK_US: (u64, u64) = (500_000, 5_000_000);
 /// Between two messages, in microseconds.
 const SAY_PAUSE_US: (u64, u64) = (100_000, 5_000_000);
 /// A message that is followed at once by another.
@@ -22,8 +25,11 @@ const SPURT_US: (u64, u64) = (200_000, 4_000_000);
 const SILENCE_US: (u64, u64) = (500_000, 8_000_000);
 /// Bytes of a fake Opus packet.
 const OPUS_BYTES: (u64, u64) = (20, 160);
-/// Bytes of talker and number at its beginning.
-const STAMP_BYTES: usize = 12;
+/// Bytes of length, talker and number at its beginning.
+const STAMP_BYTES: usize = 13;
+/// The first byte of an Opus packet of one frame of 10 or 20 ms (RFC 6716, 3.1: fullband CELT).
+const TOC_10_MS: u8 = 30 << 3;
+const TOC_20_MS: u8 = 31 << 3;
 /// What messages are made of.
 const WORDS: [&str; 6] = ["hello", "{quit}", "Grüße", "日本語", "👩‍👩‍👧", "\u{1b}[2J"];
 
@@ -58,6 +64,9 @@ pub(crate) struct Person {
     client: u32,
     rng: Rng,
     frame_us: u64,
+    talks: bool,
+    text_ppm: u32,
+    restless_ppm: u32,
     messages: u64,
     frames: u64,
     spurt_until_us: u64,
@@ -65,9 +74,40 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    pub(crate) fn new(client: u32, mut rng: Rng) -> Self {
+    pub(crate) fn new(client: u32, spec: &Spec, mut rng: Rng) -> Self {
         let frame_us = if chance(&mut rng, 500_000) { 10_000 } else { 20_000 };
-        Self { client, rng, frame_us, messages: 0, frames: 0, spurt_until_us: 0, flood_left: 0 }
+        let talks = chance(&mut rng, spec.ppm(Key::Talk));
+        let text_ppm = spec.ppm(Key::Text);
+        let restless_ppm = spec.ppm(Key::Restless);
+        let (messages, frames, spurt_until_us, flood_left) = (0, 0, 0, 0);
+        Self {
+            client,
+            rng,
+            frame_us,
+            talks,
+            text_ppm,
+            restless_ppm,
+            messages,
+            frames,
+            spurt_until_us,
+            flood_left,
+        }
+    }
+
+    /// Whether this one ever talks.
+    pub(crate) fn talks(&self) -> bool {
+        self.talks
+    }
+
+    /// When to start the program again after it ended for some reason.
+    pub(crate) fn comes_back_after(&mut self) -> u64 {
+        between(&mut self.rng, BACK_US.0, BACK_US.1)
+    }
+
+    /// When to come back after leaving, if ever.
+    pub(crate) fn returns_after(&mut self) -> Option<u64> {
+        let after_us = between(&mut self.rng, BACK_US.0, 4 * BACK_US.1);
+        chance(&mut self.rng, self.restless_ppm / 2).then_some(after_us)
     }
 
     /// When to join, in microseconds.
@@ -78,7 +118,7 @@ impl Person {
     /// When to leave, if before the end of a run that takes `run_us`. The first client never does.
     pub(crate) fn leaves_after(&mut self, run_us: u64) -> Option<u64> {
         let leaves_us = between(&mut self.rng, run_us / 2, run_us);
-        (chance(&mut self.rng, LEAVER_PPM) && self.client > 0).then_some(leaves_us)
+        (chance(&mut self.rng, self.restless_ppm) && self.client > 0).then_some(leaves_us)
     }
 
     /// When to say something next.
@@ -86,7 +126,8 @@ impl Person {
         if self.flood_left > 0 || chance(&mut self.rng, BURST_PPM) {
             0
         } else {
-            between(&mut self.rng, SAY_PAUSE_US.0, SAY_PAUSE_US.1)
+            let pause_us = between(&mut self.rng, SAY_PAUSE_US.0, SAY_PAUSE_US.1);
+            pause_us * u64::from(MILLION) / u64::from(self.text_ppm.max(1))
         }
     }
 
@@ -125,6 +166,11 @@ impl Person {
         self.frames.is_multiple_of(10).then_some(report)
     }
 
+    /// True within a talk spurt.
+    pub(crate) fn is_talking(&self, now_us: u64) -> bool {
+        now_us < self.spurt_until_us
+    }
+
     /// When to begin to talk.
     pub(crate) fn silence(&mut self) -> u64 {
         between(&mut self.rng, SILENCE_US.0, SILENCE_US.1)
@@ -139,6 +185,7 @@ impl Person {
         let end = now_us + self.frame_us > self.spurt_until_us;
         let bytes = between(&mut self.rng, OPUS_BYTES.0, OPUS_BYTES.1) as usize;
         let mut opus = Vec::with_capacity(bytes);
+        opus.push(if self.frame_us == 10_000 { TOC_10_MS } else { TOC_20_MS });
         opus.extend(self.client.to_be_bytes());
         opus.extend(self.frames.to_be_bytes());
         opus.resize(bytes, filler(self.frames));
@@ -157,7 +204,7 @@ fn filler(number: u64) -> u8 {
 /// Talker and number of a frame that [`Person::speech`] made; `None` when it is not one, or was changed.
 pub(crate) fn parse_speech(opus: &[u8]) -> Option<(u32, u64)> {
     let (stamp, rest) = opus.split_first_chunk::<STAMP_BYTES>()?;
-    let &[c0, c1, c2, c3, n0, n1, n2, n3, n4, n5, n6, n7] = stamp;
+    let &[_, c0, c1, c2, c3, n0, n1, n2, n3, n4, n5, n6, n7] = stamp;
     let number = u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
     let is_whole = rest.iter().all(|&byte| byte == filler(number));
     is_whole.then_some((u32::from_be_bytes([c0, c1, c2, c3]), number))
@@ -170,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_said_names_itself_and_may_be_said() {
-        let mut person = Person::new(3, Rng::from_number(1));
+        let mut person = Person::new(3, &Spec::default(), Rng::from_number(1));
         let mut longest = 0;
         for number in 1..2000 {
             let (message, text) = person.text();
@@ -185,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_changed_voice_frame_is_seen() {
-        let mut person = Person::new(3, Rng::from_number(1));
+        let mut person = Person::new(3, &Spec::default(), Rng::from_number(1));
         let (mut speech, _) = person.speech(0);
         assert_eq!(parse_speech(&speech.opus), Some((3, 1)));
         *speech.opus.last_mut().unwrap() ^= 1;

@@ -10,9 +10,9 @@ pub(crate) const MILLION: u32 = 1_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Domain {
-    /// The server's own randomness.
+    /// The server's own randomness; the index is how often it was started again.
     Server = 1,
-    /// A client's own randomness.
+    /// A client's own randomness; the index is the client's, and how often it was started again.
     Client = 2,
     /// What a client's user does.
     Person = 3,
@@ -36,6 +36,29 @@ pub(crate) enum Domain {
     LabDuplicate = 12,
     /// How the listener's clock stands to the talkers'.
     LabPhase = 13,
+    /// When and for whom the network is parted.
+    Partitions = 14,
+    /// How fast a node's clock goes.
+    Node = 15,
+    /// When a client falls, and for how long.
+    Falls = 16,
+    /// When the server crashes, and for how long.
+    Crashes = 17,
+    /// What a peer does that means harm.
+    Stranger = 18,
+    /// What a NAT does.
+    Nat = 19,
+    /// What a swarm's world is like.
+    Swarm = 20,
+    /// Who is left out when everything heals.
+    Outcasts = 21,
+    /// When a node pauses, or its clock jumps, and for how long.
+    Pauses = 22,
+}
+
+/// A time until the next of things that are so far apart on the mean: from a millisecond to twice the mean.
+pub(crate) fn pause_us(rng: &mut Rng, mean_us: u64) -> u64 {
+    between(rng, 1_000, 2 * mean_us)
 }
 
 /// The stream of a domain's `index` in the run of `seed`.

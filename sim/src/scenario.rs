@@ -2,12 +2,22 @@
 
 use std::fmt;
 
-use crate::netspec::NetSpec;
+use chinwag_proto::hooks::{Limit, Mistake};
+
+use crate::{
+    check::Rule,
+    random::{Domain, between, stream},
+    script::Step,
+    sometimes::Tally,
+    spec::{Key, Spec},
+};
 
 /// Clients of one world.
 pub const MAX_CLIENTS: u32 = 64;
 /// Rooms of one world.
 pub const MAX_ROOMS: u32 = 16;
+/// Rooms of one world whose server has few: one more is kept for the default room.
+const FEW_ROOMS: u32 = 2;
 /// Simulated seconds of one run.
 pub const MAX_SECONDS: u32 = 86_400;
 
@@ -22,21 +32,88 @@ pub struct Scenario {
     pub rooms: u32,
     /// For how long they talk, and faults last, 1 to [`MAX_SECONDS`]; then everything must come to rest.
     pub seconds: u32,
-    /// The network of each of them.
-    pub net: NetSpec,
+    /// The network of each of them, and what else goes wrong.
+    pub spec: Spec,
+    /// What happens besides, in this order.
+    pub script: Vec<Step>,
+    /// A mistake that the core makes on purpose. Only in builds with debug assertions.
+    pub mistake: Option<Mistake>,
 }
 
 impl Default for Scenario {
     fn default() -> Self {
-        Self { seed: 0, clients: 4, rooms: 1, seconds: 30, net: NetSpec::default() }
+        let spec = Spec::default();
+        Self { seed: 0, clients: 4, rooms: 1, seconds: 30, spec, script: Vec::new(), mistake: None }
+    }
+}
+
+impl Scenario {
+    /// The world of a swarm's seed.
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = stream(seed, Domain::Swarm, 0);
+        let most = match rng.below(10) {
+            0..=5 => 5,
+            6..=8 => 12,
+            _ => u64::from(MAX_CLIENTS),
+        };
+        let clients = between(&mut rng, 2, most);
+        let rooms = between(&mut rng, 1, 3);
+        // As much happens in a large world in less time.
+        let seconds = between(&mut rng, 5, (240 / clients).clamp(6, 40));
+        let mut spec = Spec::random(&mut rng);
+        if clients > 12 {
+            spec = spec.with(Key::Talk, spec.get(Key::Talk) / 8);
+        }
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(1);
+        Self {
+            seed,
+            clients: narrow(clients),
+            rooms: narrow(rooms),
+            seconds: narrow(seconds),
+            spec,
+            ..Self::default()
+        }
+    }
+
+    /// The same with every number in its range.
+    pub(crate) fn sane(&self) -> Self {
+        let few = self.spec.get(Key::Small) & Limit::Rooms as u64 != 0;
+        Self {
+            clients: self.clients.clamp(1, MAX_CLIENTS),
+            rooms: self.rooms.clamp(1, if few { FEW_ROOMS } else { MAX_ROOMS }),
+            seconds: self.seconds.clamp(1, MAX_SECONDS),
+            ..self.clone()
+        }
+    }
+
+    /// Simpler worlds that might fail in the same way, the simplest first: with a kind of fault less, half the time,
+    /// fewer clients, one room.
+    pub fn simpler(&self) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        let mut push = |scenario: Self| {
+            if scenario != *self {
+                simpler.push(scenario);
+            }
+        };
+        push(Self { seconds: (self.seconds / 2).max(1), ..self.clone() });
+        for clients in [self.clients / 2, self.clients - 1] {
+            push(Self { clients: clients.max(1), ..self.clone() });
+        }
+        push(Self { rooms: 1, ..self.clone() });
+        let keys: Vec<Key> = self.spec.unusual().collect();
+        for key in keys {
+            push(Self { spec: self.spec.with(key, key.usual()), ..self.clone() });
+        }
+        simpler
     }
 }
 
 impl fmt::Display for Scenario {
-    /// The arguments that replay it.
+    /// The arguments that replay it; a script has none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, clients, rooms, seconds, net } = self;
-        write!(f, "--seed {seed} --clients {clients} --rooms {rooms} --seconds {seconds} --net {net}")
+        let Self { seed, clients, rooms, seconds, spec, script: _, mistake } = self;
+        write!(f, "--seed {seed} --clients {clients} --rooms {rooms} --seconds {seconds} --net {spec}")?;
+        mistake.map_or(Ok(()), |mistake| write!(f, " --mistake {mistake:?}"))
     }
 }
 
@@ -71,12 +148,16 @@ pub struct Counts {
     pub datagrams_lost: u64,
     /// Datagrams that it doubled.
     pub datagrams_doubled: u64,
+    /// Datagrams that it will bring again, much later.
+    pub datagrams_replayed: u64,
     /// Datagrams that it corrupted.
     pub datagrams_corrupted: u64,
     /// Datagrams that a seal or a replay window refused.
     pub datagrams_refused: u64,
     /// Datagrams for a client whose address was not known.
     pub datagrams_homeless: u64,
+    /// Datagrams to an address at which nobody was any more.
+    pub datagrams_astray: u64,
     /// Payloads that did not fit into a datagram.
     pub datagrams_too_large: u64,
     /// Links that were cut.
@@ -87,6 +168,10 @@ pub struct Counts {
     pub path_changes: u64,
     /// Connections that the server paused.
     pub pauses: u64,
+    /// Frames that jitter buffers gave for playing, and those that they concealed.
+    pub frames_played: u64,
+    /// See [`Counts::frames_played`].
+    pub frames_concealed: u64,
     /// Events of a room that the server no longer remembered for somebody.
     pub missed: u64,
 }
@@ -102,6 +187,8 @@ pub struct Report {
     pub simulated_us: u64,
     /// What was counted.
     pub counts: Counts,
+    /// What happened that is worth to be looked for.
+    pub tally: Tally,
 }
 
 /// What did not hold, when, and how to see it again.
@@ -111,14 +198,20 @@ pub struct Failure {
     pub scenario: Scenario,
     /// When it was noticed, in microseconds.
     pub at_us: u64,
-    /// What should have been and was not.
+    /// What must hold and did not.
+    pub rule: Rule,
+    /// What was seen.
     pub what: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, at_us, what } = self;
-        write!(f, "at {at_us} us: {what}\nreplay: chinwag-sim run {scenario} --trace failure.txt")
+        let Self { scenario, at_us, rule, what } = self;
+        write!(
+            f,
+            "at {at_us} us: {what} ({rule:?})\nreplay: chinwag-sim run {scenario} --trace failure.txt"
+        )?;
+        if scenario.script.is_empty() { Ok(()) } else { write!(f, "\nscript: {:?}", scenario.script) }
     }
 }
 

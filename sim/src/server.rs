@@ -3,18 +3,26 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Peer, Rng, Seq,
-    server::{Input, Output, Server, ServerEvent},
-    wire::path::{Header, SealedPath},
+    Peer, Rng, RoomId, Seq, SessionId,
+    hooks::Limit,
+    hub::{LeaveReason, What},
+    server::{CloseCause, Input, Output, Server, ServerEvent},
+    wire::{
+        chinwag1::{Welcome, to_client::Kind},
+        control::{self, Body},
+        frame::FrameReader,
+        path::{Header, OpenError, SealedPath},
+    },
 };
 
 use crate::{
-    check::Checker,
+    alarm::Alarm,
+    check::{Admission, Checker, Rule, log::LogId},
     net::{Net, Read},
     seal::ToySeal,
+    sometimes::Sometimes,
     tcp::{ConnId, Side},
     trace::{Mark, Node},
-    world::Alarm,
 };
 
 /// See [`ServerNode::work`].
@@ -30,25 +38,37 @@ pub(crate) struct ServerNode {
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
     alarm: Alarm,
-    /// Who just joined, until its path is opened: then it is known where.
-    joined: Option<String>,
+    is_up: bool,
+    /// It acts since its time has come.
+    is_woken: bool,
+    /// Something happened that may have changed the rooms.
+    has_news: bool,
+    /// Sessions that were held, and rooms, when it was looked last.
+    gone: usize,
+    rooms: usize,
     /// What is to be told to the machine once its outputs are drained.
     work: Vec<Work>,
     buffer: Vec<u8>,
-    clients: u32,
+    /// Sessions that it lets in.
+    places: u32,
 }
 
 impl ServerNode {
-    pub(crate) fn new(clients: u32, seed: Rng) -> Self {
+    /// A server for so many sessions.
+    pub(crate) fn new(places: u32, seed: Rng) -> Self {
         Self {
-            machine: Server::new(clients as usize, seed),
+            machine: Server::new(places as usize, seed),
             conns: Vec::new(),
             peers: BTreeMap::new(),
             alarm: Alarm::default(),
-            joined: None,
+            is_up: true,
+            is_woken: false,
+            has_news: false,
+            gone: 0,
+            rooms: 0,
             work: Vec::new(),
             buffer: Vec::new(),
-            clients,
+            places,
         }
     }
 
@@ -57,9 +77,52 @@ impl ServerNode {
         self.peers.is_empty()
     }
 
+    /// True unless it crashed.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// The server is gone with all that it knew. Its peers are told by their systems, or nobody is.
+    pub(crate) fn crash(&mut self, net: &mut Net<'_>, is_silent: bool) {
+        net.record(Node::Server, Mark::Crash, u64::from(is_silent), 0);
+        if self.machine.hub().members() > 0 {
+            net.sometimes(Sometimes::ServerCrashed);
+        }
+        self.is_up = false;
+        for &conn in self.peers.keys() {
+            if is_silent {
+                net.vanish(conn, Side::Server);
+            } else {
+                net.drop_end(conn, Side::Server);
+            }
+        }
+        self.peers.clear();
+        self.conns.clear();
+        self.work.clear();
+    }
+
+    /// Its clock jumped: what it waits for comes at another time.
+    pub(crate) fn rearm(&mut self, net: &mut Net<'_>) {
+        if self.is_up {
+            self.alarm = std::mem::take(&mut self.alarm).cancelled();
+            self.alarm.set(net, Node::Server, self.machine.poll_timeout());
+        }
+    }
+
+    /// The server is started again.
+    pub(crate) fn restart(&mut self, net: &mut Net<'_>, check: &mut Checker, seed: Rng) {
+        check.restarted();
+        net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
+        let alarm = std::mem::take(&mut self.alarm);
+        *self = Self { alarm: alarm.cancelled(), ..Self::new(self.places, seed) };
+    }
+
     // What the network brings.
 
     pub(crate) fn accepted(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
+        if !self.is_up {
+            return net.drop_end(conn, Side::Server);
+        }
         if !net.establish(conn, Side::Server) {
             return;
         }
@@ -71,18 +134,21 @@ impl ServerNode {
         self.conns[free] = Some(conn);
         self.peers.insert(conn, peer);
         net.record(Node::Server, Mark::Accepted, u64::from(conn.0), free as u64);
-        self.machine.handle_input(net.now(), Input::Accepted { peer });
+        self.machine.handle_input(net.now(Node::Server), Input::Accepted { peer });
+        self.has_news = true;
         self.drain(net, check);
     }
 
     pub(crate) fn readable(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
         self.work.push(Work::Read(conn));
+        self.has_news = true;
         self.drain(net, check);
     }
 
     /// The connection is over.
     pub(crate) fn broken(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
         self.lose(net, conn);
+        self.has_news = true;
         self.drain(net, check);
     }
 
@@ -93,28 +159,59 @@ impl ServerNode {
         from: SocketAddr,
         mut bytes: Vec<u8>,
     ) {
+        if !self.is_up {
+            return;
+        }
+        let now = net.now(Node::Server);
         let peer = Header::parse(&bytes).and_then(|header| self.machine.peer_of(header.session));
         let conn = peer.and_then(|peer| *self.conns.get(peer.index())?);
-        let tcp = conn.and_then(|conn| net.conn(conn));
-        let opened = tcp.and_then(|tcp| tcp.end_mut(Side::Server).path.as_mut()?.open(from, &mut bytes).ok());
-        match (peer, opened) {
-            (Some(peer), Some(opened)) => {
+        let path = conn.and_then(|conn| net.conn(conn)?.end_mut(Side::Server).path.as_mut());
+        let (Some(peer), Some(path)) = (peer, path) else {
+            net.counts.datagrams_refused += 1;
+            return;
+        };
+        let before = path.remote();
+        let opened = path.open(from, &mut bytes);
+        let after = path.remote();
+        let what = match &opened {
+            Ok(_) if before.is_some() && before != after => Some(Sometimes::Rebound),
+            Err(OpenError::Replayed) => Some(Sometimes::ReplayRefused),
+            Err(OpenError::Forged) => Some(Sometimes::ForgeryRefused),
+            Ok(_) | Err(OpenError::NotOurs) => None,
+        };
+        if let Some(what) = what {
+            net.sometimes(what);
+        }
+        match opened {
+            Ok(opened) => {
+                let forged = self.machine.stats().voice_forged;
                 let input = Input::Datagram { peer, kind: opened.kind, payload: opened.payload };
-                self.machine.handle_input(net.now(), input);
+                self.machine.handle_input(now, input);
+                if self.machine.stats().voice_forged > forged {
+                    net.sometimes(Sometimes::ForgedTalker);
+                }
                 self.drain(net, check);
             }
-            (_, _) => net.counts.datagrams_refused += 1,
+            Err(error) => {
+                net.counts.datagrams_refused += 1;
+                if before != after {
+                    let what = format!("{from} moved the path of {peer:?} by what is {error:?}");
+                    check.fail(Rule::NoForgery, what);
+                }
+            }
         }
     }
 
     pub(crate) fn wake(&mut self, net: &mut Net<'_>, check: &mut Checker, generation: u32) {
-        if !self.alarm.rings(generation) {
+        if !self.alarm.rings(generation) || !self.is_up {
             return;
         }
-        if self.machine.poll_timeout().is_some_and(|due| due <= net.now()) {
+        let now = net.now(Node::Server);
+        if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             net.record(Node::Server, Mark::Wake, 0, 0);
-            self.alarm.count(net, check, Node::Server, self.clients);
-            self.machine.handle_timeout(net.now());
+            self.alarm.count(net, check, Node::Server, self.places);
+            self.machine.handle_timeout(now);
+            (self.has_news, self.is_woken) = (true, true);
         }
         self.drain(net, check);
     }
@@ -125,11 +222,19 @@ impl ServerNode {
     fn drain(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         loop {
             self.drain_outputs(net, check);
+            if std::mem::take(&mut self.has_news) {
+                self.look(net, check);
+            }
             match self.work.pop() {
                 Some(Work::Overflow(peer)) => {
-                    self.machine.handle_input(net.now(), Input::Overflowed { peer });
+                    let now = net.now(Node::Server);
+                    self.machine.handle_input(now, Input::Overflowed { peer });
+                    self.has_news = true;
                 }
-                Some(Work::Read(conn)) => self.read(net, conn),
+                Some(Work::Read(conn)) => {
+                    self.read(net, conn);
+                    self.has_news = true;
+                }
                 None => break,
             }
         }
@@ -137,12 +242,30 @@ impl ServerNode {
         self.alarm.set(net, Node::Server, self.machine.poll_timeout());
     }
 
+    /// Looks at what is new in the rooms.
+    fn look(&mut self, net: &mut Net<'_>, check: &mut Checker) {
+        check.observe(&self.machine);
+        let hub = self.machine.hub();
+        if hub.rooms() < self.rooms {
+            net.sometimes(Sometimes::RoomForgotten);
+        }
+        (self.rooms, self.gone) = (hub.rooms(), hub.gone());
+    }
+
     fn drain_outputs(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        let Self { machine, conns, peers, work, joined, .. } = self;
+        let Self { machine, conns, peers, work, is_woken, .. } = self;
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
+        let mut opened = None;
         while let Some(output) = machine.poll_output() {
+            let mut welcome = None;
             match output {
                 Output::Send { bytes, class, to } => {
+                    if let Some(conn) = opened.take() {
+                        welcome = welcome_in(bytes).map(|welcome| (conn, welcome));
+                        if welcome.is_none() {
+                            check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
+                        }
+                    }
                     for &peer in to {
                         if let Some(conn) = conn_of(conns, peer)
                             && net.send(conn, Side::Server, class, bytes).is_err()
@@ -165,17 +288,13 @@ impl ServerNode {
                         let path = SealedPath::new(session, ToySeal::server(conn.0));
                         tcp.end_mut(Side::Server).path = Some(path);
                     }
-                    if let Some(name) = joined.take()
-                        && let Some(room) = machine.hub().voice_room(session)
-                    {
-                        let last = machine.hub().events_after(room, Seq::ZERO).last();
-                        check.admitted(&name, last.map_or(0, |(seq, _)| seq.to_wire()));
-                    }
+                    opened = Some(conn);
                 }
                 Output::Pause { peer } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };
                     net.record(Node::Server, Mark::Pause, u64::from(conn.0), 0);
                     net.counts.pauses += 1;
+                    net.sometimes(Sometimes::Paused);
                     if let Some(tcp) = net.conn(conn) {
                         tcp.end_mut(Side::Server).paused = true;
                     }
@@ -188,16 +307,31 @@ impl ServerNode {
                     }
                     work.push(Work::Read(conn));
                 }
-                Output::Close { peer, cause: _ } => {
+                Output::Close { peer, cause } => {
+                    if let Some(what) = worth_of(&cause) {
+                        net.sometimes(what);
+                    }
                     if let Some(conn) = conns.get_mut(peer.index()).and_then(Option::take) {
                         peers.remove(&conn);
                         net.close(conn, Side::Server);
                     }
                 }
-                Output::Event(ServerEvent::Joined { name }) => *joined = Some(name.as_str().to_owned()),
-                Output::Event(ServerEvent::Resumed { .. } | ServerEvent::Left { .. }) => {}
+                Output::Event(ServerEvent::Joined { .. } | ServerEvent::Resumed { .. }) => {}
+                Output::Event(ServerEvent::Left { reason, .. }) => {
+                    // Who is lost is announced when it is time, or since somebody took the name.
+                    if reason == LeaveReason::Lost && !*is_woken {
+                        net.sometimes(Sometimes::NameFreed);
+                    }
+                    if reason == LeaveReason::Lost && machine.hub().gone() >= Limit::HeldSessions.value() {
+                        net.sometimes(Sometimes::HeldForgotten);
+                    }
+                }
+            }
+            if let Some((conn, welcome)) = welcome {
+                admit(net, check, machine, conn, &welcome);
             }
         }
+        *is_woken = false;
     }
 
     /// Reads one portion, and plans to read on.
@@ -208,7 +342,8 @@ impl ServerNode {
         }
         match net.read(conn, Side::Server, &mut self.buffer) {
             Read::Bytes => {
-                self.machine.handle_input(net.now(), Input::Received { peer, bytes: &self.buffer });
+                let now = net.now(Node::Server);
+                self.machine.handle_input(now, Input::Received { peer, bytes: &self.buffer });
                 self.work.push(Work::Read(conn));
             }
             Read::End => self.lose(net, conn),
@@ -218,12 +353,60 @@ impl ServerNode {
 
     fn lose(&mut self, net: &mut Net<'_>, conn: ConnId) {
         net.record(Node::Server, Mark::Broken, u64::from(conn.0), 0);
+        if net.conn(conn).is_some_and(|tcp| tcp.end(Side::Server).paused) {
+            net.sometimes(Sometimes::PausedAndLost);
+        }
         net.drop_end(conn, Side::Server);
         if let Some(peer) = self.peers.remove(&conn) {
-            self.machine.handle_input(net.now(), Input::Closed { peer });
+            let now = net.now(Node::Server);
+            self.machine.handle_input(now, Input::Closed { peer });
             if let Some(slot) = self.conns.get_mut(peer.index()) {
                 *slot = None;
             }
         }
+    }
+}
+
+/// The welcome at the beginning of what a newcomer is sent.
+fn welcome_in(bytes: &[u8]) -> Option<Welcome> {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    let body = reader.next_frame(bytes.len()).ok()??;
+    match control::decode_to_client(body).ok()? {
+        Body::Message(Kind::Welcome(welcome)) => Some(welcome),
+        Body::Message(_) | Body::Voice(_) | Body::Unknown => None,
+    }
+}
+
+/// Tells the checker who was let in, and what goes with the welcome.
+fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, conn: ConnId, welcome: &Welcome) {
+    let Some(room) = &welcome.room else { return };
+    let (session, room, told) =
+        (SessionId::from_wire(welcome.session), RoomId::from_wire(room.id), room.last_seq);
+    let hub = server.hub();
+    let mut after = hub.events_after(room, Seq::from_wire(told)).peekable();
+    let last = hub.numberings().find(|(id, ..)| *id == room).map_or(0, |(_, _, last)| last.to_wire());
+    let first_kept = after.peek().map_or(last + 1, |(seq, _)| seq.to_wire());
+    if welcome.resumed && after.any(|(_, event)| event.member == session && event.what == What::Joined) {
+        net.sometimes(Sometimes::ResumedAfterGone);
+    }
+    let log = LogId { generation: check.logs.generation, room };
+    let admission =
+        Admission { session, name: welcome.name.clone(), resumed: welcome.resumed, log, told, first_kept };
+    check.admitted(net, server, conn, admission);
+}
+
+/// Why a connection was closed, where that is worth to be looked for.
+fn worth_of(cause: &CloseCause) -> Option<Sometimes> {
+    match cause {
+        CloseCause::TooSlow => Some(Sometimes::TooSlow),
+        CloseCause::Busy => Some(Sometimes::Busy),
+        CloseCause::Silent => Some(Sometimes::Silent),
+        CloseCause::HelloTimeout => Some(Sometimes::HelloTimeout),
+        CloseCause::Undecodable | CloseCause::Oversized(_) | CloseCause::OutOfOrder => {
+            Some(Sometimes::Undecodable)
+        }
+        CloseCause::Replaced => Some(Sometimes::Replaced),
+        CloseCause::Quit | CloseCause::Shutdown | CloseCause::Refused(_) | CloseCause::Version => None,
     }
 }

@@ -6,9 +6,6 @@ use chinwag_proto::{outbox::Outbox, wire::path::SealedPath};
 
 use crate::seal::ToySeal;
 
-/// Bytes that one direction holds between the writer's outbox and the reader.
-pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
-
 /// A connection's number; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ConnId(pub(crate) u32);
@@ -77,6 +74,8 @@ impl End {
 pub(crate) struct Pipe {
     /// On the way or not read yet, oldest first.
     pub(crate) bytes: VecDeque<u8>,
+    /// How many of them, at the end, are not sent yet, since the link is parted.
+    pub(crate) unsent: usize,
     /// How many of them have arrived.
     pub(crate) arrived: usize,
     /// When the newest of them arrives: none overtakes.
@@ -123,8 +122,15 @@ impl Tcp {
         self.ends.iter().all(|end| end.state == EndState::Closed)
     }
 
-    /// True when nothing waits to be written. (On the way there is always a ping now and then.)
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether its queues are within their limits.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        self.ends.iter().try_for_each(|end| end.outbox.audit())
+    }
+
+    /// True when nothing waits to be written, and nothing is on its way that comes after so long only. (On the way there is
+    /// always a ping now and then.)
+    pub(crate) fn is_quiet(&self, until_us: u64) -> bool {
         self.ends.iter().all(|end| end.outbox.is_empty())
+            && self.pipes.iter().all(|pipe| pipe.last_arrival_us < until_us)
     }
 }

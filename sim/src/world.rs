@@ -1,40 +1,53 @@
 //! The world: plans the events of a scenario, hands each to the node that it concerns, and judges.
 //!
-//! Three phases: people talk while the network fails; everything heals and must come to rest; everybody quits and nothing
-//! may be left.
+//! Phases: people talk while all kinds of things fail; everything heals, perhaps but for a few who stay cut off, and must come to
+//! rest; those few are back, and all must come to rest; everybody quits and nothing may be left.
 
-use std::io;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
 
-use chinwag_proto::Instant;
+use chinwag_proto::hooks;
 
 use crate::{
-    check::Checker,
+    alarm::Alarm,
+    check::{Checker, Rule},
     client::ClientNode,
-    net::{Event, Net, node},
+    net::{Event, Net},
     person::Person,
     random::{Domain, stream},
     scenario::{Failure, Report, Scenario},
     server::ServerNode,
+    sometimes::Sometimes,
     sound::{Sound, Voice, VoiceReport},
-    tcp::{ConnId, EndState, Side, Tcp},
-    trace::{Mark, Node, Trace},
+    spec::Key,
+    stranger::Stranger,
+    tcp::{ConnId, EndState, Side},
+    trace::{Node, Trace},
 };
+
+mod faults;
+mod judge;
+
+use self::faults::Chances;
 
 const SECOND_US: u64 = 1_000_000;
 /// Everybody joins within so long, or within a quarter of the run.
 const JOIN_SPREAD_US: u64 = 5 * SECOND_US;
-/// After the faults heal, everybody must be back and at rest within so long: a silence is noticed after 15 s, the
-/// longest pause between tries is 15 s, a try takes up to 10 s.
-const REST_WITHIN_US: u64 = 60 * SECOND_US;
-/// After everybody has quit, nothing may be left after so long.
-const QUIT_WITHIN_US: u64 = 20 * SECOND_US;
-/// How often it is looked whether all is at rest.
-const CHECK_EVERY_US: u64 = SECOND_US / 10;
-/// Timeouts of one node in one second, for itself and for each client: a machine that wants more spins.
-const WAKES_PER_SECOND: u32 = 60;
 /// Events in one second, and for each pair of clients: 100 frames a second, by two ways on either side, some doubled.
-const EVENTS_PER_SECOND: u64 = 5_000;
-const EVENTS_PER_PAIR: u64 = 1_600;
+const EVENTS_PER_SECOND: u64 = 8_000;
+const EVENTS_PER_PAIR: u64 = 2_000;
+/// Who could not say something tries again after this.
+const UNSAID_US: u64 = SECOND_US / 10;
+/// Datagrams that wait for a node that does nothing; more are lost, as in a socket's buffer.
+const WAITING_DATAGRAMS: u32 = 256;
+/// Voice in a world where nothing fails takes so long beyond the network's two ways.
+const CALM_US: u64 = 60_000;
+
+/// The core's hooks belong to the whole process: one world at a time.
+static WORLD: Mutex<()> = Mutex::new(());
 
 /// Runs a scenario to its end, with the lines of its trace into `file`: microseconds, node, what, the names of two
 /// numbers, the numbers. Numbers of the scenario that are out of range are taken as the nearest that is not.
@@ -58,9 +71,9 @@ pub fn run_with_voices(
     file: Option<&mut dyn io::Write>,
 ) -> Result<(Report, Vec<VoiceReport>), Failure> {
     let clients = u32::try_from(voices.len()).unwrap_or(u32::MAX);
-    let scenario = Scenario { clients, ..scenario.clone() };
+    let scenario = Scenario { clients, spec: scenario.spec.with(Key::Restless, 0), ..scenario.clone() };
     let sounds: Result<Vec<_>, _> = voices.iter().map(Sound::open).collect();
-    let failure = |what| Failure { scenario: scenario.clone(), at_us: 0, what };
+    let failure = |what| Failure { scenario: scenario.clone(), at_us: 0, rule: Rule::Harness, what };
     simulate(&scenario, sounds.map_err(failure)?, file)
 }
 
@@ -69,139 +82,171 @@ fn simulate(
     sounds: Vec<Sound>,
     file: Option<&mut dyn io::Write>,
 ) -> Result<(Report, Vec<VoiceReport>), Failure> {
-    let scenario = Scenario {
-        clients: scenario.clients.clamp(1, crate::MAX_CLIENTS),
-        rooms: scenario.rooms.clamp(1, crate::MAX_ROOMS),
-        seconds: scenario.seconds.clamp(1, crate::MAX_SECONDS),
-        ..scenario.clone()
-    };
+    let scenario = scenario.sane();
+    let failed = |at_us, (rule, what)| Failure { scenario: scenario.clone(), at_us, rule, what };
+    let _lock = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    set_hooks(&scenario).map_err(|what| failed(0, (Rule::Harness, what)))?;
     let mut world = World::new(&scenario, sounds, Trace::new(file));
-    let outcome = world.run();
-    let nodes = world.clients.iter_mut().flatten();
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let outcome = outcome.unwrap_or_else(|panic| Err((Rule::NoPanic, message_of(&*panic))));
+    let nodes = world.seats.iter_mut().filter_map(|seat| seat.node.as_mut());
     let voices = nodes.filter_map(|node| Some(node.sound.as_mut()?.report())).collect();
-    let Net { now_us, counts, trace, .. } = world.net;
-    let failure = |what| Failure { scenario: scenario.clone(), at_us: now_us, what };
+    let Net { now_us, counts, tally, trace, .. } = world.net;
     // The lines that lead to a failure are wanted most of all.
     let trace = trace.finish();
-    outcome.map_err(failure)?;
-    let trace = trace.map_err(|error| failure(format!("the trace could not be written: {error}")))?;
-    Ok((Report { trace, events: world.events, simulated_us: now_us, counts }, voices))
+    outcome.map_err(|failure| failed(now_us, failure))?;
+    let unwritten = |error| (Rule::Harness, format!("the trace could not be written: {error}"));
+    let trace = trace.map_err(|error| failed(now_us, unwritten(error)))?;
+    Ok((Report { trace, events: world.events, simulated_us: now_us, counts, tally }, voices))
 }
 
-/// When a node is to be woken: at exactly the time that its machine names.
-#[derive(Debug)]
-pub(crate) struct Alarm {
-    at_us: u64,
-    generation: u32,
-    second: u64,
-    wakes: u32,
+#[cfg(debug_assertions)]
+fn set_hooks(scenario: &Scenario) -> Result<(), String> {
+    hooks::set(u32::try_from(scenario.spec.get(Key::Small)).unwrap_or(0), scenario.mistake);
+    Ok(())
 }
 
-impl Default for Alarm {
-    fn default() -> Self {
-        Self { at_us: u64::MAX, generation: 0, second: 0, wakes: 0 }
+#[cfg(not(debug_assertions))]
+fn set_hooks(scenario: &Scenario) -> Result<(), String> {
+    if scenario.spec.get(Key::Small) == 0 && scenario.mistake.is_none() {
+        return Ok(());
     }
+    let limits = hooks::Limit::ALL.len();
+    Err(format!(
+        "this build can make none of its {limits} limits small and no mistakes; build with --profile sim, or without --release"
+    ))
 }
 
-impl Alarm {
-    /// Sets the alarm, unless it rings earlier anyway.
-    pub(crate) fn set(&mut self, net: &mut Net<'_>, node: Node, due: Option<Instant>) {
-        let Some(due_us) = due.map(|due| due.as_micros().max(net.now_us)) else { return };
-        if due_us < self.at_us {
-            self.at_us = due_us;
-            self.generation = self.generation.wrapping_add(1);
-            net.queue.push(due_us, Event::Wake { node, generation: self.generation });
-        }
-    }
-
-    /// True when this is the alarm that was set last; then it is spent.
-    pub(crate) fn rings(&mut self, generation: u32) -> bool {
-        let is_current = generation == self.generation && self.at_us != u64::MAX;
-        if is_current {
-            self.at_us = u64::MAX;
-        }
-        is_current
-    }
-
-    /// Counts a timeout that was due; too many in one second are a failure.
-    pub(crate) fn count(&mut self, net: &Net<'_>, check: &mut Checker, node: Node, share: u32) {
-        let second = net.now_us / SECOND_US;
-        if second != self.second {
-            (self.second, self.wakes) = (second, 0);
-        }
-        self.wakes += 1;
-        if self.wakes > WAKES_PER_SECOND * (share + 1) {
-            check.fail(format!("{node} spins: {} timeouts within one second", self.wakes));
-        }
-    }
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    format!("panicked: {}", text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?"))
 }
+
+type Verdict<T> = Result<T, (Rule, String)>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// People talk, the network fails.
     Faults,
+    /// Nobody talks, nothing fails, but for those who are cast out; all others must come to rest.
+    Core,
     /// Nobody talks, nothing fails; all must come to rest.
-    Heal,
+    Whole,
     /// Everybody leaves.
     Quit,
 }
 
-fn at(clients: &mut [Option<ClientNode>], client: u32) -> Option<&mut ClientNode> {
-    clients.get_mut(client as usize)?.as_mut()
+/// The place of one client: a running program, or the person who will start it.
+struct Seat {
+    node: Option<ClientNode>,
+    idle: Option<(Person, Option<Sound>)>,
+    alarm: Alarm,
+    lives: u32,
+    is_outcast: bool,
+}
+
+impl Seat {
+    fn person(&mut self) -> Option<&mut Person> {
+        match (&mut self.node, &mut self.idle) {
+            (Some(node), _) => Some(&mut node.person),
+            (None, Some((person, _))) => Some(person),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Who does nothing for how long.
+#[derive(Clone, Default)]
+struct Sleep {
+    until_us: u64,
+    /// What waits for it, in order; and how many datagrams are in that.
+    parked: Vec<Event>,
+    datagrams: u32,
 }
 
 struct World<'a> {
     scenario: Scenario,
     net: Net<'a>,
+    chances: Chances,
     check: Checker,
     server: ServerNode,
-    clients: Vec<Option<ClientNode>>,
-    people: Vec<Option<(Person, Option<Sound>)>>,
+    seats: Vec<Seat>,
+    strangers: Vec<Stranger>,
+    /// The server's, then each client's.
+    sleeps: Vec<Sleep>,
     phase: Phase,
     phase_since_us: u64,
-    /// Sessions of those who had quit by the time of rest, but whose goodbye the server never got.
-    lost_quits: usize,
+    /// Sessions that were held when everybody began to leave: of those whose goodbye the server never got, of those who fell.
+    held: usize,
+    /// The next step of the script.
+    step: usize,
     events: u64,
+}
+
+fn node_at(seats: &mut [Seat], client: u32) -> Option<&mut ClientNode> {
+    seats.get_mut(client as usize)?.node.as_mut()
 }
 
 impl<'a> World<'a> {
     fn new(scenario: &Scenario, sounds: Vec<Sound>, trace: Trace<'a>) -> Self {
-        let Scenario { seed, clients, rooms, seconds, net } = *scenario;
-        let may_break = net.cut_every_us > 0;
-        let mut net = Net::new(seed, net, clients, trace);
-        let spread_us = JOIN_SPREAD_US.min(u64::from(seconds) * SECOND_US / 4);
-        let mut people = Vec::new();
+        let Scenario { seed, clients, rooms, seconds, spec, ref script, .. } = *scenario;
+        let strangers = u32::try_from(spec.get(Key::Hostile)).unwrap_or(0);
+        let mut net = Net::new(seed, spec, clients + strangers, trace);
+        let run_us = u64::from(seconds) * SECOND_US;
+        let spread_us = JOIN_SPREAD_US.min(run_us / 4);
         let mut sounds = sounds.into_iter();
+        let mut seats = Vec::new();
         for client in 0..clients {
-            let mut person = Person::new(client, stream(seed, Domain::Person, client));
+            let mut person = Person::new(client, &spec, stream(seed, Domain::Person, client));
             let sound = sounds.next();
             // With voices, the first is there to hear the second from the beginning.
             let joins_us = person.joins_after(spread_us);
             let in_order_us = u64::from(client) * SECOND_US;
             net.after(if sound.is_some() { in_order_us } else { joins_us }, Event::Join(client));
-            if let Some(leaves_us) = person.leaves_after(u64::from(seconds) * SECOND_US)
-                && sound.is_none()
-            {
+            if let Some(leaves_us) = person.leaves_after(run_us) {
                 net.after(leaves_us, Event::Quit(client));
             }
-            people.push(Some((person, sound)));
+            if spec.get(Key::Text) > 0 {
+                net.after(spread_us + person.say_pause(), Event::Say(client));
+            }
+            if sound.is_none() && person.talks() {
+                net.after(spread_us + person.silence(), Event::Talk(client));
+            }
+            let idle = Some((person, sound));
+            seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
-        net.after(u64::from(seconds) * SECOND_US, Event::Check);
-        Self {
+        let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty());
+        let is_calm = spec.unusual().all(|key| matches!(key, Key::Delay | Key::Text | Key::Restless));
+        if is_calm && spec.get(Key::Text) == 0 && spec.get(Key::Restless) == 0 && script.is_empty() {
+            check.expect_calm(2 * spec.get(Key::Delay) + CALM_US);
+        }
+        if spec.get(Key::Small) > 0 {
+            net.sometimes(Sometimes::SmallLimit);
+        }
+        let mut world = Self {
             scenario: scenario.clone(),
-            net,
-            check: Checker::new(clients, rooms, may_break),
+            chances: Chances::new(seed, clients),
+            check,
             server: ServerNode::new(clients, stream(seed, Domain::Server, 0)),
-            clients: (0..clients).map(|_| None).collect(),
-            people,
+            seats,
+            strangers: (0..strangers)
+                .map(|n| Stranger::new(clients + n, clients, rooms, stream(seed, Domain::Stranger, n)))
+                .collect(),
+            sleeps: vec![Sleep::default(); clients as usize + 1],
             phase: Phase::Faults,
             phase_since_us: 0,
-            lost_quits: 0,
+            held: 0,
+            step: 0,
             events: 0,
-        }
+            net,
+        };
+        world.plan_faults();
+        world.net.after(SECOND_US, Event::Audit);
+        world.net.after(run_us, Event::Check);
+        world
     }
 
-    fn run(&mut self) -> Result<(), String> {
+    fn run(&mut self) -> Verdict<()> {
         let pairs = u64::from(self.scenario.clients).pow(2);
         let most = EVENTS_PER_SECOND + EVENTS_PER_PAIR * pairs;
         let (mut second, mut in_second) = (0, 0);
@@ -213,7 +258,10 @@ impl<'a> World<'a> {
             }
             in_second += 1;
             if in_second > most {
-                return Err(format!("more than {most} events within one second"));
+                return Err((Rule::NoSpin, format!("more than {most} events within one second")));
+            }
+            if self.is_put_off(event) {
+                continue;
             }
             let is_over = self.handle(event)?;
             if let Some(failure) = self.check.take_failure() {
@@ -223,62 +271,91 @@ impl<'a> World<'a> {
                 return Ok(());
             }
         }
-        Err("nothing is left to happen".to_owned())
+        Err((Rule::Rest, "nothing is left to happen".to_owned()))
     }
 
     /// Returns true when the history is over.
-    fn handle(&mut self, event: Event) -> Result<bool, String> {
-        let Self { net, check, server, clients, .. } = self;
-        let client_of = |net: &mut Net<'_>, conn| net.conn(conn).map(|tcp| tcp.client);
+    fn handle(&mut self, event: Event) -> Verdict<bool> {
         match event {
             Event::Join(client) => self.join(client),
-            Event::Quit(client) => {
-                if let Some(client) = at(clients, client).filter(|client| !client.has_quit) {
-                    client.quit(net, check);
+            Event::Quit(client) => self.quit(client),
+            Event::Say(client) if self.is_busy() => {
+                let is_said = self.say(client);
+                if let Some(person) = self.seats[client as usize].person() {
+                    let pause_us = person.say_pause().max(if is_said { 0 } else { UNSAID_US });
+                    self.net.after(pause_us, event);
                 }
             }
-            Event::Say(client) => {
-                if let Some(node) =
-                    at(clients, client).filter(|node| self.phase == Phase::Faults && !node.has_quit)
-                {
-                    node.say(net, check);
-                    net.after(node.person.say_pause(), event);
-                }
+            Event::Talk(client) if self.is_busy() => {
+                let pause_us = self.talk(client);
+                self.net.after(pause_us, event);
             }
-            Event::Talk(client) => {
-                if let Some(node) =
-                    at(clients, client).filter(|node| self.phase == Phase::Faults && !node.has_quit)
-                {
-                    let pause_us = node.talk(net, check);
+            Event::Say(_) | Event::Talk(_) => {}
+            Event::Listen(client) => {
+                let Self { net, check, seats, .. } = self;
+                if let Some(pause_us) = node_at(seats, client).and_then(|node| node.listen(net, check)) {
                     net.after(pause_us, event);
                 }
             }
             Event::Sound(client) => {
-                if let Some(node) = at(clients, client).filter(|node| !node.has_quit)
+                let Self { net, check, seats, .. } = self;
+                if let Some(node) = node_at(seats, client).filter(|node| !node.has_quit)
                     && let Some(pause_us) = node.sound(net, check)
                 {
                     net.after(pause_us, event);
                 }
             }
-            Event::Cut(client) => {
-                if self.phase == Phase::Faults {
-                    // Who was never in has nothing to come back to: a first try that fails is final.
-                    if at(clients, client).is_some_and(|node| node.machine.session().is_some()) {
-                        net.cut(client);
-                    }
-                    net.plan_cut(client);
+            Event::Script => self.next_step(),
+            Event::Awake(node) => self.awake(node),
+            Event::Restart => self.restart(),
+            Event::Harm(_)
+            | Event::Cut(_)
+            | Event::Reset(_)
+            | Event::Rebind(_)
+            | Event::Partition
+            | Event::Crash
+            | Event::Fall(_)
+            | Event::Pause(_)
+            | Event::Jump(_) => {
+                if self.is_busy() {
+                    self.go_wrong(event);
+                    self.plan(event);
                 }
             }
+            Event::Audit => self.audit(),
+            Event::Check => return self.judge(),
+            Event::Wake { .. }
+            | Event::Accepted(_)
+            | Event::Connected(_)
+            | Event::Segment { .. }
+            | Event::Fin { .. }
+            | Event::Writable { .. }
+            | Event::Whole { .. }
+            | Event::Broken { .. }
+            | Event::Linger { .. }
+            | Event::Datagram { .. } => self.deliver(event),
+        }
+        Ok(false)
+    }
+
+    /// Hands what the network brings to whom it concerns.
+    fn deliver(&mut self, event: Event) {
+        let Self { net, check, server, seats, strangers, .. } = self;
+        let link_of = |net: &mut Net<'_>, conn| net.conn(conn).map(|tcp| tcp.client);
+        let clients = seats.len();
+        match event {
             Event::Wake { node: Node::Server, generation } => server.wake(net, check, generation),
             Event::Wake { node: Node::Client(client), generation } => {
-                if let Some(node) = at(clients, client) {
+                if let Some(node) = node_at(seats, client) {
                     node.wake(net, check, generation);
                 }
             }
-            Event::Wake { node: Node::World, .. } => {}
             Event::Accepted(conn) => server.accepted(net, check, conn),
             Event::Connected(conn) => {
-                if let Some(node) = client_of(net, conn).and_then(|client| at(clients, client)) {
+                let Some(link) = link_of(net, conn) else { return };
+                if let Some(stranger) = stranger_at(strangers, clients, link) {
+                    stranger.connected(net, conn);
+                } else if let Some(node) = node_at(seats, link) {
                     node.connected(net, check, conn);
                 }
             }
@@ -293,12 +370,16 @@ impl<'a> World<'a> {
                 }
             }
             Event::Writable { conn, from } => net.pump(conn, from),
+            Event::Whole { link, from } => net.whole(link, from),
             Event::Broken { conn, side } => match (net.state(conn, side), side) {
                 (EndState::Closed, _) => {}
                 (EndState::Closing, _) | (EndState::Connecting, Side::Server) => net.drop_end(conn, side),
                 (EndState::Open, Side::Server) => server.broken(net, check, conn),
                 (EndState::Open | EndState::Connecting, Side::Client) => {
-                    if let Some(node) = client_of(net, conn).and_then(|client| at(clients, client)) {
+                    let Some(link) = link_of(net, conn) else { return };
+                    if let Some(stranger) = stranger_at(strangers, clients, link) {
+                        stranger.broken(net, conn);
+                    } else if let Some(node) = node_at(seats, link) {
                         node.broken(net, check, conn);
                     }
                 }
@@ -308,154 +389,84 @@ impl<'a> World<'a> {
                     net.drop_end(conn, side);
                 }
             }
-            Event::Datagram { slot } => {
-                let Some(datagram) = net.take_datagram(slot) else { return Ok(false) };
-                match datagram.to {
-                    Side::Server => {
-                        server.datagram(net, check, Net::address(datagram.client), datagram.bytes);
-                    }
-                    Side::Client => match at(clients, datagram.client) {
-                        Some(node) => node.datagram(net, check, datagram.bytes),
-                        None => net.record(node(datagram.client, Side::Client), Mark::Dropped, 0, 0),
-                    },
+            Event::Datagram { slot } => match net.take_datagram(slot) {
+                Some((Node::Server, datagram)) => {
+                    server.datagram(net, check, datagram.from, datagram.bytes);
                 }
-            }
-            Event::Check => return self.judge(),
-        }
-        Ok(false)
-    }
-
-    fn join(&mut self, client: u32) {
-        let Self { net, check, .. } = self;
-        let Some((mut person, sound)) = self.people.get_mut(client as usize).and_then(Option::take) else {
-            return;
-        };
-        net.after(person.say_pause(), Event::Say(client));
-        if sound.is_none() {
-            net.after(person.silence(), Event::Talk(client));
-        }
-        net.plan_cut(client);
-        let seed = stream(self.scenario.seed, Domain::Client, client);
-        let node = ClientNode::join(net, check, client, self.scenario.rooms, seed, (person, sound));
-        if let Some(slot) = self.clients.get_mut(client as usize) {
-            *slot = Some(node);
+                Some((Node::Client(client), datagram)) => {
+                    if let Some(node) = node_at(seats, client) {
+                        node.datagram(net, check, datagram.bytes);
+                    }
+                }
+                Some((Node::World, _)) | None => {}
+            },
+            _ => {}
         }
     }
 
     fn readable(&mut self, conn: ConnId, side: Side) {
-        let Self { net, check, server, clients, .. } = self;
+        let Self { net, check, server, seats, strangers, .. } = self;
         match side {
             Side::Server => server.readable(net, check, conn),
             Side::Client => {
-                let client = net.conn(conn).map(|tcp| tcp.client);
-                if let Some(node) = client.and_then(|client| at(clients, client)) {
+                let Some(link) = net.conn(conn).map(|tcp| tcp.client) else { return };
+                if let Some(stranger) = stranger_at(strangers, seats.len(), link) {
+                    stranger.readable(net, conn);
+                } else if let Some(node) = node_at(seats, link) {
                     node.readable(net, check, conn);
                 }
             }
         }
     }
 
-    /// Looks whether the phase is over, and whether it has lasted too long. True when all is over.
-    fn judge(&mut self) -> Result<bool, String> {
-        let lasted_us = self.net.now_us - self.phase_since_us;
-        match self.phase {
-            Phase::Faults => {
-                self.net.heal();
-                self.enter(Phase::Heal);
-            }
-            Phase::Heal => match self.unrest() {
-                None => {
-                    self.lost_quits = self.server.machine.hub().gone();
-                    for client in 0..self.scenario.clients {
-                        self.net.after(u64::from(client) * 10_000, Event::Quit(client));
-                    }
-                    self.enter(Phase::Quit);
-                }
-                Some(what) if lasted_us > REST_WITHIN_US => {
-                    return Err(format!("no rest {} s after the faults: {what}", lasted_us / SECOND_US));
-                }
-                Some(_) => {}
-            },
-            Phase::Quit => match self.leftover() {
-                None => return Ok(true),
-                Some(what) if lasted_us > QUIT_WITHIN_US => {
-                    return Err(format!("{} s after everybody quit: {what}", lasted_us / SECOND_US));
-                }
-                Some(_) => {}
-            },
-        }
-        self.net.after(CHECK_EVERY_US, Event::Check);
-        Ok(false)
+    /// True as long as people talk and things fail.
+    fn is_busy(&self) -> bool {
+        self.phase == Phase::Faults
     }
 
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.phase_since_us = self.net.now_us;
-        self.net.record(Node::World, Mark::Phase, phase as u64, 0);
+    // What people do.
+
+    /// Somebody starts the program, unless it runs.
+    fn join(&mut self, client: u32) {
+        let Self { net, check, seats, scenario, phase, .. } = self;
+        let Some(seat) = seats.get_mut(client as usize).filter(|_| *phase != Phase::Quit) else { return };
+        if let Some(node) = seat.node.take_if(|node| node.machine.has_ended()) {
+            let (idle, alarm) = node.end();
+            (seat.idle, seat.alarm) = (Some(idle), alarm);
+        }
+        let Some(idle) = seat.idle.take() else { return };
+        // Every life has chances of its own.
+        let seed = stream(scenario.seed, Domain::Client, client | seat.lives << 8);
+        seat.lives += 1;
+        let alarm = std::mem::take(&mut seat.alarm);
+        seat.node = Some(ClientNode::join(net, check, client, scenario.rooms, seed, alarm, idle));
     }
 
-    /// What is not as it should be when nothing fails and nobody talks.
-    fn unrest(&self) -> Option<String> {
-        let hub = self.server.machine.hub();
-        for (number, client) in self.clients.iter().enumerate() {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            let Some(client) = client else { return Some(format!("client {number} never joined")) };
-            if let Some(what) = client.unrest() {
-                return Some(format!("client {number}: {what}"));
-            }
-            if client.has_quit {
-                continue;
-            }
-            if let Some(what) = self.check.lack_of(number) {
-                return Some(format!("client {number}: {what}"));
-            }
-            let room = client.machine.session().and_then(|session| hub.voice_room(session));
-            let Some(room) = room else { return Some(format!("the server does not know client {number}")) };
-            let mut expected: Vec<_> = hub.members_of(room).map(|(id, name)| (id, name.as_str())).collect();
-            expected.sort_unstable();
-            if !client.machine.members().eq(expected) {
-                return Some(format!("client {number} has a wrong list of members"));
-            }
+    fn quit(&mut self, client: u32) {
+        let Self { net, check, seats, .. } = self;
+        let Some(node) = node_at(seats, client).filter(|node| !node.has_quit) else { return };
+        node.quit(net, check);
+        if let Some(after_us) = node.person.returns_after().filter(|_| self.phase == Phase::Faults) {
+            self.net.after(after_us, Event::Join(client));
         }
-        // Those who left over a dead connection too must be announced as gone by now.
-        let leavers = self.leavers();
-        if hub.members() != self.clients.len() - leavers {
-            return Some(format!("the server has {} members", hub.members()));
-        }
-        let (accepted, told) = (self.server.machine.stats().messages, self.check.messages());
-        // Nobody may know of the last words of one who left alone.
-        if accepted < told || (accepted > told && leavers == 0) {
-            return Some(format!("the server accepted {accepted} messages and people know of {told}"));
-        }
-        if self.net.conns().any(|tcp| tcp.cut) {
-            return Some("nobody has noticed that a connection is dead".to_owned());
-        }
-        (!self.net.conns().all(Tcp::is_quiet)).then(|| "an outbox is not empty".to_owned())
     }
 
-    /// How many have quit.
-    fn leavers(&self) -> usize {
-        self.clients.iter().flatten().filter(|client| client.has_quit).count()
+    /// Says something, if the program runs and takes it.
+    fn say(&mut self, client: u32) -> bool {
+        let Self { net, check, seats, .. } = self;
+        node_at(seats, client).filter(|node| node.is_alive()).is_some_and(|node| node.say(net, check))
     }
 
-    /// What should be gone when everybody has quit.
-    fn leftover(&self) -> Option<String> {
-        let machine = &self.server.machine;
-        for (number, client) in self.clients.iter().flatten().enumerate() {
-            if !client.machine.has_ended() || client.poll_timeout().is_some() {
-                return Some(format!("client {number} has not ended"));
-            }
+    /// Sends a voice frame; when there is another one.
+    fn talk(&mut self, client: u32) -> u64 {
+        let Self { net, check, seats, .. } = self;
+        match node_at(seats, client).filter(|node| node.is_alive()) {
+            Some(node) => node.talk(net, check),
+            None => SECOND_US,
         }
-        // Whoever quit over a dead connection may be waited for.
-        if machine.hub().members() > 0 || machine.hub().gone() > self.lost_quits {
-            return Some("the server still has members".to_owned());
-        }
-        if !self.server.is_alone() || self.net.conns().next().is_some() {
-            return Some("a connection is left".to_owned());
-        }
-        machine
-            .poll_timeout()
-            .filter(|_| machine.hub().gone() == 0)
-            .map(|due| format!("the server still waits for {} us", due.as_micros()))
     }
+}
+
+fn stranger_at(strangers: &mut [Stranger], clients: usize, link: u32) -> Option<&mut Stranger> {
+    strangers.get_mut((link as usize).checked_sub(clients)?)
 }

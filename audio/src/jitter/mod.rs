@@ -43,8 +43,10 @@ const MAX_DROPPED_BLOCKS: u32 = 3;
 const DRY_AGAIN: Duration = Duration::from_millis(300);
 /// Concealment is over after this many blocks: silence from then on.
 pub const MAX_CONCEALED_BLOCKS: u32 = 15;
-/// A frame this far behind is a jump of the talker's sequence, not a late frame.
+/// A frame this far behind is a jump of the talker's sequence, not a late frame …
 const JUMP_BACK_BLOCKS: i32 = 200;
+/// … but only when nothing newer came for so long: what a stalled connection held back is old, and some of it was heard.
+const JUMP_BACK_AFTER: Duration = Duration::from_secs(20);
 /// A frame that comes this much earlier than the quickest one before it is a jump, too.
 const JUMP_EARLY_US: i64 = 1_000_000;
 /// The second frame of a jump must follow the first one within this many blocks.
@@ -113,6 +115,8 @@ pub struct JitterBuffer {
     late: Store,
     arrivals: Arrivals,
     clock: Option<MediaClock>,
+    /// How far the talker got, and when that came.
+    newest: Option<(i64, Instant)>,
     seen: Seen,
     phase: Phase,
     /// The block whose turn is next; None before the first spurt.
@@ -161,6 +165,7 @@ impl JitterBuffer {
             late: Store::default(),
             arrivals: Arrivals::default(),
             clock: None,
+            newest: None,
             seen: Seen::default(),
             phase: Phase::Idle,
             next: None,
@@ -232,6 +237,12 @@ impl JitterBuffer {
                 return;
             }
             Arrival::Ancient => return self.stats.late += 1,
+        }
+        match self.newest {
+            // Held back on its way for so long, it says nothing of the path as it is.
+            Some((newest, _)) if newest - media > i64::from(JUMP_BACK_BLOCKS) => return self.stats.late += 1,
+            Some((newest, _)) if newest >= media => {}
+            Some(_) | None => self.newest = Some((media, now)),
         }
         self.clock = Some(MediaClock { sequence, media });
         let delay_us = micros(now) - media * BLOCK;
@@ -473,7 +484,8 @@ impl JitterBuffer {
         let from = self.next.unwrap_or_else(|| self.frames.first().map_or(clock.sequence, |f| f.sequence));
         let lead = ahead(sequence, from);
         let delay = micros(now) - (clock.of(from) + i64::from(lead)) * BLOCK;
-        lead < -JUMP_BACK_BLOCKS || delay < self.arrivals.base_us() - JUMP_EARLY_US
+        let is_alone = self.newest.is_none_or(|(_, at)| now.since(at) >= JUMP_BACK_AFTER);
+        (lead < -JUMP_BACK_BLOCKS && is_alone) || delay < self.arrivals.base_us() - JUMP_EARLY_US
     }
 
     fn resync(&mut self) {
@@ -483,7 +495,7 @@ impl JitterBuffer {
         self.arrivals.clear();
         self.seen.clear();
         self.loss.resync();
-        (self.clock, self.next, self.jump) = (None, None, None);
+        (self.clock, self.newest, self.next, self.jump) = (None, None, None, None);
         (self.phase, self.held, self.target_us) = (Phase::Idle, 0, 0);
     }
 }

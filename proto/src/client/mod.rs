@@ -101,7 +101,10 @@ pub struct Client {
     reader: FrameReader,
     outgoing: VecDeque<(MessageId, String)>,
     last_id: MessageId,
+    /// Connections tried since the last good one.
     attempts: u32,
+    /// Connections tried at all.
+    attempts_made: u64,
     goodbye: Option<String>,
     out: OutQueue<Queued>,
     /// The voice payload in the making.
@@ -122,6 +125,7 @@ impl Client {
             outgoing: VecDeque::new(),
             last_id: MessageId::default(),
             attempts: 0,
+            attempts_made: 0,
             goodbye: None,
             out: OutQueue::default(),
             payload: Vec::new(),
@@ -338,6 +342,7 @@ impl Client {
     fn connect(&mut self, now: Instant) {
         self.reader = FrameReader::default();
         self.goodbye = None;
+        self.attempts_made += 1;
         self.state = State::Connecting { deadline: now + limits::CONNECT_TIMEOUT };
         self.out.push(Queued::Connect, |_, _| {});
     }
@@ -350,6 +355,7 @@ impl Client {
             token: session.token.clone(),
             epoch: session.epoch,
             last_seq: session.last_seq.to_wire(),
+            attempt: self.attempts_made,
         });
         let room = self.session.as_ref().map_or(&self.config.room, |session| &session.room_name);
         let hello = pb::Hello {

@@ -7,7 +7,6 @@ use crate::{
     audit::{at_most, ensure, same},
     hooks::Limit,
     ids::RoomId,
-    limits,
 };
 
 impl Hub {
@@ -267,6 +266,7 @@ mod tests {
                 token: &former.token,
                 epoch: former.epoch,
                 last_seq: former.told_up_to,
+                attempt: 0,
             });
             match hub.join(now, &JoinRequest { name: &name, room: &room, resume }, &mut |_, _| {}) {
                 Ok(admission) => {

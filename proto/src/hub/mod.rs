@@ -115,6 +115,8 @@ pub struct ResumeRequest<'a> {
     pub epoch: u64,
     /// The last event it saw.
     pub last_seq: Seq,
+    /// Which of its connections this is; 0 if it does not count them.
+    pub attempt: u64,
 }
 
 /// Somebody was let in.
@@ -154,6 +156,8 @@ pub enum Refusal {
     Full,
     /// No further room is possible.
     RoomsFull,
+    /// The session went on in a later connection, which overtook this one.
+    Overtaken,
 }
 
 impl fmt::Display for Refusal {
@@ -166,6 +170,7 @@ impl fmt::Display for Refusal {
             Self::RoomName(error) => write!(f, "that room cannot be: {error}"),
             Self::Full => write!(f, "the server is full; try again later"),
             Self::RoomsFull => write!(f, "the server has no place for another room; join one that exists"),
+            Self::Overtaken => write!(f, "the session goes on in a later connection"),
         }
     }
 }
@@ -364,6 +369,9 @@ impl Hub {
         if self.rooms.get(&room)?.epoch != resume.epoch {
             return None;
         }
+        if resume.attempt != 0 && resume.attempt < session.attempt {
+            return Some(Err(Refusal::Overtaken));
+        }
         match presence {
             Presence::Here | Presence::Lost { .. } => {}
             Presence::Gone { .. } => {
@@ -381,6 +389,7 @@ impl Hub {
                 self.sessions.get_mut(resume.session)?.name = name;
             }
         }
+        self.sessions.get_mut(resume.session)?.attempt = resume.attempt;
         self.set_presence(resume.session, Presence::Here);
         if let Presence::Gone { .. } = presence {
             self.enter(resume.session, tell);

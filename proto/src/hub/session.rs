@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub(super) room: RoomId,
     pub(super) token: ResumeToken,
     pub(super) presence: Presence,
+    /// Which of the client's connections it is, or was, here by.
+    pub(super) attempt: u64,
     /// The highest message number that was accepted.
     last_id: MessageId,
     /// The last accepted messages and their places, for repeats.
@@ -70,7 +72,7 @@ pub(super) enum Repeat {
 impl Session {
     pub(super) fn new(name: Name, room: RoomId, token: ResumeToken) -> Self {
         let (last_id, accepted) = (MessageId::default(), VecDeque::new());
-        Self { name, room, token, presence: Presence::Here, last_id, accepted }
+        Self { name, room, token, presence: Presence::Here, attempt: 0, last_id, accepted }
     }
 
     pub(super) fn repeat(&self, id: MessageId) -> Repeat {

@@ -293,6 +293,7 @@ impl Server {
             token: &resume.token,
             epoch: resume.epoch,
             last_seq: Seq::from_wire(resume.last_seq),
+            attempt: resume.attempt,
         });
         let request = JoinRequest { name: &hello.name, room: &hello.room, resume };
         let Self { hub, out, seats, stats, .. } = self;

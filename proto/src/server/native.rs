@@ -118,6 +118,7 @@ fn refused(refusal: &Refusal) -> pb::Refused {
         Refusal::RoomName(_) => (Reason::RoomInvalid, None),
         Refusal::Full => (Reason::Full, None),
         Refusal::RoomsFull => (Reason::RoomsFull, None),
+        Refusal::Overtaken => (Reason::Unknown, None),
     };
     let suggestion = suggestion.unwrap_or_default();
     pb::Refused { reason: reason.into(), text: refusal.to_string(), suggestion }

@@ -98,6 +98,10 @@ pub struct Resume {
     pub epoch: u64,
     #[prost(uint64, tag = "4")]
     pub last_seq: u64,
+    /// Counts the client's connections: a Hello that was overtaken on its way by that of a later connection takes nothing from it.
+    /// 0: not counted.
+    #[prost(uint64, tag = "5")]
+    pub attempt: u64,
 }
 /// The answer to Hello: the client is in.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -79,7 +79,7 @@ impl ServerRig {
     pub(crate) fn resume_of(&self, former: u32, last_seq: u64) -> pb::Resume {
         let welcome = self.welcome(former);
         let (session, token) = (welcome.session, welcome.resume_token.clone());
-        pb::Resume { session, token, epoch: welcome.room.as_ref().unwrap().epoch, last_seq }
+        pb::Resume { session, token, epoch: welcome.room.as_ref().unwrap().epoch, last_seq, attempt: 0 }
     }
 
     pub(crate) fn welcome(&self, peer: u32) -> &pb::Welcome {

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    netspec::{NetSpecError, Percent, Setting, Thousandths, decimal, settings},
     random::MILLION,
+    settings::{Setting, SpecError, decimal, settings, show},
 };
 
 /// Limits of the values.
@@ -85,10 +85,10 @@ impl LabNet {
 }
 
 impl FromStr for LabNet {
-    type Err = NetSpecError;
+    type Err = SpecError;
 
     /// Reads `KEY=VALUE,...`; what is not named is as in [`LabNet::default`].
-    fn from_str(text: &str) -> Result<Self, NetSpecError> {
+    fn from_str(text: &str) -> Result<Self, SpecError> {
         let mut net = Self::default();
         for setting in settings(text)? {
             match setting.key {
@@ -115,9 +115,9 @@ impl FromStr for LabNet {
             }
         }
         if net.burst_milli > 1000 && net.enter_ppm() > u64::from(MILLION) {
-            return Err(NetSpecError::Value {
+            return Err(SpecError::Value {
                 key: "loss".to_owned(),
-                value: Percent(net.loss_ppm).to_string(),
+                value: show(u64::from(net.loss_ppm), 4),
                 expected: "at most burst / (burst + 1) of all packets",
             });
         }
@@ -126,7 +126,7 @@ impl FromStr for LabNet {
 }
 
 /// `MS` or `MS@FROM-TO`, from and to in seconds.
-fn step(setting: Setting<'_>) -> Result<(u64, u64, u64), NetSpecError> {
+fn step(setting: Setting<'_>) -> Result<(u64, u64, u64), SpecError> {
     let (ms, times) = setting.value.split_once('@').map_or((setting.value, None), |(ms, t)| (ms, Some(t)));
     let read = || {
         let step_us = Setting { value: ms, ..setting }.us().ok()?;
@@ -140,24 +140,24 @@ fn step(setting: Setting<'_>) -> Result<(u64, u64, u64), NetSpecError> {
 
 impl fmt::Display for LabNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delay={},jitter={}", Thousandths(self.delay_us), Thousandths(self.jitter_us))?;
+        write!(f, "delay={},jitter={}", show(self.delay_us, 3), show(self.jitter_us, 3))?;
         for (key, ppm) in
             [("loss", self.loss_ppm), ("reorder", self.reorder_ppm), ("dup", self.duplicate_ppm)]
         {
             if ppm > 0 {
-                write!(f, ",{key}={}", Percent(ppm))?;
+                write!(f, ",{key}={}", show(u64::from(ppm), 4))?;
             }
         }
         let burst = u64::from(self.burst_milli);
         for (key, thousandths, usual) in [("burst", burst, 1000), ("rate", self.rate_bps, 0)] {
             if thousandths != usual {
-                write!(f, ",{key}={}", Thousandths(thousandths))?;
+                write!(f, ",{key}={}", show(thousandths, 3))?;
             }
         }
         if self.step_us > 0 {
             let seconds = |us: u64| us as f64 / 1e6;
             let (from, to) = (seconds(self.step_from_us), seconds(self.step_to_us));
-            write!(f, ",step={}@{from}-{to}", Thousandths(self.step_us))?;
+            write!(f, ",step={}@{from}-{to}", show(self.step_us, 3))?;
         }
         Ok(())
     }

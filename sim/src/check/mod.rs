@@ -1,0 +1,424 @@
+//! What must hold, whatever the network and its peers do. The first thing that does not ends the run.
+//!
+//! The log of the server's rooms is watched as it grows ([`log`]); what every client is told is held against it ([`view`]);
+//! voice is held against what was spoken ([`voice`]). The world itself looks whether anybody spins, and whether all comes to rest.
+
+pub(crate) mod log;
+mod view;
+mod voice;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chinwag_proto::{
+    SessionId,
+    client::{ClientEvent, EndReason},
+    server::Server,
+};
+
+use self::{
+    log::{LogId, Logs, Owner, Said},
+    view::View,
+    voice::Voices,
+};
+use crate::{
+    net::Net,
+    person::Message,
+    sometimes::Sometimes,
+    tcp::ConnId,
+    trace::{Mark, Node, hash},
+};
+
+macro_rules! rules {
+    ($($rule:ident = $text:literal;)*) => {
+        /// What must hold.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Rule { $(#[doc = $text] $rule,)* }
+
+        impl Rule {
+            /// All of them, in words.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$rule, $text),)*];
+        }
+    };
+}
+
+rules! {
+    OneOrder = "a room has one order, and everybody sees a part of it without holes but for reported ones";
+    NothingTwice = "nothing is delivered twice";
+    NoForgery = "nobody is told what nobody said, or in another's name, or of another room";
+    Acknowledged = "what is acknowledged is in the room's log, once, and nothing else is acknowledged";
+    Resume = "who comes back in time goes on with his own session, and nobody else does";
+    Connection = "nobody loses a connection, is refused, or ends without a cause";
+    Names = "names are unique";
+    Limits = "every table is within its limits and agrees with the others";
+    VoiceSource = "voice comes from who spoke it, in the same room, and not back to him";
+    VoiceTwice = "voice does not come, or play, more often than it was sent";
+    VoicePath = "voice does not go where nothing gets through";
+    Playout = "where nothing fails, voice is played soon and without holes";
+    NoSpin = "no machine wakes up for nothing, and no world is busy without bound";
+    Rest = "when the faults are over, everybody is back, and knows everything";
+    Quit = "when everybody has quit, nothing is left";
+    NoPanic = "nothing panics";
+    Harness = "the simulator can do its work";
+}
+
+/// Who was let in over a connection, as the server has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    pub(crate) session: SessionId,
+    pub(crate) name: String,
+    pub(crate) resumed: bool,
+    pub(crate) log: LogId,
+    /// Everything after this was sent with the welcome.
+    pub(crate) told: u64,
+    /// The first event that the server still remembered.
+    pub(crate) first_kept: u64,
+}
+
+/// One client, as its user sees it.
+#[derive(Debug, Default)]
+struct Member {
+    life: u32,
+    is_in: bool,
+    has_quit: bool,
+    name: String,
+    view: Option<View>,
+    said_in_life: u64,
+    /// Its messages in this life that were acknowledged.
+    acknowledged: BTreeSet<u64>,
+    has_missed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Checker {
+    rooms: u32,
+    /// Connections may break; if not, nobody may lose one.
+    may_break: bool,
+    members: Vec<Member>,
+    said: Vec<Said>,
+    pub(crate) logs: Logs,
+    /// In which of its lives a client began a connection.
+    lives: BTreeMap<ConnId, u32>,
+    admissions: BTreeMap<ConnId, Admission>,
+    voices: Voices,
+    failure: Option<(Rule, String)>,
+}
+
+/// The name of a client's user: another number behind it does not make it another's.
+pub(crate) fn name_of(client: u32) -> String {
+    format!("{client} Person")
+}
+
+/// The name of the room of a client.
+pub(crate) fn room_of(client: u32, rooms: u32) -> String {
+    format!("room {}", client % rooms)
+}
+
+/// Whether a client may go by that name: its user's, or that with a number, which it was offered when a stranger had it.
+fn is_name_of(name: &str, client: u32) -> bool {
+    name.starts_with(&name_of(client))
+}
+
+impl Checker {
+    pub(crate) fn new(clients: u32, rooms: u32, may_break: bool) -> Self {
+        let member = |client| Member { name: name_of(client), ..Member::default() };
+        Self {
+            rooms,
+            may_break,
+            members: (0..clients).map(member).collect(),
+            said: vec![Vec::new(); clients as usize],
+            logs: Logs::default(),
+            lives: BTreeMap::new(),
+            admissions: BTreeMap::new(),
+            voices: Voices::new(clients),
+            failure: None,
+        }
+    }
+
+    /// Notes what does not hold. The first one counts.
+    pub(crate) fn fail(&mut self, rule: Rule, what: String) {
+        self.failure.get_or_insert((rule, what));
+    }
+
+    pub(crate) fn take_failure(&mut self) -> Option<(Rule, String)> {
+        self.failure.take()
+    }
+
+    // The server.
+
+    /// The server was started again.
+    pub(crate) fn restarted(&mut self) {
+        self.logs.generation += 1;
+    }
+
+    /// Looks at what is new on the server.
+    pub(crate) fn observe(&mut self, server: &Server) {
+        let Self { logs, said, failure, .. } = self;
+        logs.observe(server, said, &mut |rule, what| {
+            failure.get_or_insert((rule, what));
+        });
+    }
+
+    /// The server let somebody in over a connection.
+    pub(crate) fn admitted(
+        &mut self,
+        net: &mut Net<'_>,
+        server: &Server,
+        conn: ConnId,
+        admission: Admission,
+    ) {
+        let clients = self.members.len();
+        let Some(link) = net.conn(conn).map(|tcp| tcp.client) else { return };
+        let owner = match self.members.get(link as usize) {
+            // Of an earlier life, if its Hello comes late.
+            Some(_) => Owner::Client { client: link, life: self.lives.remove(&conn).unwrap_or(0) },
+            None => Owner::Stranger(link - u32::try_from(clients).unwrap_or(0)),
+        };
+        let session = admission.session;
+        if !self.logs.assign(session, owner) {
+            self.fail(Rule::Resume, format!("{owner:?} was given {session:?}, which is another's"));
+        }
+        if let Some(view) = self.members.get(link as usize).and_then(|member| member.view.as_ref())
+            && !admission.resumed
+            && view.log.generation == self.logs.generation
+            && view.session != session
+            && server.hub().name_of(view.session).is_some()
+        {
+            self.fail(Rule::Resume, format!("client {link} came back in time and was not resumed"));
+        }
+        self.admissions.insert(conn, admission);
+    }
+
+    // What users do.
+
+    /// A client was started, for the first time or again.
+    pub(crate) fn born(&mut self, client: u32) {
+        let member = &mut self.members[client as usize];
+        *member = Member { life: member.life + 1, name: name_of(client), ..Member::default() };
+        self.new_ear(client);
+    }
+
+    /// A client begins a connection.
+    pub(crate) fn connects(&mut self, client: u32, conn: ConnId) {
+        self.lives.insert(conn, self.members[client as usize].life);
+    }
+
+    /// A client's machine took a message.
+    pub(crate) fn said(&mut self, message: Message, text: &str) {
+        let said = &mut self.said[message.client as usize];
+        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), 0);
+        said.push(hash(text.as_bytes()));
+        self.members[message.client as usize].said_in_life += 1;
+    }
+
+    /// A client's user wants to leave.
+    pub(crate) fn quits(&mut self, client: u32) {
+        let member = &mut self.members[client as usize];
+        (member.has_quit, member.is_in) = (true, false);
+    }
+
+    // What users are told.
+
+    /// A client's machine told its user something, by that connection if it has one.
+    pub(crate) fn event(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        conn: Option<ConnId>,
+        event: &ClientEvent,
+    ) {
+        let node = Node::Client(client);
+        match event {
+            ClientEvent::Welcome { session, name, room, resumed, again } => {
+                net.record(node, Mark::Welcome, u64::from(session.to_wire()), u64::from(*resumed));
+                net.counts.reconnects += u64::from(*again);
+                if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {
+                    self.fail(Rule::Names, format!("client {client} was welcomed as {name}"));
+                }
+                if *room != room_of(client, self.rooms) {
+                    self.fail(Rule::NoForgery, format!("client {client} was let into {room}"));
+                }
+                self.welcomed(net, client, conn, *session, name, *resumed);
+            }
+            ClientEvent::Joined { seq, session, name } => {
+                net.record(node, Mark::Joined, u64::from(session.to_wire()), 0);
+                let told = log::Entry::Joined { session: *session, name: name.clone() };
+                self.told(client, seq.to_wire(), &told);
+            }
+            ClientEvent::Left { seq, session, name, reason } => {
+                net.record(node, Mark::Left, u64::from(session.to_wire()), 0);
+                let told = log::Entry::Left { session: *session, name: name.clone(), reason: *reason };
+                self.told(client, seq.to_wire(), &told);
+            }
+            ClientEvent::Said { seq, name, text, own } => {
+                net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
+                self.text(net, client, seq.to_wire(), name, text, own.is_some());
+            }
+            ClientEvent::NotSaid { text, why, .. } => {
+                let what = format!("a message of client {client} was not accepted ({why}): {text}");
+                self.fail(Rule::Acknowledged, what);
+            }
+            ClientEvent::Missed { events } => {
+                net.record(node, Mark::Missed, *events, 0);
+                net.counts.missed += events;
+                let member = &mut self.members[client as usize];
+                member.has_missed = true;
+                let Some(view) = &mut member.view else { return };
+                if let Err(what) = view.missed(*events) {
+                    self.fail(Rule::OneOrder, format!("client {client} {what}"));
+                }
+            }
+            ClientEvent::Refused { why, .. } => {
+                net.record(node, Mark::Refused, hash(why.as_bytes()), 0);
+                if why.contains("in use") {
+                    net.sometimes(Sometimes::NameTaken);
+                }
+                if !self.may_break {
+                    self.fail(Rule::Connection, format!("client {client} was refused: {why}"));
+                }
+            }
+            ClientEvent::Reconnecting { why, pause } => {
+                if !self.may_break {
+                    let what = format!("client {client} lost a connection that was never cut: {why:?}");
+                    self.fail(Rule::Connection, what);
+                }
+                let pause_us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+                net.record(node, Mark::Reconnecting, pause_us, 0);
+                self.members[client as usize].is_in = false;
+            }
+            ClientEvent::Path(path) => {
+                let way = u64::from(path.uses_udp()) | u64::from(path.uses_tcp()) << 1;
+                net.record(node, Mark::Path, way, 0);
+                net.counts.path_changes += 1;
+            }
+            ClientEvent::Reported(_) => net.counts.reports += 1,
+            ClientEvent::Ended(reason) => {
+                net.record(node, Mark::Ended, *reason as u64, 0);
+                let member = &mut self.members[client as usize];
+                member.is_in = false;
+                let is_expected = match reason {
+                    EndReason::Quit => member.has_quit,
+                    EndReason::Refused | EndReason::Unreachable => self.may_break,
+                    EndReason::Replaced | EndReason::Protocol => false,
+                };
+                if !is_expected {
+                    self.fail(Rule::Connection, format!("client {client} ended: {reason:?}"));
+                }
+            }
+        }
+    }
+
+    fn welcomed(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        conn: Option<ConnId>,
+        session: SessionId,
+        name: &str,
+        resumed: bool,
+    ) {
+        let admission = conn.and_then(|conn| self.admissions.remove(&conn));
+        let Some(admission) =
+            admission.filter(|a| (a.session, a.name.as_str(), a.resumed) == (session, name, resumed))
+        else {
+            let what = format!("client {client} was welcomed as {session:?}, but not let in as that");
+            return self.fail(Rule::Resume, what);
+        };
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        member.is_in = true;
+        name.clone_into(&mut member.name);
+        let life = member.life;
+        let owner = Owner::Client { client, life };
+        let outcome = match &mut member.view {
+            Some(view) if resumed => view.resume(logs, owner, &admission),
+            view => {
+                match view {
+                    Some(view) if view.log.generation == admission.log.generation => {
+                        net.tally.note(Sometimes::NotResumed);
+                    }
+                    Some(_) => net.tally.note(Sometimes::NewNumbering),
+                    None => {}
+                }
+                *view = Some(View::begin(view.take(), logs, owner, &admission));
+                Ok(())
+            }
+        };
+        if resumed {
+            net.sometimes(Sometimes::Resumed);
+            if admission.first_kept > admission.told + 1 {
+                net.sometimes(Sometimes::ResumedWithGap);
+            }
+        }
+        if let Err((rule, what)) = outcome {
+            self.fail(rule, format!("client {client} {what}"));
+        }
+    }
+
+    fn text(&mut self, net: &mut Net<'_>, client: u32, seq: u64, name: &str, text: &str, own: bool) {
+        let Self { members, .. } = self;
+        let member = &mut members[client as usize];
+        let Some(view) = &member.view else { return };
+        if own {
+            let message = Message::parse(text).filter(|message| message.client == client);
+            let number = message.map_or(0, |message| message.number);
+            let is_last = member.acknowledged.last().is_none_or(|&last| last < number);
+            // What was missed is acknowledged when it is said again, after what was not missed.
+            let is_in_turn = is_last || member.has_missed;
+            if !member.acknowledged.insert(number) || !is_in_turn {
+                let what = format!("message {number} of client {client} was acknowledged out of turn");
+                return self.fail(Rule::Acknowledged, what);
+            }
+        } else {
+            net.counts.texts_delivered += 1;
+        }
+        let entry = self.logs.log(view.log).and_then(|log| log.at(seq));
+        let session = match entry {
+            Some(log::Entry::Said { session, .. }) => *session,
+            Some(log::Entry::Unknown) => view.session,
+            Some(log::Entry::Joined { .. } | log::Entry::Left { .. }) | None => {
+                let rule = if own { Rule::Acknowledged } else { Rule::OneOrder };
+                return self
+                    .fail(rule, format!("client {client} was told at {seq} what is not there: {text}"));
+            }
+        };
+        let owner = self.logs.owner(view.log.generation, session);
+        let is_own =
+            matches!(owner, Some(Owner::Client { client: of, life }) if of == client && life == member.life);
+        if own != is_own && entry != Some(&log::Entry::Unknown) {
+            let rule = if own { Rule::Acknowledged } else { Rule::NoForgery };
+            return self.fail(rule, format!("client {client} was told at {seq}, as its own or not: {text}"));
+        }
+        // Its own messages are told in the name that it has now.
+        let name = match entry {
+            Some(log::Entry::Said { name: logged, .. }) if own && name == member.name => logged.clone(),
+            _ => name.to_owned(),
+        };
+        let told = log::Entry::Said { session, name, text: hash(text.as_bytes()) };
+        self.told(client, seq, &told);
+    }
+
+    /// A client was told of an event of its room.
+    fn told(&mut self, client: u32, seq: u64, told: &log::Entry) {
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        let owner = Owner::Client { client, life: member.life };
+        let Some(view) = &mut member.view else {
+            return self.fail(Rule::OneOrder, format!("client {client} was told {told:?} and is not in"));
+        };
+        if let Err((rule, what)) = view.told(logs, owner, seq, told) {
+            self.fail(rule, format!("client {client} {what}"));
+        }
+    }
+
+    /// What a client still lacks, when the world should be at rest.
+    pub(crate) fn lack_of(&self, client: u32) -> Option<String> {
+        let member = &self.members[client as usize];
+        let Some(view) = &member.view else { return Some("never admitted".to_owned()) };
+        let owner = Owner::Client { client, life: member.life };
+        if let Some(what) = view.lack(&self.logs, owner) {
+            return Some(what);
+        }
+        let (said, acknowledged) = (member.said_in_life, member.acknowledged.len() as u64);
+        (said != acknowledged).then(|| format!("{acknowledged} of {said} messages are acknowledged"))
+    }
+}

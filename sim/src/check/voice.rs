@@ -1,0 +1,188 @@
+//! Voice: what was spoken, which of it arrived where and how often, and what of that was played.
+
+use std::collections::BTreeMap;
+
+use chinwag_proto::{server::VoicePath, wire::voice::Frames};
+
+use super::{Checker, Rule, log::Owner};
+use crate::{
+    heard::{Arrival, Heard, Way},
+    net::Net,
+    person::parse_speech,
+    sometimes::Sometimes,
+    trace::{Mark, Node},
+};
+
+/// Sent frames that are remembered for each talker.
+const REMEMBERED_FRAMES: usize = 2048;
+
+/// How often a frame was sent, copies and both ways counted, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spoken {
+    times: u8,
+    at_us: u64,
+}
+
+#[derive(Debug, Default)]
+struct Mouth {
+    frames: u64,
+    spoken: Vec<Spoken>,
+}
+
+/// What one listener heard.
+#[derive(Debug, Default)]
+struct Ear {
+    /// By talker.
+    heard: Vec<Heard>,
+    /// The frame that was played last of each session.
+    played: BTreeMap<u32, u64>,
+}
+
+impl Ear {
+    fn new(talkers: usize) -> Self {
+        Self { heard: (0..talkers).map(|_| Heard::default()).collect(), played: BTreeMap::new() }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Voices {
+    mouths: Vec<Mouth>,
+    /// By listener.
+    ears: Vec<Ear>,
+    /// The longest from mouth to ear where nothing fails, and whether everything must be heard.
+    calm_us: Option<u64>,
+}
+
+impl Voices {
+    pub(super) fn new(clients: u32) -> Self {
+        Self {
+            mouths: (0..clients).map(|_| Mouth::default()).collect(),
+            ears: (0..clients).map(|_| Ear::new(clients as usize)).collect(),
+            calm_us: None,
+        }
+    }
+}
+
+fn slot(number: u64) -> usize {
+    (number % REMEMBERED_FRAMES as u64) as usize
+}
+
+impl Checker {
+    /// A client begins anew, and its ear with it.
+    pub(super) fn new_ear(&mut self, client: u32) {
+        let talkers = self.voices.mouths.len();
+        self.voices.ears[client as usize] = Ear::new(talkers);
+    }
+
+    /// Nothing fails in this world: voice takes at most so long from mouth to ear, and all of it is heard.
+    pub(crate) fn expect_calm(&mut self, longest_us: u64) {
+        self.voices.calm_us = Some(longest_us);
+    }
+
+    /// From now on voice may fail as elsewhere.
+    pub(crate) fn end_calm(&mut self) {
+        self.voices.calm_us = None;
+    }
+
+    /// A client sent a voice frame on `path`, and so many of those before it once more; or could not.
+    pub(crate) fn spoke(&mut self, net: &mut Net<'_>, client: u32, path: Option<VoicePath>, copies: usize) {
+        let room = client % self.rooms;
+        let others = self.members.iter().zip(0..);
+        let listeners =
+            others.filter(|(m, other)| *other != client && m.is_in && other % self.rooms == room).count();
+        let mouth = &mut self.voices.mouths[client as usize];
+        mouth.frames += 1;
+        let newest = slot(mouth.frames);
+        if mouth.spoken.len() <= newest {
+            mouth.spoken.resize(newest + 1, Spoken::default());
+        }
+        mouth.spoken[newest] = Spoken { times: 0, at_us: net.now_us };
+        if let Some(path) = path {
+            for number in (0..=mouth.frames).rev().take(1 + copies) {
+                mouth.spoken[slot(number)].times += u8::from(path.uses_udp()) + u8::from(path.uses_tcp());
+            }
+            net.counts.voice_sent += 1;
+            net.counts.voice_expected += listeners as u64;
+        } else {
+            net.counts.voice_unsent += 1;
+        }
+    }
+
+    /// A client's machine handed voice to its user.
+    pub(crate) fn voice(&mut self, net: &mut Net<'_>, client: u32, way: Way, payload: &[u8]) {
+        let Ok(frames) = Frames::parse(payload) else {
+            return self.fail(Rule::VoiceSource, format!("client {client} was handed malformed voice"));
+        };
+        let listener = &self.members[client as usize];
+        let Some(generation) = listener.view.as_ref().map(|view| view.log.generation) else {
+            return self.fail(Rule::VoiceSource, format!("client {client} hears and is not in"));
+        };
+        for (frame, copy) in frames.with_copies() {
+            let talker = match self.logs.owner(generation, frame.talker) {
+                Some(Owner::Client { client, .. }) => client,
+                Some(Owner::Stranger(_)) => continue,
+                None => {
+                    let what = format!("client {client} heard {:?}, which is nobody's", frame.talker);
+                    return self.fail(Rule::VoiceSource, what);
+                }
+            };
+            let number = parse_speech(frame.opus).filter(|(of, _)| *of == talker).map(|(_, number)| number);
+            let Some(number) = number else {
+                let what = format!("client {client} heard of client {talker} what he did not speak");
+                return self.fail(Rule::VoiceSource, what);
+            };
+            net.record(Node::Client(client), Mark::Voice, u64::from(talker), number);
+            let mouth = &self.voices.mouths[talker as usize];
+            let is_near = talker != client && talker % self.rooms == client % self.rooms;
+            let spoken = mouth.spoken.get(slot(number)).filter(|_| is_near && number <= mouth.frames);
+            let Some(&Spoken { times, .. }) = spoken else {
+                let what = format!("client {client} heard frame {number} of client {talker}");
+                return self.fail(Rule::VoiceSource, what);
+            };
+            match self.voices.ears[client as usize].heard[talker as usize].note(number, way, times) {
+                Arrival::First => {
+                    net.counts.voice_delivered += 1;
+                    net.counts.voice_by_tcp += u64::from(way == Way::Tcp);
+                }
+                Arrival::Again => {
+                    net.counts.voice_repeated += u64::from(!copy);
+                    net.sometimes(Sometimes::VoiceBothWays);
+                }
+                Arrival::Ancient => net.counts.voice_ancient += 1,
+                Arrival::TooOften => {
+                    let what = format!(
+                        "client {client} heard frame {number} of client {talker} by {way:?} too often"
+                    );
+                    self.fail(Rule::VoiceTwice, what);
+                }
+            }
+        }
+    }
+
+    /// A client's jitter buffer gave a frame for playing.
+    pub(crate) fn played(&mut self, net: &mut Net<'_>, client: u32, session: u32, opus: &[u8]) {
+        // Strangers speak anything.
+        let Some((talker, number)) = parse_speech(opus) else { return };
+        let Some(mouth) = self.voices.mouths.get(talker as usize) else { return };
+        net.counts.frames_played += 1;
+        let spoken_us = mouth.spoken.get(slot(number)).map_or(0, |spoken| spoken.at_us);
+        let last = self.voices.ears[client as usize].played.insert(session, number).unwrap_or(0);
+        if number <= last {
+            let what = format!("client {client} played frame {number} of client {talker} after its {last}");
+            return self.fail(Rule::VoiceTwice, what);
+        }
+        let took_us = net.now_us - spoken_us;
+        if self.voices.calm_us.is_some_and(|most_us| took_us > most_us) {
+            let what = format!("client {client} played frame {number} of client {talker} after {took_us} us");
+            self.fail(Rule::Playout, what);
+        }
+    }
+
+    /// A client's jitter buffer concealed a block.
+    pub(crate) fn concealed(&mut self, net: &mut Net<'_>, client: u32) {
+        net.counts.frames_concealed += 1;
+        if self.voices.calm_us.is_some() {
+            self.fail(Rule::Playout, format!("client {client} concealed where nothing is lost"));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Things that a swarm must have seen: each happened in some world, or the swarm does not try what it should.
+
+macro_rules! sometimes {
+    ($($name:ident = $text:literal;)*) => {
+        /// Something interesting that happened.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Sometimes { $(#[doc = $text] $name,)* }
+
+        impl Sometimes {
+            /// All of them, with a few words on each.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $text),)*];
+        }
+    };
+}
+
+sometimes! {
+    Resumed = "a session went on over another connection";
+    ResumedWithGap = "a session went on, and something was no longer remembered";
+    ResumedAfterGone = "a session went on that was announced as gone";
+    NotResumed = "a client came back and had to begin anew";
+    NewNumbering = "a client came back to a room with another numbering";
+    NameTaken = "somebody was refused for a name";
+    NameFreed = "a newcomer got the name of a session without a connection";
+    Paused = "the server stopped reading from a connection";
+    PausedAndLost = "a connection was lost while it was paused";
+    TooSlow = "a connection was closed, since its reader did not keep up";
+    Busy = "a connection was closed, since too many waited for their Hello";
+    Silent = "a peer was closed for its silence";
+    HelloTimeout = "a peer was closed for not saying Hello";
+    Undecodable = "a peer was closed for what it sent";
+    Replaced = "a connection was closed, since its session went on elsewhere";
+    HeldForgotten = "the server forgot a session before its time";
+    RoomForgotten = "a room was forgotten";
+    FallbackToTcp = "voice fell back to TCP in the middle of a talk spurt";
+    BackToUdp = "voice went back to UDP after that";
+    VoiceBothWays = "a voice frame came both ways";
+    VoiceDropped = "an outbox dropped voice";
+    Rebound = "a voice path followed a client to another address";
+    ReplayRefused = "a replay window refused a datagram";
+    ForgeryRefused = "a seal refused a datagram";
+    ForgedTalker = "the server refused voice in another's name";
+    HalfOpen = "a connection was dead at one end only";
+    ConnectTimeout = "a try to connect was never answered";
+    ServerCrashed = "the server crashed with people in it";
+    ClientFell = "a client crashed with messages unacknowledged";
+    PausedNode = "a node was paused and woke up to what had come meanwhile";
+    Outcast = "the others came to rest while somebody was cut off";
+    QuitDead = "somebody quit over a dead connection";
+    SmallLimit = "a limit of the core was small";
+    WindowFull = "a writer had to wait for its reader";
+}
+
+/// How often each happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tally([u64; Sometimes::ALL.len()]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([0; Sometimes::ALL.len()])
+    }
+}
+
+impl Tally {
+    pub(crate) fn note(&mut self, what: Sometimes) {
+        self.0[what as usize] += 1;
+    }
+
+    /// Puts another world's together with this one.
+    pub fn add(&mut self, other: &Self) {
+        for (count, other) in self.0.iter_mut().zip(other.0) {
+            *count += other;
+        }
+    }
+
+    /// How often something happened.
+    pub fn of(&self, what: Sometimes) -> u64 {
+        self.0[what as usize]
+    }
+
+    /// What never happened, in words.
+    pub fn never(&self) -> impl Iterator<Item = &'static str> + '_ {
+        Sometimes::ALL.iter().filter(|(what, _)| self.of(*what) == 0).map(|(_, text)| *text)
+    }
+
+    /// The counts, for another process.
+    pub fn counts(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// What [`Tally::counts`] gave; missing ones are 0.
+    pub fn from_counts(counts: impl IntoIterator<Item = u64>) -> Self {
+        let mut tally = Self::default();
+        for (mine, count) in tally.0.iter_mut().zip(counts) {
+            *mine = count;
+        }
+        tally
+    }
+}

@@ -1,0 +1,219 @@
+//! A peer that means harm: it says anything at any time, in anybody's name, reads or does not, and knows what passes over
+//! the network.
+
+use chinwag_proto::{
+    Rng, SessionId,
+    wire::{
+        chinwag1 as pb,
+        control::{self, Body, VERSION, write_to_server, write_voice},
+        frame::FrameReader,
+        path::{DatagramKind, Header, SealedPath},
+        voice::VoiceFrame,
+    },
+};
+
+use crate::{
+    check::{name_of, room_of},
+    net::{Net, Read},
+    random::{between, chance},
+    seal::ToySeal,
+    tcp::{ConnId, EndState, Side},
+    trace::{Mark, Node},
+};
+
+/// Between two misdeeds.
+const PAUSE_US: (u64, u64) = (1_000, 1_500_000);
+/// Misdeeds while there is no connection that need none.
+const DATAGRAM_PPM: u32 = 300_000;
+/// Messages, or pings, at once.
+const FLOOD: u64 = 40;
+const TEXTS: [&str; 6] =
+    ["0 1 0013 hello", "{quit}", "", "\u{1b}[2J", "\u{202e}", "a text of somebody who means harm"];
+const NAMES: [&str; 5] = ["Stranger", "1 person", "", "\u{202e}evil", "０　ＰＥＲＳＯＮ"];
+
+pub(crate) struct Stranger {
+    link: u32,
+    clients: u32,
+    rooms: u32,
+    rng: Rng,
+    conn: Option<ConnId>,
+    reader: FrameReader,
+    /// Session and room, once it was let in.
+    me: Option<(u32, u32)>,
+}
+
+impl Stranger {
+    /// The stranger at a link, who knows how many clients and rooms there are.
+    pub(crate) fn new(link: u32, clients: u32, rooms: u32, rng: Rng) -> Self {
+        Self { link, clients, rooms, rng, conn: None, reader: FrameReader::default(), me: None }
+    }
+
+    /// Does something; when to do the next thing.
+    pub(crate) fn harm(&mut self, net: &mut Net<'_>) -> u64 {
+        let what = self.rng.below(18);
+        net.record(Node::Client(self.link), Mark::Harm, what, 0);
+        let open = self.conn.filter(|&conn| net.state(conn, Side::Client) == EndState::Open);
+        match (self.conn, open) {
+            (Some(_), Some(conn)) => self.misuse(net, conn, what),
+            (Some(_), None) => {}
+            (None, _) if chance(&mut self.rng, DATAGRAM_PPM) => self.throw(net),
+            (None, _) => self.conn = Some(net.connect(self.link)),
+        }
+        net.flush();
+        between(&mut self.rng, PAUSE_US.0, PAUSE_US.1)
+    }
+
+    /// The connection stands.
+    pub(crate) fn connected(&mut self, net: &mut Net<'_>, conn: ConnId) {
+        if self.conn == Some(conn) {
+            net.establish(conn, Side::Client);
+            (self.reader, self.me) = (FrameReader::default(), None);
+        }
+    }
+
+    pub(crate) fn readable(&mut self, net: &mut Net<'_>, conn: ConnId) {
+        let mut buffer = Vec::new();
+        while self.conn == Some(conn) && net.state(conn, Side::Client) == EndState::Open {
+            match net.read(conn, Side::Client, &mut buffer) {
+                Read::Bytes => self.learn(net, conn, &buffer),
+                Read::End => self.broken(net, conn),
+                Read::Nothing => break,
+            }
+        }
+    }
+
+    pub(crate) fn broken(&mut self, net: &mut Net<'_>, conn: ConnId) {
+        net.drop_end(conn, Side::Client);
+        if self.conn == Some(conn) {
+            (self.conn, self.me) = (None, None);
+        }
+    }
+
+    /// Gives up and goes.
+    pub(crate) fn leave(&mut self, net: &mut Net<'_>) {
+        if let Some(conn) = self.conn.take() {
+            net.drop_end(conn, Side::Client);
+        }
+    }
+
+    /// Whether it was let in, and as whom.
+    fn learn(&mut self, net: &mut Net<'_>, conn: ConnId, bytes: &[u8]) {
+        self.reader.push(bytes);
+        while let Ok(Some(body)) = self.reader.next_frame(chinwag_proto::limits::FRAME_BYTES) {
+            if let Ok(Body::Message(pb::to_client::Kind::Welcome(welcome))) = control::decode_to_client(body)
+            {
+                let room = welcome.room.map_or(0, |room| room.id);
+                self.me = Some((welcome.session, room));
+                if let Some(tcp) = net.conn(conn) {
+                    let session = SessionId::from_wire(welcome.session);
+                    let path = SealedPath::new(session, ToySeal::client(conn.0));
+                    tcp.end_mut(Side::Client).path = Some(path);
+                }
+            }
+        }
+    }
+
+    fn misuse(&mut self, net: &mut Net<'_>, conn: ConnId, what: u64) {
+        use pb::to_server::Kind;
+        let mut bytes = Vec::new();
+        let times = if chance(&mut self.rng, 200_000) { FLOOD } else { 1 };
+        match what {
+            0 => (0..self.rng.below(200)).for_each(|_| bytes.push(self.rng.next_u64() as u8)),
+            1 => bytes.extend((self.rng.next_u64() as u32).to_be_bytes()),
+            2 => bytes.push(0),
+            3..=6 => write_to_server(&mut bytes, Kind::Hello(self.hello(net))),
+            7..=9 => {
+                let room = self.me.map_or(1, |(_, room)| room);
+                for _ in 0..times {
+                    let text = (*self.one_of(&TEXTS)).to_owned();
+                    let id = self.rng.below(100);
+                    write_to_server(&mut bytes, Kind::Say(pb::Say { room, id, text }));
+                }
+            }
+            10 => {
+                let payload = self.voice(net);
+                write_voice(&mut bytes, &payload);
+            }
+            11 => {
+                let talker = self.somebody(net);
+                let report = pb::VoiceReport { talker, lost_per_mille: 999, ..Default::default() };
+                write_to_server(&mut bytes, Kind::VoiceReport(report));
+            }
+            12 => {
+                for _ in 0..times {
+                    write_to_server(&mut bytes, Kind::Ping(pb::Ping { token: 1 }));
+                }
+            }
+            13 => {
+                let path = i32::try_from(self.rng.below(4)).unwrap_or(0);
+                write_to_server(&mut bytes, Kind::VoicePath(pb::SetVoicePath { path }));
+            }
+            14 => write_to_server(&mut bytes, Kind::Quit(pb::Quit {})),
+            15 => {
+                // Reads nothing any more, whatever it is sent.
+                if let Some(tcp) = net.conn(conn) {
+                    tcp.end_mut(Side::Client).paused = true;
+                }
+            }
+            16 => self.leave(net),
+            _ => {
+                let payload = self.voice(net);
+                net.send_datagram(conn, Side::Client, DatagramKind::Voice, &payload);
+                self.throw(net);
+            }
+        }
+        if !bytes.is_empty() {
+            // What does not fit into its own queue was not said.
+            let _ = net.send(conn, Side::Client, chinwag_proto::outbox::Class::Control, &bytes);
+        }
+    }
+
+    /// A datagram that it caught, perhaps changed, or one of its own making.
+    fn throw(&mut self, net: &mut Net<'_>) {
+        let index = self.rng.next_u64();
+        let mut bytes = net.caught(index).map(<[u8]>::to_vec).unwrap_or_default();
+        if bytes.is_empty() || chance(&mut self.rng, 200_000) {
+            bytes = (0..between(&mut self.rng, 0, 100)).map(|_| self.rng.next_u64() as u8).collect();
+        } else if chance(&mut self.rng, 400_000) {
+            let at = self.rng.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << self.rng.below(8);
+        }
+        net.send_raw(self.link, bytes);
+    }
+
+    /// A Hello in its own name or somebody's, now and then to go on with somebody's session.
+    fn hello(&mut self, net: &Net<'_>) -> pb::Hello {
+        let victim = u32::try_from(self.rng.below(u64::from(self.clients))).unwrap_or(0);
+        let name =
+            if chance(&mut self.rng, 500_000) { name_of(victim) } else { (*self.one_of(&NAMES)).to_owned() };
+        let resume = chance(&mut self.rng, 300_000).then(|| pb::Resume {
+            session: self.somebody(net),
+            token: self.rng.bytes::<16>().to_vec(),
+            epoch: self.rng.below(2),
+            last_seq: 0,
+            attempt: self.rng.below(2) * u64::MAX,
+        });
+        let room = room_of(victim, self.rooms);
+        pb::Hello { versions: vec![VERSION], name, room, resume, ..Default::default() }
+    }
+
+    /// Somebody's session, as it stands in the clear part of a datagram, or its own.
+    fn somebody(&mut self, net: &Net<'_>) -> u32 {
+        let caught = net.caught(self.rng.next_u64()).and_then(Header::parse);
+        let own = self.me.map_or(0, |(session, _)| session);
+        caught.map_or(own, |header| header.session.to_wire())
+    }
+
+    /// A voice payload in somebody's name.
+    fn voice(&mut self, net: &Net<'_>) -> Vec<u8> {
+        let talker = SessionId::from_wire(self.somebody(net));
+        let sequence = self.rng.next_u64() as u32;
+        let mut payload = Vec::new();
+        VoiceFrame { talker, sequence, end: false, level: 0, opus: &[240, 1, 2, 3] }.write(&mut payload);
+        payload
+    }
+
+    fn one_of<T>(&mut self, all: &'static [T]) -> &'static T {
+        &all[self.rng.below(all.len() as u64) as usize]
+    }
+}

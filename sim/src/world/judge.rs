@@ -1,0 +1,161 @@
+//! Whether everything is as it should be: now and then while things fail, and strictly when they do not any more.
+
+use super::{Phase, SECOND_US, Verdict, World};
+use crate::{
+    check::Rule,
+    net::Event,
+    sometimes::Sometimes,
+    tcp::Tcp,
+    trace::{Mark, Node},
+};
+
+/// After the faults heal, everybody must be back and at rest within so long: a silence is noticed after 15 s, the
+/// longest pause between tries is 15 s, a try takes up to 10 s; what a parted link held back comes up to 20 s later.
+const REST_WITHIN_US: u64 = 90 * SECOND_US;
+/// After everybody has quit, nothing may be left after so long.
+const QUIT_WITHIN_US: u64 = 20 * SECOND_US;
+/// How often it is looked whether all is at rest.
+const CHECK_EVERY_US: u64 = SECOND_US / 10;
+/// Voice goes another way this long after datagrams got through last, and six round trips.
+const FALLBACK_US: u64 = 12 * SECOND_US;
+
+impl World<'_> {
+    /// Looks at what must hold at any time.
+    pub(super) fn audit(&mut self) {
+        let Self { net, check, server, seats, sleeps, .. } = self;
+        if let Err(what) = server.machine.audit() {
+            check.fail(Rule::Limits, format!("the server: {what}"));
+        }
+        for (client, seat) in (0..).zip(seats) {
+            let Some(node) = &mut seat.node else { continue };
+            if let Err(what) = node.machine.audit() {
+                check.fail(Rule::Limits, format!("client {client}: {what}"));
+            }
+            let rtt_us = node.machine.stats().voice_rtt.map_or(0, |rtt| rtt.as_micros() as u64);
+            let patience_us = FALLBACK_US + 6 * rtt_us;
+            let was_asleep = sleeps[client as usize + 1].until_us + patience_us > net.now_us
+                && sleeps[client as usize + 1].until_us > 0;
+            let uses_udp_only = node.machine.voice_path().is_some_and(|path| !path.uses_tcp());
+            if uses_udp_only && !was_asleep && net.without_udp_us(client) > patience_us {
+                let what =
+                    format!("client {client} sends voice by datagrams, and none has got through for long");
+                check.fail(Rule::VoicePath, what);
+            }
+        }
+        for tcp in net.conns() {
+            if let Err(what) = tcp.audit() {
+                check.fail(Rule::Limits, what);
+            }
+        }
+        net.after(SECOND_US, Event::Audit);
+    }
+
+    /// Looks whether the phase is over, and whether it has lasted too long. True when all is over.
+    pub(super) fn judge(&mut self) -> Verdict<bool> {
+        let lasted_us = self.net.now_us - self.phase_since_us;
+        let too_long = |rule, after: &str, what| {
+            Err((rule, format!("{} s after {after}: {what}", lasted_us / SECOND_US)))
+        };
+        match self.phase {
+            Phase::Faults => {
+                self.heal();
+                self.check.end_calm();
+                self.enter(Phase::Core);
+            }
+            Phase::Core | Phase::Whole => match self.unrest() {
+                None if self.phase == Phase::Core && self.seats.iter().any(|seat| seat.is_outcast) => {
+                    self.net.sometimes(Sometimes::Outcast);
+                    self.net.forgive();
+                    self.seats.iter_mut().for_each(|seat| seat.is_outcast = false);
+                    self.enter(Phase::Whole);
+                }
+                None => {
+                    self.held = self.server.machine.hub().gone();
+                    for client in 0..self.scenario.clients {
+                        self.net.after(u64::from(client) * 10_000, Event::Quit(client));
+                    }
+                    self.enter(Phase::Quit);
+                }
+                Some(what) if lasted_us > REST_WITHIN_US => return too_long(Rule::Rest, "the faults", what),
+                Some(_) => {}
+            },
+            Phase::Quit => match self.leftover() {
+                None => return Ok(true),
+                Some(what) if lasted_us > QUIT_WITHIN_US => {
+                    return too_long(Rule::Quit, "everybody quit", what);
+                }
+                Some(_) => {}
+            },
+        }
+        self.net.after(CHECK_EVERY_US, Event::Check);
+        Ok(false)
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.phase_since_us = self.net.now_us;
+        self.net.record(Node::World, Mark::Phase, phase as u64, 0);
+    }
+
+    /// What is not as it should be when nothing fails and nobody talks.
+    fn unrest(&self) -> Option<String> {
+        let hub = self.server.machine.hub();
+        let mut expected_members = 0;
+        for (client, seat) in (0..).zip(&self.seats).filter(|(_, seat)| !seat.is_outcast) {
+            let Some(node) = &seat.node else { return Some(format!("client {client} is not there")) };
+            if let Some(what) = node.unrest() {
+                return Some(format!("client {client}: {what}"));
+            }
+            if node.has_quit {
+                continue;
+            }
+            expected_members += 1;
+            if let Some(what) = self.check.lack_of(client) {
+                return Some(format!("client {client}: {what}"));
+            }
+            let room = node.machine.session().and_then(|session| hub.voice_room(session));
+            let Some(room) = room else { return Some(format!("the server does not know client {client}")) };
+            let mut expected: Vec<_> = hub.members_of(room).map(|(id, name)| (id, name.as_str())).collect();
+            expected.sort_unstable();
+            if !node.machine.members().eq(expected) {
+                return Some(format!("client {client} has a wrong list of members"));
+            }
+        }
+        // Those who left over a dead connection, fell or were strangers must be announced as gone by now, too.
+        if hub.members() != expected_members {
+            return Some(format!("the server has {} members and not {expected_members}", hub.members()));
+        }
+        if self.net.conns().any(|tcp| tcp.cut && !self.is_outcast(tcp)) {
+            return Some("nobody has noticed that a connection is dead".to_owned());
+        }
+        let soon_us = self.net.now_us + 5 * SECOND_US;
+        (!self.net.conns().all(|tcp| tcp.is_quiet(soon_us) || self.is_outcast(tcp)))
+            .then(|| "an outbox is not empty".to_owned())
+    }
+
+    fn is_outcast(&self, tcp: &Tcp) -> bool {
+        self.seats.get(tcp.client as usize).is_some_and(|seat| seat.is_outcast)
+    }
+
+    /// What should be gone when everybody has quit.
+    fn leftover(&self) -> Option<String> {
+        let machine = &self.server.machine;
+        for (client, seat) in self.seats.iter().enumerate() {
+            let Some(node) = &seat.node else { continue };
+            if !node.machine.has_ended() || node.machine.poll_timeout().is_some() {
+                return Some(format!("client {client} has not ended"));
+            }
+        }
+        // Whoever quit over a dead connection may be waited for.
+        if machine.hub().members() > 0 || machine.hub().gone() > self.held {
+            return Some("the server still has members".to_owned());
+        }
+        if !self.server.is_alone() || self.net.conns().next().is_some() {
+            return Some("a connection is left".to_owned());
+        }
+        machine
+            .poll_timeout()
+            .filter(|_| machine.hub().gone() == 0)
+            .map(|due| format!("the server still waits for {} us", due.as_micros()))
+    }
+}
