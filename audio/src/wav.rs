@@ -3,7 +3,7 @@
 //! Files are decoded as they are read, never held whole. There is no clock here; see [`crate::wav_io`].
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek as _};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
@@ -49,10 +49,11 @@ fn unreadable(path: &Path, error: hound::Error) -> WavError {
     }
 }
 
-/// A WAV file as a stream of 48 kHz mono blocks: all channels averaged, the rate converted.
-pub struct WavSource {
+/// A WAV file as a stream of 48 kHz mono blocks: all channels averaged, the rate converted. Most often it is on a disk; `R` may be
+/// anything that can be read again from its beginning.
+pub struct WavSource<R = BufReader<File>> {
     path: PathBuf,
-    reader: WavReader<BufReader<File>>,
+    reader: WavReader<R>,
     spec: WavSpec,
     resampler: Resampler,
     input: Vec<f32>,
@@ -69,24 +70,28 @@ impl WavSource {
         if file.metadata().is_ok_and(|m| m.is_dir()) {
             return Err(wrong(path, "is a folder, not a WAV file"));
         }
-        let length = |file: &File| match file.metadata() {
-            Ok(metadata) => Ok(metadata.len()),
-            Err(e) => Err(wrong(path, format_args!("can't be read: {e}"))),
-        };
-        if length(&file)? == 0 {
+        Self::new(path, BufReader::new(file))
+    }
+}
+
+impl<R: Read + Seek> WavSource<R> {
+    /// As [`Self::open`], from whatever `from` gives; `name` is what errors call it.
+    pub fn new(name: impl AsRef<Path>, mut from: R) -> Result<Self, WavError> {
+        let path = name.as_ref();
+        let unread = |e| wrong(path, format_args!("can't be read: {e}"));
+        if from.seek(SeekFrom::End(0)).map_err(unread)? == 0 {
             return Err(wrong(path, "is empty, not a WAV file"));
         }
-        let mut buffered = BufReader::new(file);
+        from.rewind().map_err(unread)?;
         // Read twice: the first time to learn where the samples begin, which the reader does not tell.
         let (spec, samples) = {
-            let reader = WavReader::new(&mut buffered).map_err(|e| unreadable(path, e))?;
+            let reader = WavReader::new(&mut from).map_err(|e| unreadable(path, e))?;
             (reader.spec(), reader.len())
         };
         let bytes = u64::from(samples) * u64::from(spec.bits_per_sample.div_ceil(8));
+        let begin = from.stream_position().map_err(unread)?;
         // Looked at after the header: a file that is being written may grow meanwhile.
-        let length = length(buffered.get_ref())?;
-        let there =
-            buffered.stream_position().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?;
+        let there = from.seek(SeekFrom::End(0)).map_err(unread)?.saturating_sub(begin);
         if !SAMPLE_RATES_HZ.contains(&spec.sample_rate) {
             return Err(wrong(path, crate::resample::UnsupportedRate(spec.sample_rate)));
         }
@@ -99,17 +104,14 @@ impl WavSource {
         if samples == 0 {
             return Err(wrong(path, "holds no sound"));
         }
-        if length.saturating_sub(there) < bytes {
+        if there < bytes {
             return Err(wrong(
                 path,
-                format_args!(
-                    "is cut short: its header promises {bytes} bytes of sound, {} are there",
-                    length.saturating_sub(there)
-                ),
+                format_args!("is cut short: its header promises {bytes} bytes of sound, {there} are there"),
             ));
         }
-        buffered.rewind().map_err(|e| wrong(path, format_args!("can't be read: {e}")))?;
-        let reader = WavReader::new(buffered).map_err(|e| unreadable(path, e))?;
+        from.rewind().map_err(unread)?;
+        let reader = WavReader::new(from).map_err(|e| unreadable(path, e))?;
         let chunk = (spec.sample_rate / 100) as usize;
         let resampler =
             Resampler::new(spec.sample_rate, SAMPLE_RATE_HZ, chunk).map_err(|e| wrong(path, e))?;
@@ -168,7 +170,7 @@ impl WavSource {
 }
 
 /// One sample of each channel, averaged.
-fn next_frame<R: std::io::Read>(
+fn next_frame<R: Read>(
     reader: &mut WavReader<R>,
     spec: WavSpec,
     channels: usize,
