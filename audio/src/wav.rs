@@ -134,9 +134,11 @@ impl<R: Read + Seek> WavSource<R> {
             self.fill();
         }
         let length = self.ready.len().min(BLOCK);
-        block[..length].copy_from_slice(&self.ready[..length]);
+        // Where a loud sound has edges, the converter goes beyond what it was given.
+        for (sample, ready) in block.iter_mut().zip(self.ready.drain(..length)) {
+            *sample = ready.clamp(-1.0, 1.0);
+        }
         block[length..].fill(0.0);
-        self.ready.drain(..length);
         length > 0
     }
 

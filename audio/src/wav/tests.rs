@@ -22,7 +22,7 @@ fn make(path: &Path, rate: u32, bits: u16, format: SampleFormat, channels: u16) 
     writer.finalize().unwrap();
 }
 
-fn read_all(source: &mut WavSource) -> Vec<f32> {
+fn read_all<R: Read + Seek>(source: &mut WavSource<R>) -> Vec<f32> {
     let (mut all, mut block) = (Vec::new(), crate::SILENCE);
     while source.read(&mut block) {
         all.extend_from_slice(&block);
@@ -58,6 +58,20 @@ fn every_format_gives_the_same_sound() {
             assert!((heard[i as usize] - want).abs() < 0.02, "{case}: sample {i}");
         }
     }
+}
+
+#[test]
+fn the_loudest_square_wave_stays_in_range_at_another_rate() {
+    let square: Vec<u8> = (0..4_410).map(|n| if n / 50 % 2 == 0 { 255 } else { 0 }).collect();
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let spec =
+        WavSpec { channels: 1, sample_rate: 44_100, bits_per_sample: 8, sample_format: SampleFormat::Int };
+    let mut writer = WavWriter::new(&mut bytes, spec).unwrap();
+    square.iter().for_each(|sample| writer.write_sample(i32::from(*sample) - 128).unwrap());
+    writer.finalize().unwrap();
+    let heard = read_all(&mut WavSource::new("square.wav", bytes).unwrap());
+    assert_eq!(heard.len(), 10 * BLOCK);
+    assert!(heard.iter().all(|sample| sample.abs() <= 1.0));
 }
 
 #[test]
