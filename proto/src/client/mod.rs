@@ -157,6 +157,11 @@ impl Client {
         self.members.iter().map(|(&session, name)| (session, name.as_str()))
     }
 
+    /// Bytes from the server that wait to become a whole frame: fewer than the longest one has.
+    pub fn buffered(&self) -> usize {
+        self.reader.buffered()
+    }
+
     /// True when in the room.
     pub fn is_in(&self) -> bool {
         matches!(self.state, State::In(_))
