@@ -208,11 +208,12 @@ fn a_gap_is_told() {
 #[test]
 fn numbers_at_their_ends_do_no_harm() {
     let mut rig = ClientRig::welcomed();
-    rig.receive([
+    let lines = rig.receive([
         said(u64::MAX, 7, u64::MAX, "a"),
         said(u64::MAX, 7, u64::MAX, "b"),
         ack(u64::MAX, u64::MAX),
     ]);
+    assert_eq!(lines.iter().filter(|line| line.contains("Said")).count(), 1, "even the last place is one's");
     rig.receive([said(0, 0, 0, "c"), joined(u64::MAX, u32::MAX, "d")]);
     rig.input(ClientInput::Disconnected);
     back(&mut rig, 0, vec![said(1, 7, 1, "e")]);

@@ -249,13 +249,14 @@ impl Client {
     /// Notes the place of an event. False when it was seen before; a gap is reported.
     fn is_next(&mut self, seq: u64) -> bool {
         let Some(session) = &mut self.session else { return false };
-        let expected = session.last_seq.next().to_wire();
-        if seq < expected {
+        let last = session.last_seq;
+        if seq <= last.to_wire() {
             return false;
         }
         session.last_seq = Seq::from_wire(seq);
-        if seq > expected && !is_made(Mistake::GapHidden) {
-            self.event(ClientEvent::Missed { events: seq - expected });
+        let missed = seq - last.next().to_wire();
+        if missed > 0 && !is_made(Mistake::GapHidden) {
+            self.event(ClientEvent::Missed { events: missed });
         }
         true
     }
