@@ -17,7 +17,10 @@ fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     write(&corpus.join("frame"), &with_cuts(frames()))?;
     write(&corpus.join("datagram"), &with_cuts(datagrams()))?;
-    write(&corpus.join("server"), &with_cuts(histories()))
+    write(&corpus.join("server"), &with_cuts(histories()))?;
+    write(&corpus.join("client"), &with_cuts(conversations()))?;
+    write(&corpus.join("wav"), &with_cuts(files()))?;
+    write(&corpus.join("jitter"), &with_cuts(talks()))
 }
 
 fn write(folder: &Path, inputs: &[(String, Vec<u8>)]) -> io::Result<()> {
@@ -134,5 +137,110 @@ fn histories() -> Vec<(&'static str, Vec<u8>)> {
         ("gone", gone),
         ("quit", quit),
         ("garbage-from-members", garbage),
+    ]
+}
+
+/// Conversations in the bytes that the client target reads: (whether what comes of it waits, op, ...).
+fn conversations() -> Vec<(&'static str, Vec<u8>)> {
+    // See `Op` and `Frame` of the client: 0 connects, 2 loses the connection, 4 is a frame, 15 waits. The last byte of a
+    // frame says that it comes whole.
+    let welcome = |resumed: u8| vec![1, 0, 1, 4, 0, 1, 0, 1, 3, 16, 1, 77, 0, 2, 77, 0, 8, 1, resumed, 3];
+    let wait = |ms: u16| [&[1, 15][..], &ms.to_le_bytes()].concat();
+    let say = |times: u8| vec![1, 18, 0, times];
+    let ack = |seq: u8, id: u8| vec![1, 4, 7, 1, seq, id, 3];
+    let lost = vec![1, 2];
+    let quit = vec![1, 23, 0];
+    let text = [welcome(0), say(2), ack(4, 1), ack(5, 2), vec![1, 4, 10, 3, 3, 3]].concat();
+    let room = vec![1, 4, 12, 4, 9, 1, 3, 1, 4, 13, 1, 5, 9, 1, 3, 1, 4, 11, 1, 6, 9, 1, 1, 0, 3];
+    let resume =
+        [text.clone(), say(1), lost.clone(), wait(1000), welcome(1), vec![1, 4, 17, 4, 6, 3]].concat();
+    let echoed = [wait(30), vec![1, 14]].concat().repeat(8);
+    let voice = vec![1, 20, 3, 60, 0, 1, 13, 9, 1, 0, 0, 0, 1, 22, 9, 5, 0, 1, 4, 18, 9, 2, 0, 0, 0, 3];
+    let refused = |reason: u8, name: u8| vec![1, 0, 1, 4, 4, reason, name, 3, 3];
+    vec![
+        ("text", [text.clone(), room, quit.clone()].concat()),
+        ("resume", [resume.clone(), quit].concat()),
+        ("voice", [welcome(0), echoed, voice, wait(60_000)].concat()),
+        ("refused", refused(4, 3)),
+        (
+            "name-taken-meanwhile",
+            [resume, lost.clone(), wait(1000), refused(3, 3), wait(2000), welcome(0)].concat(),
+        ),
+        ("closing", [welcome(0), vec![1, 4, 5, 2, 3, 3, 1, 2], wait(500), welcome(1)].concat()),
+        ("replaced", [welcome(0), vec![1, 4, 5, 6, 0, 3]].concat()),
+        ("full", [welcome(0), say(255).repeat(5), ack(4, 1), lost].concat()),
+        ("too-many-members", [welcome(0), vec![1, 4, 6, 1, 254, 3, 1, 4, 6, 1, 253, 3]].concat()),
+        ("last-place", [welcome(0), ack(255, 1), ack(255, 1), ack(1, 1)].concat()),
+    ]
+}
+
+/// Small WAV files of several formats.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let wav = |tag: u16, channels: u16, rate: u32, bits: u16, samples: &[u8]| {
+        let align = channels * bits / 8;
+        let format = [
+            &tag.to_le_bytes()[..],
+            &channels.to_le_bytes(),
+            &rate.to_le_bytes(),
+            &(rate * u32::from(align)).to_le_bytes(),
+            &align.to_le_bytes(),
+            &bits.to_le_bytes(),
+        ]
+        .concat();
+        let chunk = |name: &[u8], body: &[u8]| [name, &(body.len() as u32).to_le_bytes(), body].concat();
+        let body =
+            [b"WAVE".to_vec(), chunk(b"fmt ", &format), chunk(b"LIST", b"INFO"), chunk(b"data", samples)];
+        chunk(b"RIFF", &body.concat())
+    };
+    let noise: Vec<u8> = (0..2400u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let square: Vec<u8> =
+        (0..400).flat_map(|n| if n / 20 % 2 == 0 { [0xff, 0x7f] } else { [0, 0x80] }).collect();
+    let odd: Vec<u8> = [f32::NAN, f32::INFINITY, -9.0, 0.5].iter().flat_map(|s| s.to_le_bytes()).collect();
+    vec![
+        ("own", wav(1, 1, 48_000, 16, &noise)),
+        ("lowest-rate", wav(1, 1, 4_000, 8, &noise[..300])),
+        ("highest-rate", wav(1, 1, 384_000, 16, &noise)),
+        ("odd-rate", wav(1, 2, 44_100, 16, &noise)),
+        ("surround", wav(1, 6, 48_000, 24, &noise[..1800])),
+        ("loud", wav(1, 1, 44_100, 16, &square)),
+        ("not-a-number", wav(3, 1, 8_000, 32, &odd)),
+        ("one-hertz", wav(1, 1, 1, 8, &noise[..40])),
+    ]
+}
+
+/// What arrives of several talkers, in the bytes that the jitter target reads: (talker or count, op, ...).
+fn talks() -> Vec<(&'static str, Vec<u8>)> {
+    // See `Op` of that target: 0 is a frame in step, 17 plays blocks. Kinds of packets are those of its table.
+    let frame = |talker: u8, kind: u8, marks: u8| vec![talker, 0, 100, 1, kind, marks];
+    let away = |talker: u8, blocks: u8, marks: u8| vec![talker, 0, blocks + 8, 1, 0, marks];
+    let play = |blocks: u8| vec![blocks - 1, 17, 1];
+    let talk = |kind: u8, blocks: u8| [frame(0, kind, 60), play(blocks)].concat().repeat(20);
+    let lossy = [frame(0, 0, 60), play(1), play(1), frame(0, 0, 60), play(1), away(0, 2, 60), play(2)];
+    let copies = [frame(1, 0, 60), vec![1, 0, 6, 1, 0, 0x18 | 60], play(2)];
+    let spoilt = [vec![2, 0, 100, 0, 9, 255, 2, 60], play(2)];
+    let raw = [vec![3, 12, 1, 0, 0, 0, 60, 3, 0x90, 1, 2], play(1)];
+    let settings = [
+        vec![0, 26, 0, 0, 0, 64],
+        vec![0, 27, 1],
+        vec![0, 28, 0],
+        vec![200, 28, 1],
+        vec![0, 30, 50, 0],
+        vec![0, 31],
+        vec![0, 29],
+    ];
+    vec![
+        ("talk", [talk(0, 1), frame(0, 0, 7), play(20)].concat()),
+        ("long-frames", [talk(2, 2), talk(4, 6)].concat()),
+        ("loss", [talk(0, 1), lossy.concat().repeat(6), vec![0, 31], play(31)].concat()),
+        ("copies", copies.concat().repeat(12)),
+        ("spoilt", spoilt.concat().repeat(8)),
+        ("raw", raw.concat().repeat(8)),
+        ("settings", [talk(0, 1), settings.concat(), talk(0, 1)].concat()),
+        ("stall", [talk(0, 1), vec![0, 25, 0, 2], talk(0, 1)].concat()),
+        ("jump", [talk(0, 1), vec![0, 15, 0, 0, 0, 128], talk(0, 1)].concat()),
+        (
+            "crowd",
+            [talk(0, 1), vec![0, 16, 255], play(3), vec![0, 25, 255, 255], play(2), talk(0, 1)].concat(),
+        ),
     ]
 }

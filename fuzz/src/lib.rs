@@ -1,20 +1,35 @@
-//! The bodies of the fuzz targets: each takes any bytes and panics when the core does what it must not.
+//! The bodies of the fuzz targets: each takes any bytes and panics when the core, or the sound, does what it must not.
 //!
 //! Nothing in here knows libFuzzer: an ordinary test replays the corpus through the same bodies.
 
 #![forbid(unsafe_code)]
 
+mod client;
+mod client_ops;
 mod datagram;
+mod ear;
 mod frame;
+mod jitter;
 mod ops;
 mod server;
+mod wav;
 
+pub use client::client;
 pub use datagram::{Toy, datagram};
 pub use frame::frame;
+pub use jitter::jitter;
 pub use server::server;
+pub use wav::wav;
 
 /// A target's body.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, which is also its corpus's folder.
-pub const TARGETS: [(&str, Body); 3] = [("frame", frame), ("datagram", datagram), ("server", server)];
+pub const TARGETS: [(&str, Body); 6] = [
+    ("frame", frame),
+    ("datagram", datagram),
+    ("server", server),
+    ("client", client),
+    ("wav", wav),
+    ("jitter", jitter),
+];

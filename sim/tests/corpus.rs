@@ -41,7 +41,22 @@ fn the_corpus_of_the_server_is_replayed() {
 }
 
 #[test]
+fn the_corpus_of_the_client_is_replayed() {
+    replay("client");
+}
+
+#[test]
+fn the_corpus_of_wav_files_is_replayed() {
+    replay("wav");
+}
+
+#[test]
+fn the_corpus_of_the_jitter_buffer_is_replayed() {
+    replay("jitter");
+}
+
+#[test]
 fn no_target_is_forgotten() {
     let targets = chinwag_fuzz::TARGETS.map(|(name, _)| name);
-    assert_eq!(targets, ["frame", "datagram", "server"]);
+    assert_eq!(targets, ["frame", "datagram", "server", "client", "wav", "jitter"]);
 }

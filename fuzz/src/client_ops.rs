@@ -1,0 +1,243 @@
+//! What a fuzzer's bytes mean to a client: a list of things that a hostile server, the network and the user do.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use chinwag_proto::{
+    limits::{MESSAGE_BYTES, NAME_BYTES, RESUME_TOKEN_BYTES, SESSIONS},
+    wire::{
+        chinwag1 as pb,
+        control::{write_to_client, write_voice},
+    },
+};
+
+use crate::ops::voice;
+
+/// Names that a server gives: proper ones, none, and one that is too long.
+const NAMES: [&str; 6] = ["Foo", "Bar", "", "Foo 2", "\u{202e}evil: ", "\n"];
+const TEXTS: [&str; 4] = ["hello", "", "\u{1b}[2J", "you cannot"];
+
+/// One thing that happens.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// The driver got through.
+    Connected,
+    /// It did not, or what it had ended.
+    Disconnected,
+    /// Any bytes on the stream.
+    Bytes(Vec<u8>),
+    /// A message in its proper form.
+    Frame { kind: Frame, how: How },
+    /// An authentic datagram with any payload.
+    Datagram { kind: u8, payload: Vec<u8> },
+    /// An authentic datagram with proper voice.
+    Voice { talker: u8, sequence: u32 },
+    /// The echo of the last probe.
+    Echo,
+    /// Time passes, in milliseconds.
+    Wait(u16),
+    /// The user says this so many times.
+    Say { text: String, times: u8 },
+    /// The user's voice: so many frames of so many bytes.
+    SendVoice { frames: u8, bytes: u16 },
+    /// How somebody's voice arrives.
+    Report { talker: u8, lost: u16 },
+    /// The user leaves.
+    Quit,
+}
+
+/// How a frame's bytes reach the client.
+#[derive(Debug)]
+pub(crate) enum How {
+    Whole,
+    /// In portions of so many bytes.
+    Portions(u8),
+    /// Only so many bytes of it.
+    Cut(u8),
+    /// Together with what comes next.
+    Held,
+}
+
+/// Messages; what only the driver knows is filled in by it.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Kind(pb::to_client::Kind),
+    /// To the last ping, or to none.
+    Pong {
+        is_honest: bool,
+    },
+    /// A message of one's own, told again.
+    OwnSaid {
+        id: u64,
+        seq: u64,
+    },
+    Voice(Vec<u8>),
+}
+
+impl<'a> Arbitrary<'a> for Op {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.arbitrary::<u8>()? % 24 {
+            0 | 1 => Self::Connected,
+            2 => Self::Disconnected,
+            3 => Self::Bytes(bytes(u)?),
+            4..=11 => Self::Frame { kind: u.arbitrary()?, how: u.arbitrary()? },
+            12 => Self::Datagram { kind: u.arbitrary()?, payload: bytes(u)? },
+            13 => Self::Voice { talker: u.arbitrary()?, sequence: u.arbitrary()? },
+            14 => Self::Echo,
+            15..=17 => Self::Wait(u.arbitrary()?),
+            18 | 19 => {
+                let text = match u.arbitrary::<u8>()? {
+                    255 => "x".repeat(MESSAGE_BYTES + 1),
+                    254 => "x".repeat(MESSAGE_BYTES),
+                    byte => TEXTS[usize::from(byte) % TEXTS.len()].to_owned(),
+                };
+                Self::Say { text, times: u.arbitrary()? }
+            }
+            20 | 21 => Self::SendVoice { frames: u.arbitrary()?, bytes: u.arbitrary()? },
+            22 => Self::Report { talker: u.arbitrary()?, lost: u.arbitrary()? },
+            _ if u.ratio(1u8, 4u8)? => Self::Quit,
+            _ => Self::Wait(1),
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for How {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.arbitrary::<u8>()? % 8 {
+            0 => Self::Portions(u.arbitrary()?),
+            1 => Self::Cut(u.arbitrary()?),
+            2 => Self::Held,
+            _ => Self::Whole,
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Frame {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        use pb::to_client::Kind;
+        let kind = match u.arbitrary::<u8>()? % 20 {
+            0..=3 => Kind::Welcome(welcome(u)?),
+            4 => {
+                let (reason, suggestion) = (i32::from(u.arbitrary::<u8>()? % 9), name(u)?);
+                Kind::Refused(pb::Refused { reason, text: text(u)?, suggestion })
+            }
+            5 => Kind::Closing(pb::Closing { reason: i32::from(u.arbitrary::<u8>()? % 9), text: text(u)? }),
+            6 => Kind::Members(pb::Members { room: u.arbitrary::<u8>()?.into(), members: members(u)? }),
+            7..=9 => {
+                Kind::Ack(pb::Ack { room: u.arbitrary::<u8>()?.into(), seq: number(u)?, id: number(u)? })
+            }
+            10 => Kind::Nack(pb::Nack { id: number(u)?, text: text(u)? }),
+            11 => Kind::Said(pb::Said {
+                room: u.arbitrary::<u8>()?.into(),
+                seq: number(u)?,
+                session: u.arbitrary::<u8>()?.into(),
+                name: name(u)?,
+                id: number(u)?,
+                text: text(u)?,
+            }),
+            12 => Kind::Joined(pb::Joined { room: 1, seq: number(u)?, member: member(u)? }),
+            13 => {
+                let reason = i32::from(u.arbitrary::<u8>()? % 6);
+                Kind::Left(pb::Left { room: 1, seq: number(u)?, member: member(u)?, reason })
+            }
+            14 => Kind::Ping(pb::Ping { token: u.arbitrary()? }),
+            15 => return Ok(Self::Pong { is_honest: !u.ratio(1u8, 4u8)? }),
+            16 => Kind::VoiceReport(pb::VoiceReport {
+                talker: u.arbitrary()?,
+                lost_per_mille: u.arbitrary()?,
+                unrecovered_per_mille: u.arbitrary()?,
+                burst_ms: u.arbitrary()?,
+                queue_ms: u.arbitrary()?,
+            }),
+            17 => return Ok(Self::OwnSaid { id: number(u)?, seq: number(u)? }),
+            18 => return Ok(Self::Voice(voice(u.arbitrary::<u8>()?.into(), u.arbitrary()?))),
+            _ => return Ok(Self::Voice(bytes(u)?)),
+        };
+        Ok(Self::Kind(kind))
+    }
+}
+
+impl Frame {
+    /// Its bytes, as a server sends it that knows the client's session and last ping.
+    pub(crate) fn bytes(self, session: u32, ping: u64) -> Vec<u8> {
+        use pb::to_client::Kind;
+        let mut out = Vec::new();
+        let kind = match self {
+            Self::Kind(kind) => kind,
+            Self::Pong { is_honest } => Kind::Pong(pb::Ping { token: ping ^ u64::from(!is_honest) }),
+            Self::OwnSaid { id, seq } => {
+                let (name, text) = ("Foo".to_owned(), "hello".to_owned());
+                Kind::Said(pb::Said { room: 1, seq, session, name, id, text })
+            }
+            Self::Voice(payload) => {
+                write_voice(&mut out, &payload);
+                return out;
+            }
+        };
+        write_to_client(&mut out, kind);
+        out
+    }
+}
+
+fn welcome(u: &mut Unstructured<'_>) -> Result<pb::Welcome> {
+    let room = match u.arbitrary::<u8>()? {
+        255 => None,
+        id => {
+            let (name, epoch) = (name(u)?, u64::from(u.arbitrary::<u8>()? % 4));
+            Some(pb::Room { id: id.into(), name, epoch, last_seq: number(u)? })
+        }
+    };
+    let token = match u.arbitrary::<u8>()? {
+        255 => RESUME_TOKEN_BYTES + 1,
+        byte => usize::from(byte) % (RESUME_TOKEN_BYTES + 1),
+    };
+    Ok(pb::Welcome {
+        version: u.arbitrary::<u8>()?.into(),
+        session: u.arbitrary::<u8>()?.into(),
+        name: name(u)?,
+        resume_token: vec![7; token],
+        room,
+        members: members(u)?,
+        resumed: u.arbitrary()?,
+        ..Default::default()
+    })
+}
+
+/// Most often a few; in some cases as many as fit into a frame, which two of a kind make too many.
+fn members(u: &mut Unstructured<'_>) -> Result<Vec<pb::Member>> {
+    let nameless = |session| pb::Member { session, name: String::new() };
+    Ok(match u.arbitrary::<u8>()? {
+        255 => (0..=SESSIONS as u32).map(nameless).collect(),
+        254 => (0..SESSIONS as u32).map(nameless).collect(),
+        253 => (SESSIONS as u32 / 2..SESSIONS as u32 * 3 / 2).map(nameless).collect(),
+        count => (0..count % 5).map(|_| Ok(member(u)?.unwrap_or_default())).collect::<Result<_>>()?,
+    })
+}
+
+fn member(u: &mut Unstructured<'_>) -> Result<Option<pb::Member>> {
+    let session = u.arbitrary::<u8>()?;
+    Ok(if session == 255 { None } else { Some(pb::Member { session: session.into(), name: name(u)? }) })
+}
+
+fn name(u: &mut Unstructured<'_>) -> Result<String> {
+    Ok(match u.arbitrary::<u8>()? {
+        255 => "n".repeat(NAME_BYTES + 1),
+        254 => "n".repeat(NAME_BYTES),
+        byte => NAMES[usize::from(byte) % NAMES.len()].to_owned(),
+    })
+}
+
+fn text(u: &mut Unstructured<'_>) -> Result<String> {
+    Ok(TEXTS[usize::from(u.arbitrary::<u8>()?) % TEXTS.len()].to_owned())
+}
+
+/// The number of a place or a message: small ones, and the last there are.
+fn number(u: &mut Unstructured<'_>) -> Result<u64> {
+    Ok(match u.arbitrary::<u8>()? {
+        byte @ 0..=239 => byte.into(),
+        byte => u64::MAX - u64::from(255 - byte),
+    })
+}
+
+fn bytes(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let length = usize::from(u.arbitrary::<u8>()?).min(u.len());
+    Ok(u.bytes(length)?.to_vec())
+}
