@@ -158,6 +158,15 @@ impl Playout {
         self.levels.remove(&talker);
     }
 
+    /// Forgets everybody: whoever has one of these numbers from now on is somebody else.
+    pub fn forget_all(&mut self) {
+        while let Some(talker) = self.talkers.keys().next().copied() {
+            self.remove(talker);
+        }
+        self.settings.clear();
+        self.levels.clear();
+    }
+
     /// Whether a talker was heard in the last block.
     pub fn is_heard(&self, talker: u32) -> bool {
         self.talkers.get(&talker).is_some_and(|t| t.is_heard)

@@ -8,7 +8,7 @@ use chinwag_proto::{
     Duration, Instant, ReceiverReport, Rng, Seq, SessionId,
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, SayError},
     limits::{
-        FRAME_BYTES, HELLO_BYTES, NAME_BYTES, OUTGOING_MESSAGES, QUIT_TIMEOUT, RESUME_TOKEN_BYTES, SESSIONS,
+        FRAME_BYTES, HELLO_BYTES, MEMBERS, NAME_BYTES, OUTGOING_MESSAGES, QUIT_TIMEOUT, RESUME_TOKEN_BYTES,
         UNACKED_MESSAGES,
     },
     outbox::Class,
@@ -176,7 +176,7 @@ impl Driver {
             members += 1;
             longest = name.len().max(longest);
         }
-        assert!(members <= SESSIONS && longest <= NAME_BYTES, "{members} members, {longest} bytes");
+        assert!(members <= MEMBERS && longest <= NAME_BYTES, "{members} members, {longest} bytes");
     }
 
     fn receive(&mut self, bytes: &[u8]) {

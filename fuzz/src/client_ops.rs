@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use chinwag_proto::{
-    limits::{MESSAGE_BYTES, NAME_BYTES, RESUME_TOKEN_BYTES, SESSIONS},
+    limits::{MEMBERS, MESSAGE_BYTES, NAME_BYTES, RESUME_TOKEN_BYTES},
     wire::{
         chinwag1 as pb,
         control::{write_to_client, write_voice},
@@ -205,9 +205,9 @@ fn welcome(u: &mut Unstructured<'_>) -> Result<pb::Welcome> {
 fn members(u: &mut Unstructured<'_>) -> Result<Vec<pb::Member>> {
     let nameless = |session| pb::Member { session, name: String::new() };
     Ok(match u.arbitrary::<u8>()? {
-        255 => (0..=SESSIONS as u32).map(nameless).collect(),
-        254 => (0..SESSIONS as u32).map(nameless).collect(),
-        253 => (SESSIONS as u32 / 2..SESSIONS as u32 * 3 / 2).map(nameless).collect(),
+        255 => (0..=MEMBERS as u32).map(nameless).collect(),
+        254 => (0..MEMBERS as u32).map(nameless).collect(),
+        253 => (MEMBERS as u32 / 2..MEMBERS as u32 * 3 / 2).map(nameless).collect(),
         count => (0..count % 5).map(|_| Ok(member(u)?.unwrap_or_default())).collect::<Result<_>>()?,
     })
 }

@@ -110,6 +110,8 @@ mistakes! {
     QuitForever = "a client waits forever for the goodbye";
     PanicOnGarbage = "bytes that are no message are a panic";
     Runaway = "a client's deadline never moves";
+    SilenceEarly = "the server gives up a peer that it has not heard from for a moment";
+    BufferDeep = "a jitter buffer waits longer than it has to";
     FrameTwice = "a jitter buffer plays a frame again that was played";
 }
 

@@ -137,8 +137,8 @@ fn comings_and_goings_are_told_and_kept() {
     assert_lines(
         &rig.receive([joined(3, 77, "Baz"), joined(3, 78, "again"), left(4, (1 << 20) + 1, "Bar")]),
         &[
-            r#"event Joined { session: SessionId(77), name: "Baz" }"#,
-            r#"event Left { session: SessionId(1048577), name: "Bar", reason: Lost }"#,
+            r#"event Joined { seq: Seq(3), session: SessionId(77), name: "Baz" }"#,
+            r#"event Left { seq: Seq(4), session: SessionId(1048577), name: "Bar", reason: Lost }"#,
         ],
     );
     let members: Vec<_> = rig.client.members().map(|(_, name)| name.to_owned()).collect();
@@ -333,7 +333,9 @@ fn quitting_ends_it_from_everywhere() {
     assert_lines(&rig.quit(), &["connect", "disconnect", ended]);
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
-    assert_lines(&rig.quit(), &["disconnect", ended]);
+    // Behind the Hello goes a goodbye, so that nobody is told of one who is lost.
+    assert_lines(&rig.quit(), &["send Quit"]);
+    assert_lines(&rig.input(ClientInput::Disconnected), &[ended]);
     let mut rig = ClientRig::welcomed();
     rig.input(ClientInput::Disconnected);
     assert_lines(&rig.quit(), &["disconnect", ended]);

@@ -207,7 +207,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_on_the_wire_stay_as_they_are() {
-    let resume = Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], epoch: 0x1122, last_seq: 7, attempt: 2 });
+    let resume =
+        Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], epoch: 0x1122, last_seq: 7, attempt: 2 });
     let hello = pb::Hello { software: "chinwag 0.1.0".into(), room: "lobby".into(), resume, ..hello("Foo") };
     let welcome = pb::Welcome { resumed: true, software: "s".into(), ..common::ClientRig::welcome() };
     let (name, text) = ("Foo".to_owned(), "héllo".to_owned());

@@ -53,14 +53,9 @@ fn text() -> impl Strategy<Value = String> {
 fn kind_to_server() -> impl Strategy<Value = to_server::Kind> {
     use to_server::Kind;
     let session = prop_oneof![Just(1 << 20), any::<u32>()];
-    let resume =
-        prop::option::of((session, number(), number()).prop_map(|(session, epoch, last_seq)| pb::Resume {
-            session,
-            token: vec![1; 16],
-            epoch,
-            last_seq,
-            attempt: 0,
-        }));
+    let resume = prop::option::of((session, number(), number()).prop_map(|(session, epoch, last_seq)| {
+        pb::Resume { session, token: vec![1; 16], epoch, last_seq, attempt: 0 }
+    }));
     let hello =
         (text(), text(), resume, prop::bool::weighted(0.9)).prop_map(|(name, room, resume, speaks)| {
             pb::Hello { versions: vec![u32::from(speaks)], room, resume, ..hello(&name) }
@@ -247,7 +242,8 @@ impl Driver {
                 let mut token = welcome.resume_token.clone();
                 token[3] ^= u8::from(!right);
                 let epoch = welcome.room.as_ref().unwrap().epoch;
-                let resume = Some(pb::Resume { session: welcome.session, token, epoch, last_seq, attempt: 0 });
+                let resume =
+                    Some(pb::Resume { session: welcome.session, token, epoch, last_seq, attempt: 0 });
                 let hello = pb::Hello { resume, ..hello(&welcome.name) };
                 self.act(Act::Accept(peer));
                 self.receive(peer, &server_frames([to_server::Kind::Hello(hello)]));

@@ -264,6 +264,28 @@ fn a_session_is_forgotten_after_an_hour_and_its_token_opens_nothing() {
 }
 
 #[test]
+fn a_hello_that_was_overtaken_by_a_later_one_takes_nothing_from_it() {
+    let mut rig = two();
+    rig.close(1);
+    let resume = |rig: &ServerRig, attempt| pb::Resume { attempt, ..rig.resume_of(1, 2) };
+    let (early, late) = (resume(&rig, 2), resume(&rig, 3));
+    let hello = |resume| Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") });
+    rig.accept(3);
+    rig.accept(4);
+    let welcome = "send 4: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0 Bar=s1.1] resumed";
+    let lines = rig.send(4, hello(late));
+    assert!(lines.iter().any(|line| line == welcome), "{lines:#?}");
+    assert_lines(
+        &rig.send(3, hello(early)),
+        &["send 3: Refused Unknown", "close 3: the session goes on in a later connection"],
+    );
+    assert_lines(
+        &rig.send(4, say(1, 1, "still here")),
+        &["send 4: Ack r1/3 #1", r#"send 2: Said r1/3 Foo=s1.0 #1 "still here""#],
+    );
+}
+
+#[test]
 fn a_wrong_token_resumes_nothing() {
     let mut rig = two();
     rig.close(1);

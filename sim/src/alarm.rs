@@ -4,7 +4,7 @@ use chinwag_proto::Instant;
 
 use crate::{
     check::{Checker, Rule},
-    net::{Event, Net},
+    net::{Brought, Net},
     trace::Node,
 };
 
@@ -34,7 +34,7 @@ impl Alarm {
         if due_us < self.at_us {
             self.at_us = due_us;
             self.generation = self.generation.wrapping_add(1);
-            net.queue.push(due_us, Event::Wake { node, generation: self.generation });
+            net.at(due_us, Brought::Wake { node, generation: self.generation });
         }
     }
 

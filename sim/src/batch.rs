@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use chinwag_proto::hooks::Mistake;
-use chinwag_sim::{Failure, Report, Rule, Scenario, Tally};
+use chinwag_sim::{Report, Rule, Scenario, Tally};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(crate) enum Line {
     /// It begins.
     Begin(u64),
     /// It is over, and all held.
-    Held { seed: u64, events: u64, simulated_us: u64, cpu_us: u64, tally: Tally },
+    Held { seed: u64, events: u64, simulated_us: u64, cpu_us: u64, tally: Box<Tally> },
     /// Something did not hold.
     Failed { seed: u64, rule: Rule, what: String },
 }
@@ -46,9 +46,9 @@ impl Batch {
             let line = match chinwag_sim::run(&scenario, None) {
                 Ok(Report { events, simulated_us, tally, .. }) => {
                     let cpu_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    Line::Held { seed, events, simulated_us, cpu_us, tally }
+                    Line::Held { seed, events, simulated_us, cpu_us, tally: Box::new(tally) }
                 }
-                Err(Failure { rule, what, .. }) => Line::Failed { seed, rule, what },
+                Err(failure) => Line::Failed { seed, rule: failure.rule, what: failure.what },
             };
             write(&line)?;
             seed += self.step;
@@ -83,7 +83,8 @@ impl Line {
                 let mut number = || rest.next()?.parse().ok();
                 let (simulated_us, cpu_us) = (number()?, number()?);
                 let counts = rest.next()?.split(',').map_while(|count| count.parse().ok());
-                Some(Self::Held { seed, events, simulated_us, cpu_us, tally: Tally::from_counts(counts) })
+                let tally = Box::new(Tally::from_counts(counts));
+                Some(Self::Held { seed, events, simulated_us, cpu_us, tally })
             }
             "failed" => {
                 let name = words.next()?;
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_processes_say_is_read_back() {
-        let tally = Tally::from_counts([1, 2, 3]);
+        let tally = Box::new(Tally::from_counts([1, 2, 3]));
         assert_eq!(Line::parse("begin 7"), Some(Line::Begin(7)));
         let held = Line::Held { seed: 7, events: 8, simulated_us: 9, cpu_us: 10, tally };
         assert_eq!(Line::parse("held 7 8 9 10 1,2,3"), Some(held));

@@ -204,9 +204,10 @@ impl ClientNode {
             opus: &speech.opus,
         });
         self.machine.send_voice(now, frames);
+        // Who does not get a frame through does not send it once more; nor does a new spurt carry what was said before a silence.
+        let is_over = path.is_none() || speech.end;
         self.past.insert(0, speech);
-        // Who does not get a frame through does not send it once more.
-        self.past.truncate(path.map_or(0, |_| self.person.copies()));
+        self.past.truncate(if is_over { 0 } else { self.person.copies() });
         self.report(net);
         self.drain(net, check, Way::Tcp);
         pause_us
@@ -330,6 +331,9 @@ impl ClientNode {
                     ClientOutput::Event(event) => {
                         check.event(net, self.number, self.conn, &event);
                         let now = net.now(Node::Client(self.number));
+                        if let ClientEvent::Welcome { resumed: false, .. } = event {
+                            self.ear.forget_all();
+                        }
                         if let ClientEvent::Path(path) = event {
                             match path {
                                 VoicePath::Tcp if self.person.is_talking(now.as_micros()) => {

@@ -37,6 +37,11 @@ pub(crate) struct Ear {
 }
 
 impl Ear {
+    /// Sessions have other numbers from now on.
+    pub(crate) fn forget_all(&mut self) {
+        self.lines.clear();
+    }
+
     /// Takes a payload; true when the ear has to be pulled from `world_us` on.
     pub(crate) fn hear(&mut self, world_us: u64, now: Instant, payload: &[u8]) -> bool {
         for (frame, copy) in Frames::parse(payload).into_iter().flat_map(Frames::with_copies) {

@@ -28,7 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Simulate one history and check that all that must hold does
-    Run(Run),
+    Run(Box<Run>),
     /// Simulate many histories, each of another world, and make the first that fails as small as can be
     Swarm(swarm::Swarm),
     /// Make mistakes in the core on purpose, and see whether swarms find them

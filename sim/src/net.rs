@@ -52,6 +52,25 @@ pub(crate) enum Event {
     Talk(u32),
     Listen(u32),
     Sound(u32),
+    /// Something goes wrong.
+    Fault(Fault),
+    /// A node that was paused goes on, if it is time.
+    Awake(Node),
+    /// The server is started again.
+    Restart,
+    /// The next step of the script.
+    Script,
+    /// Something reaches a node.
+    Brought(Brought),
+    /// Tables are looked at.
+    Audit,
+    /// It is looked whether the phase is over.
+    Check,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
     /// A peer that means harm does something.
     Harm(u32),
     Cut(u32),
@@ -59,14 +78,14 @@ pub(crate) enum Event {
     Rebind(u32),
     Partition,
     Crash,
-    Restart,
     Fall(u32),
     Pause(Node),
-    /// A node that was paused goes on, if it is time.
-    Awake(Node),
     Jump(Node),
-    /// The next operation of the script.
-    Script,
+}
+
+/// What the network or a clock brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Brought {
     Wake {
         node: Node,
         generation: u32,
@@ -102,10 +121,18 @@ pub(crate) enum Event {
     Datagram {
         slot: u32,
     },
-    /// Tables are looked at.
-    Audit,
-    /// It is looked whether the phase is over.
-    Check,
+}
+
+impl From<Fault> for Event {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Brought> for Event {
+    fn from(brought: Brought) -> Self {
+        Self::Brought(brought)
+    }
 }
 
 /// What an end has to read.
@@ -223,8 +250,14 @@ impl<'a> Net<'a> {
         self.tally.note(what);
     }
 
-    pub(crate) fn after(&mut self, delay_us: u64, event: Event) {
-        self.queue.push(self.now_us + delay_us, event);
+    /// Plans an event.
+    pub(crate) fn at(&mut self, at_us: u64, event: impl Into<Event>) {
+        self.queue.push(at_us, event.into());
+    }
+
+    /// Plans an event so long from now.
+    pub(crate) fn after(&mut self, delay_us: u64, event: impl Into<Event>) {
+        self.at(self.now_us + delay_us, event);
     }
 
     pub(crate) fn record(&mut self, node: Node, mark: Mark, a: u64, b: u64) {
@@ -261,13 +294,13 @@ impl<'a> Net<'a> {
             if chance(link.ways[Side::Client as usize].chances(), UNANSWERED_PPM) {
                 self.sometimes(Sometimes::ConnectTimeout);
             } else {
-                self.after(2 * way, Event::Broken { conn, side: Side::Client });
+                self.after(2 * way, Brought::Broken { conn, side: Side::Client });
             }
         } else {
             let [up, down] = link.parted_until_us;
             let begin_us = now_us.max(up).max(down);
-            self.queue.push(begin_us + 3 * way, Event::Accepted(conn));
-            self.queue.push(begin_us + 4 * way, Event::Connected(conn));
+            self.at(begin_us + 3 * way, Brought::Accepted(conn));
+            self.at(begin_us + 4 * way, Brought::Connected(conn));
         }
         self.record(Node::Client(client), Mark::Connect, u64::from(conn.0), 0);
         self.conns.insert(conn, tcp);
@@ -316,7 +349,7 @@ impl<'a> Net<'a> {
                 self.record(node, Mark::Close, u64::from(conn.0), 0);
                 self.dirty.push((conn, side));
                 let linger = u64::try_from(CLOSE_LINGER.as_micros()).unwrap_or(u64::MAX);
-                self.after(linger, Event::Linger { conn, side });
+                self.after(linger, Brought::Linger { conn, side });
             }
             EndState::Closing | EndState::Closed => {}
         }
@@ -353,7 +386,7 @@ impl<'a> Net<'a> {
 
     fn reset(&mut self, conn: ConnId, client: u32, side: Side) {
         let at_us = self.arrival_us(client, side.other(), 0);
-        self.queue.push(at_us, Event::Broken { conn, side });
+        self.at(at_us, Brought::Broken { conn, side });
     }
 
     /// Writes what was queued since the last time. Called once for each wake-up of a node.
@@ -404,11 +437,11 @@ impl<'a> Net<'a> {
             left -= bytes;
             arrival = arrival.max(self.arrival_us(client, side, bytes as usize));
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.queue.push(arrival, Event::Segment { conn, from: side, bytes });
+            self.at(arrival, Brought::Segment { conn, from: side, bytes });
         }
         if is_done {
             arrival = arrival.max(self.arrival_us(client, side, 0));
-            self.queue.push(arrival, Event::Fin { conn, from: side });
+            self.at(arrival, Brought::Fin { conn, from: side });
         }
         if let Some(tcp) = self.conns.get_mut(&conn) {
             tcp.pipe_mut(side).last_arrival_us = arrival;
@@ -493,7 +526,7 @@ impl<'a> Net<'a> {
         pipe.arrived -= count;
         if std::mem::take(&mut pipe.blocked) {
             let at_us = self.arrival_us(client, side, 0);
-            self.queue.push(at_us, Event::Writable { conn, from: side.other() });
+            self.at(at_us, Brought::Writable { conn, from: side.other() });
         }
         self.record(node(client, side), Mark::Stream, buffer.len() as u64, hash(buffer));
         Read::Bytes
@@ -509,7 +542,7 @@ impl<'a> Net<'a> {
             for side in [Side::Client, Side::Server] {
                 let notice_us = between(&mut link.faults, 0, NOTICE_US);
                 if !chance(&mut link.faults, HALF_OPEN_PPM) {
-                    self.queue.push(self.now_us + notice_us, Event::Broken { conn, side });
+                    self.queue.push(self.now_us + notice_us, Brought::Broken { conn, side }.into());
                 }
             }
         }
@@ -524,7 +557,7 @@ impl<'a> Net<'a> {
         let conns: Vec<ConnId> = over.map(|(&conn, _)| conn).collect();
         for conn in conns {
             for side in [Side::Client, Side::Server] {
-                self.after(0, Event::Broken { conn, side });
+                self.after(0, Brought::Broken { conn, side });
             }
         }
         self.record(Node::Client(client), Mark::Reset, 0, 0);
@@ -538,7 +571,7 @@ impl<'a> Net<'a> {
             *until_us = (*until_us).max(self.now_us + for_us);
             // Tries to send again were ever farther apart.
             let again_us = *until_us + between(&mut link.faults, 0, RETRANSMIT_US + for_us / 2);
-            self.queue.push(again_us, Event::Whole { link: client, from: side });
+            self.queue.push(again_us, Brought::Whole { link: client, from: side }.into());
         }
         self.record(Node::Client(client), Mark::Parted, for_us, sides.len() as u64);
     }
@@ -569,7 +602,7 @@ impl<'a> Net<'a> {
     }
 
     /// Plans what happens to a client's link again and again, on the mean every so many seconds as `key` says.
-    pub(crate) fn plan(&mut self, client: u32, key: Key, event: Event) {
+    pub(crate) fn plan(&mut self, client: u32, key: Key, event: impl Into<Event>) {
         let mean_us = self.spec.seconds_us(key);
         if let Some(link) = self.links.get_mut(client as usize).filter(|_| mean_us > 0) {
             let pause = pause_us(&mut link.faults, mean_us);
@@ -589,7 +622,7 @@ impl<'a> Net<'a> {
         }
         for link in 0..u32::try_from(self.links.len()).unwrap_or(0) {
             for from in [Side::Client, Side::Server] {
-                self.after(0, Event::Whole { link, from });
+                self.after(0, Brought::Whole { link, from });
             }
         }
     }

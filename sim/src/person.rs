@@ -18,11 +18,13 @@ const SAY_PAUSE_US: (u64, u64) = (100_000, 5_000_000);
 /// A message that is followed at once by another.
 const BURST_PPM: u32 = 150_000;
 /// A message that is followed by so many of the largest size, faster than the server takes them.
-const FLOOD_PPM: u32 = 10_000;
+const FLOOD_PPM: u32 = 30_000;
 const FLOOD_MESSAGES: u32 = 100;
 /// A talk spurt, and the silence after it.
 const SPURT_US: (u64, u64) = (200_000, 4_000_000);
 const SILENCE_US: (u64, u64) = (500_000, 8_000_000);
+/// The unit of media time.
+const BLOCK_US: u64 = 10_000;
 /// Bytes of a fake Opus packet.
 const OPUS_BYTES: (u64, u64) = (20, 160);
 /// Bytes of length, talker and number at its beginning.
@@ -64,6 +66,10 @@ pub(crate) struct Person {
     client: u32,
     rng: Rng,
     frame_us: u64,
+    /// When the first frame was made.
+    first_us: Option<u64>,
+    /// The media time of the next one.
+    next_block: u64,
     talks: bool,
     text_ppm: u32,
     restless_ppm: u32,
@@ -84,6 +90,8 @@ impl Person {
             client,
             rng,
             frame_us,
+            first_us: None,
+            next_block: 0,
             talks,
             text_ppm,
             restless_ppm,
@@ -173,12 +181,16 @@ impl Person {
 
     /// When to begin to talk.
     pub(crate) fn silence(&mut self) -> u64 {
-        between(&mut self.rng, SILENCE_US.0, SILENCE_US.1)
+        between(&mut self.rng, SILENCE_US.0, SILENCE_US.1) / BLOCK_US * BLOCK_US
     }
 
     /// The next frame, and after how long there is another one.
     pub(crate) fn speech(&mut self, now_us: u64) -> (Speech, u64) {
+        let first_us = *self.first_us.get_or_insert(now_us);
         if self.spurt_until_us < now_us {
+            // Media time, in units of 10 ms: by the clock where a spurt begins, by what was said within it.
+            let by_clock = (now_us + BLOCK_US / 2 - first_us) / BLOCK_US;
+            self.next_block = self.next_block.max(by_clock);
             self.spurt_until_us = now_us + between(&mut self.rng, SPURT_US.0, SPURT_US.1);
         }
         self.frames += 1;
@@ -190,8 +202,8 @@ impl Person {
         opus.extend(self.frames.to_be_bytes());
         opus.resize(bytes, filler(self.frames));
         let level = self.rng.below(128) as u8;
-        // Media time, in units of 10 ms, as a sender has it that goes by the clock.
-        let sequence = (now_us / 10_000) as u32;
+        let sequence = self.next_block as u32;
+        self.next_block += self.frame_us / BLOCK_US;
         let pause = if end { self.silence() } else { self.frame_us };
         (Speech { sequence, end, level, opus }, pause)
     }

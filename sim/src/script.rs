@@ -1,7 +1,11 @@
 //! What a scenario is told to do step by step: the same world is driven by chance alone, by a property test's operations, or
 //! by a fuzzer's bytes.
 
-use crate::{net::Event, spec::Key, trace::Node};
+use crate::{
+    net::{Event, Fault},
+    spec::Key,
+    trace::Node,
+};
 
 /// The longest time between two steps, in milliseconds.
 const MAX_AFTER_MS: u64 = 20_000;
@@ -100,23 +104,24 @@ impl Action {
     /// The event that does it; none for [`Action::Set`].
     pub(crate) fn event(self, clients: u32, strangers: u32) -> Option<Event> {
         let client = |number: u32| number % clients.max(1);
-        Some(match self {
-            Self::Join(number) => Event::Join(client(number)),
-            Self::Quit(number) => Event::Quit(client(number)),
-            Self::Say(number) => Event::Say(client(number)),
-            Self::Talk(number) => Event::Talk(client(number)),
-            Self::Cut(number) => Event::Cut(client(number)),
-            Self::Reset(number) => Event::Reset(client(number)),
-            Self::Rebind(number) => Event::Rebind(client(number)),
-            Self::Partition => Event::Partition,
-            Self::Crash => Event::Crash,
-            Self::Fall(number) => Event::Fall(client(number)),
-            Self::PauseServer => Event::Pause(Node::Server),
-            Self::PauseClient(number) => Event::Pause(Node::Client(client(number))),
-            Self::JumpServer => Event::Jump(Node::Server),
-            Self::JumpClient(number) => Event::Jump(Node::Client(client(number))),
-            Self::Harm(number) => Event::Harm(number.checked_rem(strangers)?),
+        let fault = match self {
+            Self::Join(number) => return Some(Event::Join(client(number))),
+            Self::Quit(number) => return Some(Event::Quit(client(number))),
+            Self::Say(number) => return Some(Event::Say(client(number))),
+            Self::Talk(number) => return Some(Event::Talk(client(number))),
             Self::Set(..) => return None,
-        })
+            Self::Cut(number) => Fault::Cut(client(number)),
+            Self::Reset(number) => Fault::Reset(client(number)),
+            Self::Rebind(number) => Fault::Rebind(client(number)),
+            Self::Partition => Fault::Partition,
+            Self::Crash => Fault::Crash,
+            Self::Fall(number) => Fault::Fall(client(number)),
+            Self::PauseServer => Fault::Pause(Node::Server),
+            Self::PauseClient(number) => Fault::Pause(Node::Client(client(number))),
+            Self::JumpServer => Fault::Jump(Node::Server),
+            Self::JumpClient(number) => Fault::Jump(Node::Client(client(number))),
+            Self::Harm(number) => Fault::Harm(number.checked_rem(strangers)?),
+        };
+        Some(Event::Fault(fault))
     }
 }

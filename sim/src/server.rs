@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Peer, Rng, RoomId, Seq, SessionId,
+    Duration, Instant, Peer, Rng, RoomId, Seq, SessionId,
     hooks::Limit,
     hub::{LeaveReason, What},
+    limits::HELLO_TIMEOUT,
     server::{CloseCause, Input, Output, Server, ServerEvent},
     wire::{
         chinwag1::{Welcome, to_client::Kind},
@@ -25,6 +26,9 @@ use crate::{
     trace::{Mark, Node},
 };
 
+/// What is later than this is too late.
+const LATE: Duration = Duration::from_secs(1);
+
 /// See [`ServerNode::work`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Work {
@@ -37,6 +41,8 @@ pub(crate) struct ServerNode {
     /// The connection behind each handle; a handle is used again as soon as it is free.
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
+    /// Connections that have not said Hello, since when.
+    strange: BTreeMap<ConnId, Instant>,
     alarm: Alarm,
     is_up: bool,
     /// It acts since its time has come.
@@ -60,6 +66,7 @@ impl ServerNode {
             machine: Server::new(places as usize, seed),
             conns: Vec::new(),
             peers: BTreeMap::new(),
+            strange: BTreeMap::new(),
             alarm: Alarm::default(),
             is_up: true,
             is_woken: false,
@@ -75,6 +82,17 @@ impl ServerNode {
     /// True when there is no connection.
     pub(crate) fn is_alone(&self) -> bool {
         self.peers.is_empty()
+    }
+
+    /// What should have been done by now and was not.
+    pub(crate) fn delay(&self, now: Instant) -> Option<String> {
+        let is_late = |due: Instant| now.since(due) > LATE;
+        if let Some(due) = self.machine.hub().poll_timeout().filter(|&due| is_late(due)) {
+            return Some(format!("the server was to look after its sessions {:?} ago", now.since(due)));
+        }
+        let oldest = self.strange.values().min();
+        let oldest = oldest.filter(|&&since| is_late(since + HELLO_TIMEOUT))?;
+        Some(format!("a connection has said no Hello for {:?}", now.since(*oldest)))
     }
 
     /// True unless it crashed.
@@ -97,6 +115,7 @@ impl ServerNode {
             }
         }
         self.peers.clear();
+        self.strange.clear();
         self.conns.clear();
         self.work.clear();
     }
@@ -133,6 +152,8 @@ impl ServerNode {
         let peer = Peer::new(u32::try_from(free).unwrap_or(u32::MAX));
         self.conns[free] = Some(conn);
         self.peers.insert(conn, peer);
+        let now = net.now(Node::Server);
+        self.strange.insert(conn, now);
         net.record(Node::Server, Mark::Accepted, u64::from(conn.0), free as u64);
         self.machine.handle_input(net.now(Node::Server), Input::Accepted { peer });
         self.has_news = true;
@@ -253,7 +274,7 @@ impl ServerNode {
     }
 
     fn drain_outputs(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        let Self { machine, conns, peers, work, is_woken, .. } = self;
+        let Self { machine, conns, peers, strange, work, is_woken, .. } = self;
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
         while let Some(output) = machine.poll_output() {
@@ -289,6 +310,7 @@ impl ServerNode {
                         tcp.end_mut(Side::Server).path = Some(path);
                     }
                     opened = Some(conn);
+                    strange.remove(&conn);
                 }
                 Output::Pause { peer } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };
@@ -313,6 +335,7 @@ impl ServerNode {
                     }
                     if let Some(conn) = conns.get_mut(peer.index()).and_then(Option::take) {
                         peers.remove(&conn);
+                        strange.remove(&conn);
                         net.close(conn, Side::Server);
                     }
                 }
@@ -357,6 +380,7 @@ impl ServerNode {
             net.sometimes(Sometimes::PausedAndLost);
         }
         net.drop_end(conn, Side::Server);
+        self.strange.remove(&conn);
         if let Some(peer) = self.peers.remove(&conn) {
             let now = net.now(Node::Server);
             self.machine.handle_input(now, Input::Closed { peer });

@@ -25,8 +25,11 @@ use crate::{
 const PAUSE_US: (u64, u64) = (1_000, 1_500_000);
 /// Misdeeds while there is no connection that need none.
 const DATAGRAM_PPM: u32 = 300_000;
-/// Messages, or pings, at once.
+/// Names of numberings that it remembers.
+const EPOCHS: usize = 4;
+/// Messages at once, and pings: whoever does not read the answers has them pile up.
 const FLOOD: u64 = 40;
+const PINGS: u64 = 50 * FLOOD;
 const TEXTS: [&str; 6] =
     ["0 1 0013 hello", "{quit}", "", "\u{1b}[2J", "\u{202e}", "a text of somebody who means harm"];
 const NAMES: [&str; 5] = ["Stranger", "1 person", "", "\u{202e}evil", "０　ＰＥＲＳＯＮ"];
@@ -40,12 +43,23 @@ pub(crate) struct Stranger {
     reader: FrameReader,
     /// Session and room, once it was let in.
     me: Option<(u32, u32)>,
+    /// The names of the numberings that it has seen.
+    epochs: Vec<u64>,
 }
 
 impl Stranger {
     /// The stranger at a link, who knows how many clients and rooms there are.
     pub(crate) fn new(link: u32, clients: u32, rooms: u32, rng: Rng) -> Self {
-        Self { link, clients, rooms, rng, conn: None, reader: FrameReader::default(), me: None }
+        Self {
+            link,
+            clients,
+            rooms,
+            rng,
+            conn: None,
+            reader: FrameReader::default(),
+            me: None,
+            epochs: Vec::new(),
+        }
     }
 
     /// Does something; when to do the next thing.
@@ -102,7 +116,11 @@ impl Stranger {
         while let Ok(Some(body)) = self.reader.next_frame(chinwag_proto::limits::FRAME_BYTES) {
             if let Ok(Body::Message(pb::to_client::Kind::Welcome(welcome))) = control::decode_to_client(body)
             {
-                let room = welcome.room.map_or(0, |room| room.id);
+                let room = welcome.room.unwrap_or_default();
+                if self.epochs.len() < EPOCHS && !self.epochs.contains(&room.epoch) {
+                    self.epochs.push(room.epoch);
+                }
+                let room = room.id;
                 self.me = Some((welcome.session, room));
                 if let Some(tcp) = net.conn(conn) {
                     let session = SessionId::from_wire(welcome.session);
@@ -118,7 +136,14 @@ impl Stranger {
         let mut bytes = Vec::new();
         let times = if chance(&mut self.rng, 200_000) { FLOOD } else { 1 };
         match what {
-            0 => (0..self.rng.below(200)).for_each(|_| bytes.push(self.rng.next_u64() as u8)),
+            0 => {
+                let length = self.rng.below(200);
+                // Now and then as a frame.
+                if chance(&mut self.rng, 500_000) {
+                    bytes.extend((length as u32).to_be_bytes());
+                }
+                (0..length).for_each(|_| bytes.push(self.rng.next_u64() as u8));
+            }
             1 => bytes.extend((self.rng.next_u64() as u32).to_be_bytes()),
             2 => bytes.push(0),
             3..=6 => write_to_server(&mut bytes, Kind::Hello(self.hello(net))),
@@ -140,7 +165,7 @@ impl Stranger {
                 write_to_server(&mut bytes, Kind::VoiceReport(report));
             }
             12 => {
-                for _ in 0..times {
+                for _ in 0..if times > 1 { PINGS } else { 1 } {
                     write_to_server(&mut bytes, Kind::Ping(pb::Ping { token: 1 }));
                 }
             }
@@ -149,7 +174,7 @@ impl Stranger {
                 write_to_server(&mut bytes, Kind::VoicePath(pb::SetVoicePath { path }));
             }
             14 => write_to_server(&mut bytes, Kind::Quit(pb::Quit {})),
-            15 => {
+            15 if times > 1 || self.me.is_some() => {
                 // Reads nothing any more, whatever it is sent.
                 if let Some(tcp) = net.conn(conn) {
                     tcp.end_mut(Side::Client).paused = true;
@@ -189,7 +214,7 @@ impl Stranger {
         let resume = chance(&mut self.rng, 300_000).then(|| pb::Resume {
             session: self.somebody(net),
             token: self.rng.bytes::<16>().to_vec(),
-            epoch: self.rng.below(2),
+            epoch: *self.epochs.get(self.rng.below(EPOCHS as u64) as usize).unwrap_or(&0),
             last_seq: 0,
             attempt: self.rng.below(2) * u64::MAX,
         });

@@ -70,7 +70,7 @@ struct Job {
 
 /// What a job has to say.
 enum News {
-    Held { events: u64, simulated_us: u64, cpu_us: u64, tally: Tally },
+    Held { events: u64, simulated_us: u64, cpu_us: u64, tally: Box<Tally> },
     Failed { seed: u64, rule: Rule, what: String },
     Nothing,
     Over,

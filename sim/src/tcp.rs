@@ -127,6 +127,11 @@ impl Tcp {
         self.ends.iter().try_for_each(|end| end.outbox.audit())
     }
 
+    /// True when one end is not as open as the other.
+    pub(crate) fn is_one_sided(&self) -> bool {
+        self.ends[0].state != self.ends[1].state
+    }
+
     /// True when nothing waits to be written, and nothing is on its way that comes after so long only. (On the way there is
     /// always a ping now and then.)
     pub(crate) fn is_quiet(&self, until_us: u64) -> bool {

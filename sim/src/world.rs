@@ -15,7 +15,7 @@ use crate::{
     alarm::Alarm,
     check::{Checker, Rule},
     client::ClientNode,
-    net::{Event, Net},
+    net::{Brought, Event, Net},
     person::Person,
     random::{Domain, stream},
     scenario::{Failure, Report, Scenario},
@@ -55,7 +55,7 @@ static WORLD: Mutex<()> = Mutex::new(());
 /// # Errors
 ///
 /// What did not hold, or that the trace could not be written.
-pub fn run(scenario: &Scenario, file: Option<&mut dyn io::Write>) -> Result<Report, Failure> {
+pub fn run(scenario: &Scenario, file: Option<&mut dyn io::Write>) -> Result<Report, Box<Failure>> {
     simulate(scenario, Vec::new(), file).map(|(report, _)| report)
 }
 
@@ -69,11 +69,12 @@ pub fn run_with_voices(
     scenario: &Scenario,
     voices: &[Voice],
     file: Option<&mut dyn io::Write>,
-) -> Result<(Report, Vec<VoiceReport>), Failure> {
+) -> Result<(Report, Vec<VoiceReport>), Box<Failure>> {
     let clients = u32::try_from(voices.len()).unwrap_or(u32::MAX);
     let scenario = Scenario { clients, spec: scenario.spec.with(Key::Restless, 0), ..scenario.clone() };
     let sounds: Result<Vec<_>, _> = voices.iter().map(Sound::open).collect();
-    let failure = |what| Failure { scenario: scenario.clone(), at_us: 0, rule: Rule::Harness, what };
+    let failure =
+        |what| Box::new(Failure { scenario: scenario.clone(), at_us: 0, rule: Rule::Harness, what });
     simulate(&scenario, sounds.map_err(failure)?, file)
 }
 
@@ -81,9 +82,9 @@ fn simulate(
     scenario: &Scenario,
     sounds: Vec<Sound>,
     file: Option<&mut dyn io::Write>,
-) -> Result<(Report, Vec<VoiceReport>), Failure> {
+) -> Result<(Report, Vec<VoiceReport>), Box<Failure>> {
     let scenario = scenario.sane();
-    let failed = |at_us, (rule, what)| Failure { scenario: scenario.clone(), at_us, rule, what };
+    let failed = |at_us, (rule, what)| Box::new(Failure { scenario: scenario.clone(), at_us, rule, what });
     let _lock = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
     set_hooks(&scenario).map_err(|what| failed(0, (Rule::Harness, what)))?;
     let mut world = World::new(&scenario, sounds, Trace::new(file));
@@ -308,50 +309,33 @@ impl<'a> World<'a> {
             Event::Script => self.next_step(),
             Event::Awake(node) => self.awake(node),
             Event::Restart => self.restart(),
-            Event::Harm(_)
-            | Event::Cut(_)
-            | Event::Reset(_)
-            | Event::Rebind(_)
-            | Event::Partition
-            | Event::Crash
-            | Event::Fall(_)
-            | Event::Pause(_)
-            | Event::Jump(_) => {
+            Event::Fault(fault) => {
                 if self.is_busy() {
-                    self.go_wrong(event);
-                    self.plan(event);
+                    self.go_wrong(fault);
+                    self.plan(fault);
                 }
             }
+            Event::Brought(brought) => self.deliver(brought),
             Event::Audit => self.audit(),
             Event::Check => return self.judge(),
-            Event::Wake { .. }
-            | Event::Accepted(_)
-            | Event::Connected(_)
-            | Event::Segment { .. }
-            | Event::Fin { .. }
-            | Event::Writable { .. }
-            | Event::Whole { .. }
-            | Event::Broken { .. }
-            | Event::Linger { .. }
-            | Event::Datagram { .. } => self.deliver(event),
         }
         Ok(false)
     }
 
     /// Hands what the network brings to whom it concerns.
-    fn deliver(&mut self, event: Event) {
+    fn deliver(&mut self, brought: Brought) {
         let Self { net, check, server, seats, strangers, .. } = self;
         let link_of = |net: &mut Net<'_>, conn| net.conn(conn).map(|tcp| tcp.client);
         let clients = seats.len();
-        match event {
-            Event::Wake { node: Node::Server, generation } => server.wake(net, check, generation),
-            Event::Wake { node: Node::Client(client), generation } => {
+        match brought {
+            Brought::Wake { node: Node::Server, generation } => server.wake(net, check, generation),
+            Brought::Wake { node: Node::Client(client), generation } => {
                 if let Some(node) = node_at(seats, client) {
                     node.wake(net, check, generation);
                 }
             }
-            Event::Accepted(conn) => server.accepted(net, check, conn),
-            Event::Connected(conn) => {
+            Brought::Accepted(conn) => server.accepted(net, check, conn),
+            Brought::Connected(conn) => {
                 let Some(link) = link_of(net, conn) else { return };
                 if let Some(stranger) = stranger_at(strangers, clients, link) {
                     stranger.connected(net, conn);
@@ -359,19 +343,19 @@ impl<'a> World<'a> {
                     node.connected(net, check, conn);
                 }
             }
-            Event::Segment { conn, from, bytes } => {
+            Brought::Segment { conn, from, bytes } => {
                 if net.segment(conn, from, bytes) {
                     self.readable(conn, from.other());
                 }
             }
-            Event::Fin { conn, from } => {
+            Brought::Fin { conn, from } => {
                 if net.fin(conn, from) {
                     self.readable(conn, from.other());
                 }
             }
-            Event::Writable { conn, from } => net.pump(conn, from),
-            Event::Whole { link, from } => net.whole(link, from),
-            Event::Broken { conn, side } => match (net.state(conn, side), side) {
+            Brought::Writable { conn, from } => net.pump(conn, from),
+            Brought::Whole { link, from } => net.whole(link, from),
+            Brought::Broken { conn, side } => match (net.state(conn, side), side) {
                 (EndState::Closed, _) => {}
                 (EndState::Closing, _) | (EndState::Connecting, Side::Server) => net.drop_end(conn, side),
                 (EndState::Open, Side::Server) => server.broken(net, check, conn),
@@ -384,12 +368,12 @@ impl<'a> World<'a> {
                     }
                 }
             },
-            Event::Linger { conn, side } => {
+            Brought::Linger { conn, side } => {
                 if net.state(conn, side) == EndState::Closing {
                     net.drop_end(conn, side);
                 }
             }
-            Event::Datagram { slot } => match net.take_datagram(slot) {
+            Brought::Datagram { slot } => match net.take_datagram(slot) {
                 Some((Node::Server, datagram)) => {
                     server.datagram(net, check, datagram.from, datagram.bytes);
                 }
@@ -400,7 +384,7 @@ impl<'a> World<'a> {
                 }
                 Some((Node::World, _)) | None => {}
             },
-            _ => {}
+            Brought::Wake { node: Node::World, .. } => {}
         }
     }
 

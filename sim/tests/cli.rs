@@ -29,6 +29,36 @@ fn two_processes_with_one_seed_have_one_history_and_another_seed_has_another() {
 }
 
 #[test]
+fn what_is_not_given_comes_from_the_seed() {
+    let whole = sim(&["run", "--seed", "11"]);
+    assert!(whole.status.success(), "{whole:?}");
+    let scenario = chinwag_sim::Scenario::from_seed(11).to_string();
+    let spelt = sim(&[&["run"][..], &scenario.split(' ').collect::<Vec<_>>()].concat());
+    let history = |output: &Output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split_once(" wall_s=").unwrap().0.to_owned()
+    };
+    assert_eq!(history(&whole), history(&spelt), "{scenario}");
+}
+
+#[test]
+fn a_swarm_makes_what_fails_small_and_says_how_to_see_it_again() {
+    if !cfg!(debug_assertions) {
+        return; // Mistakes can be made in builds with debug assertions only; all test profiles have them.
+    }
+    let found = sim(&["mistakes", "--only", "Runaway", "--seeds", "3", "--failures", "1", "--jobs", "1"]);
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(found.status.success() && text.contains("NoSpin"), "{found:?}");
+    let none = sim(&["swarm", "--seeds", "3", "--jobs", "2"]);
+    let text = String::from_utf8_lossy(&none.stdout).into_owned();
+    assert!(none.status.success() && text.contains("worlds=3 "), "{none:?}");
+    let replay = sim(&["run", "--seed", "1", "--clients", "2", "--seconds", "5", "--mistake", "Runaway"]);
+    let error = String::from_utf8_lossy(&replay.stderr).into_owned();
+    assert_eq!(replay.status.code(), Some(1));
+    assert!(error.contains("(NoSpin)") && error.contains("--mistake Runaway"), "{error}");
+}
+
+#[test]
 fn mistakes_are_usage_errors_that_say_what_is_wrong() {
     for (arguments, part) in [
         (&["run"][..], "--seed"),
@@ -37,7 +67,12 @@ fn mistakes_are_usage_errors_that_say_what_is_wrong() {
         (&["run", "--seed", "1", "--clients", "65"], "1..=64"),
         (&["run", "--seed", "1", "--seconds", "0"], "1..=86400"),
         (&["run", "--seed", "1", "--net", "loss=200"], "a percentage, 0 to 100, not `200`"),
-        (&["run", "--seed", "1", "--net", "lag=1"], "there is no `lag`"),
+        (&["run", "--seed", "1", "--net", "lag=1"], "there is no `lag`; there are delay, jitter, tail"),
+        (
+            &["run", "--seed", "1", "--mistake", "Nothing"],
+            "there is no such mistake; there are NewestCounterTwice",
+        ),
+        (&["swarm"], "--seeds"),
         (&["voice"], "--mic"),
         (&["voice", "--mic", "x.wav", "--net", "stall=1"], "there is no `stall`; there are delay, jitter"),
         (&["voice", "--mic", "x.wav", "--net", "burst=0"], "a mean number of packets, 1 to 100, not `0`"),
@@ -119,7 +154,9 @@ fn a_trace_file_that_cannot_be_made_is_named() {
 fn a_trace_has_a_line_for_each_thing_that_happened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.txt");
-    let output = sim(&["run", "--seed", "1", "--seconds", "2", "--trace", path.to_str().unwrap()]);
+    let world =
+        ["run", "--seed", "1", "--clients", "4", "--rooms", "1", "--seconds", "5", "--net", "delay=20"];
+    let output = sim(&[&world[..], &["--trace", path.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{output:?}");
     let lines = std::fs::read_to_string(path).unwrap();
     let times: Vec<u64> =
@@ -130,7 +167,7 @@ fn a_trace_has_a_line_for_each_thing_that_happened() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    let arguments = ["run", "--seed", "1", "--seconds", "1"];
+    let arguments = ["run", "--seed", "1", "--seconds", "1", "--net", "delay=20"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag-sim"))
         .args(arguments)
         .stdout(Stdio::piped())

@@ -4,7 +4,7 @@
 use chinwag_sim::{Counts, Report, Scenario};
 
 fn scenario(seed: u64, clients: u32, seconds: u32, net: &str) -> Scenario {
-    Scenario { seed, clients, seconds, net: net.parse().unwrap(), ..Default::default() }
+    Scenario { seed, clients, seconds, spec: net.parse().unwrap(), ..Default::default() }
 }
 
 fn run(scenario: &Scenario) -> Report {

@@ -44,7 +44,7 @@ fn talk(seed: u64, short_frames: bool, net: &str) -> (Alignment, Vec<u8>, f64, R
     write_voice(&said, 5);
     let listener = Voice { speaker: Some(heard.clone()), short_frames, ..Voice::default() };
     let talker = Voice { mic: Some(said.clone()), short_frames, ..Voice::default() };
-    let scenario = Scenario { seed, seconds: 20, net: net.parse().unwrap(), ..Scenario::default() };
+    let scenario = Scenario { seed, seconds: 20, spec: net.parse().unwrap(), ..Scenario::default() };
     let (report, voices) =
         run_with_voices(&scenario, &[listener, talker], None).unwrap_or_else(|failure| panic!("{failure}"));
     let found = settled(&read(&said), &read(&heard));

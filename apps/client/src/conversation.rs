@@ -195,7 +195,10 @@ impl Handler for Conversation {
                 self.owes_members = self.screen.is_interactive();
                 let loss = match resumed {
                     true => "nothing was missed but voice",
-                    false => "what was said meanwhile may have been missed",
+                    false => {
+                        self.voice.forget_all();
+                        "what was said meanwhile may have been missed, and volumes of others are as at first"
+                    }
                 };
                 self.screen.notice(&format!("back as {}; {loss}", escape(&name)));
             }

@@ -67,6 +67,8 @@ enum Order {
     MuteOther(SessionId, bool),
     /// Of one talker: 1 as he comes.
     Volume(SessionId, f32),
+    /// Talkers have other numbers from now on.
+    ForgetAll,
 }
 
 /// What was asked for on the command line.
@@ -293,6 +295,12 @@ impl Voice {
         self.muted.remove(&session);
     }
 
+    /// Everybody has another number from now on: what was set for the old ones is not for those who have them now.
+    pub(crate) fn forget_all(&mut self) {
+        self.muted.clear();
+        self.order(Order::ForgetAll);
+    }
+
     /// True when nothing more will come from the microphone, unless it is a person's.
     pub(crate) fn has_said_all(&self) -> bool {
         !self.is_speaking_file
@@ -478,6 +486,7 @@ impl Sound<'_> {
             Order::Volume(talker, volume) => {
                 self.pump.playout().set_volume(talker.to_wire(), volume);
             }
+            Order::ForgetAll => self.pump.playout().forget_all(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! How deep the buffer is, should be, and how it gets there.
 
+use chinwag_proto::hooks::{Mistake, is_made};
+
 use super::{BLOCK, JitterBuffer, Phase, Stored, ahead, micros};
 use crate::limits::{MAX_EXCESS_US, MAX_PRIOR_US, MAX_TARGET_US};
 use crate::{Duration, Instant};
@@ -26,6 +28,8 @@ const BAND: i64 = 8;
 /// Copies that came within this time are sent still.
 const COPIES_FRESH: Duration = Duration::from_millis(500);
 
+/// For [`Mistake::BufferDeep`].
+const DEEP_US: i64 = 100_000;
 /// A jump of less than this is not worth it (and shorter than any period of a voice).
 const LEAST_JUMP_US: i64 = 2_500;
 
@@ -263,7 +267,8 @@ impl JitterBuffer {
 
     /// The offset between media time and play time that the target asks for.
     pub(super) fn wanted_us(&self) -> i64 {
-        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US).max(self.start_us())
+        let deep_us = if is_made(Mistake::BufferDeep) { DEEP_US } else { 0 };
+        self.arrivals.base_us() + self.target_us.max(LEAST_TARGET_US).max(self.start_us()) + deep_us
     }
 
     /// The offset if block `next` is played now.

@@ -47,6 +47,11 @@ pub const MAX_CONCEALED_BLOCKS: u32 = 15;
 const JUMP_BACK_BLOCKS: i32 = 200;
 /// … but only when nothing newer came for so long: what a stalled connection held back is old, and some of it was heard.
 const JUMP_BACK_AFTER: Duration = Duration::from_secs(20);
+/// What comes this far behind what is newer is of no use, and says nothing of the path as it is: more than any delay that
+/// is aimed at, and less than what would make a prompt frame seem a jump.
+const STALE_BLOCKS: i64 = 50;
+/// Nothing is held back for so long: five minutes.
+const JUMP_FAR_BLOCKS: i32 = 30_000;
 /// A frame that comes this much earlier than the quickest one before it is a jump, too.
 const JUMP_EARLY_US: i64 = 1_000_000;
 /// The second frame of a jump must follow the first one within this many blocks.
@@ -239,8 +244,7 @@ impl JitterBuffer {
             Arrival::Ancient => return self.stats.late += 1,
         }
         match self.newest {
-            // Held back on its way for so long, it says nothing of the path as it is.
-            Some((newest, _)) if newest - media > i64::from(JUMP_BACK_BLOCKS) => return self.stats.late += 1,
+            Some((newest, _)) if newest - media > STALE_BLOCKS => return self.stats.late += 1,
             Some((newest, _)) if newest >= media => {}
             Some(_) | None => self.newest = Some((media, now)),
         }
@@ -485,7 +489,8 @@ impl JitterBuffer {
         let lead = ahead(sequence, from);
         let delay = micros(now) - (clock.of(from) + i64::from(lead)) * BLOCK;
         let is_alone = self.newest.is_none_or(|(_, at)| now.since(at) >= JUMP_BACK_AFTER);
-        (lead < -JUMP_BACK_BLOCKS && is_alone) || delay < self.arrivals.base_us() - JUMP_EARLY_US
+        lead < if is_alone { -JUMP_BACK_BLOCKS } else { -JUMP_FAR_BLOCKS }
+            || delay < self.arrivals.base_us() - JUMP_EARLY_US
     }
 
     fn resync(&mut self) {

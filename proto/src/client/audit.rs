@@ -37,8 +37,10 @@ impl Client {
                 self.audit_link(link)?;
                 true
             }
-            State::Quitting { .. } | State::Pausing { .. } => true,
-            State::Connecting { .. } | State::Greeting { .. } | State::Ended => false,
+            State::Pausing { .. } => true,
+            State::Connecting { .. } | State::Greeting { .. } | State::Quitting { .. } | State::Ended => {
+                false
+            }
         };
         ensure!(!was_in || self.session.is_some(), "there is no session in {:?}", self.state);
         Ok(())
@@ -197,9 +199,6 @@ mod tests {
                 ("there is no session in In", |c| c.session = None),
                 ("there is no session in Pausing", |c| {
                     (c.session, c.state) = (None, State::Pausing { until: NOW });
-                }),
-                ("there is no session in Quitting", |c| {
-                    (c.session, c.state) = (None, State::Quitting { deadline: NOW });
                 }),
             ],
         );

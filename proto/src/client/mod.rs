@@ -59,8 +59,8 @@ enum State {
     In(Link),
     /// Waits before the next try.
     Pausing { until: Instant },
-    /// Said goodbye, waits for the server's.
-    Quitting { deadline: Instant },
+    /// Said goodbye, waits for the server's: in the room, or without having been welcomed.
+    Quitting { deadline: Instant, is_in: bool },
     /// Done.
     Ended,
 }
@@ -208,7 +208,7 @@ impl Client {
                 self.out.push(Queued::Disconnect, |_, _| {});
                 self.lost(now);
             }
-            State::Quitting { deadline } if *deadline <= now => {
+            State::Quitting { deadline, .. } if *deadline <= now => {
                 self.out.push(Queued::Disconnect, |_, _| {});
                 self.end(EndReason::Quit);
             }
@@ -297,9 +297,14 @@ impl Client {
                 // Nobody resumes after this, so the server need not remember what was acknowledged.
                 self.send_outgoing(limits::OUTGOING_MESSAGES);
                 self.send(pb::to_server::Kind::Quit(pb::Quit {}));
-                self.state = State::Quitting { deadline: now + limits::QUIT_TIMEOUT };
+                self.state = State::Quitting { deadline: now + limits::QUIT_TIMEOUT, is_in: true };
             }
-            State::Connecting { .. } | State::Greeting { .. } | State::Pausing { .. } => {
+            // The Hello is on its way: without a goodbye behind it the others would be told of one who is lost.
+            State::Greeting { .. } => {
+                self.send(pb::to_server::Kind::Quit(pb::Quit {}));
+                self.state = State::Quitting { deadline: now + limits::QUIT_TIMEOUT, is_in: false };
+            }
+            State::Connecting { .. } | State::Pausing { .. } => {
                 self.out.push(Queued::Disconnect, |_, _| {});
                 self.end(EndReason::Quit);
             }
@@ -333,7 +338,7 @@ impl Client {
             State::Quitting { .. } if is_made(Mistake::QuitForever) => None,
             State::Connecting { deadline }
             | State::Greeting { deadline }
-            | State::Quitting { deadline }
+            | State::Quitting { deadline, .. }
             | State::Pausing { until: deadline } => Some(*deadline),
             State::In(link) => Some(
                 link.next_ping.min(link.last_heard + limits::SILENCE_TIMEOUT).min(link.prober.poll_timeout()),

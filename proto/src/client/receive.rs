@@ -76,7 +76,7 @@ impl Client {
             | Kind::Pong(_)
             | Kind::VoiceReport(_)
             | Kind::Voice(_)
-                if matches!(self.state, State::Greeting { .. }) => {}
+                if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Members(members) => {
                 for (session, name) in members.members.into_iter().map(member) {
                     if !self.note_member(session, &name) {

@@ -101,6 +101,7 @@ mod tests {
         audit::assert_told,
         hub::{Admission, JoinRequest, ResumeRequest},
         ids::{MessageId, SessionId},
+        limits,
         name::Name,
         rng::Rng,
         time::{Duration, Instant},

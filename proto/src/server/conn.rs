@@ -12,6 +12,9 @@ use crate::{
 /// Clients ping every [`limits::PING_INTERVAL`]; the server asks only when it missed that.
 const QUIET_BEFORE_PING: Duration = Duration::from_secs(7);
 
+/// For [`Mistake::SilenceEarly`].
+const EARLY: Duration = Duration::from_secs(12);
+
 #[derive(Clone, Debug)]
 pub(super) enum State {
     WaitsForHello { deadline: Instant },
@@ -76,7 +79,12 @@ impl Conn {
         if is_made(Mistake::SilenceIsLife) {
             return Instant::from_micros(u64::MAX);
         }
-        self.last_heard + limits::SILENCE_TIMEOUT
+        let early = if is_made(Mistake::SilenceEarly) {
+            limits::SILENCE_TIMEOUT - EARLY
+        } else {
+            limits::SILENCE_TIMEOUT
+        };
+        self.last_heard + early
     }
 
     /// When something is to be done, as things stand now.

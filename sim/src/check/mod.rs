@@ -46,14 +46,14 @@ rules! {
     NothingTwice = "nothing is delivered twice";
     NoForgery = "nobody is told what nobody said, or in another's name, or of another room";
     Acknowledged = "what is acknowledged is in the room's log, once, and nothing else is acknowledged";
-    Resume = "who comes back in time goes on with his own session, and nobody else does";
+    Resume = "who comes back in time goes on with his own session and in his own name, and nobody else does";
     Connection = "nobody loses a connection, is refused, or ends without a cause";
-    Names = "names are unique";
     Limits = "every table is within its limits and agrees with the others";
     VoiceSource = "voice comes from who spoke it, in the same room, and not back to him";
     VoiceTwice = "voice does not come, or play, more often than it was sent";
     VoicePath = "voice does not go where nothing gets through";
     Playout = "where nothing fails, voice is played soon and without holes";
+    InTime = "what is due is done in time";
     NoSpin = "no machine wakes up for nothing, and no world is busy without bound";
     Rest = "when the faults are over, everybody is back, and knows everything";
     Quit = "when everybody has quit, nothing is left";
@@ -232,7 +232,7 @@ impl Checker {
                 net.record(node, Mark::Welcome, u64::from(session.to_wire()), u64::from(*resumed));
                 net.counts.reconnects += u64::from(*again);
                 if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {
-                    self.fail(Rule::Names, format!("client {client} was welcomed as {name}"));
+                    self.fail(Rule::Resume, format!("client {client} was welcomed as {name}"));
                 }
                 if *room != room_of(client, self.rooms) {
                     self.fail(Rule::NoForgery, format!("client {client} was let into {room}"));
@@ -339,6 +339,7 @@ impl Checker {
                     Some(_) => net.tally.note(Sometimes::NewNumbering),
                     None => {}
                 }
+                self.voices.new_numbers(client);
                 *view = Some(View::begin(view.take(), logs, owner, &admission));
                 Ok(())
             }

@@ -42,7 +42,16 @@ impl View {
             })
         };
         let must_miss = same.as_ref().is_some_and(is_missed);
-        Self { log, session, last: told, gap: 0, missed: BTreeSet::new(), first_kept, must_miss, may_miss: same.is_some() }
+        Self {
+            log,
+            session,
+            last: told,
+            gap: 0,
+            missed: BTreeSet::new(),
+            first_kept,
+            must_miss,
+            may_miss: same.is_some(),
+        }
     }
 
     /// A welcome that goes on where it was.

@@ -54,6 +54,11 @@ pub(super) struct Voices {
 }
 
 impl Voices {
+    /// A listener's talkers have other sessions from now on.
+    pub(super) fn new_numbers(&mut self, client: u32) {
+        self.ears[client as usize].played.clear();
+    }
+
     pub(super) fn new(clients: u32) -> Self {
         Self {
             mouths: (0..clients).map(|_| Mouth::default()).collect(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use chinwag_proto::{limits::DATAGRAM_BYTES, wire::path::DatagramKind};
 
-use super::{Event, Net, nat::Nat, node};
+use super::{Brought, Net, nat::Nat, node};
 use crate::{
     spec::Key,
     tcp::{ConnId, Side},
@@ -116,7 +116,7 @@ impl Net<'_> {
                 u32::try_from(self.datagrams.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.after(way_us, Event::Datagram { slot });
+        self.after(way_us, Brought::Datagram { slot });
     }
 
     /// To whom a datagram goes that is on its way; none when its address leads nowhere.

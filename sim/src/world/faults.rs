@@ -4,7 +4,7 @@ use chinwag_proto::Rng;
 
 use super::{SECOND_US, Sleep, WAITING_DATAGRAMS, World, node_at};
 use crate::{
-    net::{Event, Net},
+    net::{Brought, Event, Fault, Net},
     random::{Domain, between, chance, pause_us, stream},
     script::Action,
     sometimes::Sometimes,
@@ -56,70 +56,70 @@ fn index_of(node: Node) -> usize {
 impl World<'_> {
     /// Plans the first of everything.
     pub(super) fn plan_faults(&mut self) {
-        for event in [Event::Partition, Event::Crash, Event::Pause(Node::Server), Event::Jump(Node::Server)] {
+        for event in [Fault::Partition, Fault::Crash, Fault::Pause(Node::Server), Fault::Jump(Node::Server)] {
             self.plan(event);
         }
         for client in 0..self.scenario.clients {
             for event in
-                [Event::Cut(client), Event::Reset(client), Event::Rebind(client), Event::Fall(client)]
+                [Fault::Cut(client), Fault::Reset(client), Fault::Rebind(client), Fault::Fall(client)]
             {
                 self.plan(event);
             }
-            self.plan(Event::Pause(Node::Client(client)));
-            self.plan(Event::Jump(Node::Client(client)));
+            self.plan(Fault::Pause(Node::Client(client)));
+            self.plan(Fault::Jump(Node::Client(client)));
         }
         for (stranger, after_us) in (0..self.scenario.spec.get(Key::Hostile)).zip((0..).step_by(1000)) {
-            self.net.after(after_us, Event::Harm(u32::try_from(stranger).unwrap_or(0)));
+            self.net.after(after_us, Fault::Harm(u32::try_from(stranger).unwrap_or(0)));
         }
         self.plan_step();
     }
 
     /// Plans the next of what happens again and again.
-    pub(super) fn plan(&mut self, event: Event) {
+    pub(super) fn plan(&mut self, fault: Fault) {
         let Self { net, chances, .. } = self;
-        let (key, rng) = match event {
-            Event::Cut(client) => return net.plan(client, Key::Cut, event),
-            Event::Reset(client) => return net.plan(client, Key::Reset, event),
-            Event::Rebind(client) => return net.plan(client, Key::Rebind, event),
-            Event::Partition => (Key::Partition, &mut chances.partitions),
-            Event::Crash => (Key::Crash, &mut chances.crashes),
-            Event::Fall(client) => (Key::Fall, &mut chances.falls[client as usize]),
-            Event::Pause(node) => (Key::Pause, &mut chances.nodes[index_of(node)]),
-            Event::Jump(node) => (Key::Jump, &mut chances.nodes[index_of(node)]),
-            // What follows from something else, or plans itself.
-            _ => return,
+        let (key, rng) = match fault {
+            Fault::Cut(client) => return net.plan(client, Key::Cut, fault),
+            Fault::Reset(client) => return net.plan(client, Key::Reset, fault),
+            Fault::Rebind(client) => return net.plan(client, Key::Rebind, fault),
+            Fault::Partition => (Key::Partition, &mut chances.partitions),
+            Fault::Crash => (Key::Crash, &mut chances.crashes),
+            Fault::Fall(client) => (Key::Fall, &mut chances.falls[client as usize]),
+            Fault::Pause(node) => (Key::Pause, &mut chances.nodes[index_of(node)]),
+            Fault::Jump(node) => (Key::Jump, &mut chances.nodes[index_of(node)]),
+            // Plans itself.
+            Fault::Harm(_) => return,
         };
         let mean_us = net.spec.seconds_us(key);
         if mean_us > 0 {
             let after_us = pause_us(rng, mean_us);
-            net.after(after_us, event);
+            net.after(after_us, fault);
         }
     }
 
     /// Something goes wrong.
-    pub(super) fn go_wrong(&mut self, event: Event) {
+    pub(super) fn go_wrong(&mut self, fault: Fault) {
         let Self { net, chances, seats, strangers, .. } = self;
-        match event {
-            Event::Harm(number) => {
+        match fault {
+            Fault::Harm(number) => {
                 if let Some(stranger) = strangers.get_mut(number as usize) {
                     let after_us = stranger.harm(net);
-                    net.after(after_us, event);
+                    net.after(after_us, fault);
                 }
             }
-            Event::Cut(client) => net.cut(client),
-            Event::Reset(client) => net.reset_link(client),
-            Event::Rebind(client) => net.rebind(client),
-            Event::Partition => part(net, &mut chances.partitions, seats.len()),
-            Event::Crash => self.crash(),
-            Event::Fall(client) => self.fall(client),
-            Event::Pause(node) => {
+            Fault::Cut(client) => net.cut(client),
+            Fault::Reset(client) => net.reset_link(client),
+            Fault::Rebind(client) => net.rebind(client),
+            Fault::Partition => part(net, &mut chances.partitions, seats.len()),
+            Fault::Crash => self.crash(),
+            Fault::Fall(client) => self.fall(client),
+            Fault::Pause(node) => {
                 let until_us =
                     net.now_us + between(&mut chances.nodes[index_of(node)], ASLEEP_US.0, ASLEEP_US.1);
                 net.record(node, Mark::Asleep, until_us, 0);
                 self.sleeps[index_of(node)].until_us = until_us;
-                net.queue.push(until_us, Event::Awake(node));
+                net.at(until_us, Event::Awake(node));
             }
-            Event::Jump(node) => {
+            Fault::Jump(node) => {
                 let by_us = between(&mut chances.nodes[index_of(node)], JUMP_US.0, JUMP_US.1);
                 net.jump(node, by_us);
                 match node {
@@ -132,7 +132,6 @@ impl World<'_> {
                     Node::World => {}
                 }
             }
-            _ => {}
         }
     }
 
@@ -199,7 +198,7 @@ impl World<'_> {
         if sleep.until_us <= self.net.now_us {
             return false;
         }
-        if let Event::Datagram { slot } = event {
+        if let Event::Brought(Brought::Datagram { slot }) = event {
             sleep.datagrams += 1;
             if sleep.datagrams > WAITING_DATAGRAMS {
                 self.net.drop_datagram(slot);
@@ -230,13 +229,23 @@ impl World<'_> {
             | Event::Listen(client)
             | Event::Sound(client)
             | Event::Quit(client) => Some(Node::Client(client)),
-            Event::Wake { node, .. } => Some(node),
-            Event::Accepted(_) => Some(Node::Server),
-            Event::Connected(conn) => at(conn, Side::Client),
-            Event::Segment { conn, from, .. } | Event::Fin { conn, from } => at(conn, from.other()),
-            Event::Broken { conn, side } => at(conn, side),
-            Event::Datagram { slot } => self.net.addressee(slot),
-            _ => None,
+            Event::Brought(brought) => match brought {
+                Brought::Wake { node, .. } => Some(node),
+                Brought::Accepted(_) => Some(Node::Server),
+                Brought::Connected(conn) => at(conn, Side::Client),
+                Brought::Segment { conn, from, .. } | Brought::Fin { conn, from } => at(conn, from.other()),
+                Brought::Broken { conn, side } => at(conn, side),
+                Brought::Datagram { slot } => self.net.addressee(slot),
+                // What systems do does not wait for programs.
+                Brought::Writable { .. } | Brought::Whole { .. } | Brought::Linger { .. } => None,
+            },
+            Event::Join(_)
+            | Event::Fault(_)
+            | Event::Awake(_)
+            | Event::Restart
+            | Event::Script
+            | Event::Audit
+            | Event::Check => None,
         }
     }
 
@@ -267,14 +276,14 @@ impl World<'_> {
                 self.talk(client);
             }
             // A stranger plans its own next misdeed: this one is done out of turn.
-            (_, Some(Event::Harm(number))) => {
+            (_, Some(Event::Fault(Fault::Harm(number)))) => {
                 let Self { net, strangers, .. } = self;
                 if let Some(stranger) = strangers.get_mut(number as usize) {
                     stranger.harm(net);
                 }
             }
-            (_, Some(event)) => self.go_wrong(event),
-            (_, None) => {}
+            (_, Some(Event::Fault(fault))) => self.go_wrong(fault),
+            (_, Some(_) | None) => {}
         }
     }
 }

@@ -26,6 +26,11 @@ impl World<'_> {
         if let Err(what) = server.machine.audit() {
             check.fail(Rule::Limits, format!("the server: {what}"));
         }
+        let is_awake = sleeps[0].until_us + SECOND_US < net.now_us || sleeps[0].until_us == 0;
+        let late = if is_awake && server.is_up() { server.delay(net.now(Node::Server)) } else { None };
+        if let Some(what) = late {
+            check.fail(Rule::InTime, what);
+        }
         for (client, seat) in (0..).zip(seats) {
             let Some(node) = &mut seat.node else { continue };
             if let Err(what) = node.machine.audit() {
@@ -128,7 +133,10 @@ impl World<'_> {
         if self.net.conns().any(|tcp| tcp.cut && !self.is_outcast(tcp)) {
             return Some("nobody has noticed that a connection is dead".to_owned());
         }
-        let soon_us = self.net.now_us + 5 * SECOND_US;
+        if self.net.conns().any(|tcp| tcp.is_one_sided() && !self.is_outcast(tcp)) {
+            return Some("a connection is being opened or closed".to_owned());
+        }
+        let soon_us = self.net.now_us + SECOND_US;
         (!self.net.conns().all(|tcp| tcp.is_quiet(soon_us) || self.is_outcast(tcp)))
             .then(|| "an outbox is not empty".to_owned())
     }

@@ -1,0 +1,119 @@
+//! Worlds that failed once, worlds of every kind, and worlds that are told what to do.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use chinwag_sim::{Action, Key, MAX_CLIENTS, Scenario, Spec, Step};
+use proptest::{prelude::*, test_runner::Config};
+
+fn run(scenario: &Scenario) {
+    if let Err(failure) = chinwag_sim::run(scenario, None) {
+        panic!("{failure}");
+    }
+}
+
+/// The lines of the list of worlds that failed once: arguments of `chinwag-sim run`.
+fn failed_once() -> Vec<Vec<String>> {
+    let list = include_str!("../seeds.txt").lines().map(|line| line.split('#').next().unwrap().trim());
+    list.filter(|line| !line.is_empty()).map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn what_failed_once_holds() {
+    let worlds = failed_once();
+    assert!(worlds.len() > 10);
+    for world in worlds {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).arg("run").args(&world).output().unwrap();
+        assert!(output.status.success(), "{world:?}: {output:?}");
+    }
+}
+
+#[test]
+fn everything_that_should_happen_sometimes_does_in_a_few_hundred_worlds() {
+    let mut tally = chinwag_sim::Tally::default();
+    let mut seed = 0;
+    while tally.never().next().is_some() {
+        let report = chinwag_sim::run(&Scenario::from_seed(seed), None);
+        tally.add(&report.unwrap_or_else(|failure| panic!("{failure}")).tally);
+        seed += 1;
+        assert!(seed < 600, "never: {:?}", tally.never().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn simpler_worlds_get_simple() {
+    let mut scenario = Scenario::from_seed(3);
+    let mut steps = 0;
+    while let Some(simpler) = scenario.simpler().into_iter().next() {
+        scenario = simpler;
+        steps += 1;
+        assert!(steps < 100, "no end of {scenario}");
+    }
+    assert_eq!((scenario.clients, scenario.rooms, scenario.seconds), (1, 1, 1));
+    assert_eq!(scenario.spec, Spec::default());
+}
+
+#[test]
+fn numbers_out_of_range_are_taken_as_the_nearest() {
+    let report = |clients| {
+        let scenario = Scenario { clients, seconds: 1, ..Default::default() };
+        chinwag_sim::run(&scenario, None).unwrap().trace
+    };
+    assert_eq!(report(0), report(1));
+    assert_eq!(report(u32::MAX), report(MAX_CLIENTS));
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let client = 0_u32..6;
+    let action = prop_oneof![
+        client.clone().prop_map(Action::Join),
+        client.clone().prop_map(Action::Quit),
+        client.clone().prop_map(Action::Say),
+        client.clone().prop_map(Action::Talk),
+        client.clone().prop_map(Action::Cut),
+        client.clone().prop_map(Action::Reset),
+        client.clone().prop_map(Action::Rebind),
+        client.clone().prop_map(Action::Fall),
+        client.clone().prop_map(Action::PauseClient),
+        client.clone().prop_map(Action::JumpClient),
+        client.prop_map(Action::Harm),
+        Just(Action::Partition),
+        Just(Action::Crash),
+        Just(Action::PauseServer),
+        Just(Action::JumpServer),
+        (0..Key::ALL.len(), any::<u64>()).prop_map(|(key, value)| {
+            let key = Key::ALL[key];
+            Action::Set(key, key.fit(value))
+        }),
+    ];
+    let step = (0_u64..3_000, action).prop_map(|(after_ms, action)| Step { after_ms, action });
+    prop::collection::vec(step, 0..40)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn whatever_is_done_to_a_world_all_holds(
+        seed in any::<u64>(),
+        clients in 1_u32..6,
+        rooms in 1_u32..3,
+        hostile in 0_u64..3,
+        script in steps(),
+    ) {
+        let spec = Spec::default().with(Key::Hostile, hostile).with(Key::Text, 200_000).with(Key::Talk, 300_000);
+        let scenario = Scenario { seed, clients, rooms, seconds: 20, spec, script, mistake: None };
+        if let Err(failure) = chinwag_sim::run(&scenario, None) {
+            return Err(TestCaseError::fail(failure.to_string()));
+        }
+    }
+}
+
+#[test]
+fn a_script_of_any_bytes_is_one() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
+    let script = Step::all_from_bytes(&bytes);
+    assert_eq!(script.len(), 256);
+    run(&Scenario { seed: 5, clients: 4, seconds: 20, script, ..Default::default() });
+}
