@@ -2,6 +2,7 @@
 //! history, and a swarm is many.
 
 mod batch;
+mod relay;
 mod swarm;
 mod voice_command;
 
@@ -36,6 +37,8 @@ enum Command {
     /// What a swarm starts for each core
     #[command(hide = true)]
     Batch(batch::Batch),
+    /// Stand between real programs and do to their sockets what the simulated network does to simulated ones
+    Relay(relay::Relay),
     /// Hear what WAV files sound like over a bad network, through all that voice goes through
     Voice(Box<voice_command::Voice>),
 }
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Swarm(swarm) => swarm.run(),
         Command::Mistakes(mistakes) => mistakes.run(),
         Command::Batch(batch) => batch.run(),
+        Command::Relay(relay) => relay.run(),
         Command::Voice(voice) => voice.run(),
     };
     match outcome {
