@@ -283,9 +283,13 @@ pub(crate) fn client(place: &Place, arguments: impl IntoIterator<Item = impl AsR
     Program::start(Path::new(env!("CARGO_BIN_EXE_chinwag")), arguments, place)
 }
 
-/// Built by the same `cargo` call for the workspace, into the same folder.
 pub(crate) fn server_binary() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name("chinwag-server")
+    binary("chinwag-server")
+}
+
+/// A program of another package: built by the same `cargo` call for the workspace, into the same folder.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_chinwag")).with_file_name(name)
 }
 
 /// A number from a file that `--stats` wrote.
@@ -293,4 +297,9 @@ pub(crate) fn statistic(path: &Path, name: &str) -> serde_json::Value {
     let text = fs::read_to_string(path).unwrap();
     let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
     stats.get(name).unwrap_or_else(|| panic!("{name} is not in {text}")).clone()
+}
+
+/// The same, of one that counts.
+pub(crate) fn number(path: &Path, name: &str) -> u64 {
+    statistic(path, name).as_u64().unwrap()
 }

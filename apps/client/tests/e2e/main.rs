@@ -1,10 +1,11 @@
-//! The real programs over loopback, from the outside. The server must be built beside the client: `cargo build
-//! --workspace`, or any cargo command for the whole workspace.
+//! The real programs over loopback, from the outside. The server and the simulator, which has the relay, must be built
+//! beside the client: `cargo build --workspace`, or any cargo command for the whole workspace.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
 mod common;
 mod devices;
+mod network;
 mod signals;
 mod terminal;
 mod text;

@@ -1,41 +1,45 @@
 //! Voice from a WAV at one client to a WAV at the other, through the real programs.
 
 use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
 };
 
 use chinwag_audio::compare::{align, align_parts};
 
-use crate::common::{PATIENCE, Place, Program, Server, client, samples, statistic};
+use crate::{
+    common::{PATIENCE, Place, Program, Server, client, number, samples, statistic},
+    network::Relay,
+};
 
-const RATE: usize = chinwag_audio::SAMPLE_RATE_HZ as usize;
+pub(crate) const RATE: usize = chinwag_audio::SAMPLE_RATE_HZ as usize;
 const SECONDS: usize = 3;
 /// Opus at the default bitrate keeps the waveform of a made-up voice well above this.
 const ALIKE: f32 = 0.85;
 
-struct Talker {
-    program: Program,
+pub(crate) struct Talker {
+    pub(crate) program: Program,
     said: PathBuf,
     heard: PathBuf,
-    stats: PathBuf,
+    pub(crate) stats: PathBuf,
 }
 
 impl Talker {
-    fn join(place: &Place, server: &str, name: &str, seed: u64) -> Self {
+    pub(crate) fn join(place: &Place, server: &str, name: &str, seed: u64) -> Self {
         let said = place.voice(&format!("{name}-said.wav"), seed, SECONDS);
         let heard = place.path(&format!("{name}-heard.wav"));
         let stats = place.path(&format!("{name}.json"));
         let [mic, speaker, file] = [&said, &heard, &stats].map(|path| path.to_str().unwrap().to_owned());
         let arguments = ["--name", name, "--mic", &mic, "--speaker", &speaker, "--stats", &file, server];
         Self { program: client(place, arguments), said, heard, stats }
+    }
+
+    /// Waits until all that the other one says is said and heard, and both leave.
+    pub(crate) fn hears_out(&mut self, other: &mut Self) {
+        wait_for_seconds(&self.heard, SECONDS + 2);
+        wait_for_seconds(&other.heard, SECONDS + 2);
+        self.leave();
+        other.leave();
     }
 
     fn leave(&mut self) {
@@ -46,7 +50,7 @@ impl Talker {
 
 /// What was said is in what was heard, half a second by half a second: on a busy machine the jitter buffer moves its
 /// delay, which falls into few of them.
-fn assert_heard(said: &[f32], heard: &[f32]) {
+pub(crate) fn assert_heard(said: &[f32], heard: &[f32]) {
     let parts = align_parts(said, heard, RATE / 2);
     let alike = parts.iter().filter(|part| part.correlation > ALIKE).count();
     assert!(alike * 3 >= parts.len() * 2 && alike > 1, "{parts:?}");
@@ -58,7 +62,7 @@ fn wait_for_seconds(path: &Path, seconds: usize) {
     wait_for_samples(path, seconds * RATE);
 }
 
-fn wait_for_samples(path: &Path, length: usize) {
+pub(crate) fn wait_for_samples(path: &Path, length: usize) {
     let deadline = std::time::Instant::now() + PATIENCE;
     while samples(path).len() < length {
         assert!(std::time::Instant::now() < deadline, "{} does not grow", path.display());
@@ -74,19 +78,16 @@ fn two_people_hear_each_other_whole() {
     foo.program.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
     let mut bar = Talker::join(&place, &server.link, "Bar", 2);
     foo.program.expect("Bar has joined the chat!");
-    wait_for_seconds(&foo.heard, SECONDS + 2);
-    wait_for_seconds(&bar.heard, SECONDS + 2);
-    foo.leave();
-    bar.leave();
+    foo.hears_out(&mut bar);
     assert_heard(&samples(&bar.said), &samples(&foo.heard));
     for talker in [&foo, &bar] {
         assert_eq!(statistic(&talker.stats, "path"), "udp");
-        let number = |name| statistic(&talker.stats, name).as_u64().unwrap();
+        let number = |name| number(&talker.stats, name);
         assert!(number("frames_sent") >= 100);
         assert!(number("mic_started_ns") > 0 && number("speaker_started_ns") > 0);
         assert_eq!(number("frames_lost"), 0);
     }
-    assert!(statistic(&foo.stats, "frames_received").as_u64().unwrap() >= 100);
+    assert!(number(&foo.stats, "frames_received") >= 100);
 }
 
 #[test]
@@ -110,76 +111,19 @@ fn a_talker_whose_file_and_input_end_leaves_by_himself_when_all_is_said() {
     assert_heard(&samples(&bar.said), &samples(&heard));
 }
 
-/// A TCP forwarder: whoever comes through it has no UDP, since nothing listens for that at its port.
-fn tcp_only(server: String) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for inbound in listener.incoming().map_while(Result::ok) {
-            let outbound = TcpStream::connect(&server).unwrap();
-            for (from, to) in [(&inbound, &outbound), (&outbound, &inbound)] {
-                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                thread::spawn(move || {
-                    let mut buffer = [0; 16 * 1024];
-                    while let Ok(count @ 1..) = from.read(&mut buffer) {
-                        if to.write_all(&buffer[..count]).is_err() {
-                            break;
-                        }
-                    }
-                    // Either may be gone already.
-                    let _ = to.shutdown(Shutdown::Both);
-                });
-            }
-        }
-    });
-    address
-}
-
 #[test]
 fn where_udp_does_not_get_through_voice_arrives_by_tcp() {
     let place = Place::new();
     let server = Server::start(&place);
-    let through = tcp_only(server.address());
-    let mut foo = Talker::join(&place, &through, "Foo", 4);
+    let relay = Relay::start(&place, &server, "delay=0,noudp=100", 1);
+    let mut foo = Talker::join(&place, &relay.link, "Foo", 4);
     foo.program.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
-    let mut bar = Talker::join(&place, &through, "Bar", 5);
+    let mut bar = Talker::join(&place, &relay.link, "Bar", 5);
     foo.program.expect("Bar has joined the chat!");
-    wait_for_seconds(&foo.heard, SECONDS + 2);
-    wait_for_seconds(&bar.heard, SECONDS + 2);
-    foo.leave();
-    bar.leave();
+    foo.hears_out(&mut bar);
     assert_heard(&samples(&bar.said), &samples(&foo.heard));
     assert_eq!(statistic(&foo.stats, "path"), "tcp");
     assert_eq!(statistic(&bar.stats, "path"), "tcp");
-}
-
-/// Forwards datagrams between whoever sends to `address` and the server while `is_open`.
-fn forward_datagrams(address: &str, server: String, is_open: Arc<AtomicBool>) {
-    let inside = Arc::new(UdpSocket::bind(address).unwrap());
-    thread::spawn(move || {
-        let mut ways: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
-        let mut buffer = [0; 2048];
-        while let Ok((count, client)) = inside.recv_from(&mut buffer) {
-            let way = ways.entry(client).or_insert_with(|| {
-                let way = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-                way.connect(&server).unwrap();
-                let (back, inside, is_open) = (Arc::clone(&way), Arc::clone(&inside), Arc::clone(&is_open));
-                thread::spawn(move || {
-                    let mut buffer = [0; 2048];
-                    while let Ok(count) = back.recv(&mut buffer) {
-                        if is_open.load(Ordering::SeqCst) {
-                            // A client that has left does not listen any more.
-                            let _ = inside.send_to(&buffer[..count], client);
-                        }
-                    }
-                });
-                way
-            });
-            if is_open.load(Ordering::SeqCst) {
-                way.send(&buffer[..count]).unwrap();
-            }
-        }
-    });
 }
 
 #[test]
@@ -187,9 +131,8 @@ fn udp_that_breaks_off_in_a_conversation_is_replaced_and_taken_up_again() {
     const LONG: usize = 8;
     let place = Place::new();
     let server = Server::start(&place);
-    let through = tcp_only(server.address());
-    let is_open = Arc::new(AtomicBool::new(true));
-    forward_datagrams(&through, server.address(), Arc::clone(&is_open));
+    let mut relay = Relay::start(&place, &server, "delay=0", 1);
+    let through = relay.link.clone();
     let (said, heard) = (place.voice("said.wav", 6, LONG), place.path("heard.wav"));
     let listens = ["--name", "Foo", "--mic", "none", "--speaker", heard.to_str().unwrap(), &through];
     let mut foo = client(&place, listens);
@@ -198,13 +141,13 @@ fn udp_that_breaks_off_in_a_conversation_is_replaced_and_taken_up_again() {
     let mut bar = client(&place, talks);
     bar.expect("Welcome Bar! If you ever want to quit, type {quit} to exit.");
     wait_for_samples(&heard, samples(&heard).len() + 2 * RATE);
-    is_open.store(false, Ordering::SeqCst);
+    relay.order("net delay=0,noudp=100");
     for person in [&mut foo, &mut bar] {
         person.expect_error("voice goes by TCP now");
     }
     let by_tcp = samples(&heard).len();
     wait_for_samples(&heard, by_tcp + RATE);
-    is_open.store(true, Ordering::SeqCst);
+    relay.order("net delay=0");
     for person in [&mut foo, &mut bar] {
         person.expect_error("voice goes by UDP again");
     }
