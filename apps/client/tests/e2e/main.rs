@@ -7,6 +7,8 @@ mod common;
 mod devices;
 mod network;
 mod signals;
+#[cfg(target_os = "linux")]
+mod system_calls;
 mod terminal;
 mod text;
 mod trouble;
