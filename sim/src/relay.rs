@@ -274,7 +274,7 @@ impl Turns {
                 tell(&"heal: up and whole");
             }
             Order::Net(spec) => {
-                link.set(now_us, spec);
+                link.set(now_us, *spec);
                 tell(&format_args!("net: {spec}"));
             }
             // Seen to where orders are read.

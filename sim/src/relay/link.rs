@@ -21,8 +21,22 @@ pub(super) enum Direction {
     Down,
 }
 
-/// What happens by chance, each with the key that says how often.
-const TROUBLES: [Key; 4] = [Key::Cut, Key::Reset, Key::Rebind, Key::Partition];
+/// What happens by chance, now and then.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Cut,
+    Reset,
+    Rebind,
+    Partition,
+}
+
+/// Each with the key that says how often.
+const TROUBLES: [(Trouble, Key); 4] = [
+    (Trouble::Cut, Key::Cut),
+    (Trouble::Reset, Key::Reset),
+    (Trouble::Rebind, Key::Rebind),
+    (Trouble::Partition, Key::Partition),
+];
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -72,7 +86,7 @@ impl Link {
 
     /// Draws when a trouble is next: from a millisecond to twice the mean from now.
     fn plan(&mut self, now_us: u64, index: usize) {
-        let mean_us = self.spec.get(TROUBLES[index]) * 1_000_000;
+        let mean_us = self.spec.get(TROUBLES[index].1) * 1_000_000;
         self.due_us[index] = (mean_us > 0).then(|| now_us + 1_000 + self.chances.below(2 * mean_us));
     }
 
@@ -85,11 +99,11 @@ impl Link {
     pub(super) fn due(&mut self, now_us: u64) -> Option<Order> {
         let index = self.due_us.iter().position(|due| due.is_some_and(|due| due <= now_us))?;
         self.plan(now_us, index);
-        Some(match TROUBLES[index] {
-            Key::Cut => Order::Cut,
-            Key::Reset => Order::Reset,
-            Key::Rebind => Order::Rebind,
-            _ => Order::Part {
+        Some(match TROUBLES[index].0 {
+            Trouble::Cut => Order::Cut,
+            Trouble::Reset => Order::Reset,
+            Trouble::Rebind => Order::Rebind,
+            Trouble::Partition => Order::Part {
                 directions: [&[Direction::Up][..], &[Direction::Down], &[Direction::Up, Direction::Down]]
                     [self.chances.below(3) as usize],
                 for_us: PARTED_US.0 + self.chances.below(PARTED_US.1 - PARTED_US.0),

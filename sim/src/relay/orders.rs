@@ -13,7 +13,7 @@ const PARTED_MS: u64 = 86_400_000;
 const KNOWN: &str = "cut, reset, rebind, part MS [up|down], heal, net KEY=VALUE,... and quit";
 
 /// What is to be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Order {
     /// Every connection is reset, and the link is down for a while.
     Cut,
@@ -26,7 +26,7 @@ pub(super) enum Order {
     /// The link is up and whole again.
     Heal,
     /// The network is like this from now on.
-    Net(Spec),
+    Net(Box<Spec>),
     /// An end.
     Quit,
 }
@@ -59,7 +59,7 @@ fn parse(line: &str) -> Result<Order, String> {
         ("rebind", "") => Ok(Order::Rebind),
         ("heal", "") => Ok(Order::Heal),
         ("quit", "") => Ok(Order::Quit),
-        ("net", rest) => conditions(rest).map(Order::Net),
+        ("net", rest) => Ok(Order::Net(Box::new(conditions(rest)?))),
         ("part", rest) => {
             let (ms, way) = rest.split_once(' ').unwrap_or((rest, ""));
             let directions: &[_] = match way {
@@ -133,7 +133,7 @@ mod tests {
             Order::Rebind,
             Order::Part { directions: &[Direction::Down], for_us: 30_000 },
             Order::Part { directions: &[Direction::Up, Direction::Down], for_us: 2_000 },
-            Order::Net(net),
+            Order::Net(Box::new(net)),
         ] {
             assert_eq!(orders.next(), Some(Ok(expected)));
         }
