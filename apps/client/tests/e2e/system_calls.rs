@@ -83,19 +83,22 @@ fn calls_that_are_interrupted_are_made_again() {
     }
 }
 
+/// Calls of a server fail in a conversation, so that some lose their connections; they come back.
+fn cut_off_by(call: &str, how: &str) {
+    let place = Place::new();
+    let (server, trace) = failing_server(&place, &[&format!("inject={call}:{how}")]);
+    talk_it_over(&server, &place);
+    assert!(calls(&trace, call).1 > 0, "{call}:{how}");
+}
+
 #[test]
-fn whoever_is_cut_off_by_an_error_comes_back_and_nothing_is_lost_or_said_twice() {
-    for fault in [
-        "inject=writev:error=EPIPE:when=30+17",
-        "inject=writev:error=ECONNRESET:when=25+13",
-        "inject=recvfrom:error=ETIMEDOUT:when=60+29",
-    ] {
-        let place = Place::new();
-        let (server, trace) = failing_server(&place, &[fault]);
-        talk_it_over(&server, &place);
-        let call = if fault.contains("writev") { "writev" } else { "recvfrom" };
-        assert!(calls(&trace, call).1 > 0, "{fault}");
-    }
+fn whoever_could_not_be_written_to_comes_back_and_nothing_is_lost_or_said_twice() {
+    cut_off_by("writev", "error=EPIPE:when=30..120+23");
+}
+
+#[test]
+fn whoever_could_not_be_read_from_comes_back_and_nothing_is_lost_or_said_twice() {
+    cut_off_by("recvfrom", "error=ECONNRESET:when=60..240+41");
 }
 
 #[test]
@@ -122,6 +125,22 @@ fn a_server_out_of_file_descriptors_serves_on_does_not_spin_and_accepts_again() 
     assert!(turns < 300, "{turns}");
     let log = server.program.errors();
     assert_eq!(log.matches("cannot accept").count(), 1, "{log}");
+}
+
+#[test]
+fn whoever_cannot_be_watched_is_turned_away_and_all_others_are_served() {
+    let place = Place::new();
+    // The server watches six things by itself and for Foo and Bar; it has no room for the next.
+    let faults = ["trace=epoll_ctl", "inject=epoll_ctl:error=ENOSPC:when=7"];
+    let (mut server, trace) = failing_server(&place, &faults);
+    let [mut foo, mut bar] = ["Foo", "Bar"].map(|name| server.join(&place, name));
+    let mut baz = server.client(&place, &["--name", "Baz", "--mic", "none", "--speaker", "none"]);
+    server.program.expect_error("cannot be served");
+    assert_eq!(baz.exit_code(), 1);
+    assert_eq!(calls(&trace, "epoll_ctl").1, 1);
+    let _baz = server.join(&place, "Baz");
+    foo.type_line("all here?");
+    bar.expect("Foo: all here?");
 }
 
 #[test]
