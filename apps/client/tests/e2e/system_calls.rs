@@ -83,6 +83,29 @@ fn calls_that_are_interrupted_are_made_again() {
     }
 }
 
+#[test]
+fn a_client_whose_calls_are_interrupted_misses_nothing() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let faults = ["inject=recvfrom,sendto,writev,epoll_wait:error=EINTR:when=1+2"];
+    let arguments = ["--name", "Foo", "--mic", "none", "--speaker", "none", &server.link];
+    let (mut foo, trace) = start(&faults, Path::new(env!("CARGO_BIN_EXE_chinwag")), &arguments, &place);
+    welcome(&mut foo, "Foo");
+    let mut bar = server.join(&place, "Bar");
+    let all: Vec<_> = (0..20).flat_map(|n| [format!("Bar: {n}"), format!("Foo: {n}")]).collect();
+    for n in 0..20 {
+        bar.type_line(&n.to_string());
+        foo.expect(&format!("Bar: {n}"));
+        foo.type_line(&n.to_string());
+        bar.expect(&format!("Foo: {n}"));
+    }
+    foo.expect("Foo: 19");
+    assert_eq!((talk(&foo, &NAMES), talk(&bar, &NAMES)), (all.clone(), all));
+    for call in ["recvfrom", "sendto", "writev", "epoll_wait"] {
+        assert!(calls(&trace, call).1 > 0, "{call}");
+    }
+}
+
 /// Calls of a server fail in a conversation, so that some lose their connections; they come back.
 fn cut_off_by(call: &str, how: &str) {
     let place = Place::new();
@@ -194,8 +217,7 @@ fn a_client_without_any_way_to_the_server_tries_until_there_is_one() {
     // The first two are of the first connection: TCP and UDP.
     let faults = ["inject=connect:error=ENETUNREACH:when=3..4"];
     let arguments = ["--name", "Foo", "--mic", "none", "--speaker", "none", &relay.link];
-    let program = Path::new(env!("CARGO_BIN_EXE_chinwag"));
-    let (mut foo, trace) = start(&faults, program, &arguments, &place);
+    let (mut foo, trace) = start(&faults, Path::new(env!("CARGO_BIN_EXE_chinwag")), &arguments, &place);
     welcome(&mut foo, "Foo");
     relay.order("reset");
     foo.expect_error("the connection is lost");
