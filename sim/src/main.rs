@@ -38,7 +38,11 @@ enum Command {
     #[command(hide = true)]
     Batch(batch::Batch),
     /// Stand between real programs and do to their sockets what the simulated network does to simulated ones
-    Relay(relay::Relay),
+    ///
+    /// It takes orders, a line each, on its standard input: cut; reset; rebind; part MS, or part MS up or part MS down
+    /// (one way only); heal, which ends a cut and a partition; net KEY=VALUE,...; quit, which tells the counts. It says
+    /// what it did, a line each.
+    Relay(Box<relay::Relay>),
     /// Hear what WAV files sound like over a bad network, through all that voice goes through
     Voice(Box<voice_command::Voice>),
 }

@@ -200,7 +200,7 @@ mod tests {
                         assert!((PARTED_US.0..PARTED_US.1).contains(&for_us) && !directions.is_empty());
                         3
                     }
-                    order => panic!("{order:?}"),
+                    Order::Heal | Order::Net(_) | Order::Quit => panic!("{order:?}"),
                 };
                 happened[kind] += 1;
             }
