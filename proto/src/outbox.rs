@@ -31,14 +31,22 @@ pub struct Outbox {
     control_bytes: usize,
     voice_bytes: usize,
     voice_dropped: u64,
+    /// A control frame found no room: a smaller one behind it is not to take its place.
+    has_overflowed: bool,
 }
 
 impl Outbox {
     /// Queues whole frames of one class.
+    ///
+    /// # Errors
+    ///
+    /// There was no room for a control frame, now or once before.
     pub fn push(&mut self, class: Class, bytes: &[u8]) -> Result<(), Overflow> {
         match class {
             Class::Control => {
-                if self.control_bytes + bytes.len() > Limit::ControlQueueBytes.value() {
+                let is_full = self.control_bytes + bytes.len() > Limit::ControlQueueBytes.value();
+                self.has_overflowed |= is_full;
+                if self.has_overflowed {
                     return Err(Overflow);
                 }
                 self.control_bytes += bytes.len();
@@ -174,6 +182,12 @@ mod tests {
         for _ in 0..CONTROL_QUEUE_BYTES / 4096 {
             outbox.push(Class::Control, &[0; 4096]).unwrap();
         }
-        assert_eq!(outbox.push(Class::Control, &[0]), Err(Overflow));
+        assert_eq!(outbox.push(Class::Control, &[0; 9]), Err(Overflow));
+        outbox.consume(4096);
+        assert_eq!(
+            outbox.push(Class::Control, &[0]),
+            Err(Overflow),
+            "what comes behind a gap is not written"
+        );
     }
 }
