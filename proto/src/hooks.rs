@@ -52,8 +52,8 @@ limits! {
     Rooms = 9, limits::ROOMS, 3;
     /// [`limits::RESUME_HOLD`], in seconds.
     ResumeHoldSeconds = 10, limits::RESUME_HOLD.as_secs() as usize, 20;
-    /// [`limits::CONTROL_QUEUE_BYTES`]: only with the first three, since there is always room for the largest welcome.
-    ControlQueueBytes = 11, limits::CONTROL_QUEUE_BYTES, 131_072;
+    /// [`limits::CONTROL_QUEUE_BYTES`]: makes the first three small, too, since there is always room for the largest welcome.
+    ControlQueueBytes = 11, limits::CONTROL_QUEUE_BYTES, 65_536;
 }
 
 /// [`limits::RESUME_HOLD`].
@@ -128,8 +128,8 @@ mod set {
         use super::Limit::{ControlQueueBytes, HistoryEvents, HistoryMessages, UnackedMessages};
         // A small queue has room only for a small history, and for few messages at once.
         let few = HistoryEvents as u32 | HistoryMessages as u32 | UnackedMessages as u32;
-        let queue = if small & few == few { 0 } else { ControlQueueBytes as u32 };
-        SMALL.store(small & !queue, Relaxed);
+        let needed = if small & ControlQueueBytes as u32 != 0 { few } else { 0 };
+        SMALL.store(small | needed, Relaxed);
         MISTAKE.store(mistake.map_or(0, |mistake| mistake as u32 + 1), Relaxed);
     }
 

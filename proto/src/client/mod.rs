@@ -462,10 +462,14 @@ impl Client {
 
     // Helpers.
 
-    /// Sends what was said and not sent on this connection, so that `most` messages wait to be acknowledged.
+    /// Sends what was said and not sent on this connection, so that at most `most` messages wait to be acknowledged.
     fn send_outgoing(&mut self, most: usize) {
         let (State::In(link), Some(session)) = (&mut self.state, &self.session) else { return };
-        for (id, text) in self.outgoing.iter().take(most) {
+        let Some(&(oldest, _)) = self.outgoing.front() else { return };
+        // Counted from the oldest one that waits: what is acknowledged out of turn makes no room, or the server would be
+        // asked for a number that it no longer remembers.
+        let is_near = |id: MessageId| id.to_wire() - oldest.to_wire() < most as u64;
+        for (id, text) in self.outgoing.iter().take_while(|(id, _)| is_near(*id)) {
             if *id > link.sent_up_to {
                 link.sent_up_to = *id;
                 let say = pb::Say { room: session.room.to_wire(), id: id.to_wire(), text: text.clone() };
