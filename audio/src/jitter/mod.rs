@@ -54,8 +54,9 @@ const STALE_BLOCKS: i64 = 50;
 const JUMP_FAR_BLOCKS: i32 = 30_000;
 /// A frame that comes this much earlier than the quickest one before it is a jump, too.
 const JUMP_EARLY_US: i64 = 1_000_000;
-/// The second frame of a jump must follow the first one within this many blocks.
+/// The second frame of a jump must follow the first one within this many blocks, and within this time.
 const JUMP_CONFIRM_BLOCKS: i32 = 50;
+const JUMP_CONFIRM: Duration = Duration::from_secs(1);
 /// What to decode next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull<'a> {
@@ -151,7 +152,7 @@ pub struct JitterBuffer {
     reach_us: i64,
     reached: Instant,
     /// Where a jumped sequence would go on.
-    jump: Option<u32>,
+    jump: Option<(u32, Instant)>,
     delay_us: i64,
     stats: JitterStats,
 }
@@ -206,9 +207,11 @@ impl JitterBuffer {
         };
         self.stats.received += 1;
         if self.is_jump(now, sequence) {
-            let follows = |from: u32| (0..=JUMP_CONFIRM_BLOCKS).contains(&ahead(sequence, from));
+            let follows = |(from, at): (u32, Instant)| {
+                (0..=JUMP_CONFIRM_BLOCKS).contains(&ahead(sequence, from)) && now.since(at) <= JUMP_CONFIRM
+            };
             if copy || !self.jump.is_some_and(follows) {
-                self.jump = if copy { self.jump } else { Some(sequence.wrapping_add(blocks)) };
+                self.jump = if copy { self.jump } else { Some((sequence.wrapping_add(blocks), now)) };
                 self.stats.jumped += 1;
                 return;
             }
