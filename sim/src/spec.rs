@@ -198,8 +198,8 @@ impl Spec {
             // All draws are made, whatever they decide, so that one more key does not shift the others.
             let is_on = chance(rng, MILLION / 2);
             let most = between(rng, weak, strong);
-            let value = between(rng, weak, most);
-            // For most keys, fewer is stronger when it is a time between faults; any strength is as good.
+            // Bits have no strength.
+            let value = between(rng, weak, if key == Key::Small { strong } else { most });
             if is_on || key == Key::Delay {
                 spec = spec.with(key, value);
             }

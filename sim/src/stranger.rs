@@ -30,6 +30,10 @@ const EPOCHS: usize = 4;
 /// Messages at once, and pings: whoever does not read the answers has them pile up.
 const FLOOD: u64 = 40;
 const PINGS: u64 = 50 * FLOOD;
+/// The misdeed that is pings.
+const PING: u64 = 12;
+/// The misdeed that is none any more.
+const LEAVE: u64 = 16;
 const TEXTS: [&str; 6] =
     ["0 1 0013 hello", "{quit}", "", "\u{1b}[2J", "\u{202e}", "a text of somebody who means harm"];
 const NAMES: [&str; 5] = ["Stranger", "1 person", "", "\u{202e}evil", "０　ＰＥＲＳＯＮ"];
@@ -64,7 +68,13 @@ impl Stranger {
 
     /// Does something; when to do the next thing.
     pub(crate) fn harm(&mut self, net: &mut Net<'_>) -> u64 {
-        let what = self.rng.below(18);
+        let mut what = self.rng.below(18);
+        let is_deaf =
+            self.conn.and_then(|conn| net.conn(conn)).is_some_and(|tcp| tcp.end(Side::Client).paused);
+        if is_deaf {
+            // Asks and asks, and does not read the answers.
+            what = if chance(&mut self.rng, 950_000) { PING } else { LEAVE };
+        }
         net.record(Node::Client(self.link), Mark::Harm, what, 0);
         let open = self.conn.filter(|&conn| net.state(conn, Side::Client) == EndState::Open);
         match (self.conn, open) {
@@ -164,9 +174,10 @@ impl Stranger {
                 let report = pb::VoiceReport { talker, lost_per_mille: 999, ..Default::default() };
                 write_to_server(&mut bytes, Kind::VoiceReport(report));
             }
-            12 => {
-                for _ in 0..if times > 1 { PINGS } else { 1 } {
-                    write_to_server(&mut bytes, Kind::Ping(pb::Ping { token: 1 }));
+            PING => {
+                let is_deaf = net.conn(conn).is_some_and(|tcp| tcp.end(Side::Client).paused);
+                for _ in 0..if is_deaf || times > 1 { PINGS } else { 1 } {
+                    write_to_server(&mut bytes, Kind::Ping(pb::Ping { token: u64::MAX }));
                 }
             }
             13 => {
@@ -180,7 +191,7 @@ impl Stranger {
                     tcp.end_mut(Side::Client).paused = true;
                 }
             }
-            16 => self.leave(net),
+            LEAVE => self.leave(net),
             _ => {
                 let payload = self.voice(net);
                 net.send_datagram(conn, Side::Client, DatagramKind::Voice, &payload);

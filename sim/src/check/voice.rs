@@ -10,11 +10,15 @@ use crate::{
     net::Net,
     person::parse_speech,
     sometimes::Sometimes,
+    spec::Key,
     trace::{Mark, Node},
 };
 
 /// Sent frames that are remembered for each talker.
 const REMEMBERED_FRAMES: usize = 2048;
+
+/// After so much silence a talker may begin anew.
+const ANCIENT_US: u64 = 20_000_000;
 
 /// How often a frame was sent, copies and both ways counted, and when.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,11 +40,17 @@ struct Ear {
     heard: Vec<Heard>,
     /// The frame that was played last of each session.
     played: BTreeMap<u32, u64>,
+    /// When its clock jumped last.
+    jumped_us: u64,
 }
 
 impl Ear {
     fn new(talkers: usize) -> Self {
-        Self { heard: (0..talkers).map(|_| Heard::default()).collect(), played: BTreeMap::new() }
+        Self {
+            heard: (0..talkers).map(|_| Heard::default()).collect(),
+            played: BTreeMap::new(),
+            jumped_us: 0,
+        }
     }
 }
 
@@ -77,6 +87,11 @@ impl Checker {
     pub(super) fn new_ear(&mut self, client: u32) {
         let talkers = self.voices.mouths.len();
         self.voices.ears[client as usize] = Ear::new(talkers);
+    }
+
+    /// A client's clock jumped: its ear may take that for a silence after which talkers begin anew, with what is old.
+    pub(crate) fn clock_jumped(&mut self, client: u32, now_us: u64) {
+        self.voices.ears[client as usize].jumped_us = now_us;
     }
 
     /// Nothing fails in this world: voice takes at most so long from mouth to ear, and all of it is heard.
@@ -171,7 +186,15 @@ impl Checker {
         let Some(mouth) = self.voices.mouths.get(talker as usize) else { return };
         net.counts.frames_played += 1;
         let spoken_us = mouth.spoken.get(slot(number)).map_or(0, |spoken| spoken.at_us);
-        let last = self.voices.ears[client as usize].played.insert(session, number).unwrap_or(0);
+        let ear = &mut self.voices.ears[client as usize];
+        // Who holds a sealed datagram back for so long has it heard, once, where nothing newer was for as long.
+        if net.spec.get(Key::Replay) > 0 && net.now_us > spoken_us + ANCIENT_US {
+            return;
+        }
+        if spoken_us <= ear.jumped_us {
+            return;
+        }
+        let last = ear.played.insert(session, number).unwrap_or(0);
         if number <= last {
             let what = format!("client {client} played frame {number} of client {talker} after its {last}");
             return self.fail(Rule::VoiceTwice, what);

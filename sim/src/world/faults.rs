@@ -98,7 +98,7 @@ impl World<'_> {
 
     /// Something goes wrong.
     pub(super) fn go_wrong(&mut self, fault: Fault) {
-        let Self { net, chances, seats, strangers, .. } = self;
+        let Self { net, chances, check, seats, strangers, .. } = self;
         match fault {
             Fault::Harm(number) => {
                 if let Some(stranger) = strangers.get_mut(number as usize) {
@@ -125,6 +125,7 @@ impl World<'_> {
                 match node {
                     Node::Server => self.server.rearm(net),
                     Node::Client(client) => {
+                        check.clock_jumped(client, net.now_us);
                         if let Some(node) = node_at(seats, client) {
                             node.rearm(net);
                         }
