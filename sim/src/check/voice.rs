@@ -10,7 +10,6 @@ use crate::{
     net::Net,
     person::parse_speech,
     sometimes::Sometimes,
-    spec::Key,
     trace::{Mark, Node},
 };
 
@@ -188,7 +187,7 @@ impl Checker {
         let spoken_us = mouth.spoken.get(slot(number)).map_or(0, |spoken| spoken.at_us);
         let ear = &mut self.voices.ears[client as usize];
         // Who holds a sealed datagram back for so long has it heard, once, where nothing newer was for as long.
-        if net.spec.get(Key::Replay) > 0 && net.now_us > spoken_us + ANCIENT_US {
+        if net.now_us > spoken_us + ANCIENT_US {
             return;
         }
         if spoken_us <= ear.jumped_us {
