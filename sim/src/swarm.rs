@@ -1,7 +1,7 @@
 //! Many worlds at once, in processes of their own: what panics, runs away or is stopped takes nothing with it.
 
 use std::{
-    io::{BufRead as _, BufReader, IsTerminal as _, Write as _},
+    io::{BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     time::{Duration, Instant},
@@ -158,6 +158,14 @@ fn jobs(asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(cores).max(1)
 }
 
+/// A swarm makes limits of the core small, which not every build can.
+fn must_have_hooks() -> anyhow::Result<()> {
+    if !cfg!(debug_assertions) {
+        bail!("this build lacks what a swarm needs; use that of: cargo build --profile sim -p chinwag-sim");
+    }
+    Ok(())
+}
+
 /// What came of the worlds so far.
 #[derive(Default)]
 struct Sum {
@@ -171,6 +179,7 @@ struct Sum {
 impl Swarm {
     #[expect(clippy::disallowed_methods, reason = "how long it takes is told to people, and may be bounded")]
     pub(crate) fn run(&self) -> anyhow::Result<()> {
+        must_have_hooks()?;
         let Self { seeds, from, keep_going, .. } = *self;
         let count = jobs(self.jobs).min(seeds.max(1));
         let start = |k| Job::start(from + k, count, from + seeds, None);
@@ -275,25 +284,31 @@ fn shrink(mut scenario: Scenario, rule: Rule) -> anyhow::Result<Scenario> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "worlds are stopped by the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the history is made in another process, which is stopped by the real clock"
+)]
 fn breaks(scenario: &Scenario, rule: Rule) -> anyhow::Result<bool> {
     let program = std::env::current_exe().context("where this program is cannot be found")?;
     let mut command = Command::new(program);
     command.arg("run").args(scenario.to_string().split(' '));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = child.context("cannot start another process of this program")?;
-    let started = Instant::now();
-    while child.try_wait().context("a process cannot be waited for")?.is_none() {
-        if started.elapsed() > HANGS_AFTER {
-            child.kill().context("a process cannot be stopped")?;
-            child.wait().context("a process cannot be waited for")?;
-            return Ok(rule == Rule::NoSpin);
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let mut stderr = child.stderr.take().context("a process without output")?;
+    let (sender, said) = channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // What cannot be read says nothing.
+        let _ = stderr.read_to_end(&mut text);
+        let _ = sender.send(text);
+    });
+    let said = said.recv_timeout(HANGS_AFTER);
+    if said.is_err() {
+        child.kill().context("a process cannot be stopped")?;
     }
-    let output = child.wait_with_output().context("a process cannot be waited for")?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    Ok(!output.status.success() && error.contains(&format!("({rule:?})")))
+    let status = child.wait().context("a process cannot be waited for")?;
+    let Ok(said) = said else { return Ok(rule == Rule::NoSpin) };
+    Ok(!status.success() && String::from_utf8_lossy(&said).contains(&format!("({rule:?})")))
 }
 
 /// What was simulated, for whoever reads the log.
@@ -314,6 +329,7 @@ struct Found {
 
 impl Mistakes {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
+        must_have_hooks()?;
         let all = Mistake::ALL.iter().filter(|(mistake, _)| self.only.is_none_or(|only| only == *mistake));
         let mut left: Vec<_> = all.copied().rev().collect();
         let mut running: Vec<(Found, Job, u64, u64)> = Vec::new();
@@ -366,7 +382,7 @@ impl Mistakes {
         if self.only.is_none() && !idle.is_empty() {
             bail!("no mistake breaks these rules: {}", idle.join("; "));
         }
-        println!("{} mistakes, all found", done.len());
+        println!("all found: {}", done.len());
         Ok(())
     }
 }
