@@ -130,14 +130,20 @@ fn all_see_every_message_once_and_in_one_order_however_often_their_links_break()
     }
 }
 
+/// A server, and two people at it: Foo through a relay, Bar not.
+fn foo_far_and_bar_near(place: &Place) -> (Server, Relay, Program, Program) {
+    let server = Server::start(place);
+    let relay = Relay::start(place, &server, "delay=5", 1);
+    let mut foo = relay.join(place, "Foo");
+    let bar = server.join(place, "Bar");
+    foo.expect("Bar has joined the chat!");
+    (server, relay, foo, bar)
+}
+
 #[test]
 fn a_short_partition_one_way_only_delays_what_is_said() {
     let place = Place::new();
-    let server = Server::start(&place);
-    let mut relay = Relay::start(&place, &server, "delay=5", 1);
-    let mut foo = relay.join(&place, "Foo");
-    let mut bar = server.join(&place, "Bar");
-    foo.expect("Bar has joined the chat!");
+    let (_server, mut relay, mut foo, mut bar) = foo_far_and_bar_near(&place);
     for (way, n) in [("down", 1), ("up", 2)] {
         relay.order(&format!("part 2000 {way}"));
         foo.type_line(&format!("to Bar {n}"));
@@ -159,11 +165,7 @@ fn a_short_partition_one_way_only_delays_what_is_said() {
 #[test]
 fn a_partition_longer_than_silence_may_last_ends_in_a_new_connection_and_nothing_is_lost() {
     let place = Place::new();
-    let server = Server::start(&place);
-    let mut relay = Relay::start(&place, &server, "delay=5", 1);
-    let mut foo = relay.join(&place, "Foo");
-    let mut bar = server.join(&place, "Bar");
-    foo.expect("Bar has joined the chat!");
+    let (_server, mut relay, mut foo, mut bar) = foo_far_and_bar_near(&place);
     relay.order("part 600000 down");
     // It arrives; that it did does not.
     foo.type_line("can you hear me?");
