@@ -134,10 +134,10 @@ fn all_see_every_message_once_and_in_one_order_however_often_their_links_break()
 fn foo_far_and_bar_near(place: &Place) -> (Server, Relay, Program, Program) {
     let server = Server::start(place);
     let relay = Relay::start(place, &server, "delay=5", 1);
-    let mut foo = relay.join(place, "Foo");
-    let bar = server.join(place, "Bar");
-    foo.expect("Bar has joined the chat!");
-    (server, relay, foo, bar)
+    let mut far = relay.join(place, "Foo");
+    let near = server.join(place, "Bar");
+    far.expect("Bar has joined the chat!");
+    (server, relay, far, near)
 }
 
 #[test]
