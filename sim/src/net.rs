@@ -522,8 +522,7 @@ impl<'a> Net<'a> {
         let way = &mut self.links[client as usize].ways[side.other() as usize];
         let count = way.portion(&self.spec, pipe.arrived);
         buffer.clear();
-        buffer.extend(pipe.bytes.drain(..count));
-        pipe.arrived -= count;
+        pipe.read(count, buffer);
         if std::mem::take(&mut pipe.blocked) {
             let at_us = self.arrival_us(client, side, 0);
             self.at(at_us, Brought::Writable { conn, from: side.other() });

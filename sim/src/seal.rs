@@ -2,6 +2,8 @@
 
 use chinwag_proto::wire::path::{Seal, TAG_BYTES};
 
+use crate::trace::hash;
+
 /// The keys of one end of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ToySeal {
@@ -47,18 +49,18 @@ fn mix(state: u64) -> u64 {
 
 fn mask(key: u64, counter: u64, payload: &mut [u8]) {
     let pad = mix(mix(key) ^ counter).to_le_bytes();
-    for (byte, pad) in payload.iter_mut().zip(pad.into_iter().cycle()) {
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_le_bytes(*word) ^ u64::from_le_bytes(pad)).to_le_bytes();
+    }
+    for (byte, pad) in rest.iter_mut().zip(pad) {
         *byte ^= pad;
     }
 }
 
 fn tag(key: u64, counter: u64, header: &[u8], payload: &[u8]) -> [u8; TAG_BYTES] {
-    let mut sum = mix(mix(key) ^ counter);
-    for part in [header, payload] {
-        sum = part.iter().fold(mix(sum ^ part.len() as u64), |sum, &byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-    }
+    let parts = [mix(key) ^ counter, hash(header), hash(payload)];
+    let sum = parts.into_iter().fold(0, |sum, part| mix(sum ^ part));
     let mut tag = [0; TAG_BYTES];
     tag[..8].copy_from_slice(&sum.to_be_bytes());
     tag[8..].copy_from_slice(&mix(sum).to_be_bytes());

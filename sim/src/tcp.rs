@@ -86,6 +86,19 @@ pub(crate) struct Pipe {
     pub(crate) fin_arrived: bool,
 }
 
+impl Pipe {
+    /// Moves the oldest `count` bytes, or as many as there are, behind what is in `buffer`.
+    pub(crate) fn read(&mut self, count: usize, buffer: &mut Vec<u8>) {
+        let (front, back) = self.bytes.as_slices();
+        let count = count.min(self.bytes.len());
+        let of_front = count.min(front.len());
+        buffer.extend_from_slice(&front[..of_front]);
+        buffer.extend_from_slice(&back[..count - of_front]);
+        self.bytes.drain(..count);
+        self.arrived -= count;
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Tcp {
     pub(crate) client: u32,
