@@ -19,18 +19,20 @@ impl Clock {
 
     /// What the clock shows at a time of the world.
     pub(crate) fn at(&self, world_us: u64) -> Instant {
-        let drifted = i128::from(world_us) * i128::from(self.drift_ppm) / i128::from(MILLION);
-        let shown = i128::from(world_us) + drifted + i128::from(self.ahead_us);
-        Instant::from_micros(u64::try_from(shown).unwrap_or(u64::MAX))
+        let drifted = world_us.saturating_mul(self.drift_ppm.unsigned_abs().into()) / u64::from(MILLION);
+        let world_us =
+            if self.drift_ppm < 0 { world_us - drifted } else { world_us.saturating_add(drifted) };
+        Instant::from_micros(world_us.saturating_add(self.ahead_us))
     }
 
-    /// The first time of the world at which the clock shows `due` or more.
+    /// The first time of the world at which the clock shows `due` or more; the end of all time for what is so far away that it
+    /// makes no difference.
     pub(crate) fn when(&self, due: Instant) -> u64 {
-        let left = u128::from(due.as_micros().saturating_sub(self.ahead_us));
-        let pace = u128::try_from(i64::from(MILLION) + i64::from(self.drift_ppm)).unwrap_or(1).max(1);
-        let guess = u64::try_from(left * u128::from(MILLION) / pace).unwrap_or(u64::MAX);
+        let left = due.as_micros().saturating_sub(self.ahead_us);
+        let pace = u64::from(MILLION.saturating_add_signed(self.drift_ppm).max(1));
+        let Some(guess) = left.checked_mul(MILLION.into()).map(|left| left / pace) else { return u64::MAX };
         let mut when = guess.saturating_sub(2);
-        while when < u64::MAX && self.at(when) < due {
+        while self.at(when) < due {
             when += 1;
         }
         when

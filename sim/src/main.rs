@@ -2,6 +2,7 @@
 //! history, and a swarm is many.
 
 mod batch;
+mod bench;
 mod relay;
 mod swarm;
 mod voice_command;
@@ -34,6 +35,8 @@ enum Command {
     Swarm(swarm::Swarm),
     /// Make mistakes in the core on purpose, and see whether swarms find them
     Mistakes(swarm::Mistakes),
+    /// Tell how fast the simulator is on one core
+    Bench(bench::Bench),
     /// What a swarm starts for each core
     #[command(hide = true)]
     Batch(batch::Batch),
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Run(run) => simulate(&run),
         Command::Swarm(swarm) => swarm.run(),
         Command::Mistakes(mistakes) => mistakes.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Batch(batch) => batch.run(),
         Command::Relay(relay) => relay.run(),
         Command::Voice(voice) => voice.run(),
