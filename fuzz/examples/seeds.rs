@@ -20,7 +20,8 @@ fn main() -> io::Result<()> {
     write(&corpus.join("server"), &with_cuts(histories()))?;
     write(&corpus.join("client"), &with_cuts(conversations()))?;
     write(&corpus.join("wav"), &with_cuts(files()))?;
-    write(&corpus.join("jitter"), &with_cuts(talks()))
+    write(&corpus.join("jitter"), &with_cuts(talks()))?;
+    write(&corpus.join("world"), &with_cuts(worlds()))
 }
 
 fn write(folder: &Path, inputs: &[(String, Vec<u8>)]) -> io::Result<()> {
@@ -242,5 +243,35 @@ fn talks() -> Vec<(&'static str, Vec<u8>)> {
             "crowd",
             [talk(0, 1), vec![0, 16, 255], play(3), vec![0, 25, 255, 255], play(2), talk(0, 1)].concat(),
         ),
+    ]
+}
+
+/// Worlds in the bytes that a scenario is made of: how large and how small, then steps (what, who, pause, value).
+fn worlds() -> Vec<(&'static str, Vec<u8>)> {
+    // See `Scenario::from_bytes` and `Step` of the simulator.
+    let world = |clients: u8, hostile: u8, small: u8, steps: &[[u8; 4]]| {
+        [&[7, clients - 1, 0, hostile, small, 0][..], steps.as_flattened()].concat()
+    };
+    let say = |who: u8| [2, who, 40, 0];
+    let talk = |who: u8| [5, who, 0, 0];
+    let set = |key: u8, value: u8| [17, key, 0, value];
+    let chat = [say(0), say(1), say(2), say(0)].repeat(4);
+    let lose = |kind: u8| [[kind, 1, 90, 0], say(0), say(1)].repeat(4);
+    let bad_network = [set(1, 200), set(3, 150), set(4, 40), set(14, 100), set(15, 250)];
+    vec![
+        ("chat", world(3, 0, 0, &chat)),
+        ("talk", world(2, 0, 0, &[talk(0), [5, 1, 30, 0]].repeat(30))),
+        ("bad-network", world(3, 0, 0, &[&bad_network[..], &chat, &[talk(0); 9]].concat())),
+        ("come-and-go", world(4, 0, 0, &[[1, 1, 90, 0], say(0), [0, 1, 90, 0], say(1)].repeat(5))),
+        ("cuts", world(3, 0, 0, &lose(6))),
+        ("resets", world(3, 0, 0, &lose(7))),
+        ("rebinds", world(3, 0, 0, &[lose(8), vec![talk(1); 9]].concat())),
+        ("partitions", world(3, 0, 0, &lose(9))),
+        ("crashes", world(3, 0, 0, &lose(10))),
+        ("falls", world(3, 0, 0, &lose(11))),
+        ("pauses", world(3, 0, 0, &[lose(12), lose(13)].concat())),
+        ("jumps", world(3, 0, 0, &[lose(14), lose(15)].concat())),
+        ("strangers", world(3, 2, 0, &[[16, 0, 20, 0], say(1), [16, 1, 20, 0]].repeat(8))),
+        ("small", world(3, 0, 255, &[&chat[..], &lose(6)].concat())),
     ]
 }

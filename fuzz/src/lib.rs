@@ -13,6 +13,7 @@ mod jitter;
 mod ops;
 mod server;
 mod wav;
+mod world;
 
 pub use client::client;
 pub use datagram::{Toy, datagram};
@@ -20,16 +21,18 @@ pub use frame::frame;
 pub use jitter::jitter;
 pub use server::server;
 pub use wav::wav;
+pub use world::world;
 
 /// A target's body.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, which is also its corpus's folder.
-pub const TARGETS: [(&str, Body); 6] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("frame", frame),
     ("datagram", datagram),
     ("server", server),
     ("client", client),
     ("wav", wav),
     ("jitter", jitter),
+    ("world", world),
 ];

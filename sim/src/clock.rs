@@ -20,8 +20,7 @@ impl Clock {
     /// What the clock shows at a time of the world.
     pub(crate) fn at(&self, world_us: u64) -> Instant {
         let drifted = world_us.saturating_mul(self.drift_ppm.unsigned_abs().into()) / u64::from(MILLION);
-        let world_us =
-            if self.drift_ppm < 0 { world_us - drifted } else { world_us.saturating_add(drifted) };
+        let world_us = if self.drift_ppm < 0 { world_us - drifted } else { world_us.saturating_add(drifted) };
         Instant::from_micros(world_us.saturating_add(self.ahead_us))
     }
 

@@ -42,7 +42,7 @@ mod world;
 pub use check::Rule;
 pub use net::way::{Arrival, Fate, Lost, Way};
 pub use scenario::{Counts, Failure, MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, Report, Scenario};
-pub use script::{Action, Step};
+pub use script::Script;
 pub use settings::SpecError;
 pub use sometimes::{Sometimes, Tally};
 pub use sound::{Voice, VoiceReport};

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use chinwag_proto::hooks::Mistake;
-use chinwag_sim::{MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, Report, Scenario, Spec};
+use chinwag_sim::{MAX_CLIENTS, MAX_ROOMS, MAX_SECONDS, Report, Scenario, Script, Spec};
 use clap::{Args, Parser, Subcommand};
 
 /// Simulates a chinwag server and its clients; the same numbers give the same history
@@ -71,6 +71,9 @@ struct Run {
     /// crash, pause and the like, the mean seconds between two of them. A wrong key lists all
     #[arg(long, value_name = "KEY=VALUE,...")]
     net: Option<Spec>,
+    /// What is done besides, step by step: what a test or a fuzzer printed
+    #[arg(long, value_name = "HEX", default_value_t, hide_default_value = true)]
+    script: Script,
     /// A mistake that the core makes on purpose (builds with debug assertions only)
     #[arg(long, value_name = "NAME", value_parser = mistake)]
     mistake: Option<Mistake>,
@@ -109,15 +112,16 @@ fn main() -> ExitCode {
 
 #[expect(clippy::disallowed_methods, reason = "how long it took is told to people only")]
 fn simulate(run: &Run) -> anyhow::Result<()> {
-    let Run { seed, clients, rooms, seconds, net, mistake, ref trace } = *run;
+    let Run { seed, clients, rooms, seconds, net, ref script, mistake, ref trace } = *run;
     let drawn = Scenario::from_seed(seed);
     let scenario = Scenario {
+        seed,
         clients: clients.unwrap_or(drawn.clients),
         rooms: rooms.unwrap_or(drawn.rooms),
         seconds: seconds.unwrap_or(drawn.seconds),
         spec: net.unwrap_or(drawn.spec),
+        script: script.clone(),
         mistake,
-        ..drawn
     };
     let open = |path: &PathBuf| {
         File::create(path).map(BufWriter::new).with_context(|| format!("cannot write {}", path.display()))

@@ -7,7 +7,7 @@ use chinwag_proto::hooks::{Limit, Mistake};
 use crate::{
     check::Rule,
     random::{Domain, between, stream},
-    script::Step,
+    script::Script,
     sometimes::Tally,
     spec::{Key, Spec},
 };
@@ -20,6 +20,10 @@ pub const MAX_ROOMS: u32 = 16;
 const FEW_ROOMS: u32 = 2;
 /// Simulated seconds of one run.
 pub const MAX_SECONDS: u32 = 86_400;
+/// Bytes of a world that say how large it is and what in it is small.
+const HEAD_BYTES: usize = 6;
+/// Simulated seconds of a world that is made of bytes: what its script would do later is left out.
+const MAX_SCRIPT_SECONDS: u64 = 60;
 
 /// One history, before it happens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,8 +38,8 @@ pub struct Scenario {
     pub seconds: u32,
     /// The network of each of them, and what else goes wrong.
     pub spec: Spec,
-    /// What happens besides, in this order.
-    pub script: Vec<Step>,
+    /// What is done besides.
+    pub script: Script,
     /// A mistake that the core makes on purpose. Only in builds with debug assertions.
     pub mistake: Option<Mistake>,
 }
@@ -43,7 +47,7 @@ pub struct Scenario {
 impl Default for Scenario {
     fn default() -> Self {
         let spec = Spec::default();
-        Self { seed: 0, clients: 4, rooms: 1, seconds: 30, spec, script: Vec::new(), mistake: None }
+        Self { seed: 0, clients: 4, rooms: 1, seconds: 30, spec, script: Script::default(), mistake: None }
     }
 }
 
@@ -88,6 +92,31 @@ impl Scenario {
         }
     }
 
+    /// The world that any bytes are: some for its size, the rest a script. What is not there is zero.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut head = [0; HEAD_BYTES];
+        let (given, script) = bytes.split_at(bytes.len().min(HEAD_BYTES));
+        head[..given.len()].copy_from_slice(given);
+        let [seed, clients, rooms, hostile, small, limits] = head;
+        let script = Script::from_bytes(script);
+        let seconds = (2 + script.takes_us() / 1_000_000).min(MAX_SCRIPT_SECONDS);
+        let of = |byte: u8, low: u32, high: u32| low + u32::from(byte) % (high - low + 1);
+        let spec = Spec::default()
+            .with(Key::Hostile, of(hostile, 0, 2).into())
+            .with(Key::Small, (u64::from(small) << 4) | u64::from(limits % 16))
+            .with(Key::Text, 200_000)
+            .with(Key::Talk, 300_000);
+        Self {
+            seed: seed.into(),
+            clients: of(clients, 1, 6),
+            rooms: of(rooms, 1, 3),
+            seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+            spec,
+            script,
+            mistake: None,
+        }
+    }
+
     /// The same with every number in its range.
     pub(crate) fn sane(&self) -> Self {
         let few = self.spec.get(Key::Small) & Limit::Rooms as u64 != 0;
@@ -122,10 +151,13 @@ impl Scenario {
 }
 
 impl fmt::Display for Scenario {
-    /// The arguments that replay it; a script has none.
+    /// The arguments that replay it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, clients, rooms, seconds, spec, script: _, mistake } = self;
+        let Self { seed, clients, rooms, seconds, spec, script, mistake } = self;
         write!(f, "--seed {seed} --clients {clients} --rooms {rooms} --seconds {seconds} --net {spec}")?;
+        if !script.is_empty() {
+            write!(f, " --script {script}")?;
+        }
         mistake.map_or(Ok(()), |mistake| write!(f, " --mistake {mistake:?}"))
     }
 }
@@ -220,11 +252,7 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, at_us, rule, what } = self;
-        write!(
-            f,
-            "at {at_us} us: {what} ({rule:?})\nreplay: chinwag-sim run {scenario} --trace failure.txt"
-        )?;
-        if scenario.script.is_empty() { Ok(()) } else { write!(f, "\nscript: {:?}", scenario.script) }
+        write!(f, "at {at_us} us: {what} ({rule:?})\nreplay: chinwag-sim run {scenario} --trace failure.txt")
     }
 }
 

@@ -1,5 +1,7 @@
-//! What a scenario is told to do step by step: the same world is driven by chance alone, by a property test's operations, or
-//! by a fuzzer's bytes.
+//! What a world is told to do step by step: the same world is driven by chance alone, by a property test's bytes, or by a
+//! fuzzer's.
+
+use std::{fmt, str::FromStr};
 
 use crate::{
     net::{Event, Fault},
@@ -7,43 +9,29 @@ use crate::{
     trace::Node,
 };
 
-/// The longest time between two steps, in milliseconds.
-const MAX_AFTER_MS: u64 = 20_000;
+/// The longest time between two steps, in microseconds.
+const MAX_AFTER_US: u64 = 20_000_000;
 /// Bytes of one step.
 const STEP_BYTES: usize = 4;
 /// Steps of one script.
 const MAX_STEPS: usize = 256;
 
-/// Something that is done to a world. Numbers of clients wrap around.
+/// Something that is done to a world. Numbers of clients and strangers wrap around.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// A person starts the program, who is not in it.
+pub(crate) enum Action {
     Join(u32),
-    /// A person leaves.
     Quit(u32),
-    /// A person says something.
     Say(u32),
-    /// A person sends a voice frame.
     Talk(u32),
-    /// A client's link breaks, and all connections over it.
     Cut(u32),
-    /// A client's connections are reset.
     Reset(u32),
-    /// A client gets another address.
     Rebind(u32),
-    /// Nothing passes for a while.
     Partition,
-    /// The server crashes.
     Crash,
-    /// A client crashes.
     Fall(u32),
-    /// The server does nothing for a while.
     PauseServer,
-    /// A client does nothing for a while.
     PauseClient(u32),
-    /// The server's clock jumps.
     JumpServer,
-    /// A client's clock jumps.
     JumpClient(u32),
     /// A peer that means harm does something.
     Harm(u32),
@@ -51,22 +39,65 @@ pub enum Action {
     Set(Key, u64),
 }
 
-/// One step of a script.
+/// One step of a script: so long after the step before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Step {
-    /// So many milliseconds after the step before.
-    pub after_ms: u64,
-    /// What is done.
-    pub action: Action,
+pub(crate) struct Step {
+    pub(crate) after_us: u64,
+    pub(crate) action: Action,
+}
+
+/// What is done to a world, step by step: any bytes, four for a step; what is over, and steps after the 256th, are left out.
+/// Written in hexadecimal.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Script(Vec<u8>);
+
+impl Script {
+    /// The script that these bytes are.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let (steps, _) = bytes.as_chunks::<STEP_BYTES>();
+        Self(steps.iter().take(MAX_STEPS).flatten().copied().collect())
+    }
+
+    /// True when nothing is done.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The step with that number.
+    pub(crate) fn step(&self, number: usize) -> Option<Step> {
+        self.0.as_chunks().0.get(number).copied().map(Step::from_bytes)
+    }
+
+    /// How long all of it takes, in microseconds.
+    pub(crate) fn takes_us(&self) -> u64 {
+        (0..).map_while(|number| self.step(number)).map(|step| step.after_us).sum()
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Script {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| {
+            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+            u8::try_from(high? << 4 | low?).ok()
+        };
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        let bytes = bytes.filter(|bytes| rest.is_empty() && bytes.len().is_multiple_of(STEP_BYTES));
+        bytes
+            .map(|bytes| Self::from_bytes(&bytes))
+            .ok_or("a script is hexadecimal, eight digits for each step")
+    }
 }
 
 impl Step {
-    /// The script that any bytes are: four for a step, what is too much is left out.
-    pub fn all_from_bytes(bytes: &[u8]) -> Vec<Self> {
-        let (steps, _) = bytes.as_chunks::<STEP_BYTES>();
-        steps.iter().take(MAX_STEPS).map(|&step| Self::from_bytes(step)).collect()
-    }
-
     fn from_bytes([kind, who, wait, value]: [u8; STEP_BYTES]) -> Self {
         let client = u32::from(who);
         let action = match kind % 20 {
@@ -87,16 +118,12 @@ impl Step {
             16 => Action::Harm(client),
             _ => {
                 let key = Key::ALL[usize::from(who) % Key::ALL.len()];
-                // Spread over the whole range, the ends included.
-                Action::Set(key, key.fit(u64::from(value) * 0x0101_0101))
+                Action::Set(key, key.of_byte(value))
             }
         };
         // Short and long waits alike.
-        Self { after_ms: u64::from(wait).pow(2) * 20_000 / 65_025, action }
-    }
-
-    pub(crate) fn after_us(&self) -> u64 {
-        self.after_ms.min(MAX_AFTER_MS) * 1000
+        let after_us = u64::from(wait).pow(2) * MAX_AFTER_US / u64::from(u8::MAX).pow(2);
+        Self { after_us, action }
     }
 }
 
@@ -123,5 +150,28 @@ impl Action {
             Self::Harm(number) => Fault::Harm(number.checked_rem(strangers)?),
         };
         Some(Event::Fault(fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_read_as_they_are_written() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
+        let script = Script::from_bytes(&bytes);
+        assert_eq!((0..).map_while(|number| script.step(number)).count(), MAX_STEPS);
+        assert_eq!(script.to_string().parse(), Ok(script));
+        assert_eq!("".parse(), Ok(Script::default()));
+        let step = "0600FF00".parse::<Script>().unwrap().step(0);
+        assert_eq!(step, Some(Step { after_us: MAX_AFTER_US, action: Action::Cut(0) }));
+    }
+
+    #[test]
+    fn what_is_no_script_is_refused() {
+        for text in ["0", "000", "000000", "0000000x", "0000000000", "+1000000", "é00000"] {
+            assert!(text.parse::<Script>().is_err(), "{text}");
+        }
     }
 }

@@ -130,10 +130,14 @@ impl Key {
         self.entry().usual
     }
 
-    /// A number within its range that comes from any number.
-    pub fn fit(self, any: u64) -> u64 {
-        let Entry { low, high, .. } = self.entry();
-        low + any % (high - low + 1)
+    /// What a byte says of it: nothing unusual, as much as can be, or anything that a swarm might draw.
+    pub(crate) fn of_byte(self, byte: u8) -> u64 {
+        let Entry { high, usual, swarm: (weak, strong), .. } = self.entry();
+        match byte {
+            0 => *usual,
+            u8::MAX => *high,
+            _ => weak + (strong - weak) * u64::from(byte - 1) / 253,
+        }
     }
 
     /// True for what stays when everything heals: the plain network, and what is no fault.

@@ -42,6 +42,25 @@ fn what_is_not_given_comes_from_the_seed() {
 }
 
 #[test]
+fn a_script_that_failed_is_replayed_by_what_the_failure_says() {
+    if !cfg!(debug_assertions) {
+        return; // Mistakes can be made in builds with debug assertions only; all test profiles have them.
+    }
+    // Somebody says something, and the server crashes.
+    let scenario = chinwag_sim::Scenario::from_bytes(&[1, 1, 0, 0, 0, 0, 3, 0, 100, 0, 10, 0, 9, 0]);
+    let mistake = chinwag_proto::hooks::Mistake::AckBeforeOrder;
+    let failure =
+        chinwag_sim::run(&chinwag_sim::Scenario { mistake: Some(mistake), ..scenario }, None).unwrap_err();
+    let text = failure.to_string();
+    let (_, command) = text.split_once("replay: chinwag-sim ").unwrap();
+    let (arguments, _) = command.split_once(" --trace").unwrap();
+    assert!(arguments.contains(" --script 030064000a000900"), "{arguments}");
+    let replay = sim(&arguments.split(' ').collect::<Vec<_>>());
+    let error = String::from_utf8_lossy(&replay.stderr).into_owned();
+    assert!(!replay.status.success() && error.contains(&text), "{text}\n{error}");
+}
+
+#[test]
 fn a_swarm_makes_what_fails_small_and_says_how_to_see_it_again() {
     if !cfg!(debug_assertions) {
         return; // Mistakes can be made in builds with debug assertions only; all test profiles have them.
@@ -68,6 +87,7 @@ fn mistakes_are_usage_errors_that_say_what_is_wrong() {
         (&["run", "--seed", "1", "--seconds", "0"], "1..=86400"),
         (&["run", "--seed", "1", "--net", "loss=200"], "a percentage, 0 to 100, not `200`"),
         (&["run", "--seed", "1", "--net", "lag=1"], "there is no `lag`; there are delay, jitter, tail"),
+        (&["run", "--seed", "1", "--script", "06"], "a script is hexadecimal, eight digits for each step"),
         (
             &["run", "--seed", "1", "--mistake", "Nothing"],
             "there is no such mistake; there are NewestCounterTwice",

@@ -56,7 +56,12 @@ fn the_corpus_of_the_jitter_buffer_is_replayed() {
 }
 
 #[test]
+fn the_corpus_of_worlds_is_replayed() {
+    replay("world");
+}
+
+#[test]
 fn no_target_is_forgotten() {
     let targets = chinwag_fuzz::TARGETS.map(|(name, _)| name);
-    assert_eq!(targets, ["frame", "datagram", "server", "client", "wav", "jitter"]);
+    assert_eq!(targets, ["frame", "datagram", "server", "client", "wav", "jitter", "world"]);
 }

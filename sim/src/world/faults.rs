@@ -253,13 +253,13 @@ impl World<'_> {
     // The script.
 
     fn plan_step(&mut self) {
-        if let Some(step) = self.scenario.script.get(self.step) {
-            self.net.after(step.after_us(), Event::Script);
+        if let Some(step) = self.scenario.script.step(self.step) {
+            self.net.after(step.after_us, Event::Script);
         }
     }
 
     pub(super) fn next_step(&mut self) {
-        let Some(&step) = self.scenario.script.get(self.step) else { return };
+        let Some(step) = self.scenario.script.step(self.step) else { return };
         self.step += 1;
         self.plan_step();
         if !self.is_busy() {
