@@ -1,6 +1,8 @@
 //! What listening costs: the CPU time of a listener's side (jitter buffers, decoders, levels, mixer) for some talkers at
 //! once. `cargo run --release -p chinwag-audio --example listening [TALKERS]`
 
+#![expect(clippy::disallowed_methods, reason = "what it costs is measured")]
+
 use chinwag_audio::{
     BLOCK, BLOCK_US, Block, Instant, SILENCE, VoiceFrame,
     capture::{Capture, Gate},

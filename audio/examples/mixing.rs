@@ -2,6 +2,8 @@
 //! `level IN.wav OUT.wav [GAIN_DB] [NOISE_DB]`, the recording (looped to 20 s, with that gain and white noise in it) is put through a
 //! talker's strip and the mixer; a line for each second tells the level of active speech before and after.
 
+#![expect(clippy::disallowed_methods, reason = "what it costs is measured")]
+
 use std::time::Instant;
 
 use chinwag_audio::{

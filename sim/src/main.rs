@@ -3,6 +3,7 @@
 
 mod batch;
 mod bench;
+#[expect(clippy::disallowed_types, reason = "it stands between real sockets")]
 mod relay;
 mod swarm;
 mod voice_command;

@@ -1,7 +1,7 @@
 //! The relay as a program: real sockets on both sides of it, and orders in the middle.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
-#![allow(clippy::disallowed_methods)] // Nothing in here is simulated.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Nothing in here is simulated.
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Lines, Read as _, Write as _},
