@@ -23,8 +23,6 @@ const PROBES_IN_FLIGHT: usize = 16;
 /// Round-trip times that the spread is taken from, and with fewer than that there is none.
 const SAMPLES: usize = 32;
 const LEAST_SAMPLES: usize = 4;
-/// A new path is probed quickly until there are so many.
-const FIRST_SAMPLES: usize = limits::FIRST_PROBES;
 
 /// The state of the path of one connection.
 #[derive(Debug)]
@@ -40,6 +38,8 @@ pub(super) struct PathProber {
     /// When voice began to go both ways.
     doubted_at: Instant,
     last_voice: Option<Instant>,
+    /// So many probes of a path that answered are still sent quickly.
+    first_left: usize,
     rtt: Option<Duration>,
     /// The last round-trip times, oldest first.
     rtts: VecDeque<Duration>,
@@ -65,6 +65,8 @@ impl PathProber {
             in_haste_until: now + limits::PROBE_TIMEOUT,
             doubted_at: now,
             last_voice: None,
+            // One was answered.
+            first_left: limits::FIRST_PROBES - 1,
             rtt: None,
             rtts: VecDeque::with_capacity(SAMPLES),
         }
@@ -143,6 +145,9 @@ impl PathProber {
             }
             self.waiting.push_back((self.last_token, now));
             let in_haste = self.path == VoicePath::Both || now < self.in_haste_until;
+            if self.path == VoicePath::Udp {
+                self.first_left = self.first_left.saturating_sub(1);
+            }
             self.next_probe = now + if in_haste { limits::PROBE_RETRY } else { self.interval(now) };
             todo.probe = Some(self.last_token);
         }
@@ -178,7 +183,7 @@ impl PathProber {
     }
 
     fn interval(&self, now: Instant) -> Duration {
-        if self.path == VoicePath::Udp && self.rtts.len() < FIRST_SAMPLES {
+        if self.path == VoicePath::Udp && self.first_left > 0 {
             return limits::PROBE_INTERVAL_FIRST;
         }
         if self.is_active(now) { limits::PROBE_INTERVAL_ACTIVE } else { limits::PROBE_INTERVAL_IDLE }
@@ -308,7 +313,17 @@ mod tests {
             }
         }
         // A few at first, to learn how steady the path is.
-        assert_eq!(probes, 12 + FIRST_SAMPLES - 1);
+        assert_eq!(probes, 11 + limits::FIRST_PROBES);
+    }
+
+    #[test]
+    fn a_path_that_answered_once_is_not_probed_quickly_for_ever() {
+        let mut prober = PathProber::new(at(0));
+        let token = prober.handle_timeout(at(0)).probe.unwrap();
+        // So long that nobody doubts the path for a while.
+        prober.handle_echo(at(5_000), token);
+        let probes = (5_001..8_000).filter(|&ms| prober.handle_timeout(at(ms)).probe.is_some()).count();
+        assert!((limits::FIRST_PROBES - 1..=limits::FIRST_PROBES).contains(&probes), "{probes}");
     }
 
     #[test]
