@@ -45,6 +45,8 @@ pub(crate) struct ServerNode {
     strange: BTreeMap<ConnId, Instant>,
     alarm: Alarm,
     is_up: bool,
+    /// When its clock jumped last, in the world's time.
+    jumped_us: Option<u64>,
     /// It acts since its time has come.
     is_woken: bool,
     /// Something happened that may have changed the rooms.
@@ -70,6 +72,7 @@ impl ServerNode {
             alarm: Alarm::default(),
             is_up: true,
             is_woken: false,
+            jumped_us: None,
             has_news: false,
             gone: 0,
             rooms: 0,
@@ -85,7 +88,12 @@ impl ServerNode {
     }
 
     /// What should have been done by now and was not.
-    pub(crate) fn delay(&self, now: Instant) -> Option<String> {
+    pub(crate) fn delay(&self, net: &mut Net<'_>) -> Option<String> {
+        // Whose clock has jumped at this very moment is about to be woken.
+        if !self.is_up || self.jumped_us == Some(net.now_us) {
+            return None;
+        }
+        let now = net.now(Node::Server);
         let is_late = |due: Instant| now.since(due) > LATE;
         if let Some(due) = self.machine.hub().poll_timeout().filter(|&due| is_late(due)) {
             return Some(format!("the server was to look after its sessions {:?} ago", now.since(due)));
@@ -122,6 +130,7 @@ impl ServerNode {
 
     /// Its clock jumped: what it waits for comes at another time.
     pub(crate) fn rearm(&mut self, net: &mut Net<'_>) {
+        self.jumped_us = Some(net.now_us);
         if self.is_up {
             self.alarm = std::mem::take(&mut self.alarm).cancelled();
             self.alarm.set(net, Node::Server, self.machine.poll_timeout());

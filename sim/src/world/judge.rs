@@ -27,8 +27,7 @@ impl World<'_> {
             check.fail(Rule::Limits, format!("the server: {what}"));
         }
         let is_awake = sleeps[0].until_us + SECOND_US < net.now_us || sleeps[0].until_us == 0;
-        let late = if is_awake && server.is_up() { server.delay(net.now(Node::Server)) } else { None };
-        if let Some(what) = late {
+        if let Some(what) = server.delay(net).filter(|_| is_awake) {
             check.fail(Rule::InTime, what);
         }
         for (client, seat) in (0..).zip(seats) {
