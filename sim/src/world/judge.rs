@@ -9,6 +9,9 @@ use crate::{
     trace::{Mark, Node},
 };
 
+/// Nobody is taken to be at rest before so long: who slept until just now may be about to be given up for silence, and what shows
+/// that he lives is still on its way.
+const REST_AFTER_US: u64 = 2 * SECOND_US;
 /// After the faults heal, everybody must be back and at rest within so long: a silence is noticed after 15 s, the
 /// longest pause between tries is 15 s, a try takes up to 10 s; what a parted link held back comes up to 20 s later.
 const REST_WITHIN_US: u64 = 90 * SECOND_US;
@@ -66,6 +69,7 @@ impl World<'_> {
                 self.check.end_calm();
                 self.enter(Phase::Core);
             }
+            Phase::Core | Phase::Whole if lasted_us < REST_AFTER_US => {}
             Phase::Core | Phase::Whole => match self.unrest() {
                 None if self.phase == Phase::Core && self.seats.iter().any(|seat| seat.is_outcast) => {
                     self.net.sometimes(Sometimes::Outcast);
