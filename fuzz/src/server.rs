@@ -7,7 +7,7 @@ use arbitrary::Unstructured;
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, SessionId,
     limits::{HELD_SESSIONS, ROOMS},
-    server::{Input, Output, Server},
+    server::{Dialect, Input, Output, Server},
     wire::{
         chinwag1::to_client::Kind,
         control::{self, Body},
@@ -67,7 +67,7 @@ impl Driver {
             Op::Accept => {
                 if !is_open {
                     self.open.insert(peer);
-                    self.input(Input::Accepted { peer });
+                    self.input(Input::Accepted { peer, dialect: Dialect::Native });
                 }
             }
             Op::Wait(ms) => self.wait(Duration::from_millis(ms.into())),

@@ -56,6 +56,15 @@ pub const CONTROL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of voice frames that may wait for one peer on its TCP connection; the oldest are dropped.
 pub const VOICE_QUEUE_BYTES: usize = 16 * 1024;
 
+/// Bytes that a classic program reads at once: a longer line goes to it in several pieces, and what it says is not longer.
+pub const CLASSIC_BYTES: usize = 1024;
+/// From connect to a name, which somebody has to type.
+pub const CLASSIC_NAME_TIMEOUT: Duration = Duration::from_secs(120);
+/// Classic connections that have not said a name. One more is closed at once.
+pub const PENDING_NAMES: usize = 128;
+/// What may be half of a character, or of `{quit}`, is waited for so long.
+pub const CLASSIC_HOLD: Duration = Duration::from_millis(250);
+
 /// From connect to a finished Hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that is quiet for so long is asked for a sign of life.

@@ -97,6 +97,11 @@ impl Outbox {
         self.frames.is_empty()
     }
 
+    /// How many frames wait.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.control_bytes + self.voice_bytes - self.written
@@ -173,7 +178,7 @@ mod tests {
         assert_eq!(all.iter().filter(|&&b| b == 200).count(), voices + 1);
         assert_eq!(all.iter().filter(|&&b| b == 0).count(), 1023);
         assert!(!all.contains(&1) && !all.contains(&2) && all.contains(&3));
-        assert_eq!((outbox.len(), outbox.is_empty()), (0, true));
+        assert_eq!((outbox.len(), outbox.frames(), outbox.is_empty()), (0, 0, true));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use chinwag_proto::{
     Duration, Instant, Peer, Rng, Seq, SessionId,
     client::{Client, ClientConfig, ClientInput, ClientOutput},
     limits,
-    server::{Input, Output, Server},
+    server::{Dialect, Input, Output, Server},
     wire::{
         chinwag1::{self as pb, to_client, to_server},
         path::DatagramKind,
@@ -220,7 +220,7 @@ impl Driver {
         match act {
             Act::Accept(peer) => {
                 if self.open.insert(peer) {
-                    self.feed(Input::Accepted { peer: Peer::new(peer) });
+                    self.feed(Input::Accepted { peer: Peer::new(peer), dialect: Dialect::Native });
                 }
             }
             Act::Close(peer) => {

@@ -4,7 +4,7 @@ mod common;
 
 use chinwag_proto::{
     Duration, Peer, limits,
-    server::{Input, Output},
+    server::{Dialect, Input, Output},
     wire::{
         chinwag1::{self as pb, set_voice_path::Path, to_server::Kind},
         control, frame,
@@ -379,7 +379,7 @@ fn a_handle_that_is_given_out_again_ends_what_it_stood_for() {
 fn undrained_output_comes_out_whole_and_in_order() {
     let inputs = |rig: &mut ServerRig, drain: &mut dyn FnMut(&mut ServerRig)| {
         for peer in 1..=3 {
-            rig.feed(Input::Accepted { peer: Peer::new(peer) });
+            rig.feed(Input::Accepted { peer: Peer::new(peer), dialect: Dialect::Native });
             drain(rig);
             let bytes = to_server([Kind::Hello(hello(&format!("n{peer}"))), say(1, 1, "a"), say(1, 2, "b")]);
             rig.feed(Input::Received { peer: Peer::new(peer), bytes: &bytes });

@@ -7,7 +7,7 @@ use chinwag_proto::{
     hooks::Limit,
     hub::{LeaveReason, What},
     limits::HELLO_TIMEOUT,
-    server::{CloseCause, Input, Output, Server, ServerEvent},
+    server::{CloseCause, Dialect, Input, Output, Server, ServerEvent},
     wire::{
         chinwag1::{Welcome, to_client::Kind},
         control::{self, Body},
@@ -164,7 +164,7 @@ impl ServerNode {
         let now = net.now(Node::Server);
         self.strange.insert(conn, now);
         net.record(Node::Server, Mark::Accepted, u64::from(conn.0), free as u64);
-        self.machine.handle_input(net.now(Node::Server), Input::Accepted { peer });
+        self.machine.handle_input(net.now(Node::Server), Input::Accepted { peer, dialect: Dialect::Native });
         self.has_news = true;
         self.drain(net, check);
     }

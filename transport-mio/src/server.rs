@@ -5,10 +5,12 @@
 
 mod api;
 mod arrivals;
+mod classic;
 mod crowd;
 mod losses;
 mod peers;
 mod sockets;
+mod speech;
 
 use std::{
     io::{self, Read as _},
@@ -20,8 +22,7 @@ use std::{
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, limits,
     outbox::Overflow,
-    server::{Input, Output, Server},
-    wire::control,
+    server::{Dialect, Input, Output, Server},
 };
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -37,13 +38,7 @@ use self::{
     sockets::Listener,
 };
 pub use crate::batch::DatagramStats;
-use crate::{
-    batch::Batch,
-    clock,
-    identity::Identity,
-    seal::{AesSeal, End},
-    stream::ReadEnd,
-};
+use crate::{batch::Batch, clock, identity::Identity, stream::ReadEnd};
 
 const SIGNAL: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -97,12 +92,16 @@ impl ServerLoop {
         let mut signals = mio::net::UnixStream::from_std(signals);
         poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
         let mut listeners = Vec::new();
-        for address in options.listen {
-            let mut listener =
-                Listener::bind(address).map_err(|error| io::Error::other(ListenError { address, error }))?;
+        let native = options.listen.into_iter().map(|address| (Dialect::Native, address));
+        let classic = options.classic_text.into_iter().map(|address| (Dialect::Classic, address));
+        for (dialect, address) in native.chain(classic) {
+            let mut listener = Listener::bind(address, dialect)
+                .map_err(|error| io::Error::other(ListenError { address, dialect, error }))?;
             let token = FIRST_LISTENER + 2 * listeners.len();
             poll.registry().register(&mut listener.tcp, Token(token), Interest::READABLE)?;
-            poll.registry().register(&mut listener.udp, Token(token + 1), Interest::READABLE)?;
+            if let Some(udp) = &mut listener.udp {
+                poll.registry().register(udp, Token(token + 1), Interest::READABLE)?;
+            }
             listeners.push(listener);
         }
         let most = options.max_clients.min(limits::SESSIONS) + limits::PENDING_HELLOS;
@@ -128,9 +127,10 @@ impl ServerLoop {
         })
     }
 
-    /// The addresses in use, in the order in which they were asked for.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
+    /// The addresses in use for what is spoken there, in the order in which they were asked for.
+    pub fn addresses(&self, dialect: Dialect) -> impl Iterator<Item = SocketAddr> {
+        let listeners = self.listeners.iter().filter(move |listener| listener.dialect == dialect);
+        listeners.map(|listener| listener.address)
     }
 
     /// A handle that stops the server.
@@ -204,8 +204,10 @@ impl ServerLoop {
         if !self.unread.is_empty() || self.listeners.iter().any(Listener::has_more) {
             return Some(Duration::ZERO);
         }
-        let timers = [self.server.poll_timeout(), self.peers.next_cut(), self.reporter.due()];
-        let due = timers.into_iter().chain([self.accept_again, self.stopping]).flatten().min()?;
+        let peers = [self.peers.next_cut(), self.peers.next_pace()];
+        let timers = [self.server.poll_timeout(), self.reporter.due()];
+        let due =
+            timers.into_iter().chain(peers).chain([self.accept_again, self.stopping]).flatten().min()?;
         // The system counts in milliseconds: rounding up avoids a turn that comes too early to do anything.
         let millis = due.since(now).as_micros().div_ceil(1000);
         Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
@@ -237,6 +239,7 @@ impl ServerLoop {
         while let Some(peer) = self.peers.pop_cut(now) {
             self.remove(peer);
         }
+        self.peers.end_pauses(now, &mut self.unflushed);
     }
 
     fn stop(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -273,13 +276,6 @@ impl ServerLoop {
                 return;
             }
             let end = match connection.stream.read(&mut self.buffer) {
-                Ok(_) if connection.stream.tls().alpn_protocol() != Some(control::ALPN) => {
-                    // Bytes that some other program was made to send here are not to be taken for ours.
-                    ReadEnd::Failed(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "it did not ask for chinwag/1",
-                    ))
-                }
                 Ok(count) => {
                     budget = budget.saturating_sub(count.max(READ_COST));
                     let bytes = self.buffer.get(..count).unwrap_or_default();
@@ -366,12 +362,12 @@ impl ServerLoop {
                     }
                     if self.batch.is_full() {
                         let listeners = &self.listeners;
-                        self.batch.flush(|index| Some(&listeners.get(index)?.udp), &mut self.stats);
+                        self.batch.flush(|index| listeners.get(index)?.udp.as_ref(), &mut self.stats);
                     }
                 }
                 Output::OpenPath { peer, session } => {
                     let connection = self.peers.get_mut(peer);
-                    let seal = connection.and_then(|c| AesSeal::from_tls(c.stream.tls(), End::Server));
+                    let seal = connection.and_then(|connection| connection.stream.seal());
                     self.peers.settle(peer, session, seal);
                 }
                 Output::Pause { peer } => {
@@ -401,13 +397,13 @@ impl ServerLoop {
     /// Sends what this wake-up produced.
     fn flush(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
         let listeners = &self.listeners;
-        self.batch.flush(|index| Some(&listeners.get(index)?.udp), &mut self.stats);
+        self.batch.flush(|index| listeners.get(index)?.udp.as_ref(), &mut self.stats);
         // Losing a connection tells others, who are then to be flushed too.
         while !self.unflushed.is_empty() {
             for peer in std::mem::take(&mut self.unflushed) {
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
                 connection.will_be_flushed = false;
-                match self.peers.flush(peer) {
+                match self.peers.flush(now, peer) {
                     Ok(true) => self.finish(peer),
                     Ok(false) => {}
                     Err(error) => self.lose(now, peer, Some(&error), observe),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use chinwag_proto::limits;
+use chinwag_proto::{limits, server::Dialect};
 use chinwag_transport_mio::{
     descriptors,
     identity::Identity,
@@ -36,6 +36,11 @@ struct Arguments {
     /// Where to listen, TCP and UDP; may be given several times. Port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_values_t = [default_address()], value_parser = address)]
     listen: Vec<SocketAddr>,
+
+    /// Where to let in the classic group chat's programs, and nc: plain TCP, which anybody on the way can read. Off unless given; its
+    /// usual port is 1025
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    classic_text: Vec<SocketAddr>,
 
     /// The folder for the certificate and its key [default: the platform's data folder, ~/.local/share/chinwag on Linux]
     #[arg(long, value_name = "DIR")]
@@ -113,7 +118,8 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
         );
     }
     let bind = |listen: Vec<SocketAddr>| {
-        ServerLoop::bind(ServerOptions { listen, identity: identity.clone(), max_clients })
+        let classic_text = arguments.classic_text.clone();
+        ServerLoop::bind(ServerOptions { listen, classic_text, identity: identity.clone(), max_clients })
     };
     let mut server = match bind(arguments.listen.clone()) {
         // A machine without IPv6 is served all the same, unless IPv6 was asked for.
@@ -123,11 +129,14 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
         result => result,
     }?;
     console.line("Waiting for connection...");
-    for address in server.addresses() {
+    for address in server.addresses(Dialect::Native) {
         console.line(&format!("listening on {address}, TCP and UDP"));
     }
+    for address in server.addresses(Dialect::Classic) {
+        console.line(&format!("listening on {address} for classic programs, unencrypted"));
+    }
     console.line(&format!("fingerprint {fingerprint}"));
-    for link in console::links(server.addresses(), fingerprint) {
+    for link in console::links(server.addresses(Dialect::Native), fingerprint) {
         console.line(&format!("friends join with: chinwag '{link}'"));
     }
     let result = server.run(&mut |observation| console.observe(&observation)).context("the server stopped");

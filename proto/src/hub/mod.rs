@@ -318,7 +318,17 @@ impl Hub {
 
     /// The member leaves for good.
     pub fn quit(&mut self, session: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
-        self.leave(session, LeaveReason::Quit, tell);
+        self.end(session, LeaveReason::Quit, tell);
+    }
+
+    /// The member is gone for good, for whatever reason: nobody will resume the session.
+    pub fn end(
+        &mut self,
+        session: SessionId,
+        reason: LeaveReason,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        self.leave(session, reason, tell);
         self.forget(session);
     }
 

@@ -11,13 +11,26 @@ use crate::{
     wire::{control, frame::Oversized, path::DatagramKind},
 };
 
+/// What a connection speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dialect {
+    /// `chinwag/1`.
+    #[default]
+    Native,
+    /// What the classic group chat spoke: text without framing, so that every [`Output::Send`] is to be one write, and what one
+    /// read gives is one [`Input::Received`].
+    Classic,
+}
+
 /// Something that happened to the driver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Input<'a> {
-    /// A connection, its TLS handshake done.
+    /// A connection, its TLS handshake done if its dialect has one.
     Accepted {
         /// The handle that the driver chose for it.
         peer: Peer,
+        /// What it speaks.
+        dialect: Dialect,
     },
     /// Bytes of its stream. None of them while it is paused ([`Output::Pause`]): they would be kept, however many. So what is
     /// kept of a peer is less than a frame, and until it is read again also the portion that made it pause, whose size is
@@ -72,7 +85,8 @@ pub enum Output<'a> {
         /// To whom.
         to: &'a [Peer],
     },
-    /// From now on datagrams of `session` belong to this peer, under its connection's keys, with fresh counters.
+    /// This peer is let in. From now on datagrams of `session` belong to it, under its connection's keys, with fresh counters;
+    /// a classic peer has neither.
     OpenPath {
         /// Whose.
         peer: Peer,

@@ -3,7 +3,8 @@
 use alloc::{collections::BTreeMap, format, string::String};
 
 use super::{
-    Server,
+    Dialect, Server,
+    classic::Lines,
     conn::{Conn, State},
 };
 use crate::{
@@ -24,11 +25,15 @@ impl Server {
         for (peer, conn) in self.conns() {
             conn.audit().map_err(|wrong| format!("{peer:?}: {wrong}"))?;
         }
-        let waiting =
-            self.conns().filter(|(_, conn)| matches!(conn.state, State::WaitsForHello { .. })).count();
-        let counted = self.waiting_for_hello;
-        ensure!(waiting == counted, "{waiting} connections wait for their Hello, {counted} were counted");
-        at_most("connections that wait for their Hello", waiting, Limit::PendingHellos.value())?;
+        for (dialect, most) in
+            [(Dialect::Native, Limit::PendingHellos.value()), (Dialect::Classic, limits::PENDING_NAMES)]
+        {
+            let is_waiting = |conn: &Conn| matches!(conn.state, State::WaitsForHello { .. });
+            let waiting = self.conns().filter(|(_, c)| c.dialect() == dialect && is_waiting(c)).count();
+            let counted = self.newcomers[dialect as usize];
+            ensure!(waiting == counted, "{waiting} {dialect:?} connections are new, {counted} were counted");
+            at_most("newcomers", waiting, most)?;
+        }
         let timers = self.conns().filter_map(|(peer, conn)| Some((conn.timer?, peer)));
         same("timers", &self.timers, &timers.collect())?;
         self.audit_members()
@@ -83,6 +88,7 @@ impl Conn {
         // it is one portion of its driver's, who hands in nothing more until it is read again.
         if !self.paused {
             self.reader.audit(self.frame_limit())?;
+            self.lines.as_ref().map_or(Ok(()), Lines::audit)?;
         }
         // Whatever is charged is charged when the peer is heard, so that none is ahead by more than a burst and what ends it.
         let frame = u32::try_from(limits::FRAME_BYTES).unwrap_or(u32::MAX);
@@ -139,14 +145,14 @@ mod tests {
             [("Foo", ""), ("Bar", ""), ("Baz", "den"), ("Qux", "")].into_iter().enumerate()
         {
             let peer = Peer::new(index as u32);
-            server.handle_input(NOW, Input::Accepted { peer });
+            server.handle_input(NOW, Input::Accepted { peer, dialect: Dialect::Native });
             let (name, room, versions) = (name.into(), room.into(), [control::VERSION].to_vec());
             send(&mut server, peer, Kind::Hello(pb::Hello { versions, name, room, ..Default::default() }));
         }
         let both = pb::set_voice_path::Path::Both.into();
         send(&mut server, BAR, Kind::VoicePath(pb::SetVoicePath { path: both }));
         server.handle_input(NOW, Input::Closed { peer: Peer::new(3) });
-        server.handle_input(NOW, Input::Accepted { peer: NEW });
+        server.handle_input(NOW, Input::Accepted { peer: NEW, dialect: Dialect::Native });
         drain(&mut server);
         server
     }
@@ -165,11 +171,12 @@ mod tests {
             server,
             Server::audit,
             &[
-                ("1 connections wait for their Hello, 2 were counted", |s| s.waiting_for_hello += 1),
-                ("connections that wait for their Hello: 1025, the limit is 1024", |s| {
+                ("1 Native connections are new, 2 were counted", |s| s.newcomers[0] += 1),
+                ("0 Classic connections are new, 1 were counted", |s| s.newcomers[1] += 1),
+                ("newcomers: 1025, the limit is 1024", |s| {
                     for index in 0..limits::PENDING_HELLOS {
-                        s.conns.push(Some(Conn::new(NOW)));
-                        s.waiting_for_hello += 1;
+                        s.conns.push(Some(Conn::new(NOW, Dialect::Native)));
+                        s.newcomers[0] += 1;
                         s.schedule(Peer::new(index as u32 + 5));
                     }
                 }),
@@ -242,13 +249,13 @@ mod tests {
                 }),
                 ("whose seat has Some(Peer(1))", |s| {
                     let foo = session(s, FOO);
-                    s.seats.seat(foo, BAR);
+                    s.seats.seat(foo, BAR, Dialect::Native);
                 }),
                 ("seat 9: SessionId(9) sits at Peer(4), where None is", |s| {
-                    s.seats.seat(SessionId::from_wire(9), NEW);
+                    s.seats.seat(SessionId::from_wire(9), NEW, Dialect::Native);
                 }),
                 ("seats: 4105, the limit is 4104", |s| {
-                    s.seats.seat(SessionId::from_parts(limits::HELD_SESSIONS + 8, 1), FOO);
+                    s.seats.seat(SessionId::from_parts(limits::HELD_SESSIONS + 8, 1), FOO, Dialect::Native);
                 }),
                 ("the hub has it in None", |s| {
                     let foo = session(s, FOO);

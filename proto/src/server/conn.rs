@@ -1,6 +1,6 @@
 //! One connection of the server: how far its conversation got and when it needs attention.
 
-use super::{rate::Rate, reports::Reports};
+use super::{Dialect, classic::Lines, rate::Rate, reports::Reports};
 use crate::{
     hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
@@ -21,15 +21,24 @@ pub(super) enum State {
     Member { session: SessionId, room: RoomId },
 }
 
-/// When a connection that is accepted now must have said its Hello.
-fn hello_due(now: Instant) -> Instant {
-    if is_made(Mistake::HelloForever) { Instant::from_micros(u64::MAX) } else { now + limits::HELLO_TIMEOUT }
+/// What never comes.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
+/// When a connection that is accepted now must have said its Hello, or its name.
+fn hello_due(now: Instant, dialect: Dialect) -> Instant {
+    match dialect {
+        _ if is_made(Mistake::HelloForever) => NEVER,
+        Dialect::Native => now + limits::HELLO_TIMEOUT,
+        Dialect::Classic => now + limits::CLASSIC_NAME_TIMEOUT,
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) state: State,
     pub(super) reader: FrameReader,
+    /// What a classic peer sent; its dialect has no frames.
+    pub(super) lines: Option<Lines>,
     pub(super) rate: Rate,
     pub(super) voice_rate: Rate,
     pub(super) report_rate: Rate,
@@ -44,10 +53,11 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, dialect: Dialect) -> Self {
         Self {
-            state: State::WaitsForHello { deadline: hello_due(now) },
+            state: State::WaitsForHello { deadline: hello_due(now, dialect) },
             reader: FrameReader::default(),
+            lines: (dialect == Dialect::Classic).then(Lines::default),
             rate: Rate::default(),
             voice_rate: Rate::default(),
             report_rate: Rate::default(),
@@ -59,6 +69,12 @@ impl Conn {
         }
     }
 
+    /// Charges a message of so many bytes.
+    pub(super) fn charge(&mut self, now: Instant, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.rate.charge(now, limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * bytes);
+    }
+
     pub(super) fn frame_limit(&self) -> usize {
         match self.state {
             State::WaitsForHello { .. } => limits::HELLO_BYTES,
@@ -66,18 +82,26 @@ impl Conn {
         }
     }
 
+    pub(super) fn dialect(&self) -> Dialect {
+        if self.lines.is_some() { Dialect::Classic } else { Dialect::Native }
+    }
+
     pub(super) fn wants_ping(&self, now: Instant) -> bool {
         matches!(self.state, State::Member { .. }) && now >= self.ping_due()
     }
 
     fn ping_due(&self) -> Instant {
+        if self.lines.is_some() {
+            return NEVER;
+        }
         self.last_heard.max(self.last_ping) + QUIET_BEFORE_PING
     }
 
-    /// When the peer will have been silent for too long.
+    /// When the peer will have been silent for too long. A classic peer cannot be asked for a sign of life: whether it is there
+    /// is its system's to say, and the driver's to ask.
     pub(super) fn silence_due(&self) -> Instant {
-        if is_made(Mistake::SilenceIsLife) {
-            return Instant::from_micros(u64::MAX);
+        if is_made(Mistake::SilenceIsLife) || self.lines.is_some() {
+            return NEVER;
         }
         let early = if is_made(Mistake::SilenceEarly) {
             limits::SILENCE_TIMEOUT - EARLY
@@ -93,11 +117,12 @@ impl Conn {
             State::WaitsForHello { deadline } => deadline,
             State::Member { .. } => self.ping_due(),
         };
+        let held = self.lines.as_ref().and_then(Lines::held_until);
         if self.paused {
             // A paused peer cannot show life on this connection; it is judged when it is read again.
             due.min(self.rate.falls_to(limits::CONTROL_BURST / 2))
         } else {
-            due.min(self.silence_due())
+            due.min(self.silence_due()).min(held.unwrap_or(NEVER))
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod audit;
+mod classic;
 mod conn;
 mod native;
 mod rate;
@@ -12,20 +13,21 @@ mod reports;
 mod router;
 mod seats;
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, string::ToString as _, vec::Vec};
 
 pub use self::{
-    api::{CloseCause, Input, Output, ServerEvent, ServerStats},
+    api::{CloseCause, Dialect, Input, Output, ServerEvent, ServerStats},
     router::VoicePath,
 };
 use self::{
+    classic::Lines,
     conn::{Conn, State},
     router::{Router, all_but},
     seats::Seats,
 };
 use crate::{
     hooks::{Limit, Mistake, is_made},
-    hub::{Audience, Hub, JoinRequest, Notice, ResumeRequest, What},
+    hub::{Admission, Audience, Hub, JoinRequest, LeaveReason, Notice, Refusal, ResumeRequest, What},
     ids::{MessageId, Peer, RoomId, Seq, SessionId},
     limits,
     outbox::Class,
@@ -69,7 +71,8 @@ pub struct Server {
     router: Router,
     out: OutQueue<Queued>,
     timers: BTreeSet<(Instant, Peer)>,
-    waiting_for_hello: usize,
+    /// Connections that have not said who they are, by dialect.
+    newcomers: [usize; 2],
     is_stopping: bool,
     stats: ServerStats,
 }
@@ -85,7 +88,7 @@ impl Server {
             router: Router::default(),
             out: OutQueue::default(),
             timers: BTreeSet::new(),
-            waiting_for_hello: 0,
+            newcomers: [0; 2],
             is_stopping: false,
             stats: ServerStats::default(),
         }
@@ -113,7 +116,7 @@ impl Server {
     /// Takes what happened.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Accepted { peer } => self.accept(now, peer),
+            Input::Accepted { peer, dialect } => self.accept(now, peer, dialect),
             Input::Received { peer, bytes } => self.receive(now, peer, bytes),
             Input::Datagram { peer, kind, payload } => self.datagram(now, peer, kind, payload),
             Input::Closed { peer } => self.lose(now, peer, false),
@@ -170,30 +173,44 @@ impl Server {
 
     // Connections.
 
-    fn accept(&mut self, now: Instant, peer: Peer) {
+    fn accept(&mut self, now: Instant, peer: Peer, dialect: Dialect) {
         // A handle that is given out again says that its former connection is gone.
         self.lose(now, peer, false);
         if self.conns.len() <= peer.index() {
             self.conns.resize_with(peer.index() + 1, || None);
         }
         if let Some(slot) = self.conns.get_mut(peer.index()) {
-            *slot = Some(Conn::new(now));
-            self.waiting_for_hello += 1;
+            *slot = Some(Conn::new(now, dialect));
+            self.newcomers[dialect as usize] += 1;
         }
+        let most = match dialect {
+            Dialect::Native => Limit::PendingHellos.value(),
+            Dialect::Classic => limits::PENDING_NAMES,
+        };
         if self.is_stopping {
-            self.close(peer, CloseCause::Shutdown);
-        } else if self.waiting_for_hello > Limit::PendingHellos.value() {
-            self.close(peer, CloseCause::Busy);
-        } else {
-            self.schedule(peer);
+            return self.close(peer, CloseCause::Shutdown);
+        } else if self.newcomers[dialect as usize] > most {
+            return self.close(peer, CloseCause::Busy);
         }
+        if dialect == Dialect::Classic {
+            write_line(&mut self.out, peer, classic::WHO);
+        }
+        self.schedule(peer);
     }
 
     fn receive(&mut self, now: Instant, peer: Peer, bytes: &[u8]) {
         let Some(conn) = self.conn_mut(peer) else { return };
         conn.last_heard = now;
-        conn.reader.push(bytes);
-        self.read_frames(now, peer);
+        match &mut conn.lines {
+            Some(lines) => {
+                lines.push(bytes);
+                self.read_lines(now, peer);
+            }
+            None => {
+                conn.reader.push(bytes);
+                self.read_frames(now, peer);
+            }
+        }
     }
 
     /// Handles whole frames until there are none, or until the peer is too far ahead of its rate.
@@ -202,13 +219,8 @@ impl Server {
         let mut reader = core::mem::take(&mut conn.reader);
         while let Some(conn) = self.conn_mut(peer) {
             if conn.rate.ahead(now) > limits::CONTROL_BURST {
-                let is_news = !core::mem::replace(&mut conn.paused, true);
                 conn.reader = reader;
-                if is_news {
-                    self.stats.pauses += 1;
-                    self.out.push(Queued::Pause { peer }, |_, _| {});
-                }
-                return self.schedule(peer);
+                return self.pause(peer);
             }
             let body = match reader.next_frame(conn.frame_limit()) {
                 Ok(Some(body)) => body,
@@ -218,10 +230,19 @@ impl Server {
                 }
                 Err(oversized) => return self.drop_peer(now, peer, CloseCause::Oversized(oversized)),
             };
-            let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-            conn.rate.charge(now, limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * bytes);
+            conn.charge(now, body.len());
             self.handle_body(now, peer, body);
         }
+    }
+
+    /// Nothing is read from a peer until it is no more ahead of its rate.
+    fn pause(&mut self, peer: Peer) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        if !core::mem::replace(&mut conn.paused, true) {
+            self.stats.pauses += 1;
+            self.out.push(Queued::Pause { peer }, |_, _| {});
+        }
+        self.schedule(peer);
     }
 
     fn handle_body(&mut self, now: Instant, peer: Peer, body: &[u8]) {
@@ -268,12 +289,7 @@ impl Server {
             (Kind::VoiceReport(report), State::Member { session, room }) => {
                 self.report(now, peer, (session, room), &report);
             }
-            (Kind::Quit(_), State::Member { session, .. }) => {
-                self.unseat(peer);
-                let Self { hub, out, seats, stats, .. } = self;
-                hub.quit(session, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
-                self.close(peer, CloseCause::Quit);
-            }
+            (Kind::Quit(_), State::Member { session, .. }) => self.quit(peer, session),
             (Kind::Quit(_), State::WaitsForHello { .. }) => self.close(peer, CloseCause::Quit),
             // Voice of other encodings than the usual one; its form is the same.
             (Kind::Voice(payload), _) => self.voice(now, peer, &payload),
@@ -283,6 +299,71 @@ impl Server {
             }
         }
     }
+
+    // The classic dialect.
+
+    /// Handles whole messages until there are none, or until the peer is too far ahead of its rate.
+    fn read_lines(&mut self, now: Instant, peer: Peer) {
+        while let Some(conn) = self.conn_mut(peer) {
+            if conn.rate.ahead(now) > limits::CONTROL_BURST {
+                return self.pause(peer);
+            }
+            let Some(line) = conn.lines.as_mut().and_then(|lines| lines.next(now)) else {
+                return self.schedule(peer);
+            };
+            conn.charge(now, line.len());
+            self.handle_line(now, peer, &line);
+        }
+    }
+
+    fn handle_line(&mut self, now: Instant, peer: Peer, line: &str) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        match conn.state {
+            State::WaitsForHello { .. } if line == classic::QUIT => self.close(peer, CloseCause::Quit),
+            State::WaitsForHello { .. } => self.name_given(now, peer, line),
+            State::Member { session, .. } if line == classic::QUIT => self.quit(peer, session),
+            State::Member { session, room } => {
+                let Some(id) = conn.lines.as_mut().map(Lines::next_id) else { return };
+                let Self { hub, out, seats, stats, .. } = self;
+                let name = hub.name_of(session).cloned();
+                hub.say(session, room, id, line, &mut |audience, notice| match (notice, &name) {
+                    // The sender gets his own line back, as everybody does.
+                    (Notice::Accepted { .. }, Some(name)) => {
+                        write_line(out, peer, &classic::said(name.as_str(), line));
+                    }
+                    (Notice::Rejected { why, .. }, _) => {
+                        write_line(out, peer, &classic::remark(&why.to_string()));
+                    }
+                    (Notice::Accepted { .. } | Notice::Happened { .. }, _) => {
+                        deliver(out, seats, stats, audience, notice);
+                    }
+                });
+            }
+        }
+    }
+
+    /// A newcomer says a name; who cannot have it is asked again.
+    fn name_given(&mut self, now: Instant, peer: Peer, name: &str) {
+        let request = JoinRequest { name: name.trim(), room: "", resume: None };
+        let Self { hub, out, seats, stats, .. } = self;
+        let tell =
+            &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
+        match hub.join(now, &request, tell) {
+            Ok(admission) => {
+                let welcome = classic::welcome(admission.name.as_str());
+                self.admit(peer, &admission);
+                write_line(&mut self.out, peer, &welcome);
+                self.schedule(peer);
+            }
+            Err(why @ (Refusal::Name(_) | Refusal::NameTaken { .. })) => {
+                write_line(&mut self.out, peer, &classic::remark(&why.to_string()));
+                write_line(&mut self.out, peer, classic::WHO);
+            }
+            Err(refusal) => self.close(peer, CloseCause::Refused(refusal)),
+        }
+    }
+
+    // Members.
 
     fn hello(&mut self, now: Instant, peer: Peer, hello: &pb::Hello) {
         if !hello.versions.contains(&control::VERSION) {
@@ -306,27 +387,47 @@ impl Server {
         if let Some(former) = self.seats.peer_of(admission.session) {
             self.close(former, CloseCause::Replaced);
         }
-        let (session, room) = (admission.session, admission.room);
-        let name = admission.name.clone();
-        self.seats.seat(session, peer);
-        self.router.listen(room, peer, VoicePath::default());
-        if let Some(conn) = self.conn_mut(peer) {
-            conn.state = State::Member { session, room };
-            self.waiting_for_hello -= 1;
-        }
+        self.admit(peer, &admission);
         let Self { hub, out, .. } = self;
-        let event =
-            if admission.resumed { ServerEvent::Resumed { name } } else { ServerEvent::Joined { name } };
-        out.push(Queued::Event(event), |_, _| {});
-        out.push(Queued::OpenPath { peer, session }, |_, _| {});
         out.push(Queued::Send(Class::Control), |bytes, to| {
             native::write_welcome(bytes, hub, &admission);
-            for (seq, event) in hub.events_after(room, admission.told_up_to) {
-                native::write_event(bytes, room, seq, event);
+            for (seq, event) in hub.events_after(admission.room, admission.told_up_to) {
+                native::write_event(bytes, admission.room, seq, event);
             }
             to.push(peer);
         });
         self.schedule(peer);
+    }
+
+    /// A newcomer is let in: it has a seat, and hears the room.
+    fn admit(&mut self, peer: Peer, admission: &Admission) {
+        let &Admission { session, room, resumed, .. } = admission;
+        let Some(conn) = self.conn_mut(peer) else { return };
+        let dialect = conn.dialect();
+        conn.state = State::Member { session, room };
+        self.newcomers[dialect as usize] -= 1;
+        self.seats.seat(session, peer, dialect);
+        self.router.listen(
+            room,
+            peer,
+            match dialect {
+                Dialect::Native => VoicePath::default(),
+                // Not as frames between its lines: the driver has another way to it, or none.
+                Dialect::Classic => VoicePath::Udp,
+            },
+        );
+        let name = admission.name.clone();
+        let event = if resumed { ServerEvent::Resumed { name } } else { ServerEvent::Joined { name } };
+        self.out.push(Queued::Event(event), |_, _| {});
+        self.out.push(Queued::OpenPath { peer, session }, |_, _| {});
+    }
+
+    /// A member leaves.
+    fn quit(&mut self, peer: Peer, session: SessionId) {
+        self.unseat(peer);
+        let Self { hub, out, seats, stats, .. } = self;
+        hub.quit(session, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+        self.close(peer, CloseCause::Quit);
     }
 
     fn datagram(&mut self, now: Instant, peer: Peer, kind: DatagramKind, payload: &[u8]) {
@@ -412,8 +513,10 @@ impl Server {
         }
         let (talker, report) = control::report_from_wire(report);
         let is_heard = talker != listener && self.hub.voice_room(talker) == Some(room);
-        let at = self.seats.peer_of(talker).filter(|_| is_allowed && is_heard);
-        let Some((at, conn)) = at.and_then(|at| Some((at, self.conn_mut(at)?))) else {
+        let at = self.seats.find(talker).filter(|_| is_allowed && is_heard);
+        // There is nothing that a classic talker could do about it.
+        let at = at.filter(|(_, dialect)| *dialect == Dialect::Native);
+        let Some((at, conn)) = at.and_then(|(at, _)| Some((at, self.conn_mut(at)?))) else {
             self.stats.reports_dropped += 1;
             return;
         };
@@ -459,10 +562,17 @@ impl Server {
         {
             conn.paused = false;
             conn.last_heard = now;
+            if let Some(lines) = &mut conn.lines {
+                lines.hold_anew();
+            }
             if !is_made(Mistake::PauseForever) {
                 self.out.push(Queued::Unpause { peer }, |_, _| {});
             }
             self.read_frames(now, peer);
+        }
+        // Also what was held back as half of something.
+        if self.conn_mut(peer).is_some_and(|conn| conn.lines.is_some() && !conn.paused) {
+            self.read_lines(now, peer);
         }
         self.schedule(peer);
     }
@@ -480,24 +590,32 @@ impl Server {
     }
 
     fn lose_session(&mut self, now: Instant, peer: Peer, silent: bool) {
+        let dialect = self.conn_mut(peer).map(|conn| conn.dialect());
         if let Some(session) = self.unseat(peer) {
             let Self { hub, out, seats, stats, .. } = self;
-            hub.lose(now, session, silent, &mut |audience, notice| {
-                deliver(out, seats, stats, audience, notice);
-            });
+            let tell = &mut |audience: Audience<'_>, notice: Notice<'_>| {
+                deliver(out, seats, stats, audience, notice)
+            };
+            match dialect {
+                // Nobody can come back to it.
+                Some(Dialect::Classic) => hub.end(session, LeaveReason::Lost, tell),
+                Some(Dialect::Native) | None => hub.lose(now, session, silent, tell),
+            }
         }
     }
 
     /// Says goodbye and closes; what becomes of the session is the caller's matter.
     fn close(&mut self, peer: Peer, cause: CloseCause) {
         self.unseat(peer);
-        if self.remove(peer) {
-            self.out.push(Queued::Send(Class::Control), |bytes, to| {
+        let Some(dialect) = self.remove(peer) else { return };
+        match dialect {
+            Dialect::Native => self.out.push(Queued::Send(Class::Control), |bytes, to| {
                 native::write_goodbye(bytes, &cause);
                 to.push(peer);
-            });
-            self.out.push(Queued::Close { peer, cause }, |_, _| {});
+            }),
+            Dialect::Classic => write_line(&mut self.out, peer, &classic::goodbye(&cause)),
         }
+        self.out.push(Queued::Close { peer, cause }, |_, _| {});
     }
 
     /// Takes the connection's session away from it: nothing is routed to it any more.
@@ -508,14 +626,15 @@ impl Server {
         Some(session)
     }
 
-    fn remove(&mut self, peer: Peer) -> bool {
-        let Some(conn) = self.conns.get_mut(peer.index()).and_then(Option::take) else { return false };
+    /// Forgets a connection; what it spoke, if there was one.
+    fn remove(&mut self, peer: Peer) -> Option<Dialect> {
+        let conn = self.conns.get_mut(peer.index())?.take()?;
         let has_waited = matches!(conn.state, State::WaitsForHello { .. });
-        self.waiting_for_hello -= usize::from(has_waited && !is_made(Mistake::PendingLeak));
+        self.newcomers[conn.dialect() as usize] -= usize::from(has_waited && !is_made(Mistake::PendingLeak));
         if let Some(due) = conn.timer {
             self.timers.remove(&(due, peer));
         }
-        true
+        Some(conn.dialect())
     }
 
     fn conn_mut(&mut self, peer: Peer) -> Option<&mut Conn> {
@@ -532,7 +651,7 @@ impl Server {
     }
 }
 
-/// Encodes a notice once and queues it for everybody in the audience who has a connection.
+/// Encodes a notice once for each dialect and queues it for everybody in the audience who has a connection.
 fn deliver(
     out: &mut OutQueue<Queued>,
     seats: &Seats,
@@ -549,10 +668,34 @@ fn deliver(
             What::Left(reason) => out.push(Queued::Event(ServerEvent::Left { name, reason }), |_, _| {}),
         }
     }
-    if audience.iter().any(|session| seats.peer_of(session).is_some()) {
+    let peers = |dialect| {
+        let seats = audience.iter().filter_map(|session| seats.find(session));
+        seats.filter(move |(_, speaks)| *speaks == dialect).map(|(peer, _)| peer)
+    };
+    if peers(Dialect::Native).next().is_some() {
         out.push(Queued::Send(Class::Control), |bytes, to| {
             native::write_notice(bytes, notice);
-            to.extend(audience.iter().filter_map(|session| seats.peer_of(session)));
+            to.extend(peers(Dialect::Native));
+        });
+    }
+    if let Notice::Happened { event, .. } = notice
+        && peers(Dialect::Classic).next().is_some()
+    {
+        write_pieces(out, &classic::event(event), |to| to.extend(peers(Dialect::Classic)));
+    }
+}
+
+/// Queues a line for one classic peer.
+fn write_line(out: &mut OutQueue<Queued>, peer: Peer, line: &str) {
+    write_pieces(out, line, |to| to.push(peer));
+}
+
+/// Queues a line for classic peers: each piece is to be one write.
+fn write_pieces(out: &mut OutQueue<Queued>, line: &str, to_whom: impl Fn(&mut Vec<Peer>)) {
+    for piece in classic::pieces(line) {
+        out.push(Queued::Send(Class::Control), |bytes, to| {
+            bytes.extend_from_slice(piece.as_bytes());
+            to_whom(to);
         });
     }
 }

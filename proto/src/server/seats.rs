@@ -2,24 +2,30 @@
 
 use alloc::vec::Vec;
 
+use super::Dialect;
 use crate::ids::{Peer, SessionId};
 
 /// Which connection each session has.
 #[derive(Debug, Default)]
-pub(super) struct Seats(Vec<Option<(SessionId, Peer)>>);
+pub(super) struct Seats(Vec<Option<(SessionId, Peer, Dialect)>>);
 
 impl Seats {
     pub(super) fn peer_of(&self, session: SessionId) -> Option<Peer> {
-        let (seated, peer) = (*self.0.get(session.index())?)?;
-        (seated == session).then_some(peer)
+        self.find(session).map(|(peer, _)| peer)
     }
 
-    pub(super) fn seat(&mut self, session: SessionId, peer: Peer) {
+    /// The connection of a session, and what it speaks.
+    pub(super) fn find(&self, session: SessionId) -> Option<(Peer, Dialect)> {
+        let (seated, peer, dialect) = (*self.0.get(session.index())?)?;
+        (seated == session).then_some((peer, dialect))
+    }
+
+    pub(super) fn seat(&mut self, session: SessionId, peer: Peer, dialect: Dialect) {
         if self.0.len() <= session.index() {
             self.0.resize(session.index() + 1, None);
         }
         if let Some(seat) = self.0.get_mut(session.index()) {
-            *seat = Some((session, peer));
+            *seat = Some((session, peer, dialect));
         }
     }
 
@@ -34,7 +40,7 @@ impl Seats {
     /// Every session that has a connection, by the index of its seat.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, SessionId, Peer)> {
         let seats = self.0.iter().enumerate();
-        seats.filter_map(|(index, seat)| seat.map(|(session, peer)| (index, session, peer)))
+        seats.filter_map(|(index, seat)| seat.map(|(session, peer, _)| (index, session, peer)))
     }
 
     /// Seats, taken or free.

@@ -4,7 +4,7 @@ use chinwag_proto::{
     Duration, Instant, Peer, Rng,
     client::{Client, ClientConfig, ClientInput},
     limits,
-    server::{Input, Output, Server},
+    server::{Dialect, Input, Output, Server},
     wire::{
         chinwag1::{self as pb, to_client, to_server},
         control::{self, Body},
@@ -43,7 +43,7 @@ impl ServerRig {
     }
 
     pub(crate) fn accept(&mut self, peer: u32) -> Vec<String> {
-        self.input(Input::Accepted { peer: Peer::new(peer) })
+        self.input(Input::Accepted { peer: Peer::new(peer), dialect: Dialect::Native })
     }
 
     pub(crate) fn receive(&mut self, peer: u32, bytes: &[u8]) -> Vec<String> {

@@ -8,7 +8,7 @@ use chinwag_proto::{
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
     limits,
     outbox::Class,
-    server::{Input, Output, Server, ServerEvent},
+    server::{Dialect, Input, Output, Server, ServerEvent},
     wire::{path::DatagramKind, voice::Frames},
 };
 
@@ -188,7 +188,7 @@ impl World {
                     return self.client_input(node, ClientInput::Disconnected);
                 }
                 self.conns[conn].server_open = true;
-                self.server_input(Input::Accepted { peer: peer(conn) });
+                self.server_input(Input::Accepted { peer: peer(conn), dialect: Dialect::Native });
                 self.client_input(node, ClientInput::Connected);
             }
             Event::ToServer(conn, bytes) => {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use chinwag_proto::server::{CloseCause, ServerEvent};
+use chinwag_proto::server::{CloseCause, Dialect, ServerEvent};
 use mio::Waker;
 
 use super::losses::Losses;
@@ -13,6 +13,8 @@ use crate::identity::Identity;
 pub struct ServerOptions {
     /// Where to listen, TCP and UDP; port 0 picks a free one. `[::]` stands for IPv4 too.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for classic programs, TCP; none unless they are wanted: they know no encryption.
+    pub classic_text: Vec<SocketAddr>,
     /// Who the server is.
     pub identity: Identity,
     /// How many may be in.
@@ -60,15 +62,20 @@ pub enum Observation<'a> {
 #[derive(Debug)]
 pub struct ListenError {
     pub(super) address: SocketAddr,
+    pub(super) dialect: Dialect,
     pub(super) error: io::Error,
 }
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error } = self;
+        let Self { address, dialect, error } = self;
         write!(f, "cannot listen on {address}: {error}")?;
+        let option = match dialect {
+            Dialect::Native => "--listen",
+            Dialect::Classic => "--classic-text",
+        };
         if error.kind() == io::ErrorKind::AddrInUse {
-            write!(f, "; is another server running? choose another address with --listen ADDR:PORT")
+            write!(f, "; is another server running? choose another address with {option} ADDR:PORT")
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             write!(f, "; ports below 1024 need rights, choose a higher one")
         } else {

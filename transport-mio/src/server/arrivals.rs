@@ -2,10 +2,15 @@
 
 use std::{io, net::SocketAddr};
 
-use chinwag_proto::{Duration, Instant, Peer, server::Input, wire::path::Header};
+use chinwag_proto::{
+    Duration, Instant, Peer,
+    server::{Dialect, Input},
+    wire::path::Header,
+};
 use mio::{Interest, Token};
 
-use super::{FIRST_PEER, Observation, ServerLoop, peers::Connection};
+use super::{FIRST_PEER, Observation, ServerLoop, classic::ClassicStream, peers::Connection, speech::Speech};
+use crate::stream::TlsStream;
 
 /// Connections accepted at one listener before others have their turn.
 const ACCEPT_BUDGET: usize = 64;
@@ -77,11 +82,20 @@ impl ServerLoop {
         mut socket: mio::net::TcpStream,
         from: SocketAddr,
     ) -> io::Result<()> {
-        let tls = rustls::ServerConnection::new(self.identity.tls()).map_err(io::Error::other)?;
+        let Some(dialect) = self.listeners.get(listener).map(|listener| listener.dialect) else {
+            return Ok(());
+        };
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(FIRST_PEER + peer.index()), interest)?;
-        self.peers.insert(peer, Connection::new(socket, tls, from, listener));
-        self.server.handle_input(now, Input::Accepted { peer });
+        let stream = match dialect {
+            Dialect::Native => {
+                let tls = rustls::ServerConnection::new(self.identity.tls()).map_err(io::Error::other)?;
+                Speech::Native(TlsStream::new(socket, tls.into()).into())
+            }
+            Dialect::Classic => Speech::Classic(ClassicStream::new(socket)),
+        };
+        self.peers.insert(peer, Connection::new(stream, from, listener));
+        self.server.handle_input(now, Input::Accepted { peer, dialect });
         Ok(())
     }
 
@@ -89,8 +103,9 @@ impl ServerLoop {
     pub(super) fn receive(&mut self, now: Instant, index: usize, observe: &mut dyn FnMut(Observation<'_>)) {
         for _ in 0..DATAGRAM_BUDGET {
             let Some(listener) = self.listeners.get_mut(index) else { return };
+            let Some(udp) = &listener.udp else { return };
             listener.has_datagrams = true;
-            let (count, from) = match listener.udp.recv_from(&mut self.buffer) {
+            let (count, from) = match udp.recv_from(&mut self.buffer) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.has_datagrams = false;

@@ -11,11 +11,9 @@ use chinwag_proto::{
     outbox::{Class, Overflow},
     wire::path::SealedPath,
 };
-use mio::net::TcpStream;
-use rustls::ServerConnection;
 
-use super::crowd::Crowd;
-use crate::{seal::AesSeal, stream::TlsStream};
+use super::{classic::Flushed, crowd::Crowd, speech::Speech};
+use crate::seal::AesSeal;
 
 /// Bytes that may wait for all connections together: what each may let pile up (see
 /// [`chinwag_proto::limits::CONTROL_QUEUE_BYTES`]), many times over, is more than a machine has. Past it, whoever has
@@ -25,7 +23,7 @@ pub(super) const ALL_QUEUES_BYTES: usize = 256 * 1024 * 1024;
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: TlsStream,
+    pub(super) stream: Speech,
     pub(super) from: SocketAddr,
     /// The listener whose UDP socket reaches it.
     pub(super) listener: usize,
@@ -39,12 +37,14 @@ pub(super) struct Connection {
     pub(super) is_finished: bool,
     /// In the list of those that are flushed when the wake-up ends.
     pub(super) will_be_flushed: bool,
+    /// In the list of those that wait before they write again.
+    is_paced: bool,
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, tls: ServerConnection, from: SocketAddr, listener: usize) -> Self {
+    pub(super) fn new(stream: Speech, from: SocketAddr, listener: usize) -> Self {
         Self {
-            stream: TlsStream::new(socket, tls.into()),
+            stream,
             from,
             listener,
             path: None,
@@ -53,6 +53,7 @@ impl Connection {
             is_closing: false,
             is_finished: false,
             will_be_flushed: false,
+            is_paced: false,
         }
     }
 
@@ -76,13 +77,15 @@ pub(super) struct Peers {
     crowd: Crowd,
     /// Closing connections, and when they are cut; in order, since the linger is the same for all.
     cuts: VecDeque<(Instant, Peer)>,
+    /// Classic connections that have more to write, and when they may; in order, since the pace is the same for all.
+    paced: VecDeque<(Instant, Peer)>,
 }
 
 impl Peers {
     /// A table for `most` connections, for which `most_queued` bytes may wait together.
     pub(super) fn new(most: usize, most_queued: usize) -> Self {
-        let (slots, free, cuts) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { slots, free, most, queued: 0, most_queued, crowd: Crowd::default(), cuts }
+        let (slots, free, cuts, paced) = (Vec::new(), Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { slots, free, most, queued: 0, most_queued, crowd: Crowd::default(), cuts, paced }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -161,15 +164,38 @@ impl Peers {
         Ok(connection.stream.voice_dropped() - dropped)
     }
 
-    /// Writes what waits for a connection, as far as it can be; true when nothing is left.
-    pub(super) fn flush(&mut self, peer: Peer) -> io::Result<bool> {
+    /// Writes what waits for a connection, as far as it can be now; true when nothing is left.
+    pub(super) fn flush(&mut self, now: Instant, peer: Peer) -> io::Result<bool> {
         let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else {
             return Ok(true);
         };
         let waited = connection.stream.queued();
-        let result = connection.stream.flush();
+        let result = connection.stream.flush(now);
         self.queued = self.queued - waited + connection.stream.queued();
-        result
+        let flushed = result?;
+        if let Flushed::Paced(due) = flushed
+            && !std::mem::replace(&mut connection.is_paced, true)
+        {
+            self.paced.push_back((due, peer));
+        }
+        Ok(flushed == Flushed::All)
+    }
+
+    /// When the first classic connection may write again.
+    pub(super) fn next_pace(&self) -> Option<Instant> {
+        self.paced.front().map(|&(due, _)| due)
+    }
+
+    /// Notes in `unflushed` which classic connections may write again.
+    pub(super) fn end_pauses(&mut self, now: Instant, unflushed: &mut Vec<Peer>) {
+        while let Some(&(_, peer)) = self.paced.front().filter(|(due, _)| *due <= now) {
+            self.paced.pop_front();
+            // A handle that is another's by now is flushed for nothing.
+            if let Some(connection) = self.get_mut(peer) {
+                connection.is_paced = false;
+                connection.flush_later(peer, unflushed);
+            }
+        }
     }
 
     /// When too much waits in all: the connection for which most does.
@@ -201,8 +227,11 @@ impl Peers {
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
+    use mio::net::TcpStream;
+    use rustls::ServerConnection;
+
     use super::*;
-    use crate::identity::Identity;
+    use crate::{identity::Identity, stream::TlsStream};
 
     #[test]
     fn whoever_has_most_waiting_goes_when_too_much_waits_in_all() {
@@ -215,7 +244,8 @@ mod tests {
             .map(|_| {
                 let peer = peers.reserve().unwrap();
                 let tls = ServerConnection::new(identity.tls()).unwrap();
-                peers.insert(peer, Connection::new(TcpStream::connect(to).unwrap(), tls, to, 0));
+                let stream = TlsStream::new(TcpStream::connect(to).unwrap(), tls.into());
+                peers.insert(peer, Connection::new(Speech::Native(stream.into()), to, 0));
                 peer
             })
             .collect();

@@ -1,10 +1,11 @@
-//! A listening address: a TCP and a UDP socket with one port number.
+//! A listening address: a TCP and, for natives, a UDP socket with one port number.
 
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr},
 };
 
+use chinwag_proto::server::Dialect;
 use mio::net::{TcpListener, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,7 +19,10 @@ const PORT_TRIES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) tcp: TcpListener,
-    pub(super) udp: UdpSocket,
+    /// What is spoken there.
+    pub(super) dialect: Dialect,
+    /// None where nobody speaks by datagrams.
+    pub(super) udp: Option<UdpSocket>,
     /// With the port in use.
     pub(super) address: SocketAddr,
     /// There may be more datagrams than one turn took.
@@ -28,7 +32,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn bind(address: SocketAddr, dialect: Dialect) -> io::Result<Self> {
         let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
         loop {
             tries -= 1;
@@ -36,13 +40,18 @@ impl Listener {
             tcp.listen(BACKLOG)?;
             let tcp = TcpListener::from_std(tcp.into());
             let address = SocketAddr::new(address.ip(), tcp.local_addr()?.port());
+            let listener =
+                Self { tcp, dialect, udp: None, address, has_datagrams: false, has_connections: false };
+            if dialect == Dialect::Classic {
+                return Ok(listener);
+            }
             match open(address, Type::DGRAM, Protocol::UDP) {
                 Ok(udp) => {
                     // More room is better; less is no reason to fail.
                     let _ = udp.set_recv_buffer_size(UDP_BUFFER_BYTES);
                     let _ = udp.set_send_buffer_size(UDP_BUFFER_BYTES);
                     let udp = UdpSocket::from_std(udp.into());
-                    return Ok(Self { tcp, udp, address, has_datagrams: false, has_connections: false });
+                    return Ok(Self { udp: Some(udp), ..listener });
                 }
                 Err(error) if tries == 0 || error.kind() != io::ErrorKind::AddrInUse => return Err(error),
                 Err(_) => {}

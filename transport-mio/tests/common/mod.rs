@@ -14,6 +14,7 @@ use chinwag_proto::{
     Instant,
     client::{Client, ClientConfig, ClientEvent, EndReason},
     link::{Fingerprint, Link},
+    server::Dialect,
     wire::voice::VoiceFrame,
 };
 use chinwag_transport_mio::{
@@ -28,6 +29,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct RunningServer {
     pub(crate) address: SocketAddr,
+    /// Where it speaks as the classic programs do.
+    pub(crate) classic: SocketAddr,
     pub(crate) fingerprint: Fingerprint,
     /// What its operator is told, in Rust's own notation.
     observed: Receiver<String>,
@@ -45,15 +48,19 @@ impl RunningServer {
         let identity = Identity::load_or_make(data).unwrap();
         let fingerprint = identity.fingerprint();
         let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
-        let mut server = ServerLoop::bind(ServerOptions { listen, identity, max_clients: 100 }).unwrap();
-        let (address, stop) = (server.addresses().next().unwrap(), server.stop_handle());
+        let classic_text = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+        let options = ServerOptions { listen, classic_text, identity, max_clients: 100 };
+        let mut server = ServerLoop::bind(options).unwrap();
+        let [address, classic] =
+            [Dialect::Native, Dialect::Classic].map(|dialect| server.addresses(dialect).next().unwrap());
+        let stop = server.stop_handle();
         before(address);
         let (tell, observed) = channel();
         let thread = thread::spawn(move || {
             // A test that looks no more is no reason to stop.
             server.run(&mut |observation| drop(tell.send(format!("{observation:?}")))).unwrap();
         });
-        Self { address, fingerprint, observed, stop, thread }
+        Self { address, classic, fingerprint, observed, stop, thread }
     }
 
     /// Waits until the operator is told something with `what` in it.

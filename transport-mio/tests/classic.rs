@@ -1,0 +1,82 @@
+//! Classic programs over real sockets, beside native clients.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
+mod common;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use chinwag_proto::client::ClientEvent;
+use common::{PATIENCE, RunningClient, RunningServer, Wish};
+
+/// A program that reads and writes as the originals do, and remembers all that it read.
+struct Classic {
+    socket: TcpStream,
+    read: String,
+}
+
+impl Classic {
+    fn connect(to: SocketAddr) -> Self {
+        let socket = TcpStream::connect(to).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, read: String::new() }
+    }
+
+    fn join(to: SocketAddr, name: &str) -> Self {
+        let mut classic = Self::connect(to);
+        classic.until("press enter!");
+        classic.says(name);
+        classic.until("type {quit} to exit.");
+        classic
+    }
+
+    fn says(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads until `text` has come. Each read is to be whole text: else the original dies of it.
+    fn until(&mut self, text: &str) {
+        while !self.read.contains(text) {
+            let mut buffer = [0; 1024];
+            let count = self.socket.read(&mut buffer).unwrap();
+            assert!(count > 0, "the end, and no {text:?} in {:?}", self.read);
+            self.read += std::str::from_utf8(&buffer[..count]).unwrap();
+        }
+    }
+
+    fn until_the_end(&mut self) {
+        let mut rest = String::new();
+        self.socket.read_to_string(&mut rest).unwrap();
+        self.read += &rest;
+    }
+}
+
+#[test]
+fn classic_programs_and_natives_are_in_one_room() {
+    let data = tempfile::tempdir().unwrap();
+    let server = RunningServer::start(data.path(), 0);
+    let mut foo = Classic::join(server.classic, "Foo");
+    let mut bar = Classic::join(server.classic, "Bar");
+    foo.until("Bar has joined the chat!");
+    let baz =
+        RunningClient::join(server.address, Some(server.fingerprint), &data.path().join("known"), "Baz");
+    foo.until("Baz has joined the chat!");
+    foo.says("Gr\u{fc}\u{df}e");
+    baz.until_said("Gr\u{fc}\u{df}e");
+    baz.wish(Wish::Say("hello, Foo".to_owned()));
+    for classic in [&mut foo, &mut bar] {
+        classic.until("Foo: Gr\u{fc}\u{df}e");
+        classic.until("Baz: hello, Foo");
+    }
+    foo.says("{quit}");
+    foo.until("{quit}");
+    foo.until_the_end();
+    bar.until("Foo has left the chat.");
+    // One who is just gone is announced at once.
+    drop(bar);
+    baz.until_event("Bar leaves", |event| matches!(event, ClientEvent::Left { name, .. } if name == "Bar"));
+    server.stop();
+}
