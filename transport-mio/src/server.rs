@@ -7,10 +7,12 @@ mod api;
 mod arrivals;
 mod classic;
 mod crowd;
+mod gateway;
 mod losses;
 mod peers;
 mod sockets;
 mod speech;
+mod voices;
 
 use std::{
     io::{self, Read as _},
@@ -22,17 +24,18 @@ use std::{
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, limits,
     outbox::Overflow,
-    server::{Dialect, Input, Output, Server},
+    server::{Input, Output, Server},
 };
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use self::{
-    api::{ListenError, Observation, ServerOptions, StopHandle},
+    api::{ListenError, Observation, PcmPace, ServerOptions, Service, StopHandle, VoiceGateway, VoiceOut},
     crowd::PENDING_PER_ADDRESS,
     losses::Losses,
 };
 use self::{
+    gateway::ClassicVoice,
     losses::Reporter,
     peers::{ALL_QUEUES_BYTES, Peers},
     sockets::Listener,
@@ -45,6 +48,8 @@ const WAKER: Token = Token(1);
 /// Two tokens for each listener, then one for each connection.
 const FIRST_LISTENER: usize = 2;
 const FIRST_PEER: usize = 1 << 16;
+/// Then one for each voice socket of classic programs.
+const FIRST_VOICE: usize = 1 << 24;
 
 /// Bytes read from one connection before the others have their turn.
 const READ_BUDGET: usize = 128 * 1024;
@@ -63,6 +68,8 @@ pub struct ServerLoop {
     identity: Identity,
     server: Server,
     peers: Peers,
+    /// The voice of classic programs, if there is any.
+    classic_voice: Option<ClassicVoice>,
     batch: Batch,
     stats: DatagramStats,
     /// Connections with more to read than their budget allowed.
@@ -92,11 +99,15 @@ impl ServerLoop {
         let mut signals = mio::net::UnixStream::from_std(signals);
         poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
         let mut listeners = Vec::new();
-        let native = options.listen.into_iter().map(|address| (Dialect::Native, address));
-        let classic = options.classic_text.into_iter().map(|address| (Dialect::Classic, address));
-        for (dialect, address) in native.chain(classic) {
-            let mut listener = Listener::bind(address, dialect)
-                .map_err(|error| io::Error::other(ListenError { address, dialect, error }))?;
+        let all = [
+            (Service::Native, options.listen),
+            (Service::ClassicText, options.classic_text),
+            (Service::ClassicVoice, options.classic_voice),
+        ];
+        let all = all.into_iter().flat_map(|(service, at)| at.into_iter().map(move |at| (service, at)));
+        for (service, address) in all {
+            let mut listener = Listener::bind(address, service)
+                .map_err(|error| io::Error::other(ListenError { address, service, error }))?;
             let token = FIRST_LISTENER + 2 * listeners.len();
             poll.registry().register(&mut listener.tcp, Token(token), Interest::READABLE)?;
             if let Some(udp) = &mut listener.udp {
@@ -113,6 +124,7 @@ impl ServerLoop {
             identity: options.identity,
             server: Server::new(options.max_clients, Rng::from_seed(clock::random_seed()?)),
             peers: Peers::new(most, ALL_QUEUES_BYTES),
+            classic_voice: None,
             batch: Batch::default(),
             stats: DatagramStats::default(),
             unread: Vec::new(),
@@ -127,9 +139,9 @@ impl ServerLoop {
         })
     }
 
-    /// The addresses in use for what is spoken there, in the order in which they were asked for.
-    pub fn addresses(&self, dialect: Dialect) -> impl Iterator<Item = SocketAddr> {
-        let listeners = self.listeners.iter().filter(move |listener| listener.dialect == dialect);
+    /// The addresses in use for a service, in the order in which they were asked for.
+    pub fn addresses(&self, service: Service) -> impl Iterator<Item = SocketAddr> {
+        let listeners = self.listeners.iter().filter(move |listener| listener.service == service);
         listeners.map(|listener| listener.address)
     }
 
@@ -172,6 +184,9 @@ impl ServerLoop {
             for event in &events {
                 match event.token() {
                     SIGNAL | WAKER => self.stop(now, observe),
+                    Token(token) if token >= FIRST_VOICE => {
+                        self.voice_ready(now, token - FIRST_VOICE, observe);
+                    }
                     Token(token) if token >= FIRST_PEER => {
                         let Some(peer) = self.peers.handle(token - FIRST_PEER) else { continue };
                         if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -205,7 +220,8 @@ impl ServerLoop {
             return Some(Duration::ZERO);
         }
         let peers = [self.peers.next_cut(), self.peers.next_pace()];
-        let timers = [self.server.poll_timeout(), self.reporter.due()];
+        let voice = self.classic_voice.as_ref().and_then(ClassicVoice::poll_timeout);
+        let timers = [self.server.poll_timeout(), self.reporter.due(), voice];
         let due =
             timers.into_iter().chain(peers).chain([self.accept_again, self.stopping]).flatten().min()?;
         // The system counts in milliseconds: rounding up avoids a turn that comes too early to do anything.
@@ -240,6 +256,7 @@ impl ServerLoop {
             self.remove(peer);
         }
         self.peers.end_pauses(now, &mut self.unflushed);
+        self.turn_voice(now, observe);
     }
 
     fn stop(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -348,10 +365,12 @@ impl ServerLoop {
                     }
                 }
                 Output::Relay { kind, frame, to } => {
+                    let mut is_for_gateway = false;
                     for &peer in to {
-                        let path =
-                            self.peers.get_mut(peer).and_then(|c| Some((c.path.as_mut()?, c.listener)));
-                        let Some((path, listener)) = path else { continue };
+                        let Some(connection) = self.peers.get_mut(peer) else { continue };
+                        is_for_gateway |= connection.voice.is_some();
+                        let listener = connection.listener;
+                        let Some(path) = &mut connection.path else { continue };
                         let Some(remote) = path.remote() else {
                             self.stats.unsent += 1;
                             continue;
@@ -359,6 +378,9 @@ impl ServerLoop {
                         if !self.batch.add(listener, remote, |bytes| path.seal(kind, frame, bytes)) {
                             self.stats.unsent += 1;
                         }
+                    }
+                    if is_for_gateway && let Some(voice) = &mut self.classic_voice {
+                        voice.hear(now, frame);
                     }
                     if self.batch.is_full() {
                         let listeners = &self.listeners;
@@ -369,6 +391,7 @@ impl ServerLoop {
                     let connection = self.peers.get_mut(peer);
                     let seal = connection.and_then(|connection| connection.stream.seal());
                     self.peers.settle(peer, session, seal);
+                    gateway::open(&mut self.classic_voice, &mut self.peers, now, peer);
                 }
                 Output::Pause { peer } => {
                     if let Some(connection) = self.peers.get_mut(peer) {
@@ -382,6 +405,7 @@ impl ServerLoop {
                     }
                 }
                 Output::Close { peer, cause } => {
+                    gateway::close(&mut self.classic_voice, &mut self.peers, peer);
                     if let Some(connection) = self.peers.get_mut(peer) {
                         observe(Observation::Closed { from: connection.from, cause: &cause });
                         connection.is_closing = true;
@@ -430,6 +454,7 @@ impl ServerLoop {
     }
 
     fn remove(&mut self, peer: Peer) {
+        gateway::close(&mut self.classic_voice, &mut self.peers, peer);
         if let Some(mut connection) = self.peers.remove(peer) {
             // Dropping the socket closes it; the registration goes with it.
             let _ = self.poll.registry().deregister(connection.stream.socket_mut());

@@ -9,8 +9,8 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use chinwag_proto::client::ClientEvent;
-use common::{PATIENCE, RunningClient, RunningServer, Wish};
+use chinwag_proto::{client::ClientEvent, wire::voice::Frames};
+use common::{PATIENCE, RunningClient, RunningServer, Seen, Wish};
 
 /// A program that reads and writes as the originals do, and remembers all that it read.
 struct Classic {
@@ -78,5 +78,57 @@ fn classic_programs_and_natives_are_in_one_room() {
     // One who is just gone is announced at once.
     drop(bar);
     baz.until_event("Bar leaves", |event| matches!(event, ClientEvent::Left { name, .. } if name == "Bar"));
+    server.stop();
+}
+
+/// What the next read of a voice socket gives.
+fn heard(voice: &mut TcpStream) -> String {
+    let mut buffer = [0; 1024];
+    let count = voice.read(&mut buffer).unwrap();
+    String::from_utf8(buffer[..count].to_vec()).unwrap()
+}
+
+fn voice(server: &RunningServer) -> TcpStream {
+    let voice = TcpStream::connect(server.classic_voice).unwrap();
+    voice.set_read_timeout(Some(PATIENCE)).unwrap();
+    voice
+}
+
+#[test]
+fn voice_goes_both_ways_and_belongs_to_the_text_connection_that_came_first() {
+    let data = tempfile::tempdir().unwrap();
+    let server = RunningServer::start(data.path(), 0);
+    // As the originals do: text, then voice, then somebody types a name.
+    let mut foo = Classic::connect(server.classic);
+    foo.until("press enter!");
+    let mut foos = voice(&server);
+    let mut bar = Classic::connect(server.classic);
+    bar.until("press enter!");
+    let mut bars = voice(&server);
+    let baz =
+        RunningClient::join(server.address, Some(server.fingerprint), &data.path().join("known"), "Baz");
+    baz.until_event("Baz is in", |event| matches!(event, ClientEvent::Welcome { .. }));
+    foo.says("Foo");
+    foo.until("type {quit}");
+    bar.says("Bar");
+    bar.until("type {quit}");
+    foos.write_all(b"the voice of Foo").unwrap();
+    baz.until("the voice of Foo", |seen| match seen {
+        Seen::Voice(payload) => {
+            let mut frames = Frames::parse(&payload).unwrap();
+            frames.any(|frame| frame.opus == b"the voice of Foo").then_some(())
+        }
+        Seen::Event(_) => None,
+    });
+    assert_eq!(heard(&mut bars), "the voice of Foo");
+    baz.wish(Wish::Talk(b"the voice of Baz".to_vec()));
+    assert_eq!([heard(&mut foos), heard(&mut bars)], ["the voice of Baz", "the voice of Baz"]);
+    // Without a voice one is still there to read and write.
+    drop(bars);
+    foo.says("{quit}");
+    bar.until("Foo has left the chat.");
+    assert_eq!(heard(&mut foos), "", "the voice ends with the text");
+    bar.says("still here");
+    baz.until_said("still here");
     server.stop();
 }

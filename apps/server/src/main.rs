@@ -11,11 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use chinwag_proto::{limits, server::Dialect};
+use chinwag_proto::limits;
 use chinwag_transport_mio::{
     descriptors,
     identity::Identity,
-    server::{ServerLoop, ServerOptions},
+    server::{ServerLoop, ServerOptions, Service},
 };
 use clap::Parser;
 use etcetera::BaseStrategy as _;
@@ -119,7 +119,13 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
     }
     let bind = |listen: Vec<SocketAddr>| {
         let classic_text = arguments.classic_text.clone();
-        ServerLoop::bind(ServerOptions { listen, classic_text, identity: identity.clone(), max_clients })
+        ServerLoop::bind(ServerOptions {
+            listen,
+            classic_text,
+            classic_voice: Vec::new(),
+            identity: identity.clone(),
+            max_clients,
+        })
     };
     let mut server = match bind(arguments.listen.clone()) {
         // A machine without IPv6 is served all the same, unless IPv6 was asked for.
@@ -129,14 +135,14 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
         result => result,
     }?;
     console.line("Waiting for connection...");
-    for address in server.addresses(Dialect::Native) {
+    for address in server.addresses(Service::Native) {
         console.line(&format!("listening on {address}, TCP and UDP"));
     }
-    for address in server.addresses(Dialect::Classic) {
+    for address in server.addresses(Service::ClassicText) {
         console.line(&format!("listening on {address} for classic programs, unencrypted"));
     }
     console.line(&format!("fingerprint {fingerprint}"));
-    for link in console::links(server.addresses(Dialect::Native), fingerprint) {
+    for link in console::links(server.addresses(Service::Native), fingerprint) {
         console.line(&format!("friends join with: chinwag '{link}'"));
     }
     let result = server.run(&mut |observation| console.observe(&observation)).context("the server stopped");

@@ -2,11 +2,35 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use chinwag_proto::server::{CloseCause, Dialect, ServerEvent};
+use chinwag_proto::{
+    Duration, Instant,
+    server::{CloseCause, ServerEvent},
+};
 use mio::Waker;
 
 use super::losses::Losses;
 use crate::identity::Identity;
+
+/// What a listening socket is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// Native clients, TCP and UDP.
+    Native,
+    /// The text of classic programs.
+    ClassicText,
+    /// Their voice.
+    ClassicVoice,
+}
+
+impl Service {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Native => "--listen",
+            Self::ClassicText => "--classic-text",
+            Self::ClassicVoice => "--classic-voice",
+        }
+    }
+}
 
 /// What a server is told at the start.
 #[derive(Clone, Debug)]
@@ -15,10 +39,59 @@ pub struct ServerOptions {
     pub listen: Vec<SocketAddr>,
     /// Where to listen for classic programs, TCP; none unless they are wanted: they know no encryption.
     pub classic_text: Vec<SocketAddr>,
+    /// Where to listen for their voice, TCP.
+    pub classic_voice: Vec<SocketAddr>,
     /// Who the server is.
     pub identity: Identity,
     /// How many may be in.
     pub max_clients: usize,
+}
+
+/// How the PCM of classic programs is to be counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PcmPace {
+    /// Frames a second.
+    pub rate_hz: u32,
+    /// Bytes of a frame: two for each channel.
+    pub frame_bytes: usize,
+}
+
+impl PcmPace {
+    /// How long so many bytes are.
+    pub fn time_of(self, bytes: usize) -> Duration {
+        let frames = (bytes / self.frame_bytes.max(1)) as u64;
+        Duration::from_micros(frames * 1_000_000 / u64::from(self.rate_hz.max(1)))
+    }
+
+    /// Bytes of so much time, in whole frames.
+    pub fn bytes_of(self, time: Duration) -> usize {
+        let frames = time.as_micros() * u128::from(self.rate_hz) / 1_000_000;
+        usize::try_from(frames).unwrap_or(usize::MAX).saturating_mul(self.frame_bytes)
+    }
+}
+
+/// Makes the voice of classic members, which is PCM, what natives speak, and the other way round.
+pub trait VoiceGateway: fmt::Debug + Send {
+    /// A classic member's voice is there. False when it cannot be taken.
+    fn open(&mut self, now: Instant, session: u32) -> bool;
+    /// It is gone.
+    fn close(&mut self, session: u32);
+    /// A voice payload that somebody sent to those who hear it through the gateway.
+    fn hear(&mut self, now: Instant, payload: &[u8]);
+    /// PCM of a classic member, in any portions.
+    fn pcm(&mut self, now: Instant, session: u32, bytes: &[u8]);
+    /// When to call [`VoiceGateway::handle_timeout`].
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Does what is due.
+    fn handle_timeout(&mut self, now: Instant, out: &mut dyn VoiceOut);
+}
+
+/// Where a gateway's voice goes.
+pub trait VoiceOut {
+    /// A voice payload of a classic member, for the natives.
+    fn send(&mut self, session: u32, payload: &[u8]);
+    /// PCM for a classic member.
+    fn play(&mut self, session: u32, pcm: &[u8]);
 }
 
 /// What an operator may want to see.
@@ -62,20 +135,20 @@ pub enum Observation<'a> {
 #[derive(Debug)]
 pub struct ListenError {
     pub(super) address: SocketAddr,
-    pub(super) dialect: Dialect,
+    pub(super) service: Service,
     pub(super) error: io::Error,
 }
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, dialect, error } = self;
+        let Self { address, service, error } = self;
         write!(f, "cannot listen on {address}: {error}")?;
-        let option = match dialect {
-            Dialect::Native => "--listen",
-            Dialect::Classic => "--classic-text",
-        };
         if error.kind() == io::ErrorKind::AddrInUse {
-            write!(f, "; is another server running? choose another address with {option} ADDR:PORT")
+            write!(
+                f,
+                "; is another server running? choose another address with {} ADDR:PORT",
+                service.option()
+            )
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             write!(f, "; ports below 1024 need rights, choose a higher one")
         } else {

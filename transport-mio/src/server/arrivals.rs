@@ -9,7 +9,10 @@ use chinwag_proto::{
 };
 use mio::{Interest, Token};
 
-use super::{FIRST_PEER, Observation, ServerLoop, classic::ClassicStream, peers::Connection, speech::Speech};
+use super::{
+    FIRST_PEER, Observation, ServerLoop, Service, classic::ClassicStream, gateway, peers::Connection,
+    speech::Speech,
+};
 use crate::stream::TlsStream;
 
 /// Connections accepted at one listener before others have their turn.
@@ -30,6 +33,7 @@ impl ServerLoop {
             if !listener.has_connections {
                 return;
             }
+            let service = listener.service;
             let (socket, from) = match listener.tcp.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -56,7 +60,11 @@ impl ServerLoop {
                     return;
                 }
             };
-            if self.peers.is_crowded(from.ip()) {
+            if service == Service::ClassicVoice {
+                self.accept_voice(now, socket, from);
+                continue;
+            }
+            if self.peers.is_crowded(from.ip(), service) {
                 self.losses.crowded += 1;
                 self.losses.last_crowded = Some(from);
                 continue;
@@ -65,7 +73,7 @@ impl ServerLoop {
                 self.losses.beyond_table += 1;
                 continue;
             };
-            if let Err(error) = self.admit(now, index, peer, socket, from) {
+            if let Err(error) = self.admit(now, (index, service), peer, socket, from) {
                 observe(Observation::CannotServe { from, error: &error });
                 continue;
             }
@@ -77,24 +85,24 @@ impl ServerLoop {
     fn admit(
         &mut self,
         now: Instant,
-        listener: usize,
+        (listener, service): (usize, Service),
         peer: Peer,
         mut socket: mio::net::TcpStream,
         from: SocketAddr,
     ) -> io::Result<()> {
-        let Some(dialect) = self.listeners.get(listener).map(|listener| listener.dialect) else {
-            return Ok(());
-        };
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(FIRST_PEER + peer.index()), interest)?;
-        let stream = match dialect {
-            Dialect::Native => {
+        let (dialect, stream) = match service {
+            Service::Native => {
                 let tls = rustls::ServerConnection::new(self.identity.tls()).map_err(io::Error::other)?;
-                Speech::Native(TlsStream::new(socket, tls.into()).into())
+                (Dialect::Native, Speech::Native(TlsStream::new(socket, tls.into()).into()))
             }
-            Dialect::Classic => Speech::Classic(ClassicStream::new(socket)),
+            Service::ClassicText | Service::ClassicVoice => {
+                (Dialect::Classic, Speech::Classic(ClassicStream::new(socket)))
+            }
         };
         self.peers.insert(peer, Connection::new(stream, from, listener));
+        gateway::claim(&mut self.classic_voice, &mut self.peers, peer);
         self.server.handle_input(now, Input::Accepted { peer, dialect });
         Ok(())
     }

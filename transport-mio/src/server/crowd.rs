@@ -12,13 +12,16 @@ use chinwag_proto::limits;
 /// such places: a crowd behind one address that comes all at once, as after a restart, is to find room.
 pub const PENDING_PER_ADDRESS: usize = limits::PENDING_HELLOS / 2;
 
+/// The same of those who are asked for a name. They take long to answer, and wait in places of their own.
+pub(super) const NAMELESS_PER_ADDRESS: usize = limits::PENDING_NAMES / 2;
+
 #[derive(Debug, Default)]
 pub(super) struct Crowd(BTreeMap<IpAddr, usize>);
 
 impl Crowd {
-    /// True when one more from there would be too many.
-    pub(super) fn is_full(&self, address: IpAddr) -> bool {
-        self.0.get(&origin(address)).is_some_and(|&count| count >= PENDING_PER_ADDRESS)
+    /// True when so many from there are there.
+    pub(super) fn has(&self, address: IpAddr, most: usize) -> bool {
+        self.0.get(&origin(address)).is_some_and(|&count| count >= most)
     }
 
     pub(super) fn enter(&mut self, address: IpAddr) {
@@ -53,7 +56,7 @@ mod tests {
         let mut crowd = Crowd::default();
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         for n in 0..PENDING_PER_ADDRESS {
-            assert!(!crowd.is_full(ip("2001:db8::1")), "{n}");
+            assert!(!crowd.has(ip("2001:db8::1"), PENDING_PER_ADDRESS), "{n}");
             crowd.enter(ip(&format!("2001:db8::{n:x}")));
             crowd.enter(ip("::ffff:10.0.0.1"));
         }
@@ -64,7 +67,7 @@ mod tests {
             ("::ffff:10.0.0.1", true),
             ("10.0.0.2", false),
         ] {
-            assert_eq!(crowd.is_full(ip(address)), is_full, "{address}");
+            assert_eq!(crowd.has(ip(address), PENDING_PER_ADDRESS), is_full, "{address}");
         }
         for n in 0..PENDING_PER_ADDRESS {
             crowd.leave(ip(&format!("2001:db8::{n:x}")));

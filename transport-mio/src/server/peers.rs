@@ -12,7 +12,12 @@ use chinwag_proto::{
     wire::path::SealedPath,
 };
 
-use super::{classic::Flushed, crowd::Crowd, speech::Speech};
+use super::{
+    api::Service,
+    classic::Flushed,
+    crowd::{Crowd, NAMELESS_PER_ADDRESS, PENDING_PER_ADDRESS},
+    speech::Speech,
+};
 use crate::seal::AesSeal;
 
 /// Bytes that may wait for all connections together: what each may let pile up (see
@@ -28,6 +33,12 @@ pub(super) struct Connection {
     /// The listener whose UDP socket reaches it.
     pub(super) listener: usize,
     pub(super) path: Option<SealedPath<AesSeal>>,
+    /// Who was let in over it.
+    pub(super) session: Option<SessionId>,
+    /// The slot of its voice socket, of a classic connection.
+    pub(super) voice: Option<usize>,
+    /// Which connection it is, in the order in which they came.
+    arrival: u64,
     /// Not let in yet.
     is_pending: bool,
     pub(super) is_paused: bool,
@@ -48,6 +59,9 @@ impl Connection {
             from,
             listener,
             path: None,
+            session: None,
+            voice: None,
+            arrival: 0,
             is_pending: true,
             is_paused: false,
             is_closing: false,
@@ -55,6 +69,10 @@ impl Connection {
             will_be_flushed: false,
             is_paced: false,
         }
+    }
+
+    pub(super) fn is_classic(&self) -> bool {
+        matches!(self.stream, Speech::Classic(_))
     }
 
     /// Notes in `unflushed` that this connection, known as `peer`, has something to write.
@@ -69,6 +87,8 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Peers {
     slots: Vec<Option<Connection>>,
+    /// How many came so far.
+    arrivals: u64,
     free: Vec<u32>,
     most: usize,
     /// Bytes that wait for all of them, and how many may.
@@ -85,7 +105,7 @@ impl Peers {
     /// A table for `most` connections, for which `most_queued` bytes may wait together.
     pub(super) fn new(most: usize, most_queued: usize) -> Self {
         let (slots, free, cuts, paced) = (Vec::new(), Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { slots, free, most, queued: 0, most_queued, crowd: Crowd::default(), cuts, paced }
+        Self { slots, arrivals: 0, free, most, queued: 0, most_queued, crowd: Crowd::default(), cuts, paced }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,11 +122,14 @@ impl Peers {
     }
 
     /// True when too many from there are not let in yet.
-    pub(super) fn is_crowded(&self, address: IpAddr) -> bool {
-        self.crowd.is_full(address)
+    pub(super) fn is_crowded(&self, address: IpAddr, service: Service) -> bool {
+        let most = if service == Service::Native { PENDING_PER_ADDRESS } else { NAMELESS_PER_ADDRESS };
+        self.crowd.has(address, most)
     }
 
-    pub(super) fn insert(&mut self, peer: Peer, connection: Connection) {
+    pub(super) fn insert(&mut self, peer: Peer, mut connection: Connection) {
+        self.arrivals += 1;
+        connection.arrival = self.arrivals;
         self.crowd.enter(connection.from.ip());
         if let Some(slot) = self.slots.get_mut(peer.index()) {
             *slot = Some(connection);
@@ -137,9 +160,19 @@ impl Peers {
         Some(connection)
     }
 
+    /// The first classic connection from there that has no voice.
+    pub(super) fn voiceless_from(&self, address: IpAddr) -> Option<Peer> {
+        let wants =
+            |c: &Connection| c.is_classic() && c.from.ip() == address && c.voice.is_none() && !c.is_closing;
+        let all = self.slots.iter().zip(0..).filter_map(|(slot, index)| Some((slot.as_ref()?, index)));
+        let first = all.filter(|(connection, _)| wants(connection)).min_by_key(|(c, _)| c.arrival)?;
+        Some(Peer::new(first.1))
+    }
+
     /// Notes that this one was let in, and that datagrams of `session` are its own from now on.
     pub(super) fn settle(&mut self, peer: Peer, session: SessionId, seal: Option<AesSeal>) {
         let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else { return };
+        connection.session = Some(session);
         connection.path = seal.map(|seal| SealedPath::new(session, seal));
         if std::mem::replace(&mut connection.is_pending, false) {
             self.crowd.leave(connection.from.ip());
@@ -262,6 +295,9 @@ mod tests {
         for peer in [three[0], three[2]] {
             peers.remove(peer).unwrap();
         }
-        assert_eq!((peers.queued, peers.is_empty(), peers.is_crowded(to.ip())), (0, true, false));
+        assert_eq!(
+            (peers.queued, peers.is_empty(), peers.is_crowded(to.ip(), Service::Native)),
+            (0, true, false)
+        );
     }
 }

@@ -5,9 +5,10 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
 };
 
-use chinwag_proto::server::Dialect;
 use mio::net::{TcpListener, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::api::Service;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -19,8 +20,8 @@ const PORT_TRIES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) tcp: TcpListener,
-    /// What is spoken there.
-    pub(super) dialect: Dialect,
+    /// What it is for.
+    pub(super) service: Service,
     /// None where nobody speaks by datagrams.
     pub(super) udp: Option<UdpSocket>,
     /// With the port in use.
@@ -32,7 +33,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn bind(address: SocketAddr, dialect: Dialect) -> io::Result<Self> {
+    pub(super) fn bind(address: SocketAddr, service: Service) -> io::Result<Self> {
         let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
         loop {
             tries -= 1;
@@ -41,8 +42,8 @@ impl Listener {
             let tcp = TcpListener::from_std(tcp.into());
             let address = SocketAddr::new(address.ip(), tcp.local_addr()?.port());
             let listener =
-                Self { tcp, dialect, udp: None, address, has_datagrams: false, has_connections: false };
-            if dialect == Dialect::Classic {
+                Self { tcp, service, udp: None, address, has_datagrams: false, has_connections: false };
+            if service != Service::Native {
                 return Ok(listener);
             }
             match open(address, Type::DGRAM, Protocol::UDP) {

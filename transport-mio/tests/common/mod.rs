@@ -11,16 +11,15 @@ use std::{
 };
 
 use chinwag_proto::{
-    Instant,
+    Instant, SessionId,
     client::{Client, ClientConfig, ClientEvent, EndReason},
     link::{Fingerprint, Link},
-    server::Dialect,
-    wire::voice::VoiceFrame,
+    wire::voice::{Frames, VoiceFrame},
 };
 use chinwag_transport_mio::{
     client::{ClientError, ClientLoop, ClientOptions, Handler},
     identity::Identity,
-    server::{ServerLoop, ServerOptions, StopHandle},
+    server::{PcmPace, ServerLoop, ServerOptions, Service, StopHandle, VoiceGateway, VoiceOut},
     trust::KnownHosts,
 };
 
@@ -31,6 +30,7 @@ pub(crate) struct RunningServer {
     pub(crate) address: SocketAddr,
     /// Where it speaks as the classic programs do.
     pub(crate) classic: SocketAddr,
+    pub(crate) classic_voice: SocketAddr,
     pub(crate) fingerprint: Fingerprint,
     /// What its operator is told, in Rust's own notation.
     observed: Receiver<String>,
@@ -49,10 +49,19 @@ impl RunningServer {
         let fingerprint = identity.fingerprint();
         let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
         let classic_text = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        let options = ServerOptions { listen, classic_text, identity, max_clients: 100 };
+        let options = ServerOptions {
+            listen,
+            classic_voice: classic_text.clone(),
+            classic_text,
+            identity,
+            max_clients: 100,
+        };
         let mut server = ServerLoop::bind(options).unwrap();
-        let [address, classic] =
-            [Dialect::Native, Dialect::Classic].map(|dialect| server.addresses(dialect).next().unwrap());
+        let gateway = Box::new(Passing { open: vec![], said: vec![], heard: vec![] });
+        server.set_gateway(gateway, PcmPace { rate_hz: 44_100, frame_bytes: 2 });
+        let services = [Service::Native, Service::ClassicText, Service::ClassicVoice];
+        let [address, classic, classic_voice] =
+            services.map(|service| server.addresses(service).next().unwrap());
         let stop = server.stop_handle();
         before(address);
         let (tell, observed) = channel();
@@ -60,7 +69,7 @@ impl RunningServer {
             // A test that looks no more is no reason to stop.
             server.run(&mut |observation| drop(tell.send(format!("{observation:?}")))).unwrap();
         });
-        Self { address, classic, fingerprint, observed, stop, thread }
+        Self { address, classic, classic_voice, fingerprint, observed, stop, thread }
     }
 
     /// Waits until the operator is told something with `what` in it.
@@ -177,5 +186,53 @@ impl RunningClient {
     pub(crate) fn quit(self) -> EndReason {
         self.wish(Wish::Quit);
         self.thread.join().unwrap().unwrap()
+    }
+}
+
+/// A gateway that makes no sound of anything: what a classic member sends is the packet that natives get, and the other way round.
+#[derive(Debug)]
+struct Passing {
+    open: Vec<u32>,
+    said: Vec<(u32, Vec<u8>)>,
+    heard: Vec<(u32, Vec<u8>)>,
+}
+
+impl VoiceGateway for Passing {
+    fn open(&mut self, _now: Instant, session: u32) -> bool {
+        self.open.push(session);
+        true
+    }
+
+    fn close(&mut self, session: u32) {
+        self.open.retain(|&other| other != session);
+    }
+
+    fn hear(&mut self, _now: Instant, payload: &[u8]) {
+        for frame in Frames::parse(payload).unwrap() {
+            self.heard.push((frame.talker.to_wire(), frame.opus.to_vec()));
+        }
+    }
+
+    fn pcm(&mut self, _now: Instant, session: u32, bytes: &[u8]) {
+        self.said.push((session, bytes.to_vec()));
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (self.said.len() + self.heard.len() > 0).then_some(Instant::ZERO)
+    }
+
+    fn handle_timeout(&mut self, _now: Instant, out: &mut dyn VoiceOut) {
+        for (session, opus) in self.said.drain(..) {
+            let talker = SessionId::from_wire(session);
+            let mut payload = Vec::new();
+            VoiceFrame { talker, sequence: 1, end: false, level: 30, opus: &opus }.write(&mut payload);
+            out.send(session, &payload);
+        }
+        for (talker, pcm) in self.heard.drain(..) {
+            self.open
+                .iter()
+                .filter(|&&session| session != talker)
+                .for_each(|&session| out.play(session, &pcm));
+        }
     }
 }
