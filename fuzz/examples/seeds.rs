@@ -130,7 +130,21 @@ fn histories() -> Vec<(&'static str, Vec<u8>)> {
     let gone = [text.clone(), vec![0, 12, 0, 13, 255, 255, 0, 0, 0, 3, 4, 0, 0, 0, 0, 2, 9, 0, 0]].concat();
     let quit = [text.clone(), vec![0, 3, 11, 1, 15, 0]].concat();
     let garbage = [two.clone(), vec![0, 2, 8, 0, 0, 0, 4, 1, 2, 3, 4, 1, 10, 0, 4, 1, 2, 3, 4]].concat();
+    // Peers 4 and 5 are classic: 2 is what one read gives.
+    let line = |peer: u8, text: &str| [&[peer, 2, text.len() as u8], text.as_bytes()].concat();
+    let classic = [
+        vec![4, 0, 5, 0],
+        line(4, "Foo"),
+        line(5, "Bar\n"),
+        line(4, "{qu"),
+        line(5, "one\ntwo\n\u{fc}"),
+        line(4, "it}"),
+        vec![5, 13, 255, 0, 5, 12],
+    ];
+    let mixed = [two.clone(), classic.concat(), say(0, 1).to_vec()].concat();
     vec![
+        ("classic", classic.concat()),
+        ("mixed", mixed),
         ("two", two),
         ("talk", talk),
         ("text", text),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use arbitrary::Unstructured;
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, SessionId,
-    limits::{HELD_SESSIONS, ROOMS},
+    limits::{CLASSIC_BYTES, HELD_SESSIONS, ROOMS},
     server::{Dialect, Input, Output, Server},
     wire::{
         chinwag1::to_client::Kind,
@@ -21,6 +21,8 @@ use crate::ops::{Known, Op, PEERS, voice};
 
 /// Sessions that the server lets in: fewer than there are peers, so that it can be full.
 const MAX_SESSIONS: usize = 4;
+/// Peers that are native; the others are classic.
+const NATIVES: usize = 4;
 /// Timeouts at one moment; more is spinning.
 const TIMEOUTS_AT_ONCE: u32 = 8;
 
@@ -67,7 +69,7 @@ impl Driver {
             Op::Accept => {
                 if !is_open {
                     self.open.insert(peer);
-                    self.input(Input::Accepted { peer, dialect: Dialect::Native });
+                    self.input(Input::Accepted { peer, dialect: dialect_of(peer) });
                 }
             }
             Op::Wait(ms) => self.wait(Duration::from_millis(ms.into())),
@@ -153,6 +155,14 @@ impl Driver {
             match output {
                 Output::Send { bytes, class: _, to } => {
                     assert!(!to.is_empty() && to.iter().all(|peer| self.open.contains(peer)));
+                    if to.iter().any(|&peer| dialect_of(peer) == Dialect::Classic) {
+                        assert!(to.iter().all(|&peer| dialect_of(peer) == Dialect::Classic));
+                        let text = str::from_utf8(bytes).expect("half a character");
+                        assert!(
+                            (1..=CLASSIC_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+                        );
+                        continue;
+                    }
                     for kind in messages(bytes) {
                         if let Kind::Welcome(welcome) = kind {
                             let &[peer] = to else { panic!("a welcome is for one") };
@@ -207,6 +217,11 @@ impl Driver {
 
     /// Everybody falls silent: everybody must go, and be forgotten in the end.
     fn empty(&mut self) {
+        // But classic ones, of whom only the system can say that they are gone.
+        for peer in self.open.clone().into_iter().filter(|&peer| dialect_of(peer) == Dialect::Classic) {
+            self.forget(peer);
+            self.input(Input::Closed { peer });
+        }
         self.wait(Duration::from_secs(60));
         assert!(self.open.is_empty(), "a silent peer stays");
         if self.is_stopping {
@@ -218,6 +233,11 @@ impl Driver {
         assert_eq!(self.server.hub().gone(), 0);
         assert_eq!(self.server.poll_timeout(), None, "a timer is left");
     }
+}
+
+/// The last peers are classic ones.
+fn dialect_of(peer: Peer) -> Dialect {
+    if peer.index() < NATIVES { Dialect::Native } else { Dialect::Classic }
 }
 
 /// The messages in bytes that must be whole frames.
