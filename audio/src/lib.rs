@@ -12,6 +12,7 @@ pub mod capture;
 pub mod codec;
 pub mod comfort;
 pub mod compare;
+#[cfg(feature = "devices")]
 pub mod device;
 mod floor;
 mod gate;
