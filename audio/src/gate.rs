@@ -3,7 +3,7 @@
 use crate::{Block, rms};
 
 /// A block at least this loud opens [`Gate::Level`], and nothing quieter is speech: −65 dBFS (RMS).
-const OPEN_RMS: f32 = 0.000_562_341;
+pub(crate) const OPEN_RMS: f32 = 0.000_562_341;
 /// A block in which speech is this likely opens [`Gate::Voice`] …
 const OPENS: f32 = 0.38;
 /// … and so does one in which it is this likely together with the one before it, on the average.

@@ -16,6 +16,7 @@ pub mod compare;
 pub mod device;
 mod floor;
 mod gate;
+pub mod gateway;
 pub mod io;
 pub mod jitter;
 pub mod level;

@@ -49,3 +49,16 @@ pub const LARGE_DEVICE_RING_MS: u32 = 2000;
 /// Blocks of the far end that wait for the microphone's in the echo canceller; at the limit the microphone is not running, and
 /// those that wait are dropped.
 pub const MAX_FAR_BLOCKS: usize = 16;
+/// Classic members of one room's gateway; one more is refused.
+pub const MAX_CLASSIC: usize = 128;
+/// Classic members who are encoded at one time; whoever begins to talk beyond that is not heard until another one stops, and
+/// what was said is counted as crowded.
+pub const MAX_CLASSIC_TALKERS: usize = 16;
+/// Sample rates of a classic member.
+pub const PCM_RATES_HZ: core::ops::RangeInclusive<u32> = 8_000..=96_000;
+/// Channels of a classic member.
+pub const MAX_PCM_CHANNELS: u16 = 8;
+/// PCM that waits for its turn, of one classic member; beyond it, and beyond what the gateway itself is late, the oldest is dropped and counted.
+pub const MAX_PCM_MS: u32 = 200;
+/// Turns of 10 ms that a gateway catches up with when it is late; what lies further back is left out and counted.
+pub const MAX_LATE_TURNS: u64 = 50;

@@ -178,6 +178,13 @@ impl Mixer {
         self.settle();
     }
 
+    /// The sum in one channel as it is, not limited, of a mixer in mono; the mixer is empty again afterwards.
+    pub(crate) fn finish_unlimited(&mut self, out: &mut Block) {
+        *out = self.sums[0];
+        self.sums = [SILENCE; 2];
+        self.settle();
+    }
+
     /// The limited sum, left and right; the mixer is empty again afterwards. In mono both are the same.
     pub fn finish_stereo(&mut self, out: &mut [Block; 2]) {
         match self.placing {

@@ -105,6 +105,12 @@ impl Playout {
         self.mixer.finish_stereo(out);
     }
 
+    /// As [`Self::render`] in mono, not limited: to be mixed with more.
+    pub(crate) fn render_unlimited(&mut self, now: Instant, out: &mut Block) {
+        self.mix(now);
+        self.mixer.finish_unlimited(out);
+    }
+
     fn mix(&mut self, now: Instant) {
         self.rendered += 1;
         let mut stale = None;

@@ -4,12 +4,19 @@
 //! It does not follow a drifting clock (rubato's `Async` could: the ratio is adjustable).
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters, WindowFunction};
+use rubato::{
+    Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters, SincInterpolationType,
+    WindowFunction,
+};
 
 use crate::limits::SAMPLE_RATES_HZ;
 
 /// Taps of the filter at the lower of both rates.
 const TAPS: usize = 128;
+/// The same where many streams are converted at once; for voice it is as good.
+const LIGHT_TAPS: usize = 64;
+/// Where so few places between two input samples are all that outputs fall on, there is a filter for each, and nothing is interpolated.
+const MAX_PHASES: u32 = 512;
 
 /// A rate that no converter can be made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,15 @@ impl Resampler {
     /// From `from_hz` to `to_hz`, working in chunks of `chunk` input samples (the delay of a live stream: what is short
     /// of a chunk waits).
     pub fn new(from_hz: u32, to_hz: u32, chunk: usize) -> Result<Self, UnsupportedRate> {
+        Self::with_taps(from_hz, to_hz, chunk, TAPS)
+    }
+
+    /// As [`Self::new`], at half the cost: what is near half of the lower rate is weaker.
+    pub fn light(from_hz: u32, to_hz: u32, chunk: usize) -> Result<Self, UnsupportedRate> {
+        Self::with_taps(from_hz, to_hz, chunk, LIGHT_TAPS)
+    }
+
+    fn with_taps(from_hz: u32, to_hz: u32, chunk: usize, taps: usize) -> Result<Self, UnsupportedRate> {
         for rate in [from_hz, to_hz] {
             if !SAMPLE_RATES_HZ.contains(&rate) {
                 return Err(UnsupportedRate(rate));
@@ -58,8 +74,14 @@ impl Resampler {
         };
         if from_hz != to_hz {
             // Going down, the filter's cut-off falls with the output rate and its length must grow to stay as steep.
-            let taps = TAPS * from_hz.div_ceil(to_hz).max(1) as usize;
-            let parameters = SincInterpolationParameters::new(taps, WindowFunction::BlackmanHarris2);
+            let taps = taps * from_hz.div_ceil(to_hz).max(1) as usize;
+            let mut parameters = SincInterpolationParameters::new(taps, WindowFunction::BlackmanHarris2);
+            let phases = to_hz / common_divisor(from_hz, to_hz);
+            if phases <= MAX_PHASES {
+                parameters = parameters
+                    .oversampling_factor(phases as usize)
+                    .interpolation(SincInterpolationType::Nearest);
+            }
             let ratio = f64::from(to_hz) / f64::from(from_hz);
             let inner = Async::new_sinc(ratio, 1.0, &parameters, chunk.max(1), 1, FixedAsync::Input)
                 .map_err(|_| UnsupportedRate(from_hz))?;
@@ -132,6 +154,10 @@ impl Resampler {
         }
         self.pending.drain(..used);
     }
+}
+
+fn common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,256 @@
+//! The gateway between classic and native members, measured in virtual time: `gateway SPEECH.wav DIR` writes what is heard to DIR, beside what was
+//! said (for PESQ), and prints delays and the share of a core that fifty classic members take. Without arguments a made-up voice talks.
+
+// An example may look at the clock: it measures CPU time.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+use std::path::Path;
+
+use chinwag_audio::{
+    BLOCK, BLOCK_US, Block, Instant, SAMPLE_RATE_HZ, SILENCE, VoiceFrame,
+    capture::{Capture, Gate},
+    codec::EncoderConfig,
+    compare::align,
+    gateway::{Gateway, GatewayOut, PcmFormat},
+    playout::Playout,
+    resample::Resampler,
+    sample,
+    wav::{WavSink, WavSource},
+};
+use chinwag_proto::{SessionId, wire::voice};
+
+const CHUNK: usize = 1024;
+const FORMAT: PcmFormat = PcmFormat { rate_hz: 44_100, channels: 1 };
+/// Sessions.
+const NATIVE: u32 = 1;
+const CLASSIC: [u32; 2] = [11, 12];
+const LISTENER: u32 = 20;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let said = arguments.first().map_or_else(|| sample::voice(1, 12), |path| read(Path::new(path)));
+    let folder = arguments.get(1).map(Path::new);
+    let to_native = heard_by_native(&[&said], CLASSIC[0]);
+    report("classic to native", &said, &to_native, folder, "to-native");
+    report("native to classic", &said, &heard_by_classic(&said), folder, "to-classic");
+    let mut other = said.clone();
+    other.rotate_left(said.len() / 3);
+    for (name, reference, session) in [("two-first", &said, CLASSIC[0]), ("two-second", &other, CLASSIC[1])] {
+        let heard = heard_by_native(&[&said, &other], session);
+        report(&format!("two classic at once, {name}"), reference, &heard, folder, name);
+    }
+    for (what, noise) in [("silent", 0.0), ("with room noise", 0.003)] {
+        println!("50 classic listeners, {what}, one native talker: {:.1} % of a core", cpu_percent(noise));
+    }
+}
+
+fn report(what: &str, said: &[f32], heard: &[f32], folder: Option<&Path>, name: &str) {
+    let found = align(said, heard);
+    println!(
+        "{what}: {:.0} ms late, alike by {:.3}, longest hole {} ms",
+        found.offset_ms(),
+        found.correlation,
+        found.longest_hole_ms
+    );
+    if let Some(folder) = folder {
+        write(&folder.join(format!("{name}-said.wav")), said);
+        write(&folder.join(format!("{name}.wav")), heard);
+    }
+}
+
+/// Takes everything that a gateway gives.
+#[derive(Default)]
+struct Ears {
+    /// Hears this talker.
+    playout: Option<(Playout, u32)>,
+    now: Instant,
+    pcm: Vec<u8>,
+}
+
+impl GatewayOut for Ears {
+    fn send(&mut self, session: u32, payload: &[u8]) {
+        let Some((playout, talker)) = &mut self.playout else { return };
+        if session != *talker {
+            return;
+        }
+        for (frame, copy) in voice::Frames::parse(payload).unwrap().with_copies() {
+            let voice::VoiceFrame { talker, sequence, end, level, opus } = frame;
+            let talker = talker.to_wire();
+            playout.receive(self.now, VoiceFrame { talker, sequence, end, copy, level, opus });
+        }
+    }
+
+    fn play(&mut self, session: u32, pcm: &[u8]) {
+        if session == LISTENER {
+            self.pcm.extend_from_slice(pcm);
+        }
+    }
+}
+
+/// What a native listener hears of a talker, from the moment at which the first sample is captured.
+fn heard_by_native(said: &[&[f32]], talker: u32) -> Vec<f32> {
+    let (mut gateway, mut ears) = (Gateway::new(), Ears::default());
+    let mut playout = Playout::new();
+    playout.set_auto_level(false);
+    ears.playout = Some((playout, talker));
+    let pcm: Vec<Vec<u8>> = said.iter().map(|said| to_pcm(said)).collect();
+    for session in &CLASSIC[..said.len()] {
+        gateway.open(at(0), *session, FORMAT).unwrap();
+    }
+    // Rendered 5 ms beside the gateway's turns, and heard a block later.
+    let phase_us = 5_000;
+    let mut heard = vec![0.0; BLOCK + BLOCK / 2];
+    let mut chunks = 0;
+    for k in 0..(said[0].len() / BLOCK + 60) as u64 {
+        let now_us = phase_us + k * BLOCK_US;
+        loop {
+            let chunk_us = (chunks + 1) * CHUNK as u64 * 1_000_000 / u64::from(FORMAT.rate_hz);
+            if chunk_us > now_us {
+                break;
+            }
+            turn(&mut gateway, &mut ears, at(chunk_us));
+            for (session, pcm) in CLASSIC.iter().zip(&pcm) {
+                let from = (chunks as usize * 2 * CHUNK).min(pcm.len());
+                gateway.pcm(at(chunk_us), *session, &pcm[from..(from + 2 * CHUNK).min(pcm.len())]);
+            }
+            chunks += 1;
+        }
+        turn(&mut gateway, &mut ears, at(now_us));
+        let mut block = SILENCE;
+        ears.playout.as_mut().unwrap().0.render(at(now_us), &mut block);
+        heard.extend_from_slice(&block);
+    }
+    println!("    {:?}", ears.playout.unwrap().0.stats().total);
+    println!("    {:?}", gateway.stats());
+    heard
+}
+
+/// Turns the gateway as often as is due by then.
+fn turn(gateway: &mut Gateway, ears: &mut Ears, now: Instant) {
+    while let Some(due) = gateway.poll_timeout().filter(|due| *due <= now) {
+        ears.now = due;
+        gateway.handle_timeout(due, ears);
+    }
+}
+
+/// What a classic listener gets of a native talker, from the moment at which the first sample is captured.
+fn heard_by_classic(said: &[f32]) -> Vec<f32> {
+    let (mut gateway, mut ears) = (Gateway::new(), Ears::default());
+    gateway.open(at(0), LISTENER, FORMAT).unwrap();
+    let mut native = Native::new();
+    for (k, block) in said.chunks_exact(BLOCK).chain([&SILENCE[..]; 60]).enumerate() {
+        // Frames come 5 ms beside the turns.
+        let now_us = 5_000 + (k as u64 + 1) * BLOCK_US;
+        turn(&mut gateway, &mut ears, at(now_us));
+        native.say(block.try_into().unwrap(), &mut |payload| gateway.hear(at(now_us), payload));
+    }
+    println!("    {:?}", gateway.stats().natives.total);
+    let mut heard = vec![0.0; BLOCK + BLOCK / 2];
+    heard.extend(from_pcm(&ears.pcm));
+    heard.drain(..BLOCK / 2);
+    heard
+}
+
+struct Native {
+    capture: Capture,
+    payload: Vec<u8>,
+}
+
+impl Native {
+    fn new() -> Self {
+        let capture = Capture::new(EncoderConfig::default(), Gate::Voice).unwrap();
+        Self { capture, payload: Vec::new() }
+    }
+
+    fn say(&mut self, block: &Block, send: &mut dyn FnMut(&[u8])) {
+        let payload = &mut self.payload;
+        self.capture.push(block, &mut |frames| {
+            payload.clear();
+            for f in frames {
+                let (talker, opus) = (SessionId::from_wire(NATIVE), f.opus);
+                voice::VoiceFrame { talker, sequence: f.sequence, end: f.end, level: f.level, opus }
+                    .write(payload);
+            }
+            send(payload);
+        });
+    }
+}
+
+/// What fifty classic members cost, each of whom sends PCM all the time, while one native talks.
+fn cpu_percent(noise: f32) -> f64 {
+    const SECONDS: usize = 20;
+    let (mut gateway, mut ears, mut native) = (Gateway::new(), Ears::default(), Native::new());
+    for n in 0..50 {
+        gateway.open(at(0), LISTENER + n, FORMAT).unwrap();
+    }
+    let said = sample::voice(3, SECONDS);
+    let mut state = 1_u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state as f32 / u32::MAX as f32 - 0.5) * 2.0
+    };
+    let pcm: Vec<u8> =
+        (0..441 * 100).flat_map(|_| ((random() * noise * 32_768.0) as i16).to_le_bytes()).collect();
+    let mut spent = 0.0;
+    for (k, block) in said.chunks_exact(BLOCK).enumerate() {
+        let mut payloads = Vec::new();
+        native.say(block.try_into().unwrap(), &mut |payload| payloads.push(payload.to_vec()));
+        let now = at((k as u64 + 1) * BLOCK_US);
+        let started = cpu_time();
+        payloads.iter().for_each(|payload| gateway.hear(now, payload));
+        for n in 0..50 {
+            let from = (k + n) % 99 * 882;
+            gateway.pcm(now, LISTENER + n as u32, &pcm[from..from + 882]);
+        }
+        gateway.handle_timeout(now, &mut ears);
+        spent += cpu_time() - started;
+        ears.pcm.clear();
+    }
+    println!("    {:?}", gateway.stats());
+    spent / SECONDS as f64 * 100.0
+}
+
+/// Seconds of CPU that this process has taken.
+fn cpu_time() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+fn at(us: u64) -> Instant {
+    Instant::from_micros(7_000_000 + us)
+}
+
+fn to_pcm(said: &[f32]) -> Vec<u8> {
+    let mut converted = Vec::new();
+    let mut resampler = Resampler::new(SAMPLE_RATE_HZ, FORMAT.rate_hz, BLOCK).unwrap();
+    resampler.push(said, &mut converted);
+    resampler.finish(&mut converted);
+    converted.iter().flat_map(|s| ((s * 32_767.0).round() as i16).to_le_bytes()).collect()
+}
+
+fn from_pcm(pcm: &[u8]) -> Vec<f32> {
+    let samples: Vec<f32> =
+        pcm.as_chunks().0.iter().map(|&s| f32::from(i16::from_le_bytes(s)) / 32_768.0).collect();
+    let mut converted = Vec::new();
+    let mut resampler = Resampler::new(FORMAT.rate_hz, SAMPLE_RATE_HZ, 441).unwrap();
+    resampler.push(&samples, &mut converted);
+    resampler.finish(&mut converted);
+    converted
+}
+
+fn read(path: &Path) -> Vec<f32> {
+    let mut source = WavSource::open(path).unwrap();
+    let (mut samples, mut block) = (Vec::new(), SILENCE);
+    while source.read(&mut block) {
+        samples.extend_from_slice(&block);
+    }
+    samples
+}
+
+fn write(path: &Path, samples: &[f32]) {
+    let mut sink = WavSink::create(path).unwrap();
+    for chunk in samples.chunks_exact(BLOCK) {
+        sink.write(chunk.try_into().unwrap());
+    }
+    sink.flush();
+}
