@@ -37,7 +37,8 @@ pub struct Resampler {
     inner: Option<Box<Async<f32>>>,
     pending: Vec<f32>,
     scratch: Vec<f32>,
-    /// Output samples still to be dropped: the filter's delay.
+    /// The filter's delay in output samples, and those of it still to be dropped.
+    delay: usize,
     to_trim: usize,
     /// Samples taken and given, for the exact length of the end.
     taken: u64,
@@ -67,6 +68,7 @@ impl Resampler {
             inner: None,
             pending: Vec::new(),
             scratch: Vec::new(),
+            delay: 0,
             to_trim: 0,
             taken: 0,
             given: 0,
@@ -86,7 +88,8 @@ impl Resampler {
             let inner = Async::new_sinc(ratio, 1.0, &parameters, chunk.max(1), 1, FixedAsync::Input)
                 .map_err(|_| UnsupportedRate(from_hz))?;
             // Its first output lies one step behind the first input: the delay that it tells is one sample long.
-            made.to_trim = inner.output_delay().saturating_sub(1);
+            made.delay = inner.output_delay().saturating_sub(1);
+            made.to_trim = made.delay;
             made.scratch = vec![0.0; inner.output_frames_max()];
             made.pending = Vec::with_capacity(2 * inner.input_frames_max());
             made.inner = Some(Box::new(inner));
@@ -104,6 +107,15 @@ impl Resampler {
         }
         self.pending.extend_from_slice(samples);
         self.run(out);
+    }
+
+    /// Begins another stream, without making the filter again.
+    pub fn reset(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.reset();
+        }
+        self.pending.clear();
+        (self.to_trim, self.taken, self.given) = (self.delay, 0, 0);
     }
 
     /// Appends the rest of a stream that ended; together with what was given before it is as long as the input
@@ -202,6 +214,18 @@ mod tests {
             let peak = (0..out.len()).max_by(|&a, &b| out[a].abs().total_cmp(&out[b].abs())).unwrap();
             assert!(peak.abs_diff(2_400) <= 1, "{rate}: at {peak}");
         }
+    }
+
+    #[test]
+    fn a_stream_after_a_reset_is_as_the_first_one() {
+        let input: Vec<f32> = (0..4_410).map(|i| (i as f32 / 9.0).sin()).collect();
+        let mut resampler = Resampler::light(44_100, 48_000, 441).unwrap();
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        resampler.push(&input[..4_000], &mut first);
+        resampler.reset();
+        resampler.push(&input[..4_000], &mut second);
+        assert_eq!(first, second);
+        assert!(first.len() > 3_900);
     }
 
     #[test]

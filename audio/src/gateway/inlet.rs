@@ -256,7 +256,8 @@ impl Inlet {
                 self.stats.cut += cut as u64;
                 self.reserve.moved(-(cut as i64));
             }
-        } else if reserve < LEAST_RESERVE && is_pause {
+        } else if reserve < LEAST_RESERVE && is_pause && self.there() >= BLOCK as i64 {
+            // Where nothing is there nothing is stretched: it may be over.
             self.convert(BLOCK);
             let won = self.line.lengthen((RESERVE - reserve) as usize, LIKENESS);
             self.stats.stretched += won as u64;

@@ -139,6 +139,8 @@ impl GatewayStats {
 /// See the module's words.
 pub struct Gateway {
     members: BTreeMap<u32, Member>,
+    /// What all who do not talk hear, for each of their formats.
+    common: Vec<Outlet>,
     natives: Playout,
     told: Told,
     /// When the next turn is due, while anybody classic is there.
@@ -161,6 +163,7 @@ impl Gateway {
         natives.set_auto_level(false);
         Self {
             members: BTreeMap::new(),
+            common: Vec::new(),
             natives,
             told: Told::default(),
             due: None,
@@ -178,7 +181,11 @@ impl Gateway {
         if self.members.len() >= MAX_CLASSIC {
             return Err(Refused::Full);
         }
-        self.members.insert(session, Member::new(format)?);
+        let member = Member::new(format)?;
+        if !self.common.iter().any(|outlet| outlet.format() == format) {
+            self.common.push(Outlet::new(format).map_err(|_| Refused::Format)?);
+        }
+        self.members.insert(session, member);
         self.natives.forget(session);
         self.due.get_or_insert(now + BLOCK_TIME);
         Ok(())
@@ -188,6 +195,8 @@ impl Gateway {
     pub fn close(&mut self, session: u32) {
         let Some(member) = self.members.remove(&session) else { return };
         self.stats.add(&member.inlet.stats(), &member.capture.stats());
+        let members = &self.members;
+        self.common.retain(|outlet| members.values().any(|member| member.format() == outlet.format()));
         if self.members.is_empty() {
             self.due = None;
             self.natives.forget_all();
@@ -279,7 +288,6 @@ impl Gateway {
     }
 
     fn turn(&mut self, at: Instant, out: &mut dyn GatewayOut) {
-        self.stats.turns += 1;
         let mut sum = SILENCE;
         self.natives.render_unlimited(at, &mut sum);
         let mut talking = self.talking();
@@ -297,22 +305,32 @@ impl Gateway {
                 sum.iter_mut().zip(&member.said).for_each(|(sum, said)| *sum += said);
             }
         }
+        let turn = self.stats.turns;
+        self.members.values_mut().for_each(|member| member.choose_outlet(&self.common, turn));
+        self.common.iter_mut().for_each(|outlet| outlet.turn(turn, sum));
         for (session, member) in &mut self.members {
-            let mut heard = sum;
-            if member.is_heard {
-                heard.iter_mut().zip(&member.said).for_each(|(sum, said)| *sum -= said);
-            }
-            out.play(*session, member.outlet.turn(heard));
+            let common = self.common.iter().find(|outlet| outlet.format() == member.format());
+            let pcm = match common {
+                Some(common) if member.own_for == 0 => common.pcm(),
+                Some(_) | None => member.own_pcm(turn, &sum),
+            };
+            out.play(*session, pcm);
         }
+        self.stats.turns += 1;
     }
 }
+
+/// After its last sound a member hears by an outlet of its own for so long: until both limiters are at rest.
+const OWN_TURNS: u32 = 350;
 
 /// What belongs to a classic member.
 struct Member {
     inlet: Inlet,
     capture: Capture,
     adapter: Adapter,
-    outlet: Outlet,
+    /// What it hears while it talks, and for so many turns to come.
+    own: Outlet,
+    own_for: u32,
     /// The blocks before this one, oldest first: the gate opens a little late, and what came before is heard, too.
     before: [Block; MAX_PRE_ROLL],
     /// What others hear of it in this turn, if anything, and the gain at its end.
@@ -331,12 +349,37 @@ impl Member {
             inlet: Inlet::new(format).map_err(|_| Refused::Format)?,
             adapter: Adapter::new(capture.sending()),
             capture,
-            outlet: Outlet::new(format).map_err(|_| Refused::Format)?,
+            own: Outlet::new(format).map_err(|_| Refused::Format)?,
+            own_for: 0,
             before: [SILENCE; MAX_PRE_ROLL],
             said: SILENCE,
             is_heard: false,
             gain: 0.0,
         })
+    }
+
+    fn format(&self) -> PcmFormat {
+        self.own.format()
+    }
+
+    /// To be called in each turn when it is known who is heard.
+    fn choose_outlet(&mut self, common: &[Outlet], turn: u64) {
+        let format = self.format();
+        let begins = self.is_heard && self.own_for == 0;
+        if let Some(common) = common.iter().find(|outlet| begins && outlet.format() == format) {
+            self.own.follow(common, turn);
+        }
+        self.own_for = if self.is_heard { OWN_TURNS } else { self.own_for.saturating_sub(1) };
+    }
+
+    /// What it hears in this turn: all but itself.
+    fn own_pcm(&mut self, turn: u64, sum: &Block) -> &[u8] {
+        let mut heard = *sum;
+        if self.is_heard {
+            heard.iter_mut().zip(&self.said).for_each(|(heard, said)| *heard -= said);
+        }
+        self.own.turn(turn, heard);
+        self.own.pcm()
     }
 
     /// The next 10 ms of what it says; true if there was sound and no room for it.
