@@ -1,6 +1,7 @@
 //! `chinwag-server`: arguments, what the operator sees, and nothing of the protocol.
 
 mod console;
+mod gateway;
 mod printer;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use chinwag_audio::{gateway::PcmFormat, limits::PCM_RATES_HZ};
 use chinwag_proto::limits;
 use chinwag_transport_mio::{
     descriptors,
@@ -23,6 +25,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     console::Console,
+    gateway::RoomVoice,
     printer::{Kind, Printer},
 };
 
@@ -41,6 +44,20 @@ struct Arguments {
     /// usual port is 1025
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     classic_text: Vec<SocketAddr>,
+
+    /// Where to take their voice: as plain, TCP. Its usual port is 1026
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address, requires = "classic_text")]
+    classic_voice: Vec<SocketAddr>,
+
+    /// How many samples a second the classic programs send and play
+    #[arg(long, value_name = "HZ", default_value_t = PcmFormat::default().rate_hz, requires = "classic_voice",
+          value_parser = clap::value_parser!(u32).range(i64::from(*PCM_RATES_HZ.start())..=i64::from(*PCM_RATES_HZ.end())))]
+    classic_rate: u32,
+
+    /// How many channels
+    #[arg(long, value_name = "1|2", default_value_t = PcmFormat::default().channels, requires = "classic_voice",
+          value_parser = clap::value_parser!(u16).range(1..=2))]
+    classic_channels: u16,
 
     /// The folder for the certificate and its key [default: the platform's data folder, ~/.local/share/chinwag on Linux]
     #[arg(long, value_name = "DIR")]
@@ -118,14 +135,8 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
         );
     }
     let bind = |listen: Vec<SocketAddr>| {
-        let classic_text = arguments.classic_text.clone();
-        ServerLoop::bind(ServerOptions {
-            listen,
-            classic_text,
-            classic_voice: Vec::new(),
-            identity: identity.clone(),
-            max_clients,
-        })
+        let (classic_text, classic_voice) = (arguments.classic_text.clone(), arguments.classic_voice.clone());
+        ServerLoop::bind(ServerOptions { listen, classic_text, classic_voice, identity: identity.clone(), max_clients })
     };
     let mut server = match bind(arguments.listen.clone()) {
         // A machine without IPv6 is served all the same, unless IPv6 was asked for.
@@ -134,12 +145,19 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
         }
         result => result,
     }?;
+    let format = PcmFormat { rate_hz: arguments.classic_rate, channels: arguments.classic_channels };
+    server.set_gateway(Box::new(RoomVoice::new(format)), RoomVoice::pace(format));
     console.line("Waiting for connection...");
     for address in server.addresses(Service::Native) {
         console.line(&format!("listening on {address}, TCP and UDP"));
     }
     for address in server.addresses(Service::ClassicText) {
         console.line(&format!("listening on {address} for classic programs, unencrypted"));
+    }
+    for address in server.addresses(Service::ClassicVoice) {
+        let PcmFormat { rate_hz, channels } = format;
+        let channels = if channels == 1 { "mono" } else { "stereo" };
+        console.line(&format!("listening on {address} for their voice, {rate_hz} Hz {channels}"));
     }
     console.line(&format!("fingerprint {fingerprint}"));
     for link in console::links(server.addresses(Service::Native), fingerprint) {
