@@ -136,7 +136,13 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
     }
     let bind = |listen: Vec<SocketAddr>| {
         let (classic_text, classic_voice) = (arguments.classic_text.clone(), arguments.classic_voice.clone());
-        ServerLoop::bind(ServerOptions { listen, classic_text, classic_voice, identity: identity.clone(), max_clients })
+        ServerLoop::bind(ServerOptions {
+            listen,
+            classic_text,
+            classic_voice,
+            identity: identity.clone(),
+            max_clients,
+        })
     };
     let mut server = match bind(arguments.listen.clone()) {
         // A machine without IPv6 is served all the same, unless IPv6 was asked for.
