@@ -25,6 +25,9 @@ pub struct SessionId(u32);
 impl SessionId {
     const INDEX_BITS: u32 = 20;
 
+    /// Nobody's: the server speaks itself.
+    pub const NOBODY: Self = Self(0);
+
     pub(crate) const fn from_parts(index: usize, generation: u32) -> Self {
         Self((generation << Self::INDEX_BITS) | index as u32)
     }

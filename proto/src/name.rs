@@ -50,7 +50,15 @@ impl fmt::Display for NameError {
     }
 }
 
+/// How the server is called when it speaks itself.
+const SERVER: &str = "server";
+
 impl Name {
+    /// The server's own, which [`Name::new`] gives nobody.
+    pub(crate) fn of_the_server() -> Self {
+        Self(SERVER.into())
+    }
+
     /// Normalises and checks `raw`. Surrounding white space is cut off.
     pub fn new(raw: &str) -> Result<Self, NameError> {
         if raw.len() > limits::NAME_BYTES {
@@ -76,7 +84,7 @@ impl Name {
             return Err(NameError::Empty);
         }
         let name = Self(name.into());
-        if name.folded().0 == "server" {
+        if name.folded().0 == SERVER {
             return Err(NameError::Reserved);
         }
         Ok(name)

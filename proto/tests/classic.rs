@@ -285,6 +285,24 @@ fn what_only_natives_understand_is_told_to_natives_only() {
 }
 
 #[test]
+fn the_operator_speaks_to_all_and_removes_one() {
+    let mut rig = three();
+    rig.input(Input::Announce { text: "in five minutes\nthe server stops" });
+    assert_eq!(rig.told(1), ["server: in five minutes\\nthe server stops"]);
+    assert!(rig.native.concat().contains("in five minutes"), "{:?}", rig.native);
+    rig.input(Input::Announce { text: " " });
+    rig.input(Input::Remove { session: common::session(1, 0) });
+    assert!(rig.is_closed(1) && rig.told(1) == ["server: the operator removed you"]);
+    assert_eq!(rig.told(2), ["server: in five minutes\\nthe server stops", "Foo has left the chat."]);
+    rig.native.clear();
+    rig.input(Input::Remove { session: common::session(1, 2) });
+    assert!(rig.native.concat().contains("Removed"), "{:?}", rig.native);
+    assert_eq!(rig.server.hub().members(), 1);
+    // Nobody there has that session.
+    rig.input(Input::Remove { session: common::session(1, 2) });
+}
+
+#[test]
 fn a_server_that_stops_says_so() {
     let mut rig = three();
     rig.input(Input::Shutdown);

@@ -298,7 +298,7 @@ impl Checker {
                 let is_expected = match reason {
                     EndReason::Quit => member.has_quit,
                     EndReason::Refused | EndReason::Unreachable => self.may_break,
-                    EndReason::Replaced | EndReason::Protocol => false,
+                    EndReason::Replaced | EndReason::Removed | EndReason::Protocol => false,
                 };
                 if !is_expected {
                     self.fail(Rule::Connection, format!("client {client} ended: {reason:?}"));

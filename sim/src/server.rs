@@ -440,6 +440,10 @@ fn worth_of(cause: &CloseCause) -> Option<Sometimes> {
             Some(Sometimes::Undecodable)
         }
         CloseCause::Replaced => Some(Sometimes::Replaced),
-        CloseCause::Quit | CloseCause::Shutdown | CloseCause::Refused(_) | CloseCause::Version => None,
+        CloseCause::Quit
+        | CloseCause::Shutdown
+        | CloseCause::Removed
+        | CloseCause::Refused(_)
+        | CloseCause::Version => None,
     }
 }

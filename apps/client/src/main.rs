@@ -129,6 +129,7 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         EndReason::Quit => Ok(ExitCode::SUCCESS),
         // What happened was said when it happened.
         EndReason::Refused | EndReason::Unreachable => Ok(ExitCode::FAILURE),
+        EndReason::Removed => bail!("the server's operator removed you"),
         EndReason::Replaced => bail!("this session was taken over by another connection"),
         EndReason::Protocol => bail!("the server does not speak chinwag/1; is it a newer or another one?"),
     }

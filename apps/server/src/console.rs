@@ -47,7 +47,7 @@ impl Console {
             Observation::Closed { from, cause } => {
                 let from = plain(*from);
                 match cause {
-                    CloseCause::Quit | CloseCause::Shutdown | CloseCause::Replaced => {
+                    CloseCause::Quit | CloseCause::Shutdown | CloseCause::Replaced | CloseCause::Removed => {
                         tracing::debug!("{from} closed: {cause}");
                     }
                     CloseCause::Refused(_) | CloseCause::Version | CloseCause::Busy => {

@@ -177,6 +177,8 @@ pub enum EndReason {
     Unreachable,
     /// The session was taken over by another connection.
     Replaced,
+    /// The server's operator removed the member.
+    Removed,
     /// The server does not speak this protocol.
     Protocol,
 }

@@ -213,6 +213,10 @@ impl Client {
                 self.out.push(Queued::Disconnect, |_, _| {});
                 self.end(EndReason::Replaced);
             }
+            Reason::Removed => {
+                self.out.push(Queued::Disconnect, |_, _| {});
+                self.end(EndReason::Removed);
+            }
             Reason::Unknown
             | Reason::Quit
             | Reason::Shutdown

@@ -7,7 +7,10 @@ mod audit;
 mod room;
 mod session;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::fmt;
 
 use self::{
@@ -314,6 +317,27 @@ impl Hub {
         let place = Seq::from_wire(seq.to_wire() - before);
         tell(to_sender, Notice::Accepted { room, seq: place, id });
         self.tell_of_last_event(room, tell);
+    }
+
+    /// The server itself says something, in every room.
+    ///
+    /// # Errors
+    ///
+    /// It is no message.
+    pub fn announce(
+        &mut self,
+        text: &str,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<(), MessageError> {
+        text::check_message(text)?;
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for id in rooms {
+            let Some(room) = self.rooms.get_mut(&id) else { continue };
+            let what = What::Said { id: MessageId::from_wire(0), text: text.into() };
+            room.append(Event { member: SessionId::NOBODY, name: Name::of_the_server(), what });
+            self.tell_of_last_event(id, tell);
+        }
+        Ok(())
     }
 
     /// The member leaves for good.

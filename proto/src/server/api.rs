@@ -60,6 +60,17 @@ pub enum Input<'a> {
         /// Whose.
         peer: Peer,
     },
+    /// The operator says something to everybody, in every room. What is no message ([`crate::text::check_message`]) is not
+    /// said.
+    Announce {
+        /// What.
+        text: &'a str,
+    },
+    /// The operator removes a member.
+    Remove {
+        /// Whose session.
+        session: SessionId,
+    },
     /// The server stops: everybody is told and closed.
     Shutdown,
 }
@@ -163,6 +174,8 @@ pub enum CloseCause {
     Replaced,
     /// Too many connections have not finished their Hello.
     Busy,
+    /// The operator removed the member.
+    Removed,
 }
 
 impl fmt::Display for CloseCause {
@@ -186,6 +199,7 @@ impl fmt::Display for CloseCause {
             Self::TooSlow => write!(f, "too much is waiting to be read"),
             Self::Replaced => write!(f, "the session goes on in another connection"),
             Self::Busy => write!(f, "too many connections at once; try again in a moment"),
+            Self::Removed => write!(f, "the operator removed you"),
         }
     }
 }

@@ -159,7 +159,8 @@ pub(super) fn goodbye(cause: &CloseCause) -> Cow<'static, str> {
         | CloseCause::Silent
         | CloseCause::TooSlow
         | CloseCause::Replaced
-        | CloseCause::Busy => remark(&cause.to_string()).into(),
+        | CloseCause::Busy
+        | CloseCause::Removed => remark(&cause.to_string()).into(),
     }
 }
 

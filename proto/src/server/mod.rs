@@ -121,6 +121,13 @@ impl Server {
             Input::Datagram { peer, kind, payload } => self.datagram(now, peer, kind, payload),
             Input::Closed { peer } => self.lose(now, peer, false),
             Input::Overflowed { peer } => self.drop_peer(now, peer, CloseCause::TooSlow),
+            Input::Announce { text } => {
+                let Self { hub, out, seats, stats, .. } = self;
+                // What is no message is not said.
+                let _ =
+                    hub.announce(text, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+            }
+            Input::Remove { session } => self.remove_member(session),
             Input::Shutdown => self.shut_down(),
         }
     }
@@ -420,6 +427,21 @@ impl Server {
         let event = if resumed { ServerEvent::Resumed { name } } else { ServerEvent::Joined { name } };
         self.out.push(Queued::Event(event), |_, _| {});
         self.out.push(Queued::OpenPath { peer, session }, |_, _| {});
+    }
+
+    /// The operator removes a member, whether connected or not.
+    fn remove_member(&mut self, session: SessionId) {
+        let peer = self.seats.peer_of(session);
+        if let Some(peer) = peer {
+            self.unseat(peer);
+        }
+        let Self { hub, out, seats, stats, .. } = self;
+        hub.end(session, LeaveReason::Removed, &mut |audience, notice| {
+            deliver(out, seats, stats, audience, notice);
+        });
+        if let Some(peer) = peer {
+            self.close(peer, CloseCause::Removed);
+        }
     }
 
     /// A member leaves.

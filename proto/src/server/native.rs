@@ -105,6 +105,7 @@ pub(super) fn write_goodbye(out: &mut Vec<u8>, cause: &CloseCause) {
         CloseCause::HelloTimeout | CloseCause::Silent => Reason::Timeout,
         CloseCause::TooSlow => Reason::TooSlow,
         CloseCause::Replaced => Reason::Replaced,
+        CloseCause::Removed => Reason::Removed,
         CloseCause::Busy => Reason::Unknown,
     };
     write_to_client(out, Kind::Closing(pb::Closing { reason: reason.into(), text: cause.to_string() }));

@@ -439,6 +439,8 @@ pub mod closing {
         Timeout = 4,
         TooSlow = 5,
         Replaced = 6,
+        /// by the operator; do not come back by yourself
+        Removed = 7,
     }
     impl Reason {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -454,6 +456,7 @@ pub mod closing {
                 Self::Timeout => "TIMEOUT",
                 Self::TooSlow => "TOO_SLOW",
                 Self::Replaced => "REPLACED",
+                Self::Removed => "REMOVED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -466,6 +469,7 @@ pub mod closing {
                 "TIMEOUT" => Some(Self::Timeout),
                 "TOO_SLOW" => Some(Self::TooSlow),
                 "REPLACED" => Some(Self::Replaced),
+                "REMOVED" => Some(Self::Removed),
                 _ => None,
             }
         }
