@@ -359,13 +359,15 @@ fn quitting_ends_it_from_everywhere() {
 }
 
 #[test]
-fn a_session_that_goes_on_elsewhere_ends_here() {
-    let mut rig = ClientRig::welcomed();
-    assert_lines(
-        &rig.receive([closing(closing::Reason::Replaced)]),
-        &["disconnect", "event Ended(Replaced)"],
-    );
-    assert_eq!(rig.client.poll_timeout(), None);
+fn who_is_replaced_or_removed_does_not_come_back_by_itself() {
+    for (reason, ended) in [
+        (closing::Reason::Replaced, "event Ended(Replaced)"),
+        (closing::Reason::Removed, "event Ended(Removed)"),
+    ] {
+        let mut rig = ClientRig::welcomed();
+        assert_lines(&rig.receive([closing(reason)]), &["disconnect", ended]);
+        assert_eq!(rig.client.poll_timeout(), None);
+    }
 }
 
 #[test]
