@@ -1,5 +1,7 @@
 //! The classic dialect: what its peers are told, write by write, alone and beside native ones.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +66,13 @@ impl Rig {
                 Output::Unpause { peer } => {
                     self.paused.remove(peer);
                 }
-                _ => self.native.push(server_output(&output)),
+                Output::Send { .. }
+                | Output::Relay { .. }
+                | Output::OpenPath { .. }
+                | Output::Close { .. }
+                | Output::Event(_) => {
+                    self.native.push(server_output(&output));
+                }
             }
         }
         self.server.audit().unwrap();
@@ -287,11 +295,22 @@ fn what_only_natives_understand_is_told_to_natives_only() {
 #[test]
 fn the_operator_speaks_to_all_and_removes_one() {
     let mut rig = three();
+    rig.server.seat_operator();
+    rig.says(1, "hi");
+    assert!(
+        rig.native.iter().any(|line| line.starts_with("event Said") && line.contains("hi")),
+        "{:?}",
+        rig.native
+    );
+    rig.told(1);
+    rig.told(2);
     rig.input(Input::Announce { text: "in five minutes\nthe server stops" });
     assert_eq!(rig.told(1), ["server: in five minutes\\nthe server stops"]);
     assert!(rig.native.concat().contains("in five minutes"), "{:?}", rig.native);
     rig.input(Input::Announce { text: " " });
-    rig.input(Input::Remove { session: common::session(1, 0) });
+    let foo = rig.server.hub().session_named(" foo").unwrap();
+    assert_eq!((foo, rig.server.hub().session_named("server")), (common::session(1, 0), None));
+    rig.input(Input::Remove { session: foo });
     assert!(rig.is_closed(1) && rig.told(1) == ["server: the operator removed you"]);
     assert_eq!(rig.told(2), ["server: in five minutes\\nthe server stops", "Foo has left the chat."]);
     rig.native.clear();

@@ -348,7 +348,9 @@ impl ServerNode {
                         net.close(conn, Side::Server);
                     }
                 }
-                Output::Event(ServerEvent::Joined { .. } | ServerEvent::Resumed { .. }) => {}
+                Output::Event(
+                    ServerEvent::Joined { .. } | ServerEvent::Resumed { .. } | ServerEvent::Said { .. },
+                ) => {}
                 Output::Event(ServerEvent::Left { reason, .. }) => {
                     // Who is lost is announced when it is time, or since somebody took the name.
                     if reason == LeaveReason::Lost && !*is_woken {

@@ -18,7 +18,10 @@ use std::{
     io::{self, Read as _},
     net::SocketAddr,
     os::unix::net::UnixStream,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
 use chinwag_proto::{
@@ -29,16 +32,20 @@ use chinwag_proto::{
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-pub use self::{
-    api::{ListenError, Observation, PcmPace, ServerOptions, Service, StopHandle, VoiceGateway, VoiceOut},
-    crowd::PENDING_PER_ADDRESS,
-    losses::Losses,
-};
 use self::{
+    api::WAITING_ORDERS,
     gateway::ClassicVoice,
     losses::Reporter,
     peers::{ALL_QUEUES_BYTES, Peers},
     sockets::Listener,
+};
+pub use self::{
+    api::{
+        ListenError, Observation, OperatorHandle, Order, PcmPace, ServerOptions, Service, VoiceGateway,
+        VoiceOut,
+    },
+    crowd::PENDING_PER_ADDRESS,
+    losses::Losses,
 };
 pub use crate::batch::DatagramStats;
 use crate::{batch::Batch, clock, identity::Identity, stream::ReadEnd};
@@ -63,6 +70,8 @@ const STOP_LINGER: Duration = Duration::from_secs(2);
 pub struct ServerLoop {
     poll: Poll,
     waker: Arc<Waker>,
+    orders: Receiver<Order>,
+    give_order: SyncSender<Order>,
     signals: mio::net::UnixStream,
     listeners: Vec<Listener>,
     identity: Identity,
@@ -95,6 +104,7 @@ impl ServerLoop {
     pub fn bind(options: ServerOptions) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (give_order, orders) = sync_channel(WAITING_ORDERS);
         let signals = signal_stream()?;
         let mut signals = mio::net::UnixStream::from_std(signals);
         poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
@@ -119,6 +129,8 @@ impl ServerLoop {
         Ok(Self {
             poll,
             waker,
+            orders,
+            give_order,
             signals,
             listeners,
             identity: options.identity,
@@ -145,9 +157,14 @@ impl ServerLoop {
         listeners.map(|listener| listener.address)
     }
 
-    /// A handle that stops the server.
-    pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(Arc::clone(&self.waker))
+    /// A handle by which the operator gives orders.
+    pub fn operator_handle(&self) -> OperatorHandle {
+        OperatorHandle { waker: Arc::clone(&self.waker), orders: self.give_order.clone() }
+    }
+
+    /// From now on what is said is told to the operator as well.
+    pub fn seat_operator(&mut self) {
+        self.server.seat_operator();
     }
 
     /// The machine, for its counters.
@@ -165,7 +182,7 @@ impl ServerLoop {
         self.stats
     }
 
-    /// Serves until SIGTERM, SIGINT or [`StopHandle::stop`]; then everybody is told and the sockets close.
+    /// Serves until SIGTERM, SIGINT or [`Order::Stop`]; then everybody is told and the sockets close.
     ///
     /// # Errors
     /// When the system's readiness notification fails; never through the fault of a peer.
@@ -183,7 +200,8 @@ impl ServerLoop {
             let now = clock::now();
             for event in &events {
                 match event.token() {
-                    SIGNAL | WAKER => self.stop(now, observe),
+                    SIGNAL => self.stop(now, observe),
+                    WAKER => self.take_orders(now, observe),
                     Token(token) if token >= FIRST_VOICE => {
                         self.voice_ready(now, token - FIRST_VOICE, observe);
                     }
@@ -257,6 +275,27 @@ impl ServerLoop {
         }
         self.peers.end_pauses(now, &mut self.unflushed);
         self.turn_voice(now, observe);
+    }
+
+    fn take_orders(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Say(text) => self.server.handle_input(now, Input::Announce { text: &text }),
+                Order::Remove(name) => match self.server.hub().session_named(&name) {
+                    Some(session) => self.server.handle_input(now, Input::Remove { session }),
+                    None => observe(Observation::NobodyNamed(&name)),
+                },
+                Order::Who => {
+                    let hub = self.server.hub();
+                    let names = |room| hub.members_of(room).map(|(_, name)| name.to_string()).collect();
+                    let rooms = hub.room_names().map(|(room, name)| (name.to_string(), names(room)));
+                    let rooms: Vec<(String, Vec<String>)> = rooms.collect();
+                    observe(Observation::Members(&rooms));
+                }
+                Order::Stop => self.stop(now, observe),
+            }
+            self.carry_out(now, observe);
+        }
     }
 
     fn stop(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {

@@ -9,7 +9,11 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use chinwag_proto::{client::ClientEvent, wire::voice::Frames};
+use chinwag_proto::{
+    client::{ClientEvent, EndReason},
+    wire::voice::Frames,
+};
+use chinwag_transport_mio::server::Order;
 use common::{PATIENCE, RunningClient, RunningServer, Seen, Wish};
 
 /// A program that reads and writes as the originals do, and remembers all that it read.
@@ -130,5 +134,28 @@ fn voice_goes_both_ways_and_belongs_to_the_text_connection_that_came_first() {
     assert_eq!(heard(&mut foos), "", "the voice ends with the text");
     bar.says("still here");
     baz.until_said("still here");
+    server.stop();
+}
+
+#[test]
+fn the_operator_is_heard_and_removes_people() {
+    let data = tempfile::tempdir().unwrap();
+    let server = RunningServer::start(data.path(), 0);
+    let mut foo = Classic::join(server.classic, "Foo");
+    let baz =
+        RunningClient::join(server.address, Some(server.fingerprint), &data.path().join("known"), "Baz");
+    foo.until("Baz has joined the chat!");
+    server.operator.give(Order::Say("hello from here".to_owned())).unwrap();
+    foo.until("server: hello from here");
+    baz.until_said("hello from here");
+    server.operator.give(Order::Who).unwrap();
+    assert!(server.until_observed("Members").contains(r#"("lobby", ["Foo", "Baz"])"#));
+    server.operator.give(Order::Remove("Nobody".to_owned())).unwrap();
+    server.until_observed("NobodyNamed");
+    server.operator.give(Order::Remove("foo".to_owned())).unwrap();
+    foo.until_the_end();
+    assert!(foo.read.contains("server: the operator removed you"));
+    server.operator.give(Order::Remove("baz".to_owned())).unwrap();
+    assert_eq!(baz.thread.join().unwrap().unwrap(), EndReason::Removed);
     server.stop();
 }

@@ -6,6 +6,7 @@ use chinwag_proto::{
     hub::LeaveReason,
     link::{Fingerprint, Link},
     server::{CloseCause, ServerEvent, ServerStats},
+    text::escape,
 };
 use chinwag_transport_mio::server::{DatagramStats, Losses, Observation};
 
@@ -32,6 +33,23 @@ impl Console {
             }
             Observation::Event(ServerEvent::Joined { name }) => {
                 self.0.line(Kind::Membership, &format!("{name} has joined the chat!"));
+            }
+            Observation::Event(ServerEvent::Said { name, text }) => {
+                self.0.line(Kind::Said, &format!("{name}: {}", escape(text)));
+            }
+            Observation::Members(rooms) => {
+                for (room, names) in rooms.iter().filter(|(_, names)| !names.is_empty()) {
+                    self.0.line(Kind::Start, &format!("in {room}: {}", names.join(", ")));
+                }
+                if rooms.iter().all(|(_, names)| names.is_empty()) {
+                    self.0.line(Kind::Start, "nobody is here");
+                }
+            }
+            Observation::NobodyNamed(name) => {
+                self.0.line(
+                    Kind::Start,
+                    &format!("nobody here is called {}; /who tells who is here", escape(name)),
+                );
             }
             Observation::Event(ServerEvent::Resumed { name }) => {
                 self.0.line(Kind::Membership, &format!("{name} is back."));

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Connection,
     /// Joins and leaves.
     Membership,
+    /// What people say, where the operator has a keyboard: never left out.
+    Said,
     /// Log lines: errors.
     Error,
     /// Log lines: warnings.
@@ -50,7 +52,7 @@ pub(crate) enum Kind {
 impl Kind {
     fn is_limited(self) -> bool {
         match self {
-            Self::Start | Self::Detail => false,
+            Self::Start | Self::Said | Self::Detail => false,
             Self::Connection | Self::Membership | Self::Error | Self::Warning | Self::Info => true,
         }
     }
@@ -64,7 +66,7 @@ impl Kind {
             Self::Error => format!("ERROR {count} more errors within {seconds} s"),
             Self::Warning => format!("WARN {count} more warnings within {seconds} s"),
             Self::Info => format!("INFO {count} more lines within {seconds} s"),
-            Self::Start | Self::Detail => format!("{count} more lines"),
+            Self::Start | Self::Said | Self::Detail => format!("{count} more lines"),
         }
     }
 }

@@ -231,6 +231,16 @@ impl Hub {
         members.iter().filter_map(|&id| Some((id, &self.sessions.get(id)?.name)))
     }
 
+    /// Every room by its name.
+    pub fn room_names(&self) -> impl Iterator<Item = (RoomId, &Name)> {
+        self.rooms.iter().map(|(&id, room)| (id, &room.name))
+    }
+
+    /// Who has that name, however it is written.
+    pub fn session_named(&self, name: &str) -> Option<SessionId> {
+        self.names.get(&Name::new(name).ok()?.folded()).copied()
+    }
+
     /// What is remembered of `room` after `seq`.
     pub fn events_after(&self, room: RoomId, seq: Seq) -> impl Iterator<Item = (Seq, &Event)> {
         self.rooms.get(&room).into_iter().flat_map(move |room| room.events_after(seq))

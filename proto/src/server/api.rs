@@ -1,5 +1,6 @@
 //! What happens to a server's driver, what it must do, what its operator is told.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::{
@@ -137,6 +138,13 @@ pub enum ServerEvent {
     Resumed {
         /// Who.
         name: Name,
+    },
+    /// Somebody said something, in any room. Only when an operator has a seat ([`crate::server::Server::seat_operator`]).
+    Said {
+        /// Who.
+        name: Name,
+        /// What.
+        text: Box<str>,
     },
     /// Somebody left.
     Left {

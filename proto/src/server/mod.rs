@@ -106,6 +106,11 @@ impl Server {
         self.stats
     }
 
+    /// From now on what is said is told to the operator as well ([`ServerEvent::Said`]).
+    pub fn seat_operator(&mut self) {
+        self.seats.has_operator = true;
+    }
+
     /// The connection that seals datagrams of `session`.
     pub fn peer_of(&self, session: SessionId) -> Option<Peer> {
         self.seats.peer_of(session)
@@ -684,7 +689,13 @@ fn deliver(
     if let Notice::Happened { event, .. } = notice {
         let name = event.name.clone();
         match event.what {
-            What::Said { .. } => stats.messages += 1,
+            What::Said { ref text, .. } => {
+                stats.messages += 1;
+                if seats.has_operator {
+                    let text = text.clone();
+                    out.push(Queued::Event(ServerEvent::Said { name, text }), |_, _| {});
+                }
+            }
             // Who joins is announced when the connection is known.
             What::Joined => {}
             What::Left(reason) => out.push(Queued::Event(ServerEvent::Left { name, reason }), |_, _| {}),

@@ -7,7 +7,11 @@ use crate::ids::{Peer, SessionId};
 
 /// Which connection each session has.
 #[derive(Debug, Default)]
-pub(super) struct Seats(Vec<Option<(SessionId, Peer, Dialect)>>);
+pub(super) struct Seats {
+    places: Vec<Option<(SessionId, Peer, Dialect)>>,
+    /// The operator sits there too, and is told what is said.
+    pub(super) has_operator: bool,
+}
 
 impl Seats {
     pub(super) fn peer_of(&self, session: SessionId) -> Option<Peer> {
@@ -16,22 +20,22 @@ impl Seats {
 
     /// The connection of a session, and what it speaks.
     pub(super) fn find(&self, session: SessionId) -> Option<(Peer, Dialect)> {
-        let (seated, peer, dialect) = (*self.0.get(session.index())?)?;
+        let (seated, peer, dialect) = (*self.places.get(session.index())?)?;
         (seated == session).then_some((peer, dialect))
     }
 
     pub(super) fn seat(&mut self, session: SessionId, peer: Peer, dialect: Dialect) {
-        if self.0.len() <= session.index() {
-            self.0.resize(session.index() + 1, None);
+        if self.places.len() <= session.index() {
+            self.places.resize(session.index() + 1, None);
         }
-        if let Some(seat) = self.0.get_mut(session.index()) {
+        if let Some(seat) = self.places.get_mut(session.index()) {
             *seat = Some((session, peer, dialect));
         }
     }
 
     pub(super) fn unseat(&mut self, session: SessionId, peer: Peer) {
         if self.peer_of(session) == Some(peer)
-            && let Some(seat) = self.0.get_mut(session.index())
+            && let Some(seat) = self.places.get_mut(session.index())
         {
             *seat = None;
         }
@@ -39,12 +43,12 @@ impl Seats {
 
     /// Every session that has a connection, by the index of its seat.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, SessionId, Peer)> {
-        let seats = self.0.iter().enumerate();
+        let seats = self.places.iter().enumerate();
         seats.filter_map(|(index, seat)| seat.map(|(session, peer, _)| (index, session, peer)))
     }
 
     /// Seats, taken or free.
     pub(super) fn places(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 }

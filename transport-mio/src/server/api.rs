@@ -1,6 +1,10 @@
 //! What a server's loop is told at the start, and what it tells its operator.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, mpsc::SyncSender},
+};
 
 use chinwag_proto::{
     Duration, Instant,
@@ -104,6 +108,10 @@ pub enum Observation<'a> {
     },
     /// Something happened in the hub.
     Event(&'a ServerEvent),
+    /// Who is there, as the operator asked: rooms by name, and the names of those who are in them.
+    Members(&'a [(String, Vec<String>)]),
+    /// Nobody has the name of whom the operator wanted to remove.
+    NobodyNamed(&'a str),
     /// The server closed a connection.
     Closed {
         /// Whose.
@@ -159,16 +167,36 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Asks a running server to stop, from any thread.
-#[derive(Clone, Debug)]
-pub struct StopHandle(pub(super) Arc<Waker>);
+/// What the operator wants of a running server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Say something to everybody, in every room.
+    Say(String),
+    /// Remove whoever has that name; [`Observation::NobodyNamed`] if there is none.
+    Remove(String),
+    /// Tell who is there: [`Observation::Members`].
+    Who,
+    /// Stop, as a signal would have it.
+    Stop,
+}
 
-impl StopHandle {
-    /// Stops it as a signal would.
+/// Orders that wait; whoever gives more waits.
+pub(super) const WAITING_ORDERS: usize = 64;
+
+/// Gives orders to a running server, from any thread.
+#[derive(Clone, Debug)]
+pub struct OperatorHandle {
+    pub(super) waker: Arc<Waker>,
+    pub(super) orders: SyncSender<Order>,
+}
+
+impl OperatorHandle {
+    /// Gives an order.
     ///
     /// # Errors
-    /// When the system refuses to wake the loop.
-    pub fn stop(&self) -> io::Result<()> {
-        self.0.wake()
+    /// When the server is gone, or the system refuses to wake it.
+    pub fn give(&self, order: Order) -> io::Result<()> {
+        self.orders.send(order).map_err(|_| io::ErrorKind::NotConnected)?;
+        self.waker.wake()
     }
 }

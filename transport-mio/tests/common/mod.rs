@@ -19,7 +19,7 @@ use chinwag_proto::{
 use chinwag_transport_mio::{
     client::{ClientError, ClientLoop, ClientOptions, Handler},
     identity::Identity,
-    server::{PcmPace, ServerLoop, ServerOptions, Service, StopHandle, VoiceGateway, VoiceOut},
+    server::{OperatorHandle, Order, PcmPace, ServerLoop, ServerOptions, Service, VoiceGateway, VoiceOut},
     trust::KnownHosts,
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct RunningServer {
     pub(crate) fingerprint: Fingerprint,
     /// What its operator is told, in Rust's own notation.
     observed: Receiver<String>,
-    stop: StopHandle,
+    pub(crate) operator: OperatorHandle,
     thread: JoinHandle<()>,
 }
 
@@ -62,14 +62,14 @@ impl RunningServer {
         let services = [Service::Native, Service::ClassicText, Service::ClassicVoice];
         let [address, classic, classic_voice] =
             services.map(|service| server.addresses(service).next().unwrap());
-        let stop = server.stop_handle();
+        let operator = server.operator_handle();
         before(address);
         let (tell, observed) = channel();
         let thread = thread::spawn(move || {
             // A test that looks no more is no reason to stop.
             server.run(&mut |observation| drop(tell.send(format!("{observation:?}")))).unwrap();
         });
-        Self { address, classic, classic_voice, fingerprint, observed, stop, thread }
+        Self { address, classic, classic_voice, fingerprint, observed, operator, thread }
     }
 
     /// Waits until the operator is told something with `what` in it.
@@ -84,7 +84,7 @@ impl RunningServer {
     }
 
     pub(crate) fn stop(self) {
-        self.stop.stop().unwrap();
+        self.operator.give(Order::Stop).unwrap();
         self.thread.join().unwrap();
     }
 }
