@@ -30,13 +30,20 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let said = arguments.first().map_or_else(|| sample::voice(1, 12), |path| read(Path::new(path)));
     let folder = arguments.get(1).map(Path::new);
-    let to_native = heard_by_native(&[&said], CLASSIC[0]);
-    report("classic to native", &said, &to_native, folder, "to-native");
+    for (what, name, way) in [
+        ("classic to native", "to-native", Way::default()),
+        ("chunks up to 40 ms late", "jitter", Way { jitter_us: 40_000, ..Way::default() }),
+        ("one chunk in 2 s is 120 ms late", "stalls", Way { stall_us: 120_000, ..Way::default() }),
+        ("a card 300 ppm too fast", "fast", Way { ppm: 300, ..Way::default() }),
+        ("a card 300 ppm too slow", "slow", Way { ppm: -300, ..Way::default() }),
+    ] {
+        report(what, &said, &heard_by_native(&[&said], CLASSIC[0], way), folder, name);
+    }
     report("native to classic", &said, &heard_by_classic(&said), folder, "to-classic");
     let mut other = said.clone();
     other.rotate_left(said.len() / 3);
     for (name, reference, session) in [("two-first", &said, CLASSIC[0]), ("two-second", &other, CLASSIC[1])] {
-        let heard = heard_by_native(&[&said, &other], session);
+        let heard = heard_by_native(&[&said, &other], session, Way::default());
         report(&format!("two classic at once, {name}"), reference, &heard, folder, name);
     }
     for (what, noise) in [("silent", 0.0), ("with room noise", 0.003)] {
@@ -87,8 +94,31 @@ impl GatewayOut for Ears {
     }
 }
 
+/// How chunks of PCM come.
+#[derive(Clone, Copy, Default)]
+struct Way {
+    /// Each is late by up to so much.
+    jitter_us: u64,
+    /// One in two seconds is so late, and so are those behind it.
+    stall_us: u64,
+    /// The card is so much too fast.
+    ppm: i64,
+}
+
+impl Way {
+    /// When chunk `k` comes; nothing overtakes.
+    fn arrival_us(self, k: u64, before: u64) -> u64 {
+        let captured = (k + 1) as i64 * CHUNK as i64 * 1_000_000 / i64::from(FORMAT.rate_hz);
+        let captured = (captured - captured * self.ppm / 1_000_000) as u64;
+        // A generator of small quality is enough.
+        let chance = (k + 1).wrapping_mul(6_364_136_223_846_793_005).rotate_left(31) % 1_000;
+        let stall_us = if k % 86 == 80 { self.stall_us } else { 0 };
+        (captured + self.jitter_us * chance / 1_000 + stall_us).max(before)
+    }
+}
+
 /// What a native listener hears of a talker, from the moment at which the first sample is captured.
-fn heard_by_native(said: &[&[f32]], talker: u32) -> Vec<f32> {
+fn heard_by_native(said: &[&[f32]], talker: u32, way: Way) -> Vec<f32> {
     let (mut gateway, mut ears) = (Gateway::new(), Ears::default());
     let mut playout = Playout::new();
     playout.set_auto_level(false);
@@ -101,27 +131,31 @@ fn heard_by_native(said: &[&[f32]], talker: u32) -> Vec<f32> {
     let phase_us = 5_000;
     let mut heard = vec![0.0; BLOCK + BLOCK / 2];
     let mut chunks = 0;
+    let mut chunk_us = way.arrival_us(0, 0);
     for k in 0..(said[0].len() / BLOCK + 60) as u64 {
         let now_us = phase_us + k * BLOCK_US;
-        loop {
-            let chunk_us = (chunks + 1) * CHUNK as u64 * 1_000_000 / u64::from(FORMAT.rate_hz);
-            if chunk_us > now_us {
-                break;
-            }
+        while chunk_us <= now_us {
             turn(&mut gateway, &mut ears, at(chunk_us));
             for (session, pcm) in CLASSIC.iter().zip(&pcm) {
                 let from = (chunks as usize * 2 * CHUNK).min(pcm.len());
                 gateway.pcm(at(chunk_us), *session, &pcm[from..(from + 2 * CHUNK).min(pcm.len())]);
             }
             chunks += 1;
+            chunk_us = way.arrival_us(chunks, chunk_us);
         }
         turn(&mut gateway, &mut ears, at(now_us));
         let mut block = SILENCE;
         ears.playout.as_mut().unwrap().0.render(at(now_us), &mut block);
         heard.extend_from_slice(&block);
     }
-    println!("    {:?}", ears.playout.unwrap().0.stats().total);
-    println!("    {:?}", gateway.stats());
+    let stats = gateway.stats();
+    println!(
+        "    PCM: {} blocks missing, {} frames dropped; {:.0} ms put in, {:.0} ms cut",
+        stats.pcm_missing,
+        stats.pcm_dropped,
+        stats.stretched as f64 / 48.0,
+        stats.cut as f64 / 48.0
+    );
     heard
 }
 
@@ -144,7 +178,6 @@ fn heard_by_classic(said: &[f32]) -> Vec<f32> {
         turn(&mut gateway, &mut ears, at(now_us));
         native.say(block.try_into().unwrap(), &mut |payload| gateway.hear(at(now_us), payload));
     }
-    println!("    {:?}", gateway.stats().natives.total);
     let mut heard = vec![0.0; BLOCK + BLOCK / 2];
     heard.extend(from_pcm(&ears.pcm));
     heard.drain(..BLOCK / 2);
@@ -206,7 +239,6 @@ fn cpu_percent(noise: f32) -> f64 {
         spent += cpu_time() - started;
         ears.pcm.clear();
     }
-    println!("    {:?}", gateway.stats());
     spent / SECONDS as f64 * 100.0
 }
 

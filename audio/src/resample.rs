@@ -17,6 +17,8 @@ const TAPS: usize = 128;
 const LIGHT_TAPS: usize = 64;
 /// Where so few places between two input samples are all that outputs fall on, there is a filter for each, and nothing is interpolated.
 const MAX_PHASES: u32 = 512;
+/// At least so many filters are made.
+const LEAST_FILTERS: u32 = 128;
 
 /// A rate that no converter can be made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +82,10 @@ impl Resampler {
             let mut parameters = SincInterpolationParameters::new(taps, WindowFunction::BlackmanHarris2);
             let phases = to_hz / common_divisor(from_hz, to_hz);
             if phases <= MAX_PHASES {
+                // Rubato's filters are off by one of them: so many that this is nothing.
+                let factor = phases * LEAST_FILTERS.div_ceil(phases);
                 parameters = parameters
-                    .oversampling_factor(phases as usize)
+                    .oversampling_factor(factor as usize)
                     .interpolation(SincInterpolationType::Nearest);
             }
             let ratio = f64::from(to_hz) / f64::from(from_hz);
