@@ -2,8 +2,8 @@
 //! speaker.
 //!
 //! Everything but [`device`] is driven by an explicit clock ([`Instant`] comes in as an argument): no thread, no
-//! clock, no randomness, so that a simulator runs the very same code. The crate knows no sockets and no protocol: a
-//! [`VoiceFrame`] comes in, an [`EncodedFrame`] goes out, and whoever drives the [`pump::Pump`] carries them.
+//! clock, no randomness, so that a simulator runs the very same code. The crate knows no sockets and, but for [`gateway`], no protocol:
+//! a [`VoiceFrame`] comes in, an [`EncodedFrame`] goes out, and whoever drives the [`pump::Pump`] carries them.
 //!
 //! Sound inside the crate is 48 kHz mono `f32` in −1..=1, in blocks of [`BLOCK`] samples (10 ms).
 

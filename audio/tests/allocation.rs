@@ -12,6 +12,7 @@ use chinwag_audio::{
     adapt::Sending,
     capture::{Capture, Gate},
     codec::{EncoderConfig, FrameLength},
+    gateway::{Gateway, GatewayOut, PcmFormat},
     limits::MAX_COPIES,
     playout::Playout,
     process::{Processing, Processor},
@@ -146,4 +147,57 @@ fn taking_out_an_echo_allocates_nothing() {
         processor.process(&mut block, true);
     }
     assert_eq!(ALLOCATIONS.with(Cell::get), before);
+}
+
+/// Counts what it is given, and keeps the last payload.
+struct Sink {
+    payloads: usize,
+    pcm: usize,
+    last: Vec<u8>,
+}
+
+impl GatewayOut for Sink {
+    fn send(&mut self, session: u32, payload: &[u8]) {
+        assert_eq!(session, 1);
+        self.payloads += 1;
+        self.last.clear();
+        self.last.extend_from_slice(payload);
+        // As if a native member said the same.
+        self.last[..4].copy_from_slice(&9_u32.to_be_bytes());
+    }
+
+    fn play(&mut self, _session: u32, pcm: &[u8]) {
+        self.pcm += pcm.len();
+    }
+}
+
+#[test]
+fn a_gateway_under_way_allocates_nothing() {
+    let format = PcmFormat { rate_hz: 48_000, channels: 1 };
+    let mut said = voice(1, 3);
+    said[40_000..90_000].fill(0.0);
+    said.extend_from_within(..);
+    let pcm: Vec<u8> = said.iter().flat_map(|s| ((s * 32_767.0) as i16).to_le_bytes()).collect();
+    let mut gateway = Gateway::new();
+    for (session, rate_hz) in [(1, 48_000), (2, 44_100), (3, 8_000), (4, 44_100)] {
+        gateway.open(Instant::ZERO, session, PcmFormat { rate_hz, ..format }).unwrap();
+    }
+    let mut sink = Sink { payloads: 0, pcm: 0, last: Vec::with_capacity(2_000) };
+    let mut at_half = 0;
+    let chunks = pcm.chunks(2_048);
+    let half = chunks.len() / 2;
+    for (k, chunk) in chunks.enumerate() {
+        if k == half {
+            at_half = ALLOCATIONS.with(Cell::get);
+        }
+        let now = Instant::from_micros(k as u64 * 1_024_000 / 48);
+        gateway.pcm(now, 1, chunk);
+        gateway.handle_timeout(now, &mut sink);
+        if !sink.last.is_empty() {
+            gateway.hear(now, &sink.last);
+            sink.last.clear();
+        }
+    }
+    assert!(sink.payloads > 200 && sink.pcm > 0 && gateway.stats().natives.total.played > 50);
+    assert_eq!(ALLOCATIONS.with(Cell::get), at_half);
 }

@@ -94,7 +94,7 @@ pub struct GatewayStats {
     pub pcm_frames: u64,
     /// Frames of PCM dropped since they came faster than real time.
     pub pcm_dropped: u64,
-    /// Blocks of 10 ms for which PCM was not there in time.
+    /// Blocks of 10 ms for which PCM was not there in time, or not enough of it; of one who stops, those of the first 200 ms.
     pub pcm_missing: u64,
     /// Samples at 48 kHz left out to lower the delay …
     pub cut: u64,
