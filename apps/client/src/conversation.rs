@@ -14,12 +14,11 @@ use chinwag_proto::{
     server::VoicePath,
     text::escape,
 };
+use chinwag_terminal::{Screen, Typed};
 use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
-    keyboard::Typed,
     line::{HELP, Line},
-    screen::Screen,
     voice::{Voice, VoiceReport},
 };
 

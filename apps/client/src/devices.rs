@@ -6,16 +6,16 @@ use anyhow::Result;
 use chinwag_audio::device::{self, DeviceInfo};
 use chinwag_proto::text::escape;
 
-use crate::screen;
+use chinwag_terminal::print;
 
 /// Lists microphones and speakers on standard output.
 pub(crate) fn list() -> Result<ExitCode> {
     let devices = device::list()?;
     if devices.is_empty() {
-        screen::print("no sound devices were found; --mic and --speaker also take WAV files")?;
+        print("no sound devices were found; --mic and --speaker also take WAV files")?;
     }
     for found in devices {
-        screen::print(&line(&found))?;
+        print(&line(&found))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,11 +3,8 @@
 mod arguments;
 mod conversation;
 mod devices;
-mod keyboard;
 mod line;
-mod screen;
 mod stats;
-mod terminal;
 mod test_audio;
 mod voice;
 
@@ -15,7 +12,10 @@ use std::{
     io::{IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
 };
 
 use anyhow::{Context as _, Error, Result, bail};
@@ -25,19 +25,18 @@ use chinwag_proto::{
     name::Name,
 };
 use chinwag_transport_mio::{
+    Waker,
     client::{ClientLoop, ClientOptions},
     trust::KnownHosts,
 };
+use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use clap::Parser as _;
 use etcetera::BaseStrategy as _;
 
 use crate::{
     arguments::{Arguments, Command},
     conversation::Conversation,
-    keyboard::{Keyboard, Typed},
     line::Line,
-    screen::Screen,
-    terminal::Terminal,
     voice::{Voice, VoiceChoices},
 };
 
@@ -109,7 +108,7 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         .join("chinwag");
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
-    let lines = keyboard.listen(client.waker());
+    let lines = listen(keyboard, client.waker());
     let mut conversation = Conversation::new(screen, lines, voice, client.waker());
     let result = client.run(&mut conversation);
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
@@ -133,6 +132,14 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
         EndReason::Replaced => bail!("this session was taken over by another connection"),
         EndReason::Protocol => bail!("the server does not speak chinwag/1; is it a newer or another one?"),
     }
+}
+
+/// What is typed, line by line; `waker` is told of each.
+fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
+    let (lines, receiver) = sync_channel(WAITING_LINES);
+    let is_said = |line: &str| matches!(Line::parse(line), Line::Say(_) | Line::Nothing);
+    keyboard.listen(is_said, move |typed| lines.send(typed).is_ok() && waker.wake().is_ok());
+    receiver
 }
 
 fn unwritable(path: &Path) -> String {

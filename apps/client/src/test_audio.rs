@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::Result;
 use chinwag_audio::sound_check::{Levels, Phase, SoundCheck};
+use chinwag_terminal::print;
 use chinwag_transport_mio::clock;
 
-use crate::{screen, voice};
+use crate::voice;
 
 /// The width of the meter.
 const METER_COLUMNS: usize = 40;
@@ -32,7 +33,7 @@ pub(crate) fn run(mic: &str, speaker: &str) -> Result<ExitCode> {
     let mut phase = check.phase();
     let mut drawn = clock::now();
     let (mut has_recorded, mut is_measured) = (false, false);
-    screen::print("Speak now, for three seconds.")?;
+    print("Speak now, for three seconds.")?;
     check.start(clock::now());
     loop {
         let due = check.turn(clock::now());
@@ -55,15 +56,15 @@ pub(crate) fn run(mic: &str, speaker: &str) -> Result<ExitCode> {
                 Phase::Playing => {
                     let levels = check.levels();
                     has_recorded = !levels.length.is_zero();
-                    screen::print(&recorded(&levels))?;
+                    print(&recorded(&levels))?;
                     if has_recorded {
-                        screen::print("This is how you sound.")?;
+                        print("This is how you sound.")?;
                     }
                 }
                 Phase::Measuring => {
                     is_measured = has_recorded;
                     let what = if has_recorded { ", to measure the delay of your devices" } else { "" };
-                    screen::print(&format!("These are three chirps{what}."))?;
+                    print(&format!("These are three chirps{what}."))?;
                 }
                 Phase::Done => break,
             }
@@ -73,7 +74,7 @@ pub(crate) fn run(mic: &str, speaker: &str) -> Result<ExitCode> {
     if !is_measured {
         return Ok(ExitCode::SUCCESS);
     }
-    screen::print(&match check.round_trip() {
+    print(&match check.round_trip() {
         Some(delay) => format!(
             "delay: {:.0} ms from the speaker to the microphone, the buffers of both included",
             delay.as_secs_f64() * 1000.0

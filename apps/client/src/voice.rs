@@ -35,12 +35,10 @@ use chinwag_proto::{
         voice::{FRAME_HEADER_BYTES, Frames, VoiceFrame},
     },
 };
+use chinwag_terminal::Screen;
 use chinwag_transport_mio::{Waker, clock};
 
-use crate::{
-    arguments::{Arguments, Switch},
-    screen::Screen,
-};
+use crate::arguments::{Arguments, Switch};
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
 const WAITING_PAYLOADS: usize = 256;

@@ -2,69 +2,71 @@
 
 use std::{
     io::{self, BufRead as _, Read as _, StdinLock},
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::Arc,
     thread,
 };
 
 use chinwag_proto::limits;
-use chinwag_transport_mio::Waker;
 
-use crate::{line::Line, terminal::Terminal};
+use crate::terminal::Terminal;
 
 /// Lines that wait for the conversation; whoever pipes a book in waits with them.
-const WAITING_LINES: usize = 64;
+pub const WAITING_LINES: usize = 64;
 /// A line break may be two bytes.
 const LINE_BYTES: u64 = limits::MESSAGE_BYTES as u64 + 2;
 
 /// What comes from standard input.
 #[derive(Debug)]
-pub(crate) enum Typed {
+pub enum Typed {
+    /// A line, without its end.
     Line(String),
     /// A line that cannot be said, and why.
     Unusable(&'static str),
+    /// There is nothing more.
     End,
 }
 
 /// Standard input.
 #[derive(Debug)]
-pub(crate) struct Keyboard {
+pub struct Keyboard {
     terminal: Arc<Terminal>,
     has_ended: bool,
 }
 
 impl Keyboard {
-    pub(crate) fn new(terminal: Arc<Terminal>) -> Self {
+    /// That of this terminal.
+    pub fn new(terminal: Arc<Terminal>) -> Self {
         Self { terminal, has_ended: false }
     }
 
     /// What is typed next, waited for.
-    pub(crate) fn line(&mut self) -> io::Result<Typed> {
+    pub fn line(&mut self) -> io::Result<Typed> {
         self.read(&mut io::stdin().lock()).map(|(typed, _)| typed)
     }
 
-    /// Reads on in a thread of its own, which ends with the process; `waker` is told of every line.
-    pub(crate) fn listen(mut self, waker: Arc<Waker>) -> Receiver<Typed> {
-        let (lines, receiver) = sync_channel(WAITING_LINES);
+    /// Reads on in a thread of its own, which ends with the process. `is_said` tells lines that give way to what comes back
+    /// of them from others, such as commands; `hand_over` takes what was typed, and false when nobody wants more.
+    pub fn listen(
+        mut self,
+        is_said: impl Fn(&str) -> bool + Send + 'static,
+        mut hand_over: impl FnMut(Typed) -> bool + Send + 'static,
+    ) {
         thread::spawn(move || {
             let mut stdin = io::stdin().lock();
             loop {
-                for typed in self.burst(&mut stdin) {
+                for typed in self.burst(&mut stdin, &is_said) {
                     let is_end = matches!(typed, Typed::End);
-                    if lines.send(typed).is_err() || waker.wake().is_err() || is_end {
+                    if !hand_over(typed) || is_end {
                         return;
                     }
                 }
             }
         });
-        receiver
     }
 
     /// The next lines, waited for: all that were typed at one go, since their echo can only be erased together. From
     /// what is no terminal, one line.
-    fn burst(&mut self, stdin: &mut StdinLock<'_>) -> Vec<Typed> {
+    fn burst(&mut self, stdin: &mut StdinLock<'_>, is_said: &dyn Fn(&str) -> bool) -> Vec<Typed> {
         // Input that fails is input that has ended.
         let (mut typed, mut is_ended) = self.read(stdin).unwrap_or((Typed::End, true));
         let mut burst = self.terminal.burst();
@@ -72,8 +74,7 @@ impl Keyboard {
         loop {
             let is_end = match &typed {
                 Typed::Line(line) => {
-                    let is_said = matches!(Line::parse(line), Line::Say(_) | Line::Nothing);
-                    burst.add(line, is_said, is_ended);
+                    burst.add(line, is_said(line), is_ended);
                     false
                 }
                 Typed::Unusable(_) => {

@@ -11,68 +11,74 @@ use chinwag_proto::text::escape;
 
 use crate::terminal::{Cause, Terminal};
 
+/// Where the program writes.
 #[derive(Debug)]
-pub(crate) struct Screen {
+pub struct Screen {
     terminal: Arc<Terminal>,
     /// Nobody reads standard output any more.
     is_gone: bool,
 }
 
 impl Screen {
-    pub(crate) fn new(terminal: Arc<Terminal>) -> Self {
+    /// On this terminal.
+    pub fn new(terminal: Arc<Terminal>) -> Self {
         Self { terminal, is_gone: false }
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    /// True when nobody reads standard output any more.
+    pub fn is_gone(&self) -> bool {
         self.is_gone
     }
 
     /// True when a person sits there.
-    pub(crate) fn is_interactive(&self) -> bool {
+    pub fn is_interactive(&self) -> bool {
         self.terminal.is_interactive()
     }
 
     /// Whether what is typed now is said at once.
-    pub(crate) fn set_in(&self, is_in: bool) {
+    pub fn set_in(&self, is_in: bool) {
         self.terminal.set_in(is_in);
     }
 
-    pub(crate) fn welcome(&mut self, name: &str) {
+    /// The user is in.
+    pub fn welcome(&mut self, name: &str) {
         let name = escape(name);
         self.line(Cause::Other, &format!("Welcome {name}! If you ever want to quit, type {{quit}} to exit."));
     }
 
-    pub(crate) fn joined(&mut self, name: &str) {
+    /// Somebody came.
+    pub fn joined(&mut self, name: &str) {
         self.line(Cause::Other, &format!("{} has joined the chat!", escape(name)));
     }
 
-    pub(crate) fn left(&mut self, name: &str) {
+    /// Somebody went.
+    pub fn left(&mut self, name: &str) {
         self.line(Cause::Other, &format!("{} has left the chat.", escape(name)));
     }
 
     /// `is_own`: it is what was just typed here.
-    pub(crate) fn said(&mut self, name: &str, text: &str, is_own: bool) {
+    pub fn said(&mut self, name: &str, text: &str, is_own: bool) {
         let cause = if is_own { Cause::OwnLine } else { Cause::Other };
         self.line(cause, &format!("{}: {}", escape(name), escape(text)));
     }
 
     /// Something about the program itself.
-    pub(crate) fn notice(&mut self, text: &str) {
+    pub fn notice(&mut self, text: &str) {
         self.on_stderr(Cause::Other, &format!("{text}\n"));
     }
 
     /// An answer to what was just typed.
-    pub(crate) fn answer(&mut self, text: &str) {
+    pub fn answer(&mut self, text: &str) {
         self.on_stderr(Cause::OwnLine, &format!("{text}\n"));
     }
 
     /// A question; its answer is typed behind or below.
-    pub(crate) fn prompt(&mut self, question: &str) {
+    pub fn prompt(&mut self, question: &str) {
         self.on_stderr(Cause::Other, question);
     }
 
     /// Whatever comes next begins on a row of its own: the user broke off in the middle of one.
-    pub(crate) fn end_row(&mut self) {
+    pub fn end_row(&mut self) {
         if self.is_interactive() {
             self.on_stderr(Cause::Other, "\n");
         }
@@ -86,7 +92,8 @@ impl Screen {
         });
     }
 
-    fn line(&mut self, cause: Cause, text: &str) {
+    /// A line of the conversation. Whatever others sent in it must have been escaped.
+    pub fn line(&mut self, cause: Cause, text: &str) {
         let written = self.terminal.write(cause, || {
             let mut stdout = io::stdout().lock();
             writeln!(stdout, "{text}").and_then(|()| stdout.flush())
@@ -96,7 +103,7 @@ impl Screen {
 }
 
 /// A line on standard output, for what is no conversation. A reader that has gone away is no error.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> io::Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,

@@ -19,7 +19,7 @@ const ERASE_ROW_ABOVE: &str = "\x1b[1A\x1b[2K";
 
 /// Who a line on the screen is due to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Cause {
+pub enum Cause {
     /// The user's last line: it comes at once, before the next one is begun.
     OwnLine,
     /// Anything else: it comes at any time, also in the middle of what is typed.
@@ -41,7 +41,7 @@ struct Drawn {
 
 /// The screen and the keyboard, when both are one terminal; otherwise it only passes on what is written.
 #[derive(Debug)]
-pub(crate) struct Terminal {
+pub struct Terminal {
     is_interactive: bool,
     /// It knows how to erase.
     is_capable: bool,
@@ -70,25 +70,32 @@ impl Burst {
     }
 }
 
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Terminal {
-    pub(crate) fn new() -> Self {
+    /// That of standard input and output, if there is one.
+    pub fn new() -> Self {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
         let is_dumb = std::env::var("TERM").is_ok_and(|kind| kind == "dumb");
         Self { is_interactive, is_capable: is_interactive && !is_dumb, drawn: Mutex::default() }
     }
 
     /// True when a person sits there.
-    pub(crate) fn is_interactive(&self) -> bool {
+    pub fn is_interactive(&self) -> bool {
         self.is_interactive
     }
 
     /// Whether what is said now comes back soon. While it does not, typed lines stay where they are.
-    pub(crate) fn set_in(&self, is_in: bool) {
+    pub fn set_in(&self, is_in: bool) {
         self.lock().is_in = is_in;
     }
 
     /// Writes, and notes that something was written.
-    pub(crate) fn write(&self, cause: Cause, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    pub fn write(&self, cause: Cause, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut drawn = self.lock();
         drawn.writes += 1;
         drawn.others += u64::from(cause == Cause::Other);
