@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use chinwag_audio::{capture::Gate, codec::EncoderConfig};
-use chinwag_proto::link::Fingerprint;
-use clap::{Parser, Subcommand};
+use chinwag_audio::{capture::Gate, codec::EncoderConfig, limits::SAMPLE_RATES_HZ};
+use chinwag_proto::{link::Fingerprint, name::Name};
+use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Text and voice chat that people run themselves: the client.
@@ -16,7 +16,8 @@ use tracing_subscriber::filter::LevelFilter;
     name = "chinwag",
     version,
     disable_help_subcommand = true,
-    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]"
+    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]\n       \
+                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -105,6 +106,75 @@ pub(crate) enum Command {
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         speaker: String,
     },
+    /// Joins the group chat of an old Python server: text and voice, nothing of it encrypted
+    Classic(ClassicArguments),
+    /// Joins a one-to-one chat, of an old Python server or of `chinwag-server duo`; nothing of it is encrypted
+    ///
+    /// Lines that you type go to the other side; quit leaves.
+    Duo {
+        /// The server's name or address
+        host: String,
+        /// The server's port
+        #[arg(value_parser = port)]
+        port: u16,
+    },
+}
+
+/// How to join an old group chat.
+///
+/// Lines that you type go to everybody; {quit} leaves. Everybody hears your microphone, you too; use --mic none to listen
+/// only.
+#[derive(Debug, Args)]
+pub(crate) struct ClassicArguments {
+    /// The server's name or address
+    pub(crate) host: String,
+
+    /// The server's port for text
+    #[arg(long, value_name = "PORT", default_value_t = 1025, value_parser = port)]
+    pub(crate) text_port: u16,
+
+    /// The server's port for voice
+    #[arg(long, value_name = "PORT", default_value_t = 1026, value_parser = port)]
+    pub(crate) voice_port: u16,
+
+    /// Samples a second of its voice: a constant in the old programs, and the same for all who talk there
+    #[arg(long, value_name = "HZ", default_value_t = 44_100, value_parser = rate)]
+    pub(crate) rate: u32,
+
+    /// Channels of its voice, as with --rate
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) channels: u16,
+
+    /// Your name in the chat; when not given, the first line that you type
+    #[arg(long, value_name = "NAME", value_parser = classic_name)]
+    pub(crate) name: Option<String>,
+
+    /// What you speak into: default, none, a device (see `chinwag devices`) or a WAV file
+    #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+    pub(crate) mic: String,
+
+    /// What you hear with: default, none, a device, or a WAV file to write
+    #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
+    pub(crate) speaker: String,
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| "a port is a number from 1 to 65535".to_owned())
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let (low, high) = (SAMPLE_RATES_HZ.start(), SAMPLE_RATES_HZ.end());
+    let rate = text.parse().ok().filter(|rate| SAMPLE_RATES_HZ.contains(rate));
+    rate.ok_or_else(|| format!("it is a number from {low} to {high}, most often 44100"))
+}
+
+/// An old server takes any name; this is what no reader of it can be fooled by.
+fn classic_name(text: &str) -> Result<String, String> {
+    match Name::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn frame_ms(text: &str) -> Result<u32, String> {

@@ -1,6 +1,7 @@
 //! `chinwag`: the client in a terminal. Arguments, what the user sees, wiring; nothing of the protocol, nothing of sound.
 
 mod arguments;
+mod classic;
 mod conversation;
 mod devices;
 mod line;
@@ -24,12 +25,12 @@ use chinwag_proto::{
     link::Link,
     name::Name,
 };
+use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
     Waker,
     client::{ClientLoop, ClientOptions},
     trust::KnownHosts,
 };
-use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use clap::Parser as _;
 use etcetera::BaseStrategy as _;
 
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Devices) => devices::list(),
         Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
+        Some(Command::Classic(arguments)) => classic::group::run(arguments),
+        Some(Command::Duo { host, port }) => classic::duo::run(&host, port),
         None => chat(arguments),
     };
     match result {

@@ -334,13 +334,13 @@ impl Voice {
     }
 }
 
-fn is_wav(choice: &str) -> bool {
+pub(crate) fn is_wav(choice: &str) -> bool {
     Path::new(choice).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
 }
 
 /// What `--mic` and `--speaker` say besides the name of a device or file.
 const DEFAULT: &str = "default";
-const NONE: &str = "none";
+pub(crate) const NONE: &str = "none";
 
 /// Opens what `--mic` names.
 pub(crate) fn open_mic(choice: &str) -> Result<Box<dyn Microphone>> {
@@ -378,6 +378,19 @@ fn or_none<T: ?Sized>(
     })
 }
 
+/// Opens both. A missing default device is told in `notices` and done without.
+pub(crate) fn open_devices(
+    mic: &str,
+    speaker: &str,
+    is_stereo: bool,
+    notices: &mut Vec<String>,
+) -> Result<(Box<dyn Microphone>, Box<dyn Speaker>)> {
+    let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
+    let opened_mic = or_none(open_mic(mic), mic, Box::new(NullMicrophone), unheard, notices)?;
+    let opened = open_speaker(speaker, is_stereo);
+    Ok((opened_mic, or_none(opened, speaker, Box::new(NullSpeaker), deaf, notices)?))
+}
+
 fn device_name(choice: &str) -> Option<&str> {
     Some(choice).filter(|choice| *choice != DEFAULT)
 }
@@ -385,12 +398,8 @@ fn device_name(choice: &str) -> Option<&str> {
 /// The sound thread.
 fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<FromSound>) -> VoiceReport {
     let mut notices = Vec::new();
-    let (no_mic, no_speaker) = (Box::new(NullMicrophone), Box::new(NullSpeaker));
-    let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
-    let VoiceChoices { mic, speaker, .. } = choices;
-    let opened = or_none(open_mic(mic), mic, no_mic, unheard, &mut notices).and_then(|mic| {
-        let opened = open_speaker(speaker, choices.is_stereo);
-        let speaker = or_none(opened, speaker, no_speaker, deaf, &mut notices)?;
+    let VoiceChoices { mic, speaker, is_stereo, .. } = choices;
+    let opened = open_devices(mic, speaker, *is_stereo, &mut notices).and_then(|(mic, speaker)| {
         let frame = FrameLength::from_ms(choices.frame_ms).context("frames are 10 or 20 ms long")?;
         let bitrate_bps = choices.bitrate_bps;
         let config = EncoderConfig { frame, bitrate_bps, ..EncoderConfig::default() };

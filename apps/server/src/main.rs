@@ -1,6 +1,7 @@
 //! `chinwag-server`: arguments, what the operator sees, and nothing of the protocol.
 
 mod console;
+mod duo;
 mod gateway;
 mod printer;
 
@@ -19,7 +20,7 @@ use chinwag_transport_mio::{
     identity::Identity,
     server::{ServerLoop, ServerOptions, Service},
 };
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use etcetera::BaseStrategy as _;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -34,8 +35,16 @@ use crate::{
 /// Starts without any configuration. On the first start it makes itself a certificate; friends join with the
 /// chinwag:// link that it prints, which also proves to them that they reached this server and no other.
 #[derive(Debug, Parser)]
-#[command(name = "chinwag-server", version)]
+#[command(
+    name = "chinwag-server",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Where to listen, TCP and UDP; may be given several times. Port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_values_t = [default_address()], value_parser = address)]
     listen: Vec<SocketAddr>,
@@ -81,6 +90,24 @@ struct Arguments {
     log: LevelFilter,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves a one-to-one chat, for the old Python programs and for `chinwag duo`; nothing of it is encrypted
+    ///
+    /// One client at a time. Lines that you type go to it; quit ends the server.
+    Duo {
+        /// The address of this machine to listen on: 0.0.0.0 for all of IPv4, localhost for this machine alone
+        host: String,
+        /// The port to listen on; 0 picks a free one
+        #[arg(value_parser = port)]
+        port: u16,
+    },
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a number from 0 to 65535, such as 1025".to_owned())
+}
+
 /// Open files that are no clients: newcomers, listeners, the rest.
 const OTHER_FILES: u64 = limits::PENDING_HELLOS as u64 + 32;
 
@@ -97,6 +124,16 @@ fn default_address() -> SocketAddr {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Duo { host, port }) = &arguments.command {
+        return match duo::serve(host, *port) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // A closed standard error is no reason to die differently.
+                let _ = writeln!(io::stderr(), "chinwag-server: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let is_well = match (Printer::new(io::stdout()), Printer::new(io::stderr())) {
         (Ok(out), Ok(log)) => {
             tracing_subscriber::fmt()

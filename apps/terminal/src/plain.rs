@@ -27,6 +27,9 @@ const KEEPALIVE_PAUSE: Duration = Duration::from_secs(5);
 /// See [`KEEPALIVE_IDLE`].
 const KEEPALIVE_PROBES: u32 = 4;
 
+/// What lies between two messages at least, so that the peer's reads do not make one of them.
+pub const MESSAGE_GAP: Duration = Duration::from_millis(50);
+
 /// What comes of a connection.
 #[derive(Debug)]
 pub enum Heard {
@@ -163,7 +166,8 @@ mod tests {
         for cut in 1..text.len() {
             let mut joiner = Joiner::default();
             let (head, tail) = text.as_bytes().split_at(cut);
-            let got: Vec<_> = [joiner.push(head), joiner.push(tail), joiner.take()].into_iter().flatten().collect();
+            let got: Vec<_> =
+                [joiner.push(head), joiner.push(tail), joiner.take()].into_iter().flatten().collect();
             assert_eq!(got.concat(), text);
             assert_eq!(got.len(), if text.is_char_boundary(cut) { 2 } else { 1 }, "cut at {cut}");
         }

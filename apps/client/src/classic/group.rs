@@ -1,0 +1,289 @@
+//! `chinwag classic`: a group chat on an old server.
+
+use std::{
+    net::{Shutdown, TcpStream},
+    process::ExitCode,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use chinwag_proto::text::escape;
+use chinwag_terminal::{
+    Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
+    plain::{self, Heard},
+};
+
+use super::voice::{Format, Voice, VoiceEvent};
+use crate::{arguments::ClassicArguments, voice::is_wav};
+
+/// What leaves the chat, typed and sent.
+const QUIT: &str = "{quit}";
+/// The longest message that an old server reads at once.
+const MESSAGE_BYTES: usize = 1024;
+/// Events that wait for the conversation; whoever has more waits.
+const WAITING_EVENTS: usize = 64;
+/// How long the server's answer is waited for before the next message is sent.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the server may take to close the connection of who leaves.
+const QUIT_PATIENCE: Duration = Duration::from_secs(1);
+/// When voice and text end within this time, the server has gone, and that is told instead.
+const LOSS_PATIENCE: Duration = Duration::from_secs(1);
+
+enum Event {
+    /// There are lines to be taken.
+    Typed,
+    Heard(Heard),
+    Voice(VoiceEvent),
+    Interrupted,
+}
+
+/// Joins, and stays until the user leaves.
+pub(crate) fn run(arguments: ClassicArguments) -> Result<ExitCode> {
+    let ClassicArguments { host, text_port, voice_port, rate, channels, name, mic, speaker } = arguments;
+    let terminal = Arc::new(Terminal::new());
+    let mut screen = Screen::new(Arc::clone(&terminal));
+    let is_speaking_file = is_wav(&mic);
+    let mut voice = Voice::open(Format { mic, speaker, rate_hz: rate, channels }, &mut screen)?;
+    let text = plain::connect(&host, text_port).with_context(|| {
+        format!("no old server answers at {host}, port {text_port}; does it run, and is --text-port right?")
+    })?;
+
+    let (tell, events) = sync_channel(WAITING_EVENTS);
+    let told = tell.clone();
+    plain::hear(text.try_clone()?, move |heard| told.send(Event::Heard(heard)).is_ok())?;
+    let told = tell.clone();
+    on_signal(move || told.send(Event::Interrupted).is_ok())?;
+    let (typed, lines) = sync_channel(WAITING_LINES);
+    let told = tell.clone();
+    Keyboard::new(terminal).listen(
+        |line| line.trim() != QUIT,
+        move |line| typed.send(line).is_ok() && told.send(Event::Typed).is_ok(),
+    );
+    let started = plain::connect(&host, voice_port).and_then(|stream| {
+        voice.start(stream, move |event| match event {
+            // Sound waits for nobody; it tells this again.
+            VoiceEvent::Trouble(_) => tell.try_send(Event::Voice(event)).is_ok(),
+            VoiceEvent::Spent | VoiceEvent::Lost(_) => tell.send(Event::Voice(event)).is_ok(),
+        })
+    });
+    let has_voice = started.is_ok();
+    if let Err(error) = started {
+        screen
+            .notice(&format!("no voice, only text: port {voice_port} of {host}: {error} (see --voice-port)"));
+    }
+
+    let mut group = Group {
+        screen,
+        text,
+        events,
+        lines,
+        stage: Stage::Greeting,
+        given: name,
+        name: None,
+        awaited: Some(Awaited::new(String::new())),
+        is_speaking_file: is_speaking_file && has_voice,
+        has_voice,
+        lost_voice: None,
+    };
+    let result = group.talk();
+    if result.is_ok() {
+        group.leave(&voice);
+    }
+    voice.finish();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The server is to ask for the name.
+    Greeting,
+    Naming,
+    In,
+}
+
+/// What was sent and comes back. An old server takes two messages that come together for one, so that the next one waits.
+struct Awaited {
+    text: String,
+    until: Instant,
+}
+
+impl Awaited {
+    fn new(text: String) -> Self {
+        Self { text, until: Instant::now() + ANSWER_PATIENCE }
+    }
+}
+
+struct Group {
+    screen: Screen,
+    text: TcpStream,
+    events: Receiver<Event>,
+    lines: Receiver<Typed>,
+    stage: Stage,
+    /// A name that is yet to be sent.
+    given: Option<String>,
+    /// The name that was sent.
+    name: Option<String>,
+    awaited: Option<Awaited>,
+    /// The microphone is a file that has not come to its end.
+    is_speaking_file: bool,
+    has_voice: bool,
+    /// Why voice has ended, and when that is to be told.
+    lost_voice: Option<(String, Instant)>,
+}
+
+impl Group {
+    /// Goes on until the user wants to leave; an error tells how it ended otherwise.
+    fn talk(&mut self) -> Result<()> {
+        loop {
+            if self.speak()? || self.screen.is_gone() {
+                return Ok(());
+            }
+            match self.event() {
+                None | Some(Event::Typed) => {}
+                Some(Event::Heard(Heard::Text(text))) => self.show(&text),
+                Some(Event::Heard(Heard::Closed)) => {
+                    self.screen.end_row();
+                    bail!("the server has ended the conversation");
+                }
+                Some(Event::Heard(Heard::Lost(error))) => return Err(self.lost(&error)),
+                Some(Event::Voice(VoiceEvent::Spent)) => self.is_speaking_file = false,
+                Some(Event::Voice(VoiceEvent::Trouble(trouble))) => self.screen.notice(&trouble),
+                Some(Event::Voice(VoiceEvent::Lost(why))) => {
+                    self.is_speaking_file = false;
+                    if std::mem::take(&mut self.has_voice) {
+                        self.lost_voice = Some((why, Instant::now() + LOSS_PATIENCE));
+                    }
+                }
+                Some(Event::Interrupted) => {
+                    // Ctrl-C is shown where the cursor was.
+                    self.screen.end_row();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The next event; none when something is due.
+    fn event(&self) -> Option<Event> {
+        let answer = self.awaited.as_ref().map(|awaited| awaited.until);
+        let loss = self.lost_voice.as_ref().map(|(_, told)| *told);
+        let due = answer.into_iter().chain(loss).min();
+        let result = match due {
+            Some(due) => self.events.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        // Those who tell live as long as this.
+        result.ok()
+    }
+
+    /// Does what is due and sends what may be sent; true when the user wants to leave.
+    fn speak(&mut self) -> Result<bool> {
+        let now = Instant::now();
+        if let Some((why, _)) = self.lost_voice.take_if(|(_, told)| *told <= now) {
+            self.screen.notice(&format!("voice has ended ({why}); text goes on"));
+        }
+        if self.awaited.as_ref().is_some_and(|awaited| awaited.until <= now) {
+            self.answered();
+        }
+        if let Some(name) = self.given.take_if(|_| self.awaited.is_none()) {
+            self.give_name(name)?;
+        }
+        while self.awaited.is_none() {
+            match self.lines.try_recv() {
+                Ok(Typed::Line(line)) => {
+                    if line.trim() == QUIT {
+                        return Ok(true);
+                    }
+                    self.typed(line)?;
+                }
+                Ok(Typed::Unusable(why)) => self.screen.answer(why),
+                Ok(Typed::End) | Err(TryRecvError::Disconnected) => return Ok(!self.is_speaking_file),
+                Err(TryRecvError::Empty) => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn typed(&mut self, line: String) -> Result<()> {
+        if line.trim().is_empty() {
+            return Ok(());
+        }
+        if line.len() > MESSAGE_BYTES {
+            self.screen.answer(&format!(
+                "a message longer than {MESSAGE_BYTES} bytes was not sent; say it in several messages"
+            ));
+            return Ok(());
+        }
+        match self.stage {
+            Stage::Greeting | Stage::Naming => self.give_name(line.trim().to_owned()),
+            Stage::In => {
+                let name = self.name.as_deref().unwrap_or_default();
+                let awaited = format!("{name}: {line}");
+                self.send(&line, awaited)
+            }
+        }
+    }
+
+    fn give_name(&mut self, name: String) -> Result<()> {
+        self.stage = Stage::Naming;
+        self.name = Some(name.clone());
+        self.send(&name, name.clone())
+    }
+
+    fn send(&mut self, text: &str, awaited: String) -> Result<()> {
+        plain::say(&self.text, text).map_err(|error| self.lost(&error))?;
+        self.awaited = Some(Awaited::new(awaited));
+        Ok(())
+    }
+
+    /// Shows what the server sent.
+    fn show(&mut self, text: &str) {
+        let awaited = self.awaited.as_ref().filter(|awaited| text.contains(&awaited.text));
+        let cause = match awaited {
+            Some(awaited) if awaited.text == text => Cause::OwnLine,
+            Some(_) | None => Cause::Other,
+        };
+        let is_answer = awaited.is_some();
+        self.screen.line(cause, &escape(text));
+        if is_answer {
+            self.answered();
+        }
+    }
+
+    /// The server has what was sent, or says nothing about it.
+    fn answered(&mut self) {
+        self.awaited = None;
+        self.stage = match self.stage {
+            Stage::Greeting => Stage::Naming,
+            Stage::Naming | Stage::In => Stage::In,
+        };
+        // From now on what is typed comes back.
+        self.screen.set_in(self.stage == Stage::In);
+    }
+
+    fn lost(&mut self, error: &std::io::Error) -> anyhow::Error {
+        self.screen.end_row();
+        anyhow!("the connection to the server is lost: {error}")
+    }
+
+    /// Says so, and closes both connections at once, in the direction in which nothing more is to be said: what comes still is
+    /// read, so that the server does not stumble over it.
+    fn leave(&mut self, voice: &Voice) {
+        if self.name.is_some() {
+            // The server may have gone in this moment.
+            let _ = plain::say(&self.text, QUIT);
+        }
+        let _ = self.text.shutdown(Shutdown::Write);
+        voice.end();
+        let until = Instant::now() + QUIT_PATIENCE;
+        while let Ok(event) = self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if matches!(event, Event::Heard(Heard::Closed | Heard::Lost(_))) {
+                return;
+            }
+        }
+    }
+}

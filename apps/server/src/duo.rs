@@ -1,0 +1,225 @@
+//! `chinwag-server duo`: a chat of two, for the old `client HOST PORT` programs and for `chinwag duo`. One client at a time;
+//! another one is told that the line is busy.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use chinwag_proto::text::escape;
+use chinwag_terminal::{
+    Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
+    plain::{self, Heard, MESSAGE_GAP},
+};
+
+/// What ends the server, typed; it is not sent.
+const QUIT: &str = "quit";
+/// What a second client gets.
+const BUSY: &str = "The line is busy, please try again later.";
+/// Events that wait for the conversation; whoever has more waits.
+const WAITING_EVENTS: usize = 64;
+/// How long the system is given when it cannot accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+enum Event {
+    /// There are lines to be taken.
+    Typed,
+    Came(TcpStream, SocketAddr),
+    /// What comes from the client with this number.
+    Heard(u64, Heard),
+    Interrupted,
+}
+
+/// Serves one client after the other until the operator ends it.
+pub(crate) fn serve(host: &str, port: u16) -> Result<()> {
+    let listener = TcpListener::bind((host, port)).with_context(|| {
+        format!("cannot listen on {host}, port {port}; is it an address of this machine, and free?")
+    })?;
+    let address = listener.local_addr()?;
+    let terminal = Arc::new(Terminal::new());
+    let mut screen = Screen::new(Arc::clone(&terminal));
+    screen.line(Cause::Other, &format!("Server open with {host}:{}", address.port()));
+
+    let (tell, events) = sync_channel(WAITING_EVENTS);
+    let told = tell.clone();
+    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &told))?;
+    let told = tell.clone();
+    on_signal(move || told.send(Event::Interrupted).is_ok())?;
+    let (typed, lines) = sync_channel(WAITING_LINES);
+    let told = tell.clone();
+    Keyboard::new(terminal).listen(
+        |line| line.trim() != QUIT,
+        move |line| typed.send(line).is_ok() && told.send(Event::Typed).is_ok(),
+    );
+    let next = Instant::now();
+    Duo { screen, tell, events, lines, client: None, clients: 0, has_input: true, next }.talk()
+}
+
+fn accept(listener: &TcpListener, tell: &SyncSender<Event>) {
+    loop {
+        match listener.accept() {
+            Ok((stream, from)) => {
+                if tell.send(Event::Came(stream, from)).is_err() {
+                    return;
+                }
+            }
+            // Too many open files, or a client that went before it was served.
+            Err(_) => thread::sleep(ACCEPT_PAUSE),
+        }
+    }
+}
+
+struct Client {
+    number: u64,
+    text: TcpStream,
+    from: SocketAddr,
+    /// Somebody was told that the line is busy, and the operator of it.
+    is_wanted: bool,
+}
+
+impl Client {
+    /// As the old server writes an address.
+    fn shown(&self) -> String {
+        format!("Client ('{}', {})", self.from.ip(), self.from.port())
+    }
+}
+
+struct Duo {
+    screen: Screen,
+    tell: SyncSender<Event>,
+    events: Receiver<Event>,
+    lines: Receiver<Typed>,
+    client: Option<Client>,
+    /// How many there were.
+    clients: u64,
+    has_input: bool,
+    /// When the next message may be sent.
+    next: Instant,
+}
+
+impl Duo {
+    fn talk(&mut self) -> Result<()> {
+        while !self.speak() && !self.screen.is_gone() {
+            match self.event() {
+                None | Some(Event::Typed) => {}
+                Some(Event::Came(stream, from)) => self.came(stream, from)?,
+                Some(Event::Heard(number, heard)) => {
+                    if self.client.as_ref().is_some_and(|client| client.number == number) {
+                        self.heard(heard);
+                    }
+                }
+                Some(Event::Interrupted) => {
+                    self.screen.end_row();
+                    break;
+                }
+            }
+        }
+        if let Some(client) = &self.client {
+            plain::close(&client.text);
+        }
+        Ok(())
+    }
+
+    /// The next event; none when a message may be sent.
+    fn event(&self) -> Option<Event> {
+        let left = self.next.saturating_duration_since(Instant::now());
+        let result = match left.is_zero() {
+            true => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => self.events.recv_timeout(left),
+        };
+        // Those who tell live as long as this.
+        result.ok()
+    }
+
+    fn came(&mut self, stream: TcpStream, from: SocketAddr) -> Result<()> {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        if let Some(client) = &mut self.client {
+            // Whoever does not stay to hear it knows already.
+            let _ = plain::attend(&stream).and_then(|()| plain::say(&stream, BUSY));
+            plain::close(&stream);
+            if !std::mem::replace(&mut client.is_wanted, true) {
+                self.screen.notice(&format!("{} was told that the line is busy", from.ip()));
+            }
+            return Ok(());
+        }
+        self.clients += 1;
+        let (number, tell) = (self.clients, self.tell.clone());
+        let told = move |heard| tell.send(Event::Heard(number, heard)).is_ok();
+        // One that went already is none.
+        let Ok(reader) = plain::attend(&stream).and_then(|()| stream.try_clone()) else { return Ok(()) };
+        plain::hear(reader, told).context("no thread for a client could be started")?;
+        let client = Client { number, text: stream, from, is_wanted: false };
+        self.screen.line(Cause::Other, &client.shown());
+        // From now on what is typed comes back as `I > text`.
+        self.screen.set_in(true);
+        self.client = Some(client);
+        Ok(())
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let Some(client) = &self.client else { return };
+        match heard {
+            // The empty line ends the row in which something is typed.
+            Heard::Text(text) => {
+                let line = format!("\n<{}> : {}", client.from.ip(), escape(&text));
+                self.screen.line(Cause::Other, &line);
+            }
+            Heard::Closed => self.gone("has left"),
+            Heard::Lost(error) => self.gone(&format!("is lost: {error}")),
+        }
+    }
+
+    fn gone(&mut self, how: &str) {
+        if let Some(client) = self.client.take() {
+            plain::close(&client.text);
+            self.screen.set_in(false);
+            self.screen.end_row();
+            self.screen.line(Cause::Other, &format!("{} {how}", client.shown()));
+        }
+    }
+
+    /// Sends what may be sent; true when the operator wants to end.
+    fn speak(&mut self) -> bool {
+        // What a script says is for the first who comes; a person is told that nobody is here.
+        while self.has_input
+            && self.next <= Instant::now()
+            && (self.client.is_some() || self.screen.is_interactive())
+        {
+            match self.lines.try_recv() {
+                Ok(Typed::Line(line)) if line.trim() == QUIT => return true,
+                Ok(Typed::Line(line)) => self.say(&line),
+                Ok(Typed::Unusable(why)) => self.screen.answer(why),
+                Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
+                    self.has_input = false;
+                    // Without an operator it goes on listening.
+                    return self.screen.is_interactive();
+                }
+                Err(TryRecvError::Empty) => return false,
+            }
+        }
+        false
+    }
+
+    fn say(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        let Some(client) = &self.client else {
+            self.screen.answer("nobody is here yet; that was not sent");
+            return;
+        };
+        match plain::say(&client.text, line) {
+            Ok(()) => {
+                self.next = Instant::now() + MESSAGE_GAP;
+                self.screen.line(Cause::OwnLine, &format!("I > {}", escape(line)));
+            }
+            Err(error) => self.gone(&format!("is lost: {error}")),
+        }
+    }
+}
