@@ -107,6 +107,9 @@ pub(crate) enum Command {
         speaker: String,
     },
     /// Joins the group chat of an old Python server: text and voice, nothing of it encrypted
+    ///
+    /// Lines that you type go to everybody; {quit} leaves. Everybody hears your microphone, and you hear yourself, since the
+    /// old server sends everybody everything; use --mic none to listen only.
     Classic(ClassicArguments),
     /// Joins a one-to-one chat, of an old Python server or of `chinwag-server duo`; nothing of it is encrypted
     ///
@@ -120,10 +123,7 @@ pub(crate) enum Command {
     },
 }
 
-/// How to join an old group chat.
-///
-/// Lines that you type go to everybody; {quit} leaves. Everybody hears your microphone, you too; use --mic none to listen
-/// only.
+// A doc comment here would take the place of the command's own.
 #[derive(Debug, Args)]
 pub(crate) struct ClassicArguments {
     /// The server's name or address

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
     Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
@@ -38,8 +38,8 @@ enum Event {
 
 /// Serves one client after the other until the operator ends it.
 pub(crate) fn serve(host: &str, port: u16) -> Result<()> {
-    let listener = TcpListener::bind((host, port)).with_context(|| {
-        format!("cannot listen on {host}, port {port}; is it an address of this machine, and free?")
+    let listener = TcpListener::bind((host, port)).map_err(|error| {
+        anyhow!("cannot listen on {host}, port {port}: {error}; is it free, and {host} an address of this machine?")
     })?;
     let address = listener.local_addr()?;
     let terminal = Arc::new(Terminal::new());
@@ -58,7 +58,7 @@ pub(crate) fn serve(host: &str, port: u16) -> Result<()> {
         move |line| typed.send(line).is_ok() && told.send(Event::Typed).is_ok(),
     );
     let next = Instant::now();
-    Duo { screen, tell, events, lines, client: None, clients: 0, has_input: true, next }.talk()
+    Duo { screen, tell, events, lines, client: None, clients: 0, has_input: true, held: None, next }.talk()
 }
 
 fn accept(listener: &TcpListener, tell: &SyncSender<Event>) {
@@ -99,6 +99,8 @@ struct Duo {
     /// How many there were.
     clients: u64,
     has_input: bool,
+    /// What waits for somebody to come.
+    held: Option<String>,
     /// When the next message may be sent.
     next: Instant,
 }
@@ -186,14 +188,13 @@ impl Duo {
 
     /// Sends what may be sent; true when the operator wants to end.
     fn speak(&mut self) -> bool {
-        // What a script says is for the first who comes; a person is told that nobody is here.
-        while self.has_input
-            && self.next <= Instant::now()
-            && (self.client.is_some() || self.screen.is_interactive())
-        {
+        if let Some(line) = self.held.take_if(|_| self.client.is_some()) {
+            self.say(line);
+        }
+        while self.held.is_none() && self.has_input && self.next <= Instant::now() {
             match self.lines.try_recv() {
                 Ok(Typed::Line(line)) if line.trim() == QUIT => return true,
-                Ok(Typed::Line(line)) => self.say(&line),
+                Ok(Typed::Line(line)) => self.say(line),
                 Ok(Typed::Unusable(why)) => self.screen.answer(why),
                 Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
                     self.has_input = false;
@@ -206,18 +207,22 @@ impl Duo {
         false
     }
 
-    fn say(&mut self, line: &str) {
+    fn say(&mut self, line: String) {
         if line.trim().is_empty() {
             return;
         }
         let Some(client) = &self.client else {
-            self.screen.answer("nobody is here yet; that was not sent");
+            // What a script says is for the first who comes; a person is told that nobody is here.
+            match self.screen.is_interactive() {
+                true => self.screen.answer("nobody is here yet; that was not sent"),
+                false => self.held = Some(line),
+            }
             return;
         };
-        match plain::say(&client.text, line) {
+        match plain::say(&client.text, &line) {
             Ok(()) => {
                 self.next = Instant::now() + MESSAGE_GAP;
-                self.screen.line(Cause::OwnLine, &format!("I > {}", escape(line)));
+                self.screen.line(Cause::OwnLine, &format!("I > {}", escape(&line)));
             }
             Err(error) => self.gone(&format!("is lost: {error}")),
         }

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
     Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
@@ -36,7 +36,7 @@ pub(crate) fn run(host: &str, port: u16) -> Result<ExitCode> {
     let terminal = Arc::new(Terminal::new());
     let screen = Screen::new(Arc::clone(&terminal));
     let text = plain::connect(host, port)
-        .with_context(|| format!("no server answers at {host}, port {port}; does it run there?"))?;
+        .map_err(|error| anyhow!("no server answers at {host}, port {port}: {error}; does it run there?"))?;
     let (tell, events) = sync_channel(WAITING_EVENTS);
     let told = tell.clone();
     plain::hear(text.try_clone()?, move |heard| told.send(Event::Heard(heard)).is_ok())?;

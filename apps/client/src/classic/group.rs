@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
     Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
-    plain::{self, Heard},
+    plain::{self, Heard, MESSAGE_GAP},
 };
 
 use super::voice::{Format, Voice, VoiceEvent};
@@ -48,8 +48,8 @@ pub(crate) fn run(arguments: ClassicArguments) -> Result<ExitCode> {
     let mut screen = Screen::new(Arc::clone(&terminal));
     let is_speaking_file = is_wav(&mic);
     let mut voice = Voice::open(Format { mic, speaker, rate_hz: rate, channels }, &mut screen)?;
-    let text = plain::connect(&host, text_port).with_context(|| {
-        format!("no old server answers at {host}, port {text_port}; does it run, and is --text-port right?")
+    let text = plain::connect(&host, text_port).map_err(|error| {
+        anyhow!("no old server answers at {host}, port {text_port}: {error}; does it run, and is --text-port right?")
     })?;
 
     let (tell, events) = sync_channel(WAITING_EVENTS);
@@ -84,7 +84,8 @@ pub(crate) fn run(arguments: ClassicArguments) -> Result<ExitCode> {
         stage: Stage::Greeting,
         given: name,
         name: None,
-        awaited: Some(Awaited::new(String::new())),
+        // Whatever the server says first.
+        pace: Pace::answer(String::new()),
         is_speaking_file: is_speaking_file && has_voice,
         has_voice,
         lost_voice: None,
@@ -105,15 +106,25 @@ enum Stage {
     In,
 }
 
-/// What was sent and comes back. An old server takes two messages that come together for one, so that the next one waits.
-struct Awaited {
-    text: String,
-    until: Instant,
+/// When the next message may be sent: an old program takes two that come together for one.
+enum Pace {
+    Now,
+    /// When this has come back, or then.
+    Answer(String, Instant),
+    /// Then: it has come back, and the others are given time to read it.
+    At(Instant),
 }
 
-impl Awaited {
-    fn new(text: String) -> Self {
-        Self { text, until: Instant::now() + ANSWER_PATIENCE }
+impl Pace {
+    fn answer(text: String) -> Self {
+        Self::Answer(text, Instant::now() + ANSWER_PATIENCE)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Now => None,
+            Self::Answer(_, due) | Self::At(due) => Some(*due),
+        }
     }
 }
 
@@ -127,7 +138,7 @@ struct Group {
     given: Option<String>,
     /// The name that was sent.
     name: Option<String>,
-    awaited: Option<Awaited>,
+    pace: Pace,
     /// The microphone is a file that has not come to its end.
     is_speaking_file: bool,
     has_voice: bool,
@@ -169,9 +180,8 @@ impl Group {
 
     /// The next event; none when something is due.
     fn event(&self) -> Option<Event> {
-        let answer = self.awaited.as_ref().map(|awaited| awaited.until);
         let loss = self.lost_voice.as_ref().map(|(_, told)| *told);
-        let due = answer.into_iter().chain(loss).min();
+        let due = self.pace.due().into_iter().chain(loss).min();
         let result = match due {
             Some(due) => self.events.recv_timeout(due.saturating_duration_since(Instant::now())),
             None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -186,13 +196,16 @@ impl Group {
         if let Some((why, _)) = self.lost_voice.take_if(|(_, told)| *told <= now) {
             self.screen.notice(&format!("voice has ended ({why}); text goes on"));
         }
-        if self.awaited.as_ref().is_some_and(|awaited| awaited.until <= now) {
-            self.answered();
+        if self.pace.due().is_some_and(|due| due <= now) {
+            if let Pace::Answer(..) = self.pace {
+                self.answered();
+            }
+            self.pace = Pace::Now;
         }
-        if let Some(name) = self.given.take_if(|_| self.awaited.is_none()) {
+        if let Some(name) = self.given.take_if(|_| matches!(self.pace, Pace::Now)) {
             self.give_name(name)?;
         }
-        while self.awaited.is_none() {
+        while let Pace::Now = self.pace {
             match self.lines.try_recv() {
                 Ok(Typed::Line(line)) => {
                     if line.trim() == QUIT {
@@ -236,19 +249,17 @@ impl Group {
 
     fn send(&mut self, text: &str, awaited: String) -> Result<()> {
         plain::say(&self.text, text).map_err(|error| self.lost(&error))?;
-        self.awaited = Some(Awaited::new(awaited));
+        self.pace = Pace::answer(awaited);
         Ok(())
     }
 
     /// Shows what the server sent.
     fn show(&mut self, text: &str) {
-        let awaited = self.awaited.as_ref().filter(|awaited| text.contains(&awaited.text));
-        let cause = match awaited {
-            Some(awaited) if awaited.text == text => Cause::OwnLine,
-            Some(_) | None => Cause::Other,
+        let (is_answer, is_own) = match &self.pace {
+            Pace::Answer(awaited, _) => (text.contains(awaited), text == awaited),
+            Pace::Now | Pace::At(_) => (false, false),
         };
-        let is_answer = awaited.is_some();
-        self.screen.line(cause, &escape(text));
+        self.screen.line(if is_own { Cause::OwnLine } else { Cause::Other }, &escape(text));
         if is_answer {
             self.answered();
         }
@@ -256,7 +267,7 @@ impl Group {
 
     /// The server has what was sent, or says nothing about it.
     fn answered(&mut self) {
-        self.awaited = None;
+        self.pace = Pace::At(Instant::now() + MESSAGE_GAP);
         self.stage = match self.stage {
             Stage::Greeting => Stage::Naming,
             Stage::Naming | Stage::In => Stage::In,

@@ -283,6 +283,14 @@ pub(crate) fn client(place: &Place, arguments: impl IntoIterator<Item = impl AsR
     Program::start(Path::new(env!("CARGO_BIN_EXE_chinwag")), arguments, place)
 }
 
+/// A double of one of the old programs.
+pub(crate) fn old(program: &str, arguments: &[&str], place: &Place) -> Program {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../script/classic").join(program);
+    let arguments =
+        [OsStr::new("-u"), script.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new));
+    Program::start(Path::new("python3"), arguments, place)
+}
+
 pub(crate) fn server_binary() -> PathBuf {
     binary("chinwag-server")
 }

@@ -1,10 +1,13 @@
 //! The real programs over loopback, from the outside. The server and the simulator, which has the relay, must be built
-//! beside the client: `cargo build --workspace`, or any cargo command for the whole workspace.
+//! beside the client: `cargo build --workspace`, or any cargo command for the whole workspace. The old programs are doubles in
+//! Python (`script/classic`).
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
+mod classic;
 mod common;
 mod devices;
+mod duo;
 mod network;
 mod signals;
 #[cfg(target_os = "linux")]
