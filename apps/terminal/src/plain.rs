@@ -112,9 +112,9 @@ fn read(mut stream: TcpStream, mut told: impl FnMut(Heard) -> bool) {
 /// # Errors
 /// When the peer has gone, or takes nothing any more.
 pub fn say(mut stream: &TcpStream, text: &str) -> io::Result<()> {
-    stream.write_all(text.as_bytes()).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => io::Error::new(ErrorKind::TimedOut, "it takes nothing any more"),
-        _ => error,
+    stream.write_all(text.as_bytes()).map_err(|error| {
+        let is_stuck = error.kind() == ErrorKind::WouldBlock;
+        if is_stuck { io::Error::new(ErrorKind::TimedOut, "it takes nothing any more") } else { error }
     })
 }
 

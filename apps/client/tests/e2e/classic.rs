@@ -92,6 +92,9 @@ fn old_and_new_read_each_other_and_leave_properly() {
     assert_eq!(bar.exit_code(), 0);
     foo.expect("Bar has left the chat.");
     let mut baz = server.join_old(&place, "Baz", &[]);
+    // The old server tells of a newcomer before it counts him in.
+    baz.type_line("I am in");
+    foo.expect("Baz: I am in");
     foo.type_line("{quit}");
     assert_eq!(foo.exit_code(), 0);
     assert_eq!(foo.errors().lines().count(), 1, "{}", foo.errors());
