@@ -59,6 +59,11 @@ impl Name {
         Self(SERVER.into())
     }
 
+    /// True for the server's own.
+    pub fn is_of_the_server(&self) -> bool {
+        &*self.0 == SERVER
+    }
+
     /// Normalises and checks `raw`. Surrounding white space is cut off.
     pub fn new(raw: &str) -> Result<Self, NameError> {
         if raw.len() > limits::NAME_BYTES {

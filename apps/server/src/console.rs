@@ -13,7 +13,7 @@ use chinwag_transport_mio::server::{DatagramStats, Losses, Observation};
 use crate::printer::{Kind, Printer, SUMMARY};
 
 /// Lines on standard output and in the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Console(Printer);
 
 impl Console {
@@ -26,7 +26,8 @@ impl Console {
         self.0.line(Kind::Start, text);
     }
 
-    pub(crate) fn observe(&self, observation: &Observation<'_>) {
+    /// Prints what an operator wants to see; what he says himself only where he does not see it as he types it.
+    pub(crate) fn observe(&self, observation: &Observation<'_>, sees_own_lines: bool) {
         match observation {
             Observation::Connected { from } => {
                 self.0.line(Kind::Connection, &format!("{} has connected.", plain(*from)));
@@ -34,6 +35,8 @@ impl Console {
             Observation::Event(ServerEvent::Joined { name }) => {
                 self.0.line(Kind::Membership, &format!("{name} has joined the chat!"));
             }
+            Observation::Event(ServerEvent::Said { name, .. })
+                if sees_own_lines && name.is_of_the_server() => {}
             Observation::Event(ServerEvent::Said { name, text }) => {
                 self.0.line(Kind::Said, &format!("{name}: {}", escape(text)));
             }

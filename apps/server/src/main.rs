@@ -3,6 +3,7 @@
 mod console;
 mod duo;
 mod gateway;
+mod operator;
 mod printer;
 
 use std::{
@@ -67,6 +68,10 @@ struct Arguments {
     #[arg(long, value_name = "1|2", default_value_t = PcmFormat::default().channels, requires = "classic_voice",
           value_parser = clap::value_parser!(u16).range(1..=2))]
     classic_channels: u16,
+
+    /// Take a keyboard: what you type is said to everybody, what they say is shown here; /help tells more
+    #[arg(long)]
+    console: bool,
 
     /// The folder for the certificate and its key [default: the platform's data folder, ~/.local/share/chinwag on Linux]
     #[arg(long, value_name = "DIR")]
@@ -206,7 +211,15 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
     for link in console::links(server.addresses(Service::Native), fingerprint) {
         console.line(&format!("friends join with: chinwag '{link}'"));
     }
-    let result = server.run(&mut |observation| console.observe(&observation)).context("the server stopped");
+    let mut sees_own_lines = false;
+    if arguments.console {
+        server.seat_operator();
+        sees_own_lines = operator::listen(server.operator_handle(), console.clone());
+        console.line("what you type is said to everybody; /help tells more");
+    }
+    let result = server
+        .run(&mut |observation| console.observe(&observation, sees_own_lines))
+        .context("the server stopped");
     console.summary(&server.server().stats(), &server.datagram_stats());
     result
 }
