@@ -221,9 +221,11 @@ impl Native {
 fn cpu_percent(noise: f32, talkers: usize) -> f64 {
     const SECONDS: usize = 20;
     let (mut gateway, mut ears, mut native) = (Gateway::new(), Ears::default(), Native::new());
+    let started = cpu_time();
     for n in 0..50 {
         gateway.open(at(0), LISTENER + n, FORMAT).unwrap();
     }
+    println!("    to let one in: {:.2} ms", (cpu_time() - started) * 1e3 / 50.0);
     let said = sample::voice(3, SECONDS);
     let mut state = 1_u32;
     let mut random = || {
