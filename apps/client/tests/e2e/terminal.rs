@@ -11,6 +11,8 @@ fn join(place: &Place, server: &Server) -> Program {
     let arguments = [&FOO[..], &[server.link.as_str()]].concat();
     let mut client = Program::start_in_terminal(40, &arguments, place);
     client.expect("Welcome Foo! If you ever want to quit, type {quit} to exit.");
+    // It comes by itself, and would come in between.
+    client.expect_part("here: ");
     client
 }
 
