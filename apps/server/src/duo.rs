@@ -157,9 +157,9 @@ impl Duo {
         let Ok(reader) = plain::attend(&stream).and_then(|()| stream.try_clone()) else { return Ok(()) };
         plain::hear(reader, told).context("no thread for a client could be started")?;
         let client = Client { number, text: stream, from, is_wanted: false };
-        self.screen.line(Cause::Other, &client.shown());
         // From now on what is typed comes back as `I > text`.
         self.screen.set_in(true);
+        self.screen.line(Cause::Other, &client.shown());
         self.client = Some(client);
         Ok(())
     }

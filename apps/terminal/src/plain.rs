@@ -17,8 +17,8 @@ const READ_BYTES: usize = 4096;
 const CHARACTER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an address may take to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a peer may take nothing of what is written to it.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer may take nothing of what is written to it: an old server waits for its slowest reader.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A peer from which nothing comes for so long is asked by the system whether it is there; it is lost after
 /// [`KEEPALIVE_PROBES`] times [`KEEPALIVE_PAUSE`] more.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use chinwag_proto::text::escape;
+use chinwag_proto::{name::Name, text::escape};
 use chinwag_terminal::{
     Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
     plain::{self, Heard, MESSAGE_GAP},
@@ -214,7 +214,12 @@ impl Group {
                     self.typed(line)?;
                 }
                 Ok(Typed::Unusable(why)) => self.screen.answer(why),
-                Ok(Typed::End) | Err(TryRecvError::Disconnected) => return Ok(!self.is_speaking_file),
+                Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
+                    if self.name.is_none() && !self.screen.is_interactive() {
+                        bail!("no name was typed; it can be given with --name");
+                    }
+                    return Ok(!self.is_speaking_file);
+                }
                 Err(TryRecvError::Empty) => return Ok(false),
             }
         }
@@ -232,7 +237,17 @@ impl Group {
             return Ok(());
         }
         match self.stage {
-            Stage::Greeting | Stage::Naming => self.give_name(line.trim().to_owned()),
+            Stage::Greeting | Stage::Naming => match Name::new(line.trim()) {
+                Ok(_) => self.give_name(line.trim().to_owned()),
+                Err(error) => {
+                    let error = format!("{} cannot be your name: {error}", escape(&line));
+                    if !self.screen.is_interactive() {
+                        bail!(error);
+                    }
+                    self.screen.answer(&error);
+                    Ok(())
+                }
+            },
             Stage::In => {
                 let name = self.name.as_deref().unwrap_or_default();
                 let awaited = format!("{name}: {line}");
@@ -259,10 +274,11 @@ impl Group {
             Pace::Answer(awaited, _) => (text.contains(awaited), text == awaited),
             Pace::Now | Pace::At(_) => (false, false),
         };
-        self.screen.line(if is_own { Cause::OwnLine } else { Cause::Other }, &escape(text));
+        // Before it is shown, since the next line may be typed at once.
         if is_answer {
             self.answered();
         }
+        self.screen.line(if is_own { Cause::OwnLine } else { Cause::Other }, &escape(text));
     }
 
     /// The server has what was sent, or says nothing about it.

@@ -118,6 +118,19 @@ fn lines_that_are_piped_in_stay_apart_and_are_all_said() {
 }
 
 #[test]
+fn without_anybody_to_ask_a_name_must_be_given() {
+    let place = Place::new();
+    let server = OldServer::start(&place, &[]);
+    let mut foo = server.client(&place, &SILENT);
+    foo.end_input();
+    assert_eq!(foo.exit_code(), 1);
+    assert!(foo.errors().contains("--name"), "{}", foo.errors());
+    let mut foo = server.client(&place, &[&["--name", "a:b"], &SILENT[..]].concat());
+    assert_eq!(foo.exit_code(), 2);
+    assert!(foo.errors().contains("colon"), "{}", foo.errors());
+}
+
+#[test]
 fn a_character_that_the_network_cuts_in_two_is_put_together() {
     let place = Place::new();
     let server = OldServer::start(&place, &["--cut"]);
@@ -128,6 +141,29 @@ fn a_character_that_the_network_cuts_in_two_is_put_together() {
         foo.type_line(&line);
         foo.expect(&format!("Föö: {line}"));
     }
+}
+
+#[test]
+fn what_was_typed_gives_way_to_what_comes_back() {
+    const ERASED: &str = "\x1b[1A\x1b[2K";
+    let place = Place::new();
+    let server = OldServer::start(&place, &[]);
+    let ports = ["--text-port", &server.text_port, "--voice-port", &server.voice_port];
+    let arguments = [&["classic", "127.0.0.1"], &ports[..], &SILENT].concat();
+    let mut foo = Program::start_in_terminal(40, &arguments, &place);
+    foo.expect("Type your name and press enter!");
+    foo.type_line("a\u{202e}b");
+    foo.expect_part("cannot be your name");
+    // The name does not come back.
+    foo.type_line("Foo");
+    foo.expect("Foo");
+    foo.expect(&welcome("Foo"));
+    for line in ["short", &"x".repeat(50)] {
+        foo.type_line(line);
+        foo.expect(&format!("{}Foo: {line}", ERASED.repeat(line.len().div_ceil(40))));
+    }
+    foo.type_line("{quit}");
+    assert_eq!(foo.exit_code(), 0);
 }
 
 #[test]
@@ -152,6 +188,7 @@ fn a_server_that_vanishes_is_told_in_one_line() {
     let errors = foo.errors();
     assert!(errors.starts_with("chinwag: the ") && errors.lines().count() == 1, "{errors}");
 
+    // The same of one that was not there at all.
     let mut late = server.client(&place, &SILENT);
     assert_eq!(late.exit_code(), 1);
     assert!(late.errors().contains("no old server answers at 127.0.0.1"), "{}", late.errors());

@@ -136,13 +136,23 @@ impl Program {
 
     /// The client in a terminal of so many columns, which shows what is typed and all that is written, as one stream.
     pub(crate) fn start_in_terminal(columns: u16, arguments: &[&str], place: &Place) -> Self {
+        Self::start_any_in_terminal(Path::new(env!("CARGO_BIN_EXE_chinwag")), columns, arguments, place)
+    }
+
+    /// The same of another program.
+    pub(crate) fn start_any_in_terminal(
+        program: &Path,
+        columns: u16,
+        arguments: &[&str],
+        place: &Place,
+    ) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
+        let child = Command::new(program)
             .args(arguments)
             .env("XDG_CONFIG_HOME", place.path("config"))
             .env("TERM", "xterm")

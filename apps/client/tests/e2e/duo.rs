@@ -151,9 +151,33 @@ fn what_the_other_side_writes_never_drives_the_terminal() {
     client.expect("From server : \\u{1b}]0;owned");
 }
 
+/// One row less on the screen.
+const ERASED: &str = "\x1b[1A\x1b[2K";
+
+#[test]
+fn an_operators_line_gives_way_to_what_was_sent() {
+    let place = Place::new();
+    let arguments = ["duo", "127.0.0.1", "0"];
+    let server = Program::start_any_in_terminal(&server_binary(), 40, &arguments, &place);
+    let (mut server, port) = opened(server);
+    // Nothing of what cannot be sent goes away.
+    server.type_line("too early");
+    server.expect("too early");
+    server.expect("nobody is here yet; that was not sent");
+    let mut client = join(&place, &port);
+    server.expect_part("Client (");
+    server.type_line("hello");
+    server.expect(&format!("{ERASED}I > hello"));
+    client.expect("From server : hello");
+    client.type_line("and you?");
+    server.expect("<127.0.0.1> : and you?");
+    server.type_line("quit");
+    assert_eq!(server.exit_code(), 0);
+    client.expect("Server closed");
+}
+
 #[test]
 fn a_person_is_asked_and_what_he_types_is_not_written_over() {
-    const ERASED: &str = "\x1b[1A\x1b[2K";
     let place = Place::new();
     let (mut server, port) = serve(&place);
     let mut client = Program::start_in_terminal(40, &["duo", "127.0.0.1", &port], &place);
