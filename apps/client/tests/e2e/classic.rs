@@ -24,10 +24,10 @@ use crate::{
 
 const SILENT: [&str; 4] = ["--mic", "none", "--speaker", "none"];
 /// The old programs' rate.
-const OLD_RATE_HZ: u32 = 44_100;
+pub(crate) const OLD_RATE_HZ: u32 = 44_100;
 const SECONDS: usize = 3;
 
-fn welcome(name: &str) -> String {
+pub(crate) fn welcome(name: &str) -> String {
     format!("Welcome {name}! If you ever want to quit, type {{quit}} to exit.")
 }
 
@@ -241,7 +241,7 @@ fn converted(from_hz: u32, to_hz: u32, sound: &[f32]) -> Vec<f32> {
 }
 
 /// Sound (48 kHz) as a WAV file of the old programs' rate, 16 bits, so many channels.
-fn write_old_wav(path: &Path, sound: &[f32], channels: u16) {
+pub(crate) fn write_old_wav(path: &Path, sound: &[f32], channels: u16) {
     let samples = converted(SAMPLE_RATE_HZ, OLD_RATE_HZ, sound);
     let frame_bytes = 2 * channels;
     let data: Vec<u8> = samples
@@ -264,7 +264,7 @@ fn write_old_wav(path: &Path, sound: &[f32], channels: u16) {
 }
 
 /// What an old client wrote, of one channel, at 48 kHz.
-fn old_samples(path: &Path) -> Vec<f32> {
+pub(crate) fn old_samples(path: &Path) -> Vec<f32> {
     let bytes = fs::read(path).unwrap();
     let (pairs, _) = bytes.as_chunks::<2>();
     let samples: Vec<f32> =
@@ -272,7 +272,7 @@ fn old_samples(path: &Path) -> Vec<f32> {
     converted(OLD_RATE_HZ, SAMPLE_RATE_HZ, &samples)
 }
 
-fn wait_for_bytes(path: &Path, length: u64) {
+pub(crate) fn wait_for_bytes(path: &Path, length: u64) {
     let deadline = Instant::now() + PATIENCE;
     while fs::metadata(path).map_or(0, |file| file.len()) < length {
         assert!(Instant::now() < deadline, "{} does not grow", path.display());
@@ -281,7 +281,7 @@ fn wait_for_bytes(path: &Path, length: u64) {
 }
 
 /// Half a second by half a second: where the machine was late there is a gap, which moves all behind it.
-fn assert_heard(said: &[f32], heard: &[f32]) {
+pub(crate) fn assert_heard(said: &[f32], heard: &[f32]) {
     let parts = align_parts(said, heard, RATE / 2);
     let alike = parts.iter().filter(|part| part.correlation > 0.95).count();
     assert!(alike * 3 >= parts.len() * 2 && alike > 1, "{parts:?}");

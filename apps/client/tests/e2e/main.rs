@@ -8,6 +8,7 @@ mod classic;
 mod common;
 mod devices;
 mod duo;
+mod mixed;
 mod network;
 mod signals;
 #[cfg(target_os = "linux")]
