@@ -322,6 +322,19 @@ fn the_operator_speaks_to_all_and_removes_one() {
 }
 
 #[test]
+fn a_flood_of_nothing_is_slowed_too() {
+    let mut rig = three();
+    let portion = "\n".repeat(16 * 1024);
+    for _ in 0..100 {
+        if rig.paused.is_empty() {
+            rig.says(1, &portion);
+        }
+    }
+    assert!(!rig.paused.is_empty());
+    assert_eq!(rig.told(2), NOTHING);
+}
+
+#[test]
 fn a_server_that_stops_says_so() {
     let mut rig = three();
     rig.input(Input::Shutdown);

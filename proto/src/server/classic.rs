@@ -30,6 +30,8 @@ pub(super) const WHO: &str = "Type your name and press enter!";
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
+    /// How many of them were handled; they go all at once, since many lines may come together.
+    handled: usize,
     /// What there is may be half of something: it is waited so long for the rest.
     held_until: Option<Instant>,
     /// It ends lines, as `nc` does and the original client does not.
@@ -62,49 +64,57 @@ impl Lines {
     /// The next message that is not empty. A longer one than [`CLASSIC_BYTES`] is several, as it was for the original server; what
     /// is no UTF-8 is replaced.
     pub(super) fn next(&mut self, now: Instant) -> Option<String> {
-        while !self.bytes.is_empty() {
-            let end = self.bytes.iter().take(CLASSIC_BYTES + 1).position(|&byte| byte == b'\n');
+        while self.handled < self.bytes.len() {
+            let waiting = self.bytes.get(self.handled..).unwrap_or_default();
+            let end = waiting.iter().take(CLASSIC_BYTES + 1).position(|&byte| byte == b'\n');
             let (line, all) = match end {
                 Some(at) => (at, at + 1),
-                None if self.bytes.len() > CLASSIC_BYTES => {
-                    let cut = boundary(&self.bytes, CLASSIC_BYTES);
+                None if waiting.len() > CLASSIC_BYTES => {
+                    let cut = boundary(waiting, CLASSIC_BYTES);
                     (cut, cut)
                 }
                 None => {
-                    if self.is_perhaps_half() && now < *self.held_until.get_or_insert(now + CLASSIC_HOLD) {
+                    let is_perhaps_half = self.ends_lines || is_perhaps_half(waiting);
+                    if is_perhaps_half && now < *self.held_until.get_or_insert(now + CLASSIC_HOLD) {
+                        self.forget_handled();
                         return None;
                     }
-                    (self.bytes.len(), self.bytes.len())
+                    (waiting.len(), waiting.len())
                 }
             };
+            let text = String::from_utf8_lossy(waiting.get(..line).unwrap_or_default());
+            let text = text.trim_end_matches('\r').to_string();
             self.held_until = None;
             self.ends_lines |= end.is_some();
-            let text = String::from_utf8_lossy(self.bytes.get(..line).unwrap_or_default());
-            let text = text.trim_end_matches('\r').to_string();
-            self.bytes.drain(..all);
+            self.handled += all;
             if !text.trim().is_empty() {
                 return Some(text);
             }
         }
         self.held_until = None;
-        // An idle connection keeps no buffer.
-        self.bytes = Vec::new();
+        self.forget_handled();
         None
     }
 
-    /// A read may end in the middle of a character, of `{quit}`, or of a line.
-    fn is_perhaps_half(&self) -> bool {
-        let is_half_character =
-            core::str::from_utf8(&self.bytes).is_err_and(|error| error.error_len().is_none());
-        self.ends_lines
-            || is_half_character
-            || (self.bytes.len() < QUIT.len() && QUIT.as_bytes().starts_with(&self.bytes))
+    fn forget_handled(&mut self) {
+        self.bytes.drain(..self.handled);
+        self.handled = 0;
+        if self.bytes.is_empty() {
+            // An idle connection keeps no buffer.
+            self.bytes = Vec::new();
+        }
     }
 
     /// What must hold while the peer is read: what waits is a part of a message.
     pub(super) fn audit(&self) -> Result<(), String> {
         at_most("bytes that may be half a message", self.bytes.len(), CLASSIC_BYTES)
     }
+}
+
+/// A read may end in the middle of a character, or of `{quit}`.
+fn is_perhaps_half(bytes: &[u8]) -> bool {
+    let is_half_character = core::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
+    is_half_character || (bytes.len() < QUIT.len() && QUIT.as_bytes().starts_with(bytes))
 }
 
 /// Where to cut `bytes` so that at most `most` come before, and no character is cut in two.

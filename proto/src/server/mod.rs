@@ -216,6 +216,8 @@ impl Server {
         match &mut conn.lines {
             Some(lines) => {
                 lines.push(bytes);
+                // Whether there is a message in it or not.
+                conn.charge(now, bytes.len());
                 self.read_lines(now, peer);
             }
             None => {
@@ -323,7 +325,7 @@ impl Server {
             let Some(line) = conn.lines.as_mut().and_then(|lines| lines.next(now)) else {
                 return self.schedule(peer);
             };
-            conn.charge(now, line.len());
+            conn.charge(now, 0);
             self.handle_line(now, peer, &line);
         }
     }

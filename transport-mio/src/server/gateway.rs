@@ -55,7 +55,7 @@ impl ServerLoop {
 
     pub(super) fn accept_voice(&mut self, now: Instant, mut socket: TcpStream, from: SocketAddr) {
         let Some(voice) = &mut self.classic_voice else { return };
-        let Some(slot) = voice.voices.reserve() else {
+        let Some(slot) = voice.voices.reserve(from) else {
             self.losses.beyond_table += 1;
             return;
         };

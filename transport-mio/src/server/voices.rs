@@ -15,6 +15,8 @@ use super::api::PcmPace;
 
 /// Voice sockets of a server. One more is closed at once.
 const MOST: usize = 512;
+/// Those of one address that nobody claimed. One more is closed at once.
+const MOST_UNCLAIMED: usize = 32;
 /// A voice socket that belongs to no text connection is closed after so long.
 const UNCLAIMED_FOR: Duration = Duration::from_secs(10);
 /// PCM that waits for a slow reader, as time; the oldest is dropped.
@@ -68,8 +70,11 @@ impl Voices {
         Self { slots: Vec::new(), pace, paused, unclaimed, dropped: 0 }
     }
 
-    /// A free slot; `None` when there are too many.
-    pub(super) fn reserve(&mut self) -> Option<usize> {
+    /// A free slot for one from there; `None` when there are too many.
+    pub(super) fn reserve(&mut self, from: SocketAddr) -> Option<usize> {
+        if self.all_unclaimed_from(from).count() >= MOST_UNCLAIMED {
+            return None;
+        }
         let free = self.slots.iter().position(Option::is_none);
         free.or_else(|| {
             (self.slots.len() < MOST).then(|| {
@@ -107,8 +112,12 @@ impl Voices {
 
     /// The first voice socket from there that nobody claimed.
     pub(super) fn unclaimed_from(&self, from: SocketAddr) -> Option<usize> {
-        let from_there = |slot: usize| self.get(slot).is_some_and(|voice| voice.from.ip() == from.ip());
-        self.unclaimed.iter().map(|&(_, slot)| slot).find(|&slot| from_there(slot))
+        self.all_unclaimed_from(from).next()
+    }
+
+    fn all_unclaimed_from(&self, from: SocketAddr) -> impl Iterator<Item = usize> {
+        let from_there = move |slot: usize| self.get(slot).is_some_and(|voice| voice.from.ip() == from.ip());
+        self.unclaimed.iter().map(|&(_, slot)| slot).filter(move |&slot| from_there(slot))
     }
 
     pub(super) fn get(&self, slot: usize) -> Option<&Voice> {
@@ -236,7 +245,7 @@ mod tests {
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut voices = Voices::new(PACE);
-        let slot = voices.reserve().unwrap();
+        let slot = voices.reserve(from(1, 1)).unwrap();
         voices.insert(NOW, slot, TcpStream::from_std(socket), from(1, 1));
         (voices, peer)
     }
@@ -252,7 +261,7 @@ mod tests {
         assert_eq!((voices.overdue(due), voices.unclaimed_from(from(1, 9))), (None, None));
         assert_eq!(voices.poll_timeout(), None);
         assert_eq!(voices.remove(0).unwrap().text, Some(Peer::new(3)));
-        assert_eq!(voices.reserve(), Some(0));
+        assert_eq!(voices.reserve(from(1, 2)), Some(0));
     }
 
     #[test]
