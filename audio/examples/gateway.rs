@@ -37,15 +37,21 @@ fn main() {
         ("a card 300 ppm too fast", "fast", Way { ppm: 300, ..Way::default() }),
         ("a card 300 ppm too slow", "slow", Way { ppm: -300, ..Way::default() }),
     ] {
-        report(what, &said, &heard_by_native(&[&said], CLASSIC[0], way), folder, name);
+        let [heard, _] = heard_of_classic(&[&said], CLASSIC[0], way);
+        report(what, &said, &heard, folder, name);
     }
     report("native to classic", &said, &heard_by_classic(&said), folder, "to-classic");
     let mut other = said.clone();
     other.rotate_left(said.len() / 3);
     for (name, reference, session) in [("two-first", &said, CLASSIC[0]), ("two-second", &other, CLASSIC[1])] {
-        let heard = heard_by_native(&[&said, &other], session, Way::default());
+        let [heard, _] = heard_of_classic(&[&said, &other], session, Way::default());
         report(&format!("two classic at once, {name}"), reference, &heard, folder, name);
     }
+    // As a third classic member hears them: both, as they are.
+    let both: Vec<f32> = said.iter().zip(&other).map(|(one, other)| 0.5 * (one + other)).collect();
+    let halves = [&said, &other].map(|said| said.iter().map(|sample| 0.5 * sample).collect::<Vec<_>>());
+    let [_, heard] = heard_of_classic(&[&halves[0], &halves[1]], CLASSIC[0], Way::default());
+    report("two classic at once, mixed for a third", &both, &heard, folder, "two-mixed");
     for (what, noise, talkers) in [
         ("silent", 0.0, 0),
         ("with room noise", 0.003, 0),
@@ -80,6 +86,16 @@ struct Ears {
     playout: Option<(Playout, u32)>,
     now: Instant,
     pcm: Vec<u8>,
+}
+
+impl Ears {
+    /// What the classic listener got, from the beginning.
+    fn heard_by_classic(&self) -> Vec<f32> {
+        // The first turn is 10 ms after it.
+        let mut heard = vec![0.0; BLOCK];
+        heard.extend(from_pcm(&self.pcm));
+        heard
+    }
 }
 
 impl GatewayOut for Ears {
@@ -125,8 +141,8 @@ impl Way {
     }
 }
 
-/// What a native listener hears of a talker, from the moment at which the first sample is captured.
-fn heard_by_native(said: &[&[f32]], talker: u32, way: Way) -> Vec<f32> {
+/// What a native listener hears of one talker, and a classic listener of all, from the moment at which the first sample is captured.
+fn heard_of_classic(said: &[&[f32]], talker: u32, way: Way) -> [Vec<f32>; 2] {
     let (mut gateway, mut ears) = (Gateway::new(), Ears::default());
     let mut playout = Playout::new();
     playout.set_auto_level(false);
@@ -135,6 +151,7 @@ fn heard_by_native(said: &[&[f32]], talker: u32, way: Way) -> Vec<f32> {
     for session in &CLASSIC[..said.len()] {
         gateway.open(at(0), *session, FORMAT).unwrap();
     }
+    gateway.open(at(0), LISTENER, FORMAT).unwrap();
     // Rendered 5 ms beside the gateway's turns, and heard a block later.
     let phase_us = 5_000;
     let mut heard = vec![0.0; BLOCK + BLOCK / 2];
@@ -164,7 +181,7 @@ fn heard_by_native(said: &[&[f32]], talker: u32, way: Way) -> Vec<f32> {
         stats.stretched as f64 / 48.0,
         stats.cut as f64 / 48.0
     );
-    heard
+    [heard, ears.heard_by_classic()]
 }
 
 /// Turns the gateway as often as is due by then.
@@ -186,10 +203,7 @@ fn heard_by_classic(said: &[f32]) -> Vec<f32> {
         turn(&mut gateway, &mut ears, at(now_us));
         native.say(block.try_into().unwrap(), &mut |payload| gateway.hear(at(now_us), payload));
     }
-    // The first turn is 10 ms after the beginning.
-    let mut heard = vec![0.0; BLOCK];
-    heard.extend(from_pcm(&ears.pcm));
-    heard
+    ears.heard_by_classic()
 }
 
 struct Native {
