@@ -45,6 +45,8 @@ pub(super) struct ClassicStream {
     outbox: Outbox,
     /// What is being written.
     piece: Vec<u8>,
+    /// The peer ends its lines, as `nc` does: it shows what it reads as it comes, so that its lines are ended, too.
+    ends_lines: bool,
     next_write: Instant,
 }
 
@@ -55,7 +57,13 @@ impl ClassicStream {
         let ask = TcpKeepalive::new().with_time(QUIET).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
         let _ = SockRef::from(&socket).set_tcp_keepalive(&ask);
         let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(STUCK));
-        Self { socket, outbox: Outbox::default(), piece: Vec::new(), next_write: Instant::ZERO }
+        Self {
+            socket,
+            outbox: Outbox::default(),
+            piece: Vec::new(),
+            ends_lines: false,
+            next_write: Instant::ZERO,
+        }
     }
 
     pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
@@ -76,7 +84,10 @@ impl ClassicStream {
         loop {
             match self.socket.read(buffer) {
                 Ok(0) => return Err(ReadEnd::Eof),
-                Ok(count) => return Ok(count),
+                Ok(count) => {
+                    self.ends_lines |= buffer.get(count - 1) == Some(&b'\n');
+                    return Ok(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(ReadEnd::Drained),
                 Err(error) => return Err(ReadEnd::Failed(error)),
@@ -114,7 +125,7 @@ impl ClassicStream {
         while let Some(message) = self.outbox.front() {
             let room = CLASSIC_BYTES.saturating_sub(self.piece.len() + 1);
             if !self.piece.is_empty() && (!is_behind || message.len() > room) {
-                return;
+                break;
             }
             if !self.piece.is_empty() {
                 self.piece.push(b'\n');
@@ -122,6 +133,9 @@ impl ClassicStream {
             self.piece.extend_from_slice(message);
             let bytes = message.len();
             self.outbox.consume(bytes);
+        }
+        if self.ends_lines {
+            self.piece.push(b'\n');
         }
     }
 
@@ -163,6 +177,21 @@ mod tests {
         now = now + PACE;
         assert_eq!((stream.flush(now).unwrap(), read(&mut peer)), (Flushed::All, "two".into()));
         assert_eq!((stream.flush(now).unwrap(), stream.queued()), (Flushed::All, 0));
+    }
+
+    #[test]
+    fn who_ends_lines_gets_lines() {
+        let (mut stream, mut peer) = pair();
+        peer.write_all(b"Foo\n").unwrap();
+        let mut buffer = [0; 16];
+        while stream.read(&mut buffer).is_err() {}
+        stream.queue(Class::Control, b"one").unwrap();
+        stream.queue(Class::Control, b"two").unwrap();
+        let now = Instant::from_micros(1);
+        stream.flush(now).unwrap();
+        assert_eq!(read(&mut peer), "one\n");
+        stream.flush(now + PACE).unwrap();
+        assert_eq!(read(&mut peer), "two\n");
     }
 
     #[test]
