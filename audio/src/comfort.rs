@@ -2,7 +2,7 @@
 //! does not seem dead.
 //!
 //! As RFC 3389 has it: the background is a level and the reflection coefficients of an all-pole filter of order
-//! [`ORDER`], and noise through that filter is played. There both come from the sender; here they are learned from the
+//! `ORDER`, and noise through that filter is played. There both come from the sender; here they are learned from the
 //! quietest of what was heard (the autocorrelation method with Levinson's and Durbin's recursion, J. Makhoul, "Linear prediction: a
 //! tutorial review", Proc. IEEE 63, 1975). A background that was silence stays silence.
 

@@ -1,5 +1,5 @@
 //! All talkers in one sound: a strip for each (automatic level, volume, mute, place), their sum, and a soft limiter
-//! ([`crate::limiter`]).
+//! (`limiter`).
 //!
 //! Only what is mixed costs: a strip that is not given to [`Mixer::mix`] is not looked at. Every change of a gain is
 //! spread over a block, so that none clicks.

@@ -10,7 +10,7 @@ use crate::{BLOCK, Block, rms};
 
 /// Shortest and longest jump: 2.5 ms and 15 ms, the periods of 400 Hz and 67 Hz.
 const LEAST_LAG: usize = 120;
-/// See [`LEAST_LAG`].
+/// See `LEAST_LAG`.
 pub const MOST_LAG: usize = 720;
 /// Samples that are compared and cross-faded: 10 ms, less if there are not as many, never less than 5 ms.
 const MOST_OVERLAP: usize = 480;
@@ -78,7 +78,7 @@ impl Line {
     }
 
     /// Jumps ahead by at most `most` samples (at least 2.5 ms, else not at all) if what is there is at least so like what is here (−1..=1), or both are
-    /// quiet. Gives the samples lost. Needs [`LEAST_OVERLAP`] more samples than it jumps.
+    /// quiet. Gives the samples lost. Needs `LEAST_OVERLAP` more samples than it jumps.
     pub fn shorten(&mut self, most: usize, likeness: f32) -> usize {
         let most = most.min(MOST_LAG).min(self.ahead().saturating_sub(LEAST_OVERLAP));
         if most < LEAST_LAG {
@@ -98,7 +98,7 @@ impl Line {
         steps.take_while(|step| rms(step) < below).count() * QUIET_STEP
     }
 
-    /// Jumps ahead by `samples`, at least 2.5 ms, wherever it lands. Gives the samples lost: all, or none if there are not [`LEAST_OVERLAP`] more.
+    /// Jumps ahead by `samples`, at least 2.5 ms, wherever it lands. Gives the samples lost: all, or none if there are not `LEAST_OVERLAP` more.
     pub fn skip(&mut self, samples: usize) -> usize {
         if samples < LEAST_LAG || self.ahead() < samples + LEAST_OVERLAP {
             return 0;

@@ -280,7 +280,13 @@ impl ServerLoop {
     fn take_orders(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Say(text) => self.server.handle_input(now, Input::Announce { text: &text }),
+                Order::Say(text) => {
+                    self.server.handle_input(now, Input::Announce { text: &text });
+                    if self.server.hub().members() == 0 {
+                        // So nobody heard it.
+                        observe(Observation::Members(&[]));
+                    }
+                }
                 Order::Remove(name) => match self.server.hub().session_named(&name) {
                     Some(session) => self.server.handle_input(now, Input::Remove { session }),
                     None => observe(Observation::NobodyNamed(&name)),

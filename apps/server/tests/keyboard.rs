@@ -60,8 +60,10 @@ fn the_operator_talks_looks_around_removes_somebody_and_stops() {
     let listening = until(&mut out, "for classic programs");
     let classic: SocketAddr = listening.split(' ').nth(2).unwrap().parse().unwrap();
     until(&mut out, "/help tells more");
-    writeln!(keyboard, "/who").unwrap();
-    until(&mut out, "nobody is here");
+    for line in ["/who", "does anybody hear this?"] {
+        writeln!(keyboard, "{line}").unwrap();
+        until(&mut out, "nobody is here");
+    }
     let mut foo = Member::join(classic, "Foo");
     until(&mut out, "Foo has joined the chat!");
     foo.0.write_all(b"\x1b[2Jhello").unwrap();

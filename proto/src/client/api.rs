@@ -74,14 +74,14 @@ pub enum ClientOutput<'a> {
     },
     /// Voice of others: one or more frames, each to be played. It may come twice.
     Voice {
-        /// Whole frames ([`Frames::parse`] succeeds).
+        /// Whole frames ([`crate::wire::voice::Frames::parse`] succeeds).
         payload: &'a [u8],
     },
     /// Something that the user should know.
     Event(ClientEvent),
 }
 
-/// What a user is told. Names and texts are as others sent them: not safe to print raw ([`text::escape`]).
+/// What a user is told. Names and texts are as others sent them: not safe to print raw ([`crate::text::escape`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientEvent {
     /// In the room.
@@ -183,12 +183,12 @@ pub enum EndReason {
     Protocol,
 }
 
-/// Why [`Client::say`] did not take a message.
+/// Why [`crate::client::Client::say`] did not take a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SayError {
     /// It is no message.
     Message(MessageError),
-    /// [`limits::OUTGOING_MESSAGES`] messages wait to be acknowledged.
+    /// [`crate::limits::OUTGOING_MESSAGES`] messages wait to be acknowledged.
     Full,
     /// The client has quit or ended.
     Ended,
