@@ -61,10 +61,10 @@ pub struct PcmPace {
 }
 
 impl PcmPace {
-    /// How long so many bytes are.
+    /// How long so many bytes are; parts of a frame count.
     pub fn time_of(self, bytes: usize) -> Duration {
-        let frames = (bytes / self.frame_bytes.max(1)) as u64;
-        Duration::from_micros(frames * 1_000_000 / u64::from(self.rate_hz.max(1)))
+        let each_second = u64::from(self.rate_hz.max(1)) * self.frame_bytes.max(1) as u64;
+        Duration::from_nanos(bytes as u64 * 1_000_000_000 / each_second)
     }
 
     /// Bytes of so much time, in whole frames.

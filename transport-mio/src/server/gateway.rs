@@ -18,6 +18,8 @@ use super::{
 
 /// Bytes read from one voice socket before the others have their turn.
 const READ_BUDGET: usize = 64 * 1024;
+/// What a read costs of that at least: many small ones are more work than few large ones.
+const READ_COST: usize = 1024;
 
 /// The gateway and the sockets.
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl ServerLoop {
         while budget > 0 {
             match voices.read(now, slot, &mut self.buffer) {
                 Heard::Bytes(count) => {
-                    budget = budget.saturating_sub(count);
+                    budget = budget.saturating_sub(count.max(READ_COST));
                     // Of who has no name yet nothing is heard.
                     if let Some(session) = voices.get(slot).and_then(|voice| voice.session) {
                         gateway.pcm(now, session, self.buffer.get(..count).unwrap_or_default());

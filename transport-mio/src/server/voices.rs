@@ -251,6 +251,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_less_than_a_frame_counts_too() {
+        assert_eq!(PACE.time_of(1) * 4, PACE.time_of(4));
+        assert_eq!(PACE.time_of(PACE.bytes_of(Duration::from_secs(3))), Duration::from_secs(3));
+    }
+
+    #[test]
     fn a_voice_is_claimed_from_its_own_address_or_closed() {
         let (mut voices, _peer) = one();
         assert_eq!((voices.unclaimed_from(from(2, 9)), voices.unclaimed_from(from(1, 9))), (None, Some(0)));
