@@ -22,8 +22,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use self::connection::{Connection, Progress};
 pub use crate::batch::DatagramStats;
 use crate::{
-    clock,
-    server::signal_stream,
+    clock, signals,
     stream::ReadEnd,
     trust::{KnownHosts, PinVerifier},
 };
@@ -153,7 +152,7 @@ impl ClientLoop {
     pub fn new(options: ClientOptions) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let mut signals = mio::net::UnixStream::from_std(signal_stream()?);
+        let mut signals = mio::net::UnixStream::from_std(signals::stream()?);
         poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
         let seed = Rng::from_seed(clock::random_seed()?);
         Ok(Self {

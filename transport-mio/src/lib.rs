@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod identity;
 mod seal;
 pub mod server;
+pub mod signals;
 mod stream;
 pub mod trust;
 

@@ -17,7 +17,6 @@ mod voices;
 use std::{
     io::{self, Read as _},
     net::SocketAddr,
-    os::unix::net::UnixStream,
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -30,7 +29,6 @@ use chinwag_proto::{
     server::{Input, Output, Server},
 };
 use mio::{Events, Interest, Poll, Token, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::{
     api::WAITING_ORDERS,
@@ -48,7 +46,7 @@ pub use self::{
     losses::Losses,
 };
 pub use crate::batch::DatagramStats;
-use crate::{batch::Batch, clock, identity::Identity, stream::ReadEnd};
+use crate::{batch::Batch, clock, identity::Identity, signals, stream::ReadEnd};
 
 const SIGNAL: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -105,7 +103,7 @@ impl ServerLoop {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (give_order, orders) = sync_channel(WAITING_ORDERS);
-        let signals = signal_stream()?;
+        let signals = signals::stream()?;
         let mut signals = mio::net::UnixStream::from_std(signals);
         poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
         let mut listeners = Vec::new();
@@ -505,25 +503,4 @@ impl ServerLoop {
             let _ = self.poll.registry().deregister(connection.stream.socket_mut());
         }
     }
-}
-
-/// A stream that becomes readable with SIGTERM, SIGINT or SIGHUP (the terminal was closed). A program that was started
-/// to outlive its terminal, as `nohup` does it, does.
-pub(crate) fn signal_stream() -> io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    reader.set_nonblocking(true)?;
-    signal_hook::low_level::pipe::register(SIGTERM, writer.try_clone()?)?;
-    if !is_hangup_ignored() {
-        signal_hook::low_level::pipe::register(SIGHUP, writer.try_clone()?)?;
-    }
-    signal_hook::low_level::pipe::register(SIGINT, writer)?;
-    Ok(reader)
-}
-
-/// Whether this program was started with SIGHUP ignored; elsewhere than on Linux nobody tells without unsafe code.
-fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }

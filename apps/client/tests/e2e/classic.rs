@@ -60,13 +60,17 @@ impl OldServer {
 
     /// The old client.
     fn join_old(&self, place: &Place, name: &str, options: &[&str]) -> Program {
-        let server = ["127.0.0.1", &self.text_port, &self.voice_port];
-        let mut client = old("group_client.py", &[options, &server].concat(), place);
-        client.expect("Type your name and press enter!");
-        client.type_line(name);
-        client.expect(&welcome(name));
-        client
+        join_old(place, (&self.text_port, &self.voice_port), name, options)
     }
+}
+
+/// The old client, at the server with these ports for text and voice.
+pub(crate) fn join_old(place: &Place, ports: (&str, &str), name: &str, options: &[&str]) -> Program {
+    let mut client = old("group_client.py", &[options, &["127.0.0.1", ports.0, ports.1]].concat(), place);
+    client.expect("Type your name and press enter!");
+    client.type_line(name);
+    client.expect(&welcome(name));
+    client
 }
 
 #[test]

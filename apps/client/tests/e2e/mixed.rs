@@ -5,8 +5,8 @@ use std::fs;
 use chinwag_audio::sample;
 
 use crate::{
-    classic::{OLD_RATE_HZ, assert_heard, old_samples, wait_for_bytes, welcome, write_old_wav},
-    common::{Place, Program, Server, client, old, samples, server_binary},
+    classic::{OLD_RATE_HZ, assert_heard, join_old, old_samples, wait_for_bytes, welcome, write_old_wav},
+    common::{Place, Program, Server, client, samples, server_binary},
     voice::{RATE, wait_for_samples},
 };
 
@@ -33,12 +33,7 @@ impl Both {
 
     /// The old client.
     fn join_old(&self, place: &Place, name: &str, options: &[&str]) -> Program {
-        let server = ["127.0.0.1", &self.text_port, &self.voice_port];
-        let mut client = old("group_client.py", &[options, &server].concat(), place);
-        client.expect("Type your name and press enter!");
-        client.type_line(name);
-        client.expect(&welcome(name));
-        client
+        join_old(place, (&self.text_port, &self.voice_port), name, options)
     }
 
     /// Our client in the part of the old one.
