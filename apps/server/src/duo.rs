@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
-    Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
+    Cause, Screen, Terminal, Typed, attend_person, next_event,
     plain::{self, Heard, MESSAGE_GAP},
 };
 
@@ -49,14 +49,8 @@ pub(crate) fn serve(host: &str, port: u16) -> Result<()> {
     let (tell, events) = sync_channel(WAITING_EVENTS);
     let told = tell.clone();
     thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &told))?;
-    let told = tell.clone();
-    on_signal(move || told.send(Event::Interrupted).is_ok())?;
-    let (typed, lines) = sync_channel(WAITING_LINES);
-    let told = tell.clone();
-    Keyboard::new(terminal).listen(
-        |line| line.trim() != QUIT,
-        move |line| typed.send(line).is_ok() && told.send(Event::Typed).is_ok(),
-    );
+    let is_said = |line: &str| line.trim() != QUIT;
+    let lines = attend_person(terminal, is_said, &tell, || Event::Typed, || Event::Interrupted)?;
     let next = Instant::now();
     Duo { screen, tell, events, lines, client: None, clients: 0, has_input: true, held: None, next }.talk()
 }
@@ -130,13 +124,7 @@ impl Duo {
 
     /// The next event; none when a message may be sent.
     fn event(&self) -> Option<Event> {
-        let left = self.next.saturating_duration_since(Instant::now());
-        let result = match left.is_zero() {
-            true => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => self.events.recv_timeout(left),
-        };
-        // Those who tell live as long as this.
-        result.ok()
+        next_event(&self.events, Some(self.next).filter(|&next| next > Instant::now()))
     }
 
     fn came(&mut self, stream: TcpStream, from: SocketAddr) -> Result<()> {

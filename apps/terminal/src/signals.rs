@@ -12,7 +12,7 @@ use chinwag_transport_mio::signals;
 ///
 /// # Errors
 /// When the system refuses.
-pub fn on_signal(mut told: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
+pub(crate) fn on_signal(mut told: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
     let mut reader = signals::stream()?;
     reader.set_nonblocking(false)?;
     thread::Builder::new()

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
+        mpsc::{Receiver, TryRecvError, sync_channel},
     },
     time::Instant,
 };
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
-    Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
+    Cause, Screen, Terminal, Typed, attend_person, next_event,
     plain::{self, Heard, MESSAGE_GAP},
 };
 
@@ -40,11 +40,7 @@ pub(crate) fn run(host: &str, port: u16) -> Result<ExitCode> {
     let (tell, events) = sync_channel(WAITING_EVENTS);
     let told = tell.clone();
     plain::hear(text.try_clone()?, move |heard| told.send(Event::Heard(heard)).is_ok())?;
-    let told = tell.clone();
-    on_signal(move || told.send(Event::Interrupted).is_ok())?;
-    let (typed, lines) = sync_channel(WAITING_LINES);
-    Keyboard::new(terminal)
-        .listen(|_| false, move |line| typed.send(line).is_ok() && tell.send(Event::Typed).is_ok());
+    let lines = attend_person(terminal, |_| false, &tell, || Event::Typed, || Event::Interrupted)?;
     let mut duo = Duo { screen, text, events, lines, next: Instant::now() };
     let result = duo.talk();
     plain::close(&duo.text);
@@ -90,13 +86,7 @@ impl Duo {
 
     /// The next event; none when a message may be sent.
     fn event(&self) -> Option<Event> {
-        let left = self.next.saturating_duration_since(Instant::now());
-        let result = match left.is_zero() {
-            true => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => self.events.recv_timeout(left),
-        };
-        // Those who tell live as long as this.
-        result.ok()
+        next_event(&self.events, Some(self.next).filter(|&next| next > Instant::now()))
     }
 
     /// Sends what may be sent; true when the user wants to leave.

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
+        mpsc::{Receiver, TryRecvError, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use chinwag_proto::{name::Name, text::escape};
 use chinwag_terminal::{
-    Cause, Keyboard, Screen, Terminal, Typed, WAITING_LINES, on_signal,
+    Cause, Screen, Terminal, Typed, attend_person, next_event,
     plain::{self, Heard, MESSAGE_GAP},
 };
 
@@ -55,14 +55,8 @@ pub(crate) fn run(arguments: ClassicArguments) -> Result<ExitCode> {
     let (tell, events) = sync_channel(WAITING_EVENTS);
     let told = tell.clone();
     plain::hear(text.try_clone()?, move |heard| told.send(Event::Heard(heard)).is_ok())?;
-    let told = tell.clone();
-    on_signal(move || told.send(Event::Interrupted).is_ok())?;
-    let (typed, lines) = sync_channel(WAITING_LINES);
-    let told = tell.clone();
-    Keyboard::new(terminal).listen(
-        |line| line.trim() != QUIT,
-        move |line| typed.send(line).is_ok() && told.send(Event::Typed).is_ok(),
-    );
+    let is_said = |line: &str| line.trim() != QUIT;
+    let lines = attend_person(terminal, is_said, &tell, || Event::Typed, || Event::Interrupted)?;
     let started = plain::connect(&host, voice_port).and_then(|stream| {
         voice.start(stream, move |event| match event {
             // Sound waits for nobody; it tells this again.
@@ -182,12 +176,7 @@ impl Group {
     fn event(&self) -> Option<Event> {
         let loss = self.lost_voice.as_ref().map(|(_, told)| *told);
         let due = self.pace.due().into_iter().chain(loss).min();
-        let result = match due {
-            Some(due) => self.events.recv_timeout(due.saturating_duration_since(Instant::now())),
-            None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        // Those who tell live as long as this.
-        result.ok()
+        next_event(&self.events, due)
     }
 
     /// Does what is due and sends what may be sent; true when the user wants to leave.
