@@ -17,7 +17,7 @@ use chinwag_audio::{
     sample,
     wav::{WavSink, WavSource},
 };
-use chinwag_proto::{SessionId, wire::voice};
+use chinwag_proto::{ReceiverReport, SessionId, wire::voice};
 
 const CHUNK: usize = 1024;
 const FORMAT: PcmFormat = PcmFormat { rate_hz: 44_100, channels: 1 };
@@ -116,6 +116,8 @@ impl GatewayOut for Ears {
             self.pcm.extend_from_slice(pcm);
         }
     }
+
+    fn report(&mut self, _talker: u32, _report: ReceiverReport) {}
 }
 
 /// How chunks of PCM come.

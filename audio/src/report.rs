@@ -2,8 +2,6 @@
 //! ([`crate::adapt`]). In the manner of RTCP's receiver reports (RFC 3550 §6.4, RFC 3611), but about voice as it is
 //! played: a frame that comes too late is as lost as one that does not come.
 
-use std::collections::BTreeSet;
-
 use crate::limits::MAX_TALKERS;
 
 pub use chinwag_proto::ReceiverReport;
@@ -16,20 +14,32 @@ fn tells_of_trouble(report: &ReceiverReport) -> bool {
 }
 
 /// Which talkers were told of trouble: that all is well again is said once, and then not repeated.
-#[derive(Debug, Default)]
-pub struct Told(BTreeSet<u32>);
+#[derive(Debug)]
+pub struct Told(Vec<u32>);
+
+impl Default for Told {
+    /// Of nobody. What it will ever take is there, so that a talker in trouble costs no allocation.
+    fn default() -> Self {
+        Self(Vec::with_capacity(MAX_TALKERS))
+    }
+}
 
 impl Told {
     /// Whether to send a report.
     pub fn is_news(&mut self, talker: u32, report: &ReceiverReport) -> bool {
-        if !tells_of_trouble(report) {
-            return self.0.remove(&talker);
+        let known = self.0.iter().position(|told| *told == talker);
+        match known {
+            Some(at) if !tells_of_trouble(report) => _ = self.0.swap_remove(at),
+            Some(_) => {}
+            None if !tells_of_trouble(report) => return false,
+            None => {
+                if self.0.len() >= MAX_TALKERS {
+                    // Of talkers that are long gone; whoever is forgotten here misses one "all is well", which silence says too.
+                    self.0.clear();
+                }
+                self.0.push(talker);
+            }
         }
-        if self.0.len() >= MAX_TALKERS {
-            // Of talkers that are long gone; whoever is forgotten here misses one "all is well", which silence says too.
-            self.0.clear();
-        }
-        self.0.insert(talker);
         true
     }
 }

@@ -18,6 +18,7 @@ use chinwag_audio::{
     process::{Processing, Processor},
     sample::voice,
 };
+use chinwag_proto::ReceiverReport;
 
 struct Counting;
 
@@ -169,6 +170,8 @@ impl GatewayOut for Sink {
     fn play(&mut self, _session: u32, pcm: &[u8]) {
         self.pcm += pcm.len();
     }
+
+    fn report(&mut self, _talker: u32, _report: ReceiverReport) {}
 }
 
 #[test]

@@ -33,6 +33,7 @@ struct Out {
     now_us: u64,
     payloads: Vec<(u64, u32, Vec<u8>)>,
     pcm: BTreeMap<u32, Vec<u8>>,
+    reports: Vec<(u32, ReceiverReport)>,
 }
 
 impl GatewayOut for Out {
@@ -42,6 +43,10 @@ impl GatewayOut for Out {
 
     fn play(&mut self, session: u32, pcm: &[u8]) {
         self.pcm.entry(session).or_default().extend_from_slice(pcm);
+    }
+
+    fn report(&mut self, talker: u32, report: ReceiverReport) {
+        self.reports.push((talker, report));
     }
 }
 
@@ -371,12 +376,14 @@ fn a_talker_who_stops_in_mid_spurt_ends_it_and_can_begin_again() {
     // Media time went on in the silence.
     let first = wire::Frames::parse(&room.out.payloads[sent].2).unwrap().next().unwrap();
     assert!((490..530).contains(&first.sequence), "{}", first.sequence);
-    // Gone in mid-spurt: nothing more comes of it.
+    // Gone in mid-spurt: its end comes, and nothing more.
     room.say(7_000_000, FOO, (half, CLASSIC), |_| 0);
     room.gateway.close(FOO);
     let sent = room.out.payloads.len();
     room.run_to(9_000_000);
-    assert_eq!((room.out.payloads.len(), room.gateway.stats().members), (sent, 1));
+    assert_eq!((room.out.payloads.len(), room.gateway.stats().members), (sent + 1, 1));
+    let (_, _, last) = room.out.payloads.last().unwrap();
+    assert!(wire::Frames::parse(last).unwrap().next().unwrap().end);
     assert_eq!(room.gateway.stats().spurts, 3, "the counters of those gone stay");
 }
 
@@ -582,6 +589,42 @@ fn reports_of_loss_bring_copies() {
     assert!(wire::Frames::parse(last).unwrap().count() > 1);
 }
 
+#[test]
+fn natives_are_told_of_what_is_lost_on_the_way_here() {
+    let mut room = Room::with(&[(FOO, CLASSIC)]);
+    let mut native = Native::new();
+    let mut frame = 0;
+    for (k, block) in (0..).zip(voice(2, 6).as_chunks::<BLOCK>().0) {
+        let payload = native.payload(block);
+        frame += u32::from(!payload.is_empty());
+        room.run_to(k * BLOCK_US);
+        if !payload.is_empty() && frame % 10 != 0 {
+            room.gateway.hear(at(k * BLOCK_US), &payload);
+        }
+    }
+    let (talker, report) = *room.out.reports.last().unwrap();
+    assert!(talker == NATIVE && report.lost_per_mille > 50, "{:?}", room.out.reports);
+}
+
+#[test]
+fn who_goes_while_he_talks_ends_what_he_says() {
+    let pcm = to_pcm(&voice(1, 2), CLASSIC);
+    let mut room = Room::with(&[(FOO, CLASSIC)]);
+    let mut chunks = (0..).zip(pcm.chunks(882));
+    for (k, chunk) in chunks.by_ref() {
+        room.pcm(k * BLOCK_US, FOO, chunk);
+        if room.gateway.stats().talking > 0 {
+            break;
+        }
+    }
+    let (k, _) = chunks.next().unwrap();
+    room.gateway.close(FOO);
+    room.gateway.handle_timeout(at((k + 2) * BLOCK_US), &mut room.out);
+    let (_, talker, last) = room.out.payloads.last().unwrap();
+    assert!(*talker == FOO && wire::Frames::parse(last).unwrap().next().unwrap().end);
+    assert_eq!(room.gateway.poll_timeout(), None);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Open(u32, PcmFormat),
@@ -627,12 +670,14 @@ fn any_step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Judge {
     open: BTreeMap<u32, PcmFormat>,
+    /// Who went since the last turn: the end of what he said may follow.
+    gone: Vec<u32>,
     given: BTreeMap<u32, u64>,
 }
 
 impl GatewayOut for Judge {
     fn send(&mut self, session: u32, payload: &[u8]) {
-        assert!(self.open.contains_key(&session));
+        assert!(self.open.contains_key(&session) || self.gone.contains(&session));
         assert!(wire::Frames::parse(payload).unwrap().all(|frame| frame.talker.to_wire() == session));
     }
 
@@ -640,6 +685,10 @@ impl GatewayOut for Judge {
         let format = self.open[&session];
         assert_eq!(pcm.len() % (2 * usize::from(format.channels)), 0);
         *self.given.entry(session).or_default() += frames(pcm, format);
+    }
+
+    fn report(&mut self, talker: u32, _report: ReceiverReport) {
+        assert!(!self.open.contains_key(&talker));
     }
 }
 
@@ -650,14 +699,14 @@ fn survives(steps: &[Step]) {
     for step in steps {
         match step {
             Step::Open(who, format) => {
-                judge.open.remove(who);
+                judge.gone.extend(judge.open.remove(who).map(|_| *who));
                 if gateway.open(now, *who, *format).is_ok() {
                     judge.open.insert(*who, *format);
                 }
             }
             Step::Close(who) => {
                 gateway.close(*who);
-                judge.open.remove(who);
+                judge.gone.extend(judge.open.remove(who).map(|_| *who));
             }
             Step::Hear(payload) => gateway.hear(now, payload),
             Step::Say(talker, sequence, end, opus) => {
@@ -678,15 +727,16 @@ fn survives(steps: &[Step]) {
                 let before = gateway.stats();
                 judge.given.clear();
                 gateway.handle_timeout(now, &mut judge);
+                if gateway.stats().turns > before.turns {
+                    judge.gone.clear();
+                }
                 judge_turns(&gateway, &judge, before, now);
             }
-            Step::Report(who, report) => {
-                gateway.reported(now, *who, *report);
-                gateway.reports(now, &mut |_, _| {});
-            }
+            Step::Report(who, report) => gateway.reported(now, *who, *report),
         }
         assert_eq!(gateway.stats().members, judge.open.len());
-        assert_eq!(gateway.poll_timeout().is_some(), !judge.open.is_empty());
+        let is_due = gateway.poll_timeout().is_some();
+        assert!(is_due == !judge.open.is_empty() || (is_due && !judge.gone.is_empty()));
     }
 }
 

@@ -196,7 +196,7 @@ impl Driver {
                     self.paused.remove(&peer);
                     self.paths.remove(&peer);
                 }
-                Output::Event(_) => {}
+                Output::Report { .. } | Output::Event(_) => {}
             }
         }
         self.server.audit().expect("a server that is not of one mind");

@@ -7,7 +7,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng,
+    Duration, Instant, Peer, ReceiverReport, Rng,
     limits::{CLASSIC_BYTES, CLASSIC_HOLD, CLASSIC_NAME_TIMEOUT, PENDING_NAMES},
     server::{Dialect, Input, Output, Server},
     wire::chinwag1::{self as pb, to_server::Kind},
@@ -70,6 +70,7 @@ impl Rig {
                 | Output::Relay { .. }
                 | Output::OpenPath { .. }
                 | Output::Close { .. }
+                | Output::Report { .. }
                 | Output::Event(_) => {
                     self.native.push(server_output(&output));
                 }
@@ -286,10 +287,29 @@ fn a_flood_is_slowed_and_nothing_of_it_is_lost() {
 fn what_only_natives_understand_is_told_to_natives_only() {
     let mut rig = three();
     let talker = common::session(1, 0).to_wire();
-    rig.native(3, Kind::VoiceReport(pb::VoiceReport { talker, lost_per_mille: 9, ..Default::default() }));
-    assert_eq!(rig.server.stats().reports_dropped, 1);
+    let lossy = pb::VoiceReport { talker, lost_per_mille: 9, ..Default::default() };
+    rig.native.clear();
+    rig.native(3, Kind::VoiceReport(lossy));
+    // The gateway speaks for him.
+    assert_eq!(rig.native, ["report s1.0 lost 9 unrecovered 0 burst 0 queue 0"]);
     rig.wait(secs(10));
     assert_eq!(rig.told(1), NOTHING);
+}
+
+#[test]
+fn natives_are_told_how_they_arrive_at_the_gateway() {
+    let mut rig = three();
+    let report = ReceiverReport { lost_per_mille: 9, ..Default::default() };
+    let baz = common::session(1, 2);
+    rig.native.clear();
+    rig.input(Input::Reported { talker: baz, report });
+    assert_eq!(rig.native, ["send voice 3: Report s1.2 lost 9 unrecovered 0 burst 0 queue 0"]);
+    rig.native(3, Kind::Quit(pb::Quit {}));
+    rig.native.clear();
+    rig.input(Input::Reported { talker: baz, report });
+    assert_eq!(rig.native, NOTHING, "he has gone");
+    let stats = rig.server.stats();
+    assert_eq!((stats.reports_in, stats.reports_out, stats.reports_dropped), (2, 1, 1));
 }
 
 #[test]

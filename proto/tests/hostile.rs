@@ -172,6 +172,7 @@ impl Driver {
                     assert!(self.paused.insert(peer.index() as u32));
                     vec![*peer]
                 }
+                Output::Report { .. } => unreachable!("nobody classic is here"),
                 Output::Unpause { peer } => {
                     assert!(self.paused.remove(&(peer.index() as u32)));
                     again.push(peer.index() as u32);

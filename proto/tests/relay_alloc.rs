@@ -61,6 +61,7 @@ fn relay(rig: &mut ServerRig, datagrams: usize, payload: &[u8], listeners: usize
                 | Output::Pause { .. }
                 | Output::Unpause { .. }
                 | Output::Close { .. }
+                | Output::Report { .. }
                 | Output::Event(_) => panic!("only voice was to be done"),
             }
         }

@@ -348,6 +348,8 @@ impl ServerNode {
                         net.close(conn, Side::Server);
                     }
                 }
+                // There is no voice gateway here.
+                Output::Report { .. } => {}
                 Output::Event(
                     ServerEvent::Joined { .. } | ServerEvent::Resumed { .. } | ServerEvent::Said { .. },
                 ) => {}

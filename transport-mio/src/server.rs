@@ -456,6 +456,11 @@ impl ServerLoop {
                         self.peers.cut_later(peer, now + limits::CLOSE_LINGER);
                     }
                 }
+                Output::Report { talker, report } => {
+                    if let Some(voice) = &mut self.classic_voice {
+                        voice.reported(now, talker, report);
+                    }
+                }
                 Output::Event(event) => observe(Observation::Event(&event)),
             }
         }

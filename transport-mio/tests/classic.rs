@@ -10,6 +10,7 @@ use std::{
 };
 
 use chinwag_proto::{
+    ReceiverReport,
     client::{ClientEvent, EndReason},
     wire::voice::Frames,
 };
@@ -117,16 +118,23 @@ fn voice_goes_both_ways_and_belongs_to_the_text_connection_that_came_first() {
     bar.says("Bar");
     bar.until("type {quit}");
     foos.write_all(b"the voice of Foo").unwrap();
-    baz.until("the voice of Foo", |seen| match seen {
+    let foo_is = baz.until("the voice of Foo", |seen| match seen {
         Seen::Voice(payload) => {
             let mut frames = Frames::parse(&payload).unwrap();
-            frames.any(|frame| frame.opus == b"the voice of Foo").then_some(())
+            frames.find(|frame| frame.opus == b"the voice of Foo").map(|frame| frame.talker)
         }
         Seen::Event(_) => None,
     });
     assert_eq!(heard(&mut bars), "the voice of Foo");
     baz.wish(Wish::Talk(b"the voice of Baz".to_vec()));
     assert_eq!([heard(&mut foos), heard(&mut bars)], ["the voice of Baz", "the voice of Baz"]);
+    // How it arrives is told to the gateway, and by the gateway to natives.
+    let report = ReceiverReport { lost_per_mille: 9, ..ReceiverReport::default() };
+    baz.wish(Wish::Report(foo_is, report));
+    baz.until_event(
+        "the report",
+        |event| matches!(event, ClientEvent::Reported(told) if told.lost_per_mille == 9),
+    );
     // Without a voice one is still there to read and write.
     drop(bars);
     foo.says("{quit}");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chinwag_audio::gateway::{Gateway, GatewayOut, PcmFormat};
-use chinwag_proto::Instant;
+use chinwag_proto::{Instant, ReceiverReport};
 use chinwag_transport_mio::server::{PcmPace, VoiceGateway, VoiceOut};
 
 /// Bytes of a sample.
@@ -49,6 +49,10 @@ impl VoiceGateway for RoomVoice {
         self.gateway.hear(now, payload);
     }
 
+    fn reported(&mut self, now: Instant, session: u32, report: ReceiverReport) {
+        self.gateway.reported(now, session, report);
+    }
+
     fn pcm(&mut self, now: Instant, session: u32, bytes: &[u8]) {
         self.gateway.pcm(now, session, bytes);
     }
@@ -71,5 +75,9 @@ impl GatewayOut for Through<'_> {
 
     fn play(&mut self, session: u32, pcm: &[u8]) {
         self.0.play(session, pcm);
+    }
+
+    fn report(&mut self, talker: u32, report: ReceiverReport) {
+        self.0.report(talker, report);
     }
 }

@@ -81,6 +81,8 @@ pub trait GatewayOut {
     fn send(&mut self, session: u32, payload: &[u8]);
     /// PCM for a classic member's socket.
     fn play(&mut self, session: u32, pcm: &[u8]);
+    /// What a native talker is to be told of how his voice arrives here.
+    fn report(&mut self, talker: u32, report: ReceiverReport);
 }
 
 /// Counters of a gateway; members that are gone included.
@@ -143,8 +145,10 @@ pub struct Gateway {
     common: Vec<Outlet>,
     natives: Playout,
     told: Told,
-    /// When the next turn is due, while anybody classic is there.
+    /// When the next turn is due, while anybody classic is there or something is left to be said.
     due: Option<Instant>,
+    /// Last payloads of members that went in mid-speech. Who talks took turns before, so there is one a member and turn at most.
+    ends: Vec<(u32, Vec<u8>)>,
     payload: Vec<u8>,
     /// All but the members and the natives, with the members that are gone.
     stats: GatewayStats,
@@ -167,6 +171,7 @@ impl Gateway {
             natives,
             told: Told::default(),
             due: None,
+            ends: Vec::new(),
             payload: Vec::new(),
             stats: GatewayStats::default(),
         }
@@ -191,14 +196,20 @@ impl Gateway {
         Ok(())
     }
 
-    /// It is gone.
+    /// It is gone. If it was talking, the end of its spurt is sent in the next turn.
     pub fn close(&mut self, session: u32) {
-        let Some(member) = self.members.remove(&session) else { return };
+        let Some(mut member) = self.members.remove(&session) else { return };
+        let ends = &mut self.ends;
+        member.capture.finish(&mut |frames| {
+            let mut payload = Vec::new();
+            write_payload(session, frames, &mut payload);
+            ends.push((session, payload));
+        });
         self.stats.add(&member.inlet.stats(), &member.capture.stats());
         let members = &self.members;
         self.common.retain(|outlet| members.values().any(|member| member.format() == outlet.format()));
         if self.members.is_empty() {
-            self.due = None;
+            self.due = self.due.filter(|_| !self.ends.is_empty());
             self.natives.forget_all();
         }
     }
@@ -223,11 +234,6 @@ impl Gateway {
         }
     }
 
-    /// A native member left.
-    pub fn forget(&mut self, session: u32) {
-        self.natives.forget(session);
-    }
-
     /// What a classic member's socket gave, in any portions.
     pub fn pcm(&mut self, now: Instant, session: u32, bytes: &[u8]) {
         let Some(member) = self.members.get_mut(&session) else { return };
@@ -242,17 +248,7 @@ impl Gateway {
         }
     }
 
-    /// Tells what native talkers are to be told of how they arrive here, as [`crate::pump::Pump::reports`] does.
-    pub fn reports(&mut self, now: Instant, tell: &mut dyn FnMut(u32, ReceiverReport)) {
-        let told = &mut self.told;
-        self.natives.reports(now, &mut |talker, report| {
-            if told.is_news(talker, &report) {
-                tell(talker, report);
-            }
-        });
-    }
-
-    /// When [`Self::handle_timeout`] has something to do; never while nobody classic is there.
+    /// When [`Self::handle_timeout`] has something to do; never while nobody classic is there and nothing is left to be said.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
@@ -268,7 +264,7 @@ impl Gateway {
             self.turn(due, out);
             due = due + BLOCK_TIME;
         }
-        self.due = Some(due);
+        self.due = Some(due).filter(|_| !self.members.is_empty());
     }
 
     /// Counters.
@@ -288,8 +284,15 @@ impl Gateway {
     }
 
     fn turn(&mut self, at: Instant, out: &mut dyn GatewayOut) {
+        self.ends.drain(..).for_each(|(session, payload)| out.send(session, &payload));
         let mut sum = SILENCE;
         self.natives.render_unlimited(at, &mut sum);
+        let told = &mut self.told;
+        self.natives.reports(at, &mut |talker, report| {
+            if told.is_news(talker, &report) {
+                out.report(talker, report);
+            }
+        });
         let mut talking = self.talking();
         for (session, member) in &mut self.members {
             let was_talking = member.capture.is_talking();

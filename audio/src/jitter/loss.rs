@@ -1,5 +1,7 @@
 //! What was lost, for the counters and for the report to the talker.
 
+use std::collections::VecDeque;
+
 use crate::report::ReceiverReport;
 use crate::{Duration, Instant};
 
@@ -37,10 +39,15 @@ pub(super) struct Loss {
     runs: u32,
     /// The least delay in this window, and in those before.
     least_us: Option<i64>,
-    leasts_us: std::collections::VecDeque<i64>,
+    leasts_us: VecDeque<i64>,
 }
 
 impl Loss {
+    /// What it will ever keep is there: a report costs no allocation.
+    pub(super) fn new() -> Self {
+        Self { leasts_us: VecDeque::with_capacity(WINDOWS), ..Self::default() }
+    }
+
     /// A frame of so many blocks arrived so long after its last sample: frames of another length are no other path.
     pub(super) fn arrived(&mut self, delay_us: i64, blocks: u32) {
         self.frame_blocks = blocks;
@@ -135,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_report_has_shares_runs_and_the_queue_and_begins_anew() {
-        let mut loss = Loss::default();
+        let mut loss = Loss::new();
         assert_eq!(loss.report(at(0)), None);
         loss.arrived(5_000, 1);
         loss.played(50);
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_burst_that_was_heard_is_told_at_once_and_remembered_for_a_while() {
-        let mut loss = Loss::default();
+        let mut loss = Loss::new();
         assert_eq!(loss.report(at(0)), None);
         loss.arrived(0, 1);
         loss.played(8);

@@ -187,7 +187,7 @@ impl JitterBuffer {
             shallow: Run::default(),
             since_jump: 0,
             spurt_blocks: 0,
-            loss: Loss::default(),
+            loss: Loss::new(),
             frame_blocks: 1,
             own_media: 0,
             reach_us: 0,

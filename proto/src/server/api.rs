@@ -9,6 +9,7 @@ use crate::{
     limits,
     name::Name,
     outbox::Class,
+    report::ReceiverReport,
     wire::{control, frame::Oversized, path::DatagramKind},
 };
 
@@ -60,6 +61,13 @@ pub enum Input<'a> {
     Overflowed {
         /// Whose.
         peer: Peer,
+    },
+    /// A voice gateway tells how a native talker's voice arrives at the classic members of his room.
+    Reported {
+        /// Whose voice.
+        talker: SessionId,
+        /// How it arrives.
+        report: ReceiverReport,
     },
     /// The operator says something to everybody, in every room. What is no message ([`crate::text::check_message`]) is not
     /// said.
@@ -121,6 +129,13 @@ pub enum Output<'a> {
         peer: Peer,
         /// Why, for the log.
         cause: CloseCause,
+    },
+    /// How a classic talker's voice arrives at the natives who hear it, the worst of it, for the voice gateway.
+    Report {
+        /// Whose voice.
+        talker: SessionId,
+        /// How it arrives.
+        report: ReceiverReport,
     },
     /// Something worth a line for the operator.
     Event(ServerEvent),
@@ -229,9 +244,9 @@ pub struct ServerStats {
     pub voice_over_rate: u64,
     /// Voice payloads from those who are in no room.
     pub voice_homeless: u64,
-    /// Reports on talkers taken from listeners.
+    /// Reports on talkers taken from listeners and from a voice gateway.
     pub reports_in: u64,
-    /// Reports sent to talkers, those of several listeners put together.
+    /// Reports for talkers, those of several listeners put together.
     pub reports_out: u64,
     /// Reports beyond a listener's rate, or on nobody who talks in the listener's room.
     pub reports_dropped: u64,

@@ -32,6 +32,7 @@ use crate::{
     limits,
     outbox::Class,
     outqueue::OutQueue,
+    report::ReceiverReport,
     rng::Rng,
     time::{Duration, Instant},
     wire::{
@@ -53,6 +54,7 @@ enum Queued {
     Pause { peer: Peer },
     Unpause { peer: Peer },
     Close { peer: Peer, cause: CloseCause },
+    Report { talker: SessionId, report: ReceiverReport },
     Event(ServerEvent),
 }
 
@@ -133,6 +135,12 @@ impl Server {
                     hub.announce(text, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
             }
             Input::Remove { session } => self.remove_member(session),
+            Input::Reported { talker, report } => {
+                // He may have gone meanwhile.
+                let is_told = self.tell_report(now, talker, report);
+                self.stats.reports_in += 1;
+                self.stats.reports_dropped += u64::from(!is_told);
+            }
             Input::Shutdown => self.shut_down(),
         }
     }
@@ -165,6 +173,7 @@ impl Server {
             Queued::Pause { peer } => Output::Pause { peer },
             Queued::Unpause { peer } => Output::Unpause { peer },
             Queued::Close { peer, cause } => Output::Close { peer, cause },
+            Queued::Report { talker, report } => Output::Report { talker, report },
             Queued::Event(event) => Output::Event(event),
         })
     }
@@ -542,21 +551,26 @@ impl Server {
         }
         let (talker, report) = control::report_from_wire(report);
         let is_heard = talker != listener && self.hub.voice_room(talker) == Some(room);
-        let at = self.seats.find(talker).filter(|_| is_allowed && is_heard);
-        // There is nothing that a classic talker could do about it.
-        let at = at.filter(|(_, dialect)| *dialect == Dialect::Native);
-        let Some((at, conn)) = at.and_then(|(at, _)| Some((at, self.conn_mut(at)?))) else {
+        if !is_allowed || !is_heard || !self.tell_report(now, talker, report) {
             self.stats.reports_dropped += 1;
-            return;
-        };
-        if let Some(worst) = conn.reports.merge(now, report) {
-            self.stats.reports_out += 1;
-            self.out.push(Queued::Send(Class::Voice), |bytes, to| {
-                let report = control::report_to_wire(talker, worst);
+        }
+    }
+
+    /// Tells a talker how his voice arrives; a classic one's gateway in his place. False when he is not there.
+    fn tell_report(&mut self, now: Instant, talker: SessionId, report: ReceiverReport) -> bool {
+        let Some((at, dialect)) = self.seats.find(talker) else { return false };
+        let Some(conn) = self.conn_mut(at) else { return false };
+        let Some(report) = conn.reports.merge(now, report) else { return true };
+        self.stats.reports_out += 1;
+        match dialect {
+            Dialect::Native => self.out.push(Queued::Send(Class::Voice), |bytes, to| {
+                let report = control::report_to_wire(talker, report);
                 control::write_to_client(bytes, pb::to_client::Kind::VoiceReport(report));
                 to.push(at);
-            });
+            }),
+            Dialect::Classic => self.out.push(Queued::Report { talker, report }, |_, _| {}),
         }
+        true
     }
 
     fn shut_down(&mut self) {

@@ -28,6 +28,9 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
         Output::Pause { peer } => format!("pause {}", peer.index()),
         Output::Unpause { peer } => format!("unpause {}", peer.index()),
         Output::Close { peer, cause } => format!("close {}: {cause}", peer.index()),
+        Output::Report { talker, report: told } => {
+            report(&control::report_to_wire(*talker, *told)).replace("Report", "report")
+        }
         Output::Event(event) => format!("event {event:?}"),
     }
 }

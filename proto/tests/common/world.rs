@@ -260,7 +260,7 @@ impl World {
                 }
                 Output::Close { peer, .. } => sends.push((peer.index(), None)),
                 Output::Event(event) => self.server_events.push((self.now, event)),
-                Output::OpenPath { .. } => {}
+                Output::OpenPath { .. } | Output::Report { .. } => {}
             }
         }
         self.server.audit().unwrap();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chinwag_proto::{
-    Duration, Instant,
+    Duration, Instant, ReceiverReport,
     server::{CloseCause, ServerEvent},
 };
 use mio::Waker;
@@ -82,6 +82,8 @@ pub trait VoiceGateway: fmt::Debug + Send {
     fn close(&mut self, session: u32);
     /// A voice payload that somebody sent to those who hear it through the gateway.
     fn hear(&mut self, now: Instant, payload: &[u8]);
+    /// How a classic member's voice arrives at the natives.
+    fn reported(&mut self, now: Instant, session: u32, report: ReceiverReport);
     /// PCM of a classic member, in any portions.
     fn pcm(&mut self, now: Instant, session: u32, bytes: &[u8]);
     /// When to call [`VoiceGateway::handle_timeout`].
@@ -96,6 +98,8 @@ pub trait VoiceOut {
     fn send(&mut self, session: u32, payload: &[u8]);
     /// PCM for a classic member.
     fn play(&mut self, session: u32, pcm: &[u8]);
+    /// How a native talker's voice arrives at the classic members.
+    fn report(&mut self, talker: u32, report: ReceiverReport);
 }
 
 /// What an operator may want to see.

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use chinwag_proto::{
-    Instant, Peer, SessionId,
+    Instant, Peer, ReceiverReport, SessionId,
     server::{Input, Server},
     wire::path::DatagramKind,
 };
@@ -36,6 +36,11 @@ impl ClassicVoice {
             return Some(Instant::ZERO);
         }
         self.gateway.poll_timeout().into_iter().chain(self.voices.poll_timeout()).min()
+    }
+
+    /// How a classic talker arrives.
+    pub(super) fn reported(&mut self, now: Instant, talker: SessionId, report: ReceiverReport) {
+        self.gateway.reported(now, talker.to_wire(), report);
     }
 
     /// A payload that somebody in a classic member's room sent.
@@ -150,6 +155,11 @@ impl VoiceOut for Sink<'_> {
             let kind = DatagramKind::Voice;
             self.server.handle_input(self.now, Input::Datagram { peer, kind, payload });
         }
+    }
+
+    fn report(&mut self, talker: u32, report: ReceiverReport) {
+        let talker = SessionId::from_wire(talker);
+        self.server.handle_input(self.now, Input::Reported { talker, report });
     }
 
     fn play(&mut self, session: u32, pcm: &[u8]) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use chinwag_proto::{
-    Instant, SessionId,
+    Instant, ReceiverReport, SessionId,
     client::{Client, ClientConfig, ClientEvent, EndReason},
     link::{Fingerprint, Link},
     wire::voice::{Frames, VoiceFrame},
@@ -57,7 +57,7 @@ impl RunningServer {
             max_clients: 100,
         };
         let mut server = ServerLoop::bind(options).unwrap();
-        let gateway = Box::new(Passing { open: vec![], said: vec![], heard: vec![] });
+        let gateway = Box::new(Passing::default());
         server.set_gateway(gateway, PcmPace { rate_hz: 44_100, frame_bytes: 2 });
         let services = [Service::Native, Service::ClassicText, Service::ClassicVoice];
         let [address, classic, classic_voice] =
@@ -98,6 +98,7 @@ pub(crate) enum Seen {
 pub(crate) enum Wish {
     Say(String),
     Talk(Vec<u8>),
+    Report(SessionId, ReceiverReport),
     Quit,
 }
 
@@ -128,6 +129,7 @@ impl Handler for Script {
                     let frame = VoiceFrame { talker, sequence: 7, end: false, level: 30, opus: &opus };
                     client.send_voice(now, [frame]);
                 }
+                Wish::Report(talker, report) => client.report_voice(talker, report),
                 Wish::Quit => client.quit(now),
             }
         }
@@ -190,11 +192,14 @@ impl RunningClient {
 }
 
 /// A gateway that makes no sound of anything: what a classic member sends is the packet that natives get, and the other way round.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Passing {
     open: Vec<u32>,
     said: Vec<(u32, Vec<u8>)>,
     heard: Vec<(u32, Vec<u8>)>,
+    /// The native who was heard last, and what is to be reported of him: what natives report of a classic member.
+    native: u32,
+    reports: Vec<ReceiverReport>,
 }
 
 impl VoiceGateway for Passing {
@@ -209,8 +214,15 @@ impl VoiceGateway for Passing {
 
     fn hear(&mut self, _now: Instant, payload: &[u8]) {
         for frame in Frames::parse(payload).unwrap() {
-            self.heard.push((frame.talker.to_wire(), frame.opus.to_vec()));
+            let talker = frame.talker.to_wire();
+            self.native = if self.open.contains(&talker) { self.native } else { talker };
+            self.heard.push((talker, frame.opus.to_vec()));
         }
+    }
+
+    fn reported(&mut self, _now: Instant, session: u32, report: ReceiverReport) {
+        assert!(self.open.contains(&session));
+        self.reports.push(report);
     }
 
     fn pcm(&mut self, _now: Instant, session: u32, bytes: &[u8]) {
@@ -218,7 +230,7 @@ impl VoiceGateway for Passing {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        (self.said.len() + self.heard.len() > 0).then_some(Instant::ZERO)
+        (self.said.len() + self.heard.len() + self.reports.len() > 0).then_some(Instant::ZERO)
     }
 
     fn handle_timeout(&mut self, _now: Instant, out: &mut dyn VoiceOut) {
@@ -228,6 +240,7 @@ impl VoiceGateway for Passing {
             VoiceFrame { talker, sequence: 1, end: false, level: 30, opus: &opus }.write(&mut payload);
             out.send(session, &payload);
         }
+        self.reports.drain(..).for_each(|report| out.report(self.native, report));
         for (talker, pcm) in self.heard.drain(..) {
             self.open
                 .iter()
