@@ -2,13 +2,15 @@
 """A double of the old group client, faults included: each recv is shown as a message, and a character that is cut in two ends
 it. In the place of a microphone there is a WAV file, in the place of a loudspeaker a file of bare samples.
 
-    group_client.py [--say FILE.wav] [--heard FILE.pcm] HOST TEXT_PORT VOICE_PORT
+    group_client.py [--say FILE.wav] [--heard FILE.pcm] [--stats FILE.json] HOST TEXT_PORT VOICE_PORT
 
 Lines typed are sent; {quit} leaves and closes both connections at once. The WAV file must have the rate and channels of the
-server's voice, in 16 bits; it is sent in real time, and nothing after its end.
+server's voice, in 16 bits; it is sent in real time, and nothing after its end. The statistics are when the first sample of it was said,
+and when the first that was heard came, in nanoseconds of the monotonic clock.
 """
 
 import argparse
+import json
 import os
 import socket
 import sys
@@ -31,10 +33,14 @@ def receive_text(text):
         print(data.decode("utf8"), flush=True)
 
 
+stats = {}
+
+
 def send_voice(voice, path):
     with wave.open(path) as file:
         assert file.getsampwidth() == 2, "16 bits are needed"
         due = time.monotonic()
+        stats["mic_started_ns"] = int(due * 1e9)
         while data := file.readframes(CHUNK):
             due += CHUNK / file.getframerate()
             time.sleep(max(0.0, due - time.monotonic()))
@@ -54,6 +60,7 @@ def receive_voice(voice, path):
                 return
             if not data:
                 return
+            stats.setdefault("speaker_started_ns", time.monotonic_ns())
             file.write(data)
             file.flush()
 
@@ -62,6 +69,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--say", metavar="FILE.wav")
     parser.add_argument("--heard", metavar="FILE.pcm")
+    parser.add_argument("--stats", metavar="FILE.json")
     parser.add_argument("host")
     parser.add_argument("text_port", type=int)
     parser.add_argument("voice_port", type=int)
@@ -78,7 +86,10 @@ def main():
         if line == "{quit}":
             text.close()
             voice.close()
-            return
+            break
+    if arguments.stats:
+        with open(arguments.stats, "w") as file:
+            json.dump(stats, file)
 
 
 if __name__ == "__main__":
