@@ -1,12 +1,16 @@
 //! Old programs and new ones in one room, at our server: text and voice.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
 use chinwag_audio::sample;
 
 use crate::{
     classic::{OLD_RATE_HZ, assert_heard, join_old, old_samples, wait_for_bytes, welcome, write_old_wav},
-    common::{Place, Program, Server, client, samples, server_binary},
+    common::{PATIENCE, Place, Program, Server, client, samples, server_binary},
     voice::{RATE, wait_for_samples},
 };
 
@@ -75,6 +79,65 @@ fn old_and_new_are_in_one_room() {
     baz.wait();
     foo.expect("Baz has left the chat.");
     both.server.program.expect("Baz has left the chat. (connection lost)");
+}
+
+/// Reads until `text` has come.
+fn read_until(socket: &mut TcpStream, text: &str) {
+    let (mut read, mut byte) = (Vec::new(), [0]);
+    while !read.ends_with(text.as_bytes()) {
+        assert_eq!(socket.read(&mut byte).unwrap(), 1, "no {text} in {}", String::from_utf8_lossy(&read));
+        read.push(byte[0]);
+    }
+}
+
+#[test]
+fn whatever_old_sockets_send_the_others_read_on() {
+    const WHO: &str = "Type your name and press enter!";
+    const LINES: usize = 300;
+    let place = Place::new();
+    let mut both = Both::start(&place);
+    let mut foo = both.server.join(&place, "Foo");
+    let mut odd = TcpStream::connect(format!("127.0.0.1:{}", both.text_port)).unwrap();
+    odd.set_read_timeout(Some(PATIENCE)).unwrap();
+    read_until(&mut odd, WHO);
+    for nothing in [[0; 1024], [b' '; 1024], [0xff; 1024]] {
+        odd.write_all(&nothing).unwrap();
+        // Of nothing but blanks there is nothing to say.
+        if nothing[0] != b' ' {
+            read_until(&mut odd, WHO);
+        }
+    }
+    odd.write_all(b"Odd").unwrap();
+    read_until(&mut odd, &welcome("Odd"));
+    foo.expect("Odd has joined the chat!");
+    // In the middle of a character; what is said meanwhile shows that it was read.
+    odd.write_all(b"Gr\xc3").unwrap();
+    foo.type_line("go on");
+    read_until(&mut odd, "Foo: go on");
+    odd.write_all(b"\xbc\xc3\x9fe").unwrap();
+    foo.expect("Odd: Grüße");
+    let flood: String = (0..LINES).map(|n| format!("flood {n}\n")).collect();
+    odd.write_all(flood.as_bytes()).unwrap();
+    foo.type_line("still here");
+    for n in 0..LINES {
+        foo.expect_part(&format!("flood {n}"));
+    }
+    odd.write_all(b"{qu").unwrap();
+    read_until(&mut odd, &format!("flood {}", LINES - 1));
+    odd.write_all(b"it}").unwrap();
+    read_until(&mut odd, "{quit}");
+    let mut rest = String::new();
+    odd.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "\n", "who sends lines gets lines");
+    foo.expect("Odd has left the chat.");
+    let mut half = TcpStream::connect(format!("127.0.0.1:{}", both.text_port)).unwrap();
+    half.write_all("Half\n".as_bytes()).unwrap();
+    foo.expect("Half has joined the chat!");
+    // Gone in the middle of a character.
+    half.write_all(b"\xf0\x9f").unwrap();
+    drop(half);
+    foo.expect("Half has left the chat.");
+    both.server.program.expect("Half has left the chat. (connection lost)");
 }
 
 #[test]
