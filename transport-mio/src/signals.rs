@@ -1,8 +1,15 @@
 //! The signals by which a person ends a program: Ctrl-C, `kill`, a closed terminal.
 
-use std::{io, os::unix::net::UnixStream};
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Handlers belong to the process, and so does this.
+static ARE_ATTENDED: AtomicBool = AtomicBool::new(false);
 
 /// A stream that becomes readable with SIGTERM, SIGINT or SIGHUP (the terminal was closed). A program that was started
 /// to outlive its terminal, as `nohup` does it, does. Reading it does not block.
@@ -17,11 +24,17 @@ pub fn stream() -> io::Result<UnixStream> {
         signal_hook::low_level::pipe::register(SIGHUP, writer.try_clone()?)?;
     }
     signal_hook::low_level::pipe::register(SIGINT, writer)?;
+    ARE_ATTENDED.store(true, Ordering::Release);
     Ok(reader)
 }
 
+/// True once somebody has such a [`stream`], and ends the program in order.
+pub fn are_attended() -> bool {
+    ARE_ATTENDED.load(Ordering::Acquire)
+}
+
 /// Whether this program was started with SIGHUP ignored; elsewhere than on Linux nobody tells without unsafe code.
-fn is_hangup_ignored() -> bool {
+pub fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
