@@ -89,12 +89,12 @@ impl Conversation {
         match Line::parse(line) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
-            Line::Help => self.screen.answer(HELP),
-            Line::Who if client.is_in() => self.screen.answer(&members(client)),
-            Line::Who => self.screen.answer("there is no connection at the moment"),
-            Line::Mute => self.screen.answer(self.voice.toggle_mute()),
-            Line::Deafen => self.screen.answer(self.voice.toggle_deafen()),
-            Line::Talk => self.screen.answer(self.voice.toggle_talk()),
+            Line::Help => self.screen.notice(HELP),
+            Line::Who if client.is_in() => self.screen.notice(&members(client)),
+            Line::Who => self.screen.notice("there is no connection at the moment"),
+            Line::Mute => self.screen.notice(self.voice.toggle_mute()),
+            Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
+            Line::Talk => self.screen.notice(self.voice.toggle_talk()),
             Line::MuteOther(name) => {
                 self.other(client, name, |voice, session, name| match voice.toggle_other(session) {
                     true => format!("you do not hear {name} now; /mute {name} again ends that"),
@@ -107,9 +107,9 @@ impl Conversation {
                 voice.set_volume(session, db);
                 format!("you hear {name} at {db:+} dB now")
             }),
-            Line::Incomplete(form) => self.screen.answer(&format!("write {form}")),
+            Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
             Line::Unknown(command) => {
-                self.screen.answer(&format!("{} is no command; /help lists them", escape(command)));
+                self.screen.notice(&format!("{} is no command; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
         }
@@ -127,7 +127,7 @@ impl Conversation {
             Some((session, name)) => act(&mut self.voice, session, &escape(name)),
             None => format!("there is no {} here besides you; {}", escape(name), members(client)),
         };
-        self.screen.answer(&answer);
+        self.screen.notice(&answer);
     }
 
     fn say(&mut self, client: &mut Client, text: &str) {
@@ -137,7 +137,7 @@ impl Conversation {
             }
             Ok(_) => {}
             Err(SayError::Full) => self.held = Some(text.to_owned()),
-            Err(SayError::Message(error)) => self.screen.answer(&error.to_string()),
+            Err(SayError::Message(error)) => self.screen.notice(&error.to_string()),
             // Interrupted: what was typed ahead is no trouble of anybody's.
             Err(SayError::Ended) => self.wants_to_quit = true,
         }
@@ -150,7 +150,7 @@ impl Conversation {
         while self.held.is_none() && !self.wants_to_quit {
             match self.lines.try_recv() {
                 Ok(Typed::Line(line)) => self.typed(client, &line),
-                Ok(Typed::Unusable(why)) => self.screen.answer(why),
+                Ok(Typed::Unusable(why)) => self.screen.notice(why),
                 Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
                     return;
@@ -207,7 +207,7 @@ impl Handler for Conversation {
                 self.voice.forget(session);
                 self.screen.left(&name);
             }
-            ClientEvent::Said { name, text, own, .. } => self.screen.said(&name, &text, own.is_some()),
+            ClientEvent::Said { name, text, .. } => self.screen.said(&name, &text),
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }

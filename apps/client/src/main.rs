@@ -24,6 +24,7 @@ use chinwag_proto::{
     client::{ClientConfig, EndReason},
     link::Link,
     name::Name,
+    text::check_message,
 };
 use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
@@ -46,19 +47,22 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let terminal = Terminal::new();
+    let log = terminal.stderr();
     tracing_subscriber::fmt()
         .with_max_level(arguments.log)
-        .with_writer(std::io::stderr)
+        .with_writer(move || log.clone())
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     let result = match arguments.command {
         Some(Command::Devices) => devices::list(),
         Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
-        Some(Command::Classic(arguments)) => classic::group::run(arguments),
-        Some(Command::Duo { host, port }) => classic::duo::run(&host, port),
-        None => chat(arguments),
+        Some(Command::Classic(arguments)) => classic::group::run(&terminal, arguments),
+        Some(Command::Duo { host, port }) => classic::duo::run(&terminal, &host, port),
+        None => chat(&terminal, arguments),
     };
+    terminal.close();
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -69,11 +73,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn chat(arguments: Arguments) -> Result<ExitCode> {
+fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     let choices = VoiceChoices::of(&arguments);
-    let terminal = Arc::new(Terminal::new());
-    let mut screen = Screen::new(Arc::clone(&terminal));
-    let mut keyboard = Keyboard::new(Arc::clone(&terminal));
+    let mut screen = Screen::new(terminal);
+    let mut keyboard = Keyboard::new(terminal);
 
     let link = match arguments.server {
         Some(server) => match link(&server) {
@@ -116,7 +119,7 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
     let result = client.run(&mut conversation);
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
-        Screen::new(Arc::clone(&terminal)).end_row();
+        Screen::new(terminal).end_row();
     }
 
     let unsaid = client.client().unacknowledged();
@@ -140,7 +143,20 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
 /// What is typed, line by line; `waker` is told of each.
 fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
     let (lines, receiver) = sync_channel(WAITING_LINES);
-    let is_said = |line: &str| matches!(Line::parse(line), Line::Say(_) | Line::Nothing);
+    let is_said = |line: &str| match Line::parse(line) {
+        Line::Say(text) => check_message(text).is_ok(),
+        Line::Nothing => true,
+        Line::Quit
+        | Line::Help
+        | Line::Who
+        | Line::Mute
+        | Line::MuteOther(_)
+        | Line::Deafen
+        | Line::Talk
+        | Line::Volume(..)
+        | Line::Incomplete(_)
+        | Line::Unknown(_) => false,
+    };
     keyboard.listen(is_said, move |typed| lines.send(typed).is_ok() && waker.wake().is_ok());
     receiver
 }
@@ -196,6 +212,6 @@ fn ask<T>(
         if !screen.is_interactive() {
             bail!(error);
         }
-        screen.answer(&error);
+        screen.notice(&error);
     }
 }

@@ -3,10 +3,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
-    Cause, Screen, Terminal, Typed, attend_person, next_event,
+    Screen, Terminal, Typed, attend_person, next_event,
     plain::{self, Heard, MESSAGE_GAP},
 };
 
@@ -37,14 +34,13 @@ enum Event {
 }
 
 /// Serves one client after the other until the operator ends it.
-pub(crate) fn serve(host: &str, port: u16) -> Result<()> {
+pub(crate) fn serve(terminal: &Terminal, host: &str, port: u16) -> Result<()> {
     let listener = TcpListener::bind((host, port)).map_err(|error| {
         anyhow!("cannot listen on {host}, port {port}: {error}; is it free, and {host} an address of this machine?")
     })?;
     let address = listener.local_addr()?;
-    let terminal = Arc::new(Terminal::new());
-    let mut screen = Screen::new(Arc::clone(&terminal));
-    screen.line(Cause::Other, &format!("Server open with {host}:{}", address.port()));
+    let mut screen = Screen::new(terminal);
+    screen.line(&format!("Server open with {host}:{}", address.port()));
 
     let (tell, events) = sync_channel(WAITING_EVENTS);
     let told = tell.clone();
@@ -147,7 +143,7 @@ impl Duo {
         let client = Client { number, text: stream, from, is_wanted: false };
         // From now on what is typed comes back as `I > text`.
         self.screen.set_in(true);
-        self.screen.line(Cause::Other, &client.shown());
+        self.screen.line(&client.shown());
         self.client = Some(client);
         Ok(())
     }
@@ -157,8 +153,9 @@ impl Duo {
         match heard {
             // The empty line ends the row in which something is typed.
             Heard::Text(text) => {
-                let line = format!("\n<{}> : {}", client.from.ip(), escape(&text));
-                self.screen.line(Cause::Other, &line);
+                let end = if self.screen.is_edited() { "" } else { "\n" };
+                let line = format!("{end}<{}> : {}", client.from.ip(), escape(&text));
+                self.screen.line(&line);
             }
             Heard::Closed => self.gone("has left"),
             Heard::Lost(error) => self.gone(&format!("is lost: {error}")),
@@ -170,7 +167,7 @@ impl Duo {
             plain::close(&client.text);
             self.screen.set_in(false);
             self.screen.end_row();
-            self.screen.line(Cause::Other, &format!("{} {how}", client.shown()));
+            self.screen.line(&format!("{} {how}", client.shown()));
         }
     }
 
@@ -183,7 +180,7 @@ impl Duo {
             match self.lines.try_recv() {
                 Ok(Typed::Line(line)) if line.trim() == QUIT => return true,
                 Ok(Typed::Line(line)) => self.say(line),
-                Ok(Typed::Unusable(why)) => self.screen.answer(why),
+                Ok(Typed::Unusable(why)) => self.screen.notice(why),
                 Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
                     self.has_input = false;
                     // Without an operator it goes on listening.
@@ -202,7 +199,7 @@ impl Duo {
         let Some(client) = &self.client else {
             // What a script says is for the first who comes; a person is told that nobody is here.
             match self.screen.is_interactive() {
-                true => self.screen.answer("nobody is here yet; that was not sent"),
+                true => self.screen.notice("nobody is here yet; that was not sent"),
                 false => self.held = Some(line),
             }
             return;
@@ -210,7 +207,7 @@ impl Duo {
         match plain::say(&client.text, &line) {
             Ok(()) => {
                 self.next = Instant::now() + MESSAGE_GAP;
-                self.screen.line(Cause::OwnLine, &format!("I > {}", escape(&line)));
+                self.screen.line(&format!("I > {}", escape(&line)));
             }
             Err(error) => self.gone(&format!("is lost: {error}")),
         }

@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use chinwag_audio::{gateway::PcmFormat, limits::PCM_RATES_HZ};
 use chinwag_proto::limits;
+use chinwag_terminal::Terminal;
 use chinwag_transport_mio::{
     descriptors,
     identity::Identity,
@@ -129,8 +130,11 @@ fn default_address() -> SocketAddr {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let terminal = Terminal::new();
     if let Some(Command::Duo { host, port }) = &arguments.command {
-        return match duo::serve(host, *port) {
+        let result = duo::serve(&terminal, host, *port);
+        terminal.close();
+        return match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // A closed standard error is no reason to die differently.
@@ -139,7 +143,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let is_well = match (Printer::new(io::stdout()), Printer::new(io::stderr())) {
+    let is_well = match (Printer::new(terminal.stdout()), Printer::new(terminal.stderr())) {
         (Ok(out), Ok(log)) => {
             tracing_subscriber::fmt()
                 .with_max_level(arguments.log)
@@ -148,7 +152,7 @@ fn main() -> ExitCode {
                 .with_target(false)
                 .log_internal_errors(false)
                 .init();
-            let result = serve(&arguments, &Console::new(out.clone()));
+            let result = serve(&arguments, &terminal, &Console::new(out.clone()));
             if let Err(error) = &result {
                 log.line(Kind::Start, &format!("chinwag-server: {error:#}"));
             }
@@ -165,7 +169,7 @@ fn main() -> ExitCode {
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
+fn serve(arguments: &Arguments, terminal: &Terminal, console: &Console) -> Result<()> {
     let identity = identity(arguments)?;
     let fingerprint = identity.fingerprint();
     let max_clients = usize::try_from(arguments.max_clients)?;
@@ -211,10 +215,11 @@ fn serve(arguments: &Arguments, console: &Console) -> Result<()> {
     for link in console::links(server.addresses(Service::Native), fingerprint) {
         console.line(&format!("friends join with: chinwag '{link}'"));
     }
-    let mut sees_own_lines = false;
+    // As he typed them, where they are not edited here.
+    let sees_own_lines = arguments.console && terminal.is_interactive() && !terminal.is_edited();
     if arguments.console {
         server.seat_operator();
-        sees_own_lines = operator::listen(server.operator_handle(), console.clone());
+        operator::listen(terminal, server.operator_handle(), console.clone());
         console.line("what you type is said to everybody; /help tells more");
     }
     let result = server

@@ -1,7 +1,5 @@
 //! The keyboard of whoever sits at the server (`--console`): what is typed is said to everybody, or is an order.
 
-use std::sync::Arc;
-
 use chinwag_proto::text::check_message;
 use chinwag_terminal::{Keyboard, Terminal, Typed};
 use chinwag_transport_mio::server::{OperatorHandle, Order};
@@ -25,12 +23,11 @@ enum Meaning {
     Nothing,
 }
 
-/// Reads the keyboard in a thread of its own, which ends with the process. True when a person sits there, who sees what he types.
-pub(crate) fn listen(server: OperatorHandle, console: Console) -> bool {
-    let terminal = Arc::new(Terminal::new());
-    let is_interactive = terminal.is_interactive();
-    // What is typed stays on the screen: it is not shown again.
-    let is_said = |_: &str| false;
+/// Reads the keyboard in a thread of its own, which ends with the process.
+pub(crate) fn listen(terminal: &Terminal, server: OperatorHandle, console: Console) {
+    // What is said comes back as everybody sees it.
+    let is_said = |line: &str| matches!(meaning(line), Meaning::Order(Order::Say(_)) | Meaning::Nothing);
+    terminal.set_in(true);
     Keyboard::new(terminal).listen(is_said, move |typed| {
         let meaning = match &typed {
             Typed::Line(line) => meaning(line),
@@ -45,7 +42,6 @@ pub(crate) fn listen(server: OperatorHandle, console: Console) -> bool {
         }
         true
     });
-    is_interactive
 }
 
 fn meaning(line: &str) -> Meaning {

@@ -3,10 +3,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::Instant,
 };
 
@@ -22,7 +19,7 @@ use crate::{
 /// # Errors
 /// When the system refuses.
 pub fn attend_person<E: Send + 'static>(
-    terminal: Arc<Terminal>,
+    terminal: &Terminal,
     is_said: impl Fn(&str) -> bool + Send + 'static,
     tell: &SyncSender<E>,
     typed: impl Fn() -> E + Send + 'static,

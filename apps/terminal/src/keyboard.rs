@@ -1,22 +1,30 @@
-//! Lines of standard input, of bounded length, handed over one by one.
+//! Lines of standard input, of bounded length, handed over one by one: as they come, or from keys where lines are edited here.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead as _, Read as _, StdinLock},
     sync::Arc,
     thread,
 };
 
 use chinwag_proto::limits;
+use rustix::io::Errno;
 
-use crate::terminal::Terminal;
+use crate::{
+    keys::{Decoder, Key},
+    row::Manner,
+    terminal::{Shared, Terminal},
+};
 
 /// Lines that wait for the conversation; whoever pipes a book in waits with them.
 pub const WAITING_LINES: usize = 64;
 /// A line break may be two bytes.
 const LINE_BYTES: u64 = limits::MESSAGE_BYTES as u64 + 2;
+/// What is taken at once of what was typed; the rest waits at the terminal.
+const KEY_BYTES: usize = 1024;
 
 /// What comes from standard input.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Typed {
     /// A line, without its end.
     Line(String),
@@ -26,101 +34,105 @@ pub enum Typed {
     End,
 }
 
+impl Typed {
+    pub(crate) const TOO_LONG: Self =
+        Self::Unusable("a line longer than 4096 bytes was not sent; say it in several messages");
+}
+
 /// Standard input.
 #[derive(Debug)]
 pub struct Keyboard {
-    terminal: Arc<Terminal>,
+    terminal: Arc<Shared>,
     has_ended: bool,
+    decoder: Decoder,
+    /// What was typed ahead.
+    keys: VecDeque<Key>,
 }
 
 impl Keyboard {
     /// That of this terminal.
-    pub fn new(terminal: Arc<Terminal>) -> Self {
-        Self { terminal, has_ended: false }
+    pub fn new(terminal: &Terminal) -> Self {
+        let (decoder, keys) = (Decoder::default(), VecDeque::new());
+        Self { terminal: terminal.shared(), has_ended: false, decoder, keys }
     }
 
-    /// What is typed next, waited for.
+    /// What is typed next, waited for: an answer, which stays on the screen.
     pub fn line(&mut self) -> io::Result<Typed> {
-        self.read(&mut io::stdin().lock()).map(|(typed, _)| typed)
+        self.next(&Manner { is_said: &|_| false, is_remembered: false })
     }
 
     /// Reads on in a thread of its own, which ends with the process. `is_said` tells lines that give way to what comes back
-    /// of them from others, such as commands; `hand_over` takes what was typed, and false when nobody wants more.
+    /// of them from others, as commands do not; `hand_over` takes what was typed, and false when nobody wants more.
     pub fn listen(
         mut self,
         is_said: impl Fn(&str) -> bool + Send + 'static,
         mut hand_over: impl FnMut(Typed) -> bool + Send + 'static,
     ) {
+        self.terminal.open();
         thread::spawn(move || {
-            let mut stdin = io::stdin().lock();
+            let manner = Manner { is_said: &is_said, is_remembered: true };
             loop {
-                for typed in self.burst(&mut stdin, &is_said) {
-                    let is_end = matches!(typed, Typed::End);
-                    if !hand_over(typed) || is_end {
-                        return;
-                    }
+                // Input that fails is input that has ended.
+                let typed = self.next(&manner).unwrap_or(Typed::End);
+                let is_end = typed == Typed::End;
+                if !hand_over(typed) || is_end {
+                    return;
                 }
             }
         });
     }
 
-    /// The next lines, waited for: all that were typed at one go, since their echo can only be erased together. From
-    /// what is no terminal, one line.
-    fn burst(&mut self, stdin: &mut StdinLock<'_>, is_said: &dyn Fn(&str) -> bool) -> Vec<Typed> {
-        // Input that fails is input that has ended.
-        let (mut typed, mut is_ended) = self.read(stdin).unwrap_or((Typed::End, true));
-        let mut burst = self.terminal.burst();
-        let mut lines = Vec::new();
-        loop {
-            let is_end = match &typed {
-                Typed::Line(line) => {
-                    burst.add(line, is_said(line), is_ended);
-                    false
-                }
-                Typed::Unusable(_) => {
-                    burst.add("", false, is_ended);
-                    false
-                }
-                Typed::End => {
-                    burst.add("", false, true);
-                    true
-                }
-            };
-            lines.push(typed);
-            if is_end || lines.len() == WAITING_LINES || !self.terminal.has_more() {
-                self.terminal.take_back(&burst);
-                return lines;
-            }
-            (typed, is_ended) = self.read(stdin).unwrap_or((Typed::End, true));
+    fn next(&mut self, manner: &Manner<'_>) -> io::Result<Typed> {
+        if self.has_ended {
+            return Ok(Typed::End);
         }
+        if self.terminal.is_edited { self.edited(manner) } else { self.read(&mut io::stdin().lock()) }
     }
 
-    /// The next line, and whether a line break ended it.
-    fn read(&mut self, stdin: &mut StdinLock<'_>) -> io::Result<(Typed, bool)> {
-        if self.has_ended {
-            return Ok((Typed::End, true));
+    /// The next line, from keys.
+    fn edited(&mut self, manner: &Manner<'_>) -> io::Result<Typed> {
+        self.terminal.open();
+        loop {
+            match self.terminal.press(&mut self.keys, manner) {
+                Some(Typed::End) => break,
+                Some(typed) => return Ok(typed),
+                None => {}
+            }
+            let mut bytes = [0; KEY_BYTES];
+            // Unlike that of a pipe, what waits at a terminal must not be held in another buffer.
+            match rustix::io::read(io::stdin(), &mut bytes) {
+                Ok(0) => break,
+                Ok(count) => self.decoder.push(&bytes[..count], &mut self.keys),
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
         }
+        self.has_ended = true;
+        self.terminal.close();
+        Ok(Typed::End)
+    }
+
+    /// The next line, as it comes.
+    fn read(&mut self, stdin: &mut StdinLock<'_>) -> io::Result<Typed> {
         let mut line = Vec::new();
         stdin.take(LINE_BYTES).read_until(b'\n', &mut line)?;
         let is_ended = line.last() == Some(&b'\n');
         if !is_ended && line.len() as u64 == LINE_BYTES {
             skip_line(stdin)?;
-            let why = "a line longer than 4096 bytes was not sent; say it in several messages";
-            return Ok((Typed::Unusable(why), true));
+            return Ok(Typed::TOO_LONG);
         }
         // A terminal tells its end only once.
         self.has_ended = !is_ended;
         if line.is_empty() {
-            return Ok((Typed::End, true));
+            return Ok(Typed::End);
         }
         while matches!(line.last(), Some(b'\n' | b'\r')) {
             line.pop();
         }
-        let typed = match String::from_utf8(line) {
+        Ok(match String::from_utf8(line) {
             Ok(line) => Typed::Line(line),
             Err(_) => Typed::Unusable("a line that is not UTF-8 was not sent"),
-        };
-        Ok((typed, is_ended))
+        })
     }
 }
 

@@ -1,9 +1,13 @@
-//! What the programs that sit in a terminal have in common: plain lines in and out, and signals. No protocol but that of the
-//! oldest programs, which have none: text over TCP, as it comes ([`plain`]).
+//! What the programs that sit in a terminal have in common: lines in and out, the row in which they are typed, and signals. No
+//! protocol but that of the oldest programs, which have none: text over TCP, as it comes ([`plain`]).
 
+mod editor;
 mod events;
 mod keyboard;
+mod keys;
+mod modes;
 pub mod plain;
+mod row;
 mod screen;
 mod signals;
 mod terminal;
@@ -11,4 +15,4 @@ mod terminal;
 pub use events::{attend_person, next_event};
 pub use keyboard::{Keyboard, Typed, WAITING_LINES};
 pub use screen::{Screen, print};
-pub use terminal::{Cause, Terminal};
+pub use terminal::{Output, Terminal};

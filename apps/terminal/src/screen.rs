@@ -1,4 +1,4 @@
-//! The plain line mode: the conversation on standard output, all else on standard error.
+//! The line mode: the conversation on standard output, all else on standard error.
 //!
 //! Nothing that others sent reaches the terminal raw.
 
@@ -9,20 +9,20 @@ use std::{
 
 use chinwag_proto::text::escape;
 
-use crate::terminal::{Cause, Terminal};
+use crate::terminal::{Shared, Stream, Terminal};
 
 /// Where the program writes.
 #[derive(Debug)]
 pub struct Screen {
-    terminal: Arc<Terminal>,
+    terminal: Arc<Shared>,
     /// Nobody reads standard output any more.
     is_gone: bool,
 }
 
 impl Screen {
     /// On this terminal.
-    pub fn new(terminal: Arc<Terminal>) -> Self {
-        Self { terminal, is_gone: false }
+    pub fn new(terminal: &Terminal) -> Self {
+        Self { terminal: terminal.shared(), is_gone: false }
     }
 
     /// True when nobody reads standard output any more.
@@ -32,10 +32,15 @@ impl Screen {
 
     /// True when a person sits there.
     pub fn is_interactive(&self) -> bool {
-        self.terminal.is_interactive()
+        self.terminal.is_interactive
     }
 
-    /// Whether what is typed now is said at once.
+    /// True when what is printed never breaks into what is typed.
+    pub fn is_edited(&self) -> bool {
+        self.terminal.is_edited
+    }
+
+    /// See [`Terminal::set_in`].
     pub fn set_in(&self, is_in: bool) {
         self.terminal.set_in(is_in);
     }
@@ -43,61 +48,58 @@ impl Screen {
     /// The user is in.
     pub fn welcome(&mut self, name: &str) {
         let name = escape(name);
-        self.line(Cause::Other, &format!("Welcome {name}! If you ever want to quit, type {{quit}} to exit."));
+        self.line(&format!("Welcome {name}! If you ever want to quit, type {{quit}} to exit."));
     }
 
     /// Somebody came.
     pub fn joined(&mut self, name: &str) {
-        self.line(Cause::Other, &format!("{} has joined the chat!", escape(name)));
+        self.line(&format!("{} has joined the chat!", escape(name)));
     }
 
     /// Somebody went.
     pub fn left(&mut self, name: &str) {
-        self.line(Cause::Other, &format!("{} has left the chat.", escape(name)));
+        self.line(&format!("{} has left the chat.", escape(name)));
     }
 
-    /// `is_own`: it is what was just typed here.
-    pub fn said(&mut self, name: &str, text: &str, is_own: bool) {
-        let cause = if is_own { Cause::OwnLine } else { Cause::Other };
-        self.line(cause, &format!("{}: {}", escape(name), escape(text)));
+    /// Somebody said something.
+    pub fn said(&mut self, name: &str, text: &str) {
+        self.line(&format!("{}: {}", escape(name), escape(text)));
     }
 
-    /// Something about the program itself.
+    /// Something that is no part of the conversation: about the program itself, or an answer to what was typed.
     pub fn notice(&mut self, text: &str) {
-        self.on_stderr(Cause::Other, &format!("{text}\n"));
+        self.on_stderr(&format!("{text}\n"));
     }
 
-    /// An answer to what was just typed.
-    pub fn answer(&mut self, text: &str) {
-        self.on_stderr(Cause::OwnLine, &format!("{text}\n"));
-    }
-
-    /// A question; its answer is typed behind or below.
+    /// A question; its answer is typed behind or below, as is every line until the next question.
     pub fn prompt(&mut self, question: &str) {
-        self.on_stderr(Cause::Other, question);
+        self.terminal.open();
+        if !self.is_edited() {
+            self.on_stderr(question);
+            return;
+        }
+        let (above, prompt) = question.rsplit_once('\n').unwrap_or(("", question));
+        if !above.is_empty() {
+            self.notice(above);
+        }
+        self.terminal.set_prompt(prompt);
     }
 
     /// Whatever comes next begins on a row of its own: the user broke off in the middle of one.
     pub fn end_row(&mut self) {
-        if self.is_interactive() {
-            self.on_stderr(Cause::Other, "\n");
+        if self.is_interactive() && !self.is_edited() {
+            self.on_stderr("\n");
         }
     }
 
-    fn on_stderr(&mut self, cause: Cause, text: &str) {
+    fn on_stderr(&mut self, text: &str) {
         // Without a standard error there is nobody to tell.
-        let _ = self.terminal.write(cause, || {
-            let mut stderr = io::stderr().lock();
-            stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush())
-        });
+        let _ = self.terminal.print(Stream::Error, text.as_bytes());
     }
 
     /// A line of the conversation. Whatever others sent in it must have been escaped.
-    pub fn line(&mut self, cause: Cause, text: &str) {
-        let written = self.terminal.write(cause, || {
-            let mut stdout = io::stdout().lock();
-            writeln!(stdout, "{text}").and_then(|()| stdout.flush())
-        });
+    pub fn line(&mut self, text: &str) {
+        let written = self.terminal.print(Stream::Out, format!("{text}\n").as_bytes());
         self.is_gone |= written.is_err();
     }
 }

@@ -1,74 +1,40 @@
-//! What the terminal shows of a line while it is typed, and how that goes away once the line is said: it comes back as
-//! `Name: text` when the server has it.
+//! The terminal: what is printed on it, and the row at its bottom in which a line is typed, under one lock.
 //!
-//! The terminal edits lines by itself here, so nobody knows whether one is half typed when something is written. Where
-//! it is not certain what stands above the cursor, less is erased than was typed: rather a stray line than a lost one.
+//! Lines are edited here only where a person sits at a terminal that knows how to erase; otherwise what is printed is passed on as
+//! it is, and the system edits. It begins when something is first asked for, and ends with [`Terminal::close`], however the program
+//! ends: by a panic and by a signal that nobody else attends to, too.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::VecDeque,
+    io::{self, IsTerminal as _, Write},
+    panic,
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
-use unicode_width::UnicodeWidthStr as _;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    termios::tcgetwinsize,
+};
 
-/// Clears the row of the cursor, which goes to its beginning.
-const ERASE_ROW: &str = "\r\x1b[2K";
-/// Moves to the row above and clears it.
-const ERASE_ROW_ABOVE: &str = "\x1b[1A\x1b[2K";
+use crate::{
+    keyboard::Typed,
+    keys::Key,
+    modes::Modes,
+    row::{ERASE, Manner, Row, end_of},
+    signals,
+};
 
-/// Who a line on the screen is due to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
-    /// The user's last line: it comes at once, before the next one is begun.
-    OwnLine,
-    /// Anything else: it comes at any time, also in the middle of what is typed.
-    Other,
-}
+const BRACKETED_PASTE: &str = "\x1b[?2004h";
+const NO_BRACKETED_PASTE: &str = "\x1b[?2004l";
+/// How long the end waits for somebody who writes to a terminal that takes nothing.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+const CLOSE_PAUSE: Duration = Duration::from_millis(5);
 
-#[derive(Clone, Copy, Default, Debug)]
-struct Drawn {
-    /// What is said now comes back soon.
-    is_in: bool,
-    /// What was written so far.
-    writes: u64,
-    others: u64,
-    /// `others` when the last typed line was read.
-    others_at_line: u64,
-    /// More was typed ahead than was read at once: rows of it stand between those of the conversation.
-    is_behind: bool,
-}
-
-/// The screen and the keyboard, when both are one terminal; otherwise it only passes on what is written.
+/// The screen and the keyboard, when both are one terminal; otherwise it only passes on what is written. Closes when it goes.
 #[derive(Debug)]
-pub struct Terminal {
-    is_interactive: bool,
-    /// It knows how to erase.
-    is_capable: bool,
-    drawn: Mutex<Drawn>,
-}
-
-/// Lines that were typed at one go, since the last read.
-#[derive(Debug)]
-pub(crate) struct Burst {
-    writes: u64,
-    rows: usize,
-    columns: usize,
-    /// The first line began on a row of its own.
-    is_first_whole: bool,
-    is_erasable: bool,
-    ends_in_row: bool,
-}
-
-impl Burst {
-    /// Adds a line: its text, whether it is said (or nothing), whether a line break ended it.
-    pub(crate) fn add(&mut self, text: &str, is_said: bool, is_ended: bool) {
-        let is_first = self.rows == 0;
-        self.rows += if is_first && !self.is_first_whole { 1 } else { rows(text, self.columns) };
-        self.is_erasable &= is_said;
-        self.ends_in_row = !is_ended;
-    }
-}
+pub struct Terminal(Arc<Shared>);
 
 impl Default for Terminal {
     fn default() -> Self {
@@ -80,115 +46,245 @@ impl Terminal {
     /// That of standard input and output, if there is one.
     pub fn new() -> Self {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let is_dumb = std::env::var("TERM").is_ok_and(|kind| kind == "dumb");
-        Self { is_interactive, is_capable: is_interactive && !is_dumb, drawn: Mutex::default() }
+        let is_capable = std::env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb");
+        Self(Arc::new(Shared {
+            is_interactive,
+            is_edited: is_interactive && is_capable,
+            modes: Modes::default(),
+            row: Mutex::default(),
+            opened: Once::new(),
+        }))
     }
 
     /// True when a person sits there.
     pub fn is_interactive(&self) -> bool {
-        self.is_interactive
+        self.0.is_interactive
+    }
+
+    /// True when lines are edited by this program, so that nothing breaks into what is typed.
+    pub fn is_edited(&self) -> bool {
+        self.0.is_edited
     }
 
     /// Whether what is said now comes back soon. While it does not, typed lines stay where they are.
     pub fn set_in(&self, is_in: bool) {
-        self.lock().is_in = is_in;
+        self.0.lock().set_in(is_in);
     }
 
-    /// Writes, and notes that something was written.
-    pub fn write(&self, cause: Cause, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut drawn = self.lock();
-        drawn.writes += 1;
-        drawn.others += u64::from(cause == Cause::Other);
-        write()
+    /// Standard output, past the row in which something is typed.
+    pub fn stdout(&self) -> Output {
+        Output { shared: self.shared(), stream: Stream::Out }
     }
 
-    /// True when another whole line has been typed already.
-    pub(crate) fn has_more(&self) -> bool {
-        self.is_capable && rustix::io::ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0)
+    /// The same of standard error.
+    pub fn stderr(&self) -> Output {
+        Output { shared: self.shared(), stream: Stream::Error }
     }
 
-    /// To be called when the first line has just been read.
-    pub(crate) fn burst(&self) -> Burst {
-        let drawn = self.lock();
-        Burst {
-            writes: drawn.writes,
-            rows: 0,
-            columns: tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col)),
-            is_first_whole: drawn.others == drawn.others_at_line,
-            is_erasable: self.is_capable && !drawn.is_behind,
-            ends_in_row: false,
+    /// Leaves an ordinary terminal behind. What was begun stays on the screen as it is; what is printed from now on is passed on.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stream {
+    Out,
+    Error,
+}
+
+/// A stream that is shown on a terminal. Each write is whole lines; one without a line feed at its end gets it while something may
+/// be typed below.
+#[derive(Clone, Debug)]
+pub struct Output {
+    shared: Arc<Shared>,
+    stream: Stream,
+}
+
+impl Write for Output {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.shared.print(self.stream, text).map(|()| text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What all threads share of it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) is_interactive: bool,
+    pub(crate) is_edited: bool,
+    modes: Modes,
+    /// Whoever holds it may write, and nobody else.
+    row: Mutex<Row>,
+    opened: Once,
+}
+
+impl Shared {
+    /// Lines are edited here from now on, if they are at all.
+    pub(crate) fn open(self: &Arc<Self>) {
+        if !self.is_edited {
+            return;
+        }
+        self.opened.call_once(|| {
+            self.attend_panics();
+            // Before anything has to be put back. Without it, signals do what they always do.
+            let _ = signals::attend_terminal(Arc::clone(self));
+            self.resume();
+        });
+    }
+
+    /// Takes over the terminal, at first and after a stop.
+    pub(crate) fn resume(&self) {
+        let mut row = self.lock();
+        if self.modes.set() {
+            self.draw(&mut row, [ERASE, BRACKETED_PASTE].concat());
         }
     }
 
-    /// The lines of `burst` go away, if they are what stands above the cursor.
-    pub(crate) fn take_back(&self, burst: &Burst) {
-        let has_more = self.has_more();
-        let mut drawn = self.lock();
-        drawn.others_at_line = drawn.others;
-        drawn.is_behind = has_more;
-        if burst.is_erasable && !has_more && drawn.is_in && drawn.writes == burst.writes && shows_typing() {
-            let mut erase = String::new();
-            let above = burst.rows - usize::from(burst.ends_in_row);
-            if burst.ends_in_row {
-                erase.push_str(ERASE_ROW);
+    /// Gives the terminal back for a while.
+    pub(crate) fn suspend(&self) {
+        let row = self.lock_soon();
+        if self.modes.restore(false) && row.is_some() {
+            farewell(&[ERASE, NO_BRACKETED_PASTE].concat());
+        }
+    }
+
+    /// See [`Terminal::close`].
+    pub(crate) fn close(&self) {
+        if !self.modes.are_set() {
+            self.modes.restore(true);
+            return;
+        }
+        let row = self.lock_soon();
+        if self.modes.restore(true)
+            && let Some(mut row) = row
+        {
+            let mut out = String::new();
+            row.end(&mut out);
+            farewell(&(out + NO_BRACKETED_PASTE));
+        }
+    }
+
+    /// Draws the row again: the terminal is of another size.
+    pub(crate) fn redraw(&self) {
+        let mut row = self.lock();
+        if self.modes.are_set() {
+            self.draw(&mut row, ERASE.to_owned());
+        }
+    }
+
+    pub(crate) fn set_in(&self, is_in: bool) {
+        self.lock().set_in(is_in);
+    }
+
+    /// What stands before what is typed.
+    pub(crate) fn set_prompt(&self, prompt: &str) {
+        let mut row = self.lock();
+        row.set_prompt(prompt);
+        if self.modes.are_set() {
+            self.draw(&mut row, String::new());
+        }
+    }
+
+    /// Takes keys until something was typed with them.
+    pub(crate) fn press(&self, keys: &mut VecDeque<Key>, manner: &Manner<'_>) -> Option<Typed> {
+        let mut row = self.lock();
+        let mut out = String::new();
+        let mut typed = None;
+        while typed.is_none()
+            && let Some(key) = keys.pop_front()
+        {
+            typed = row.press(key, manner, &mut out);
+        }
+        if self.modes.are_set() {
+            self.draw(&mut row, out);
+        }
+        typed
+    }
+
+    /// Prints lines.
+    pub(crate) fn print(&self, stream: Stream, text: &[u8]) -> io::Result<()> {
+        let mut row = self.lock();
+        let is_below = self.modes.are_set() && !text.is_empty();
+        match stream {
+            Stream::Out if is_below => write(&mut io::stdout().lock(), &row.below(text, columns())),
+            Stream::Out => write(&mut io::stdout().lock(), text),
+            // Most likely the same terminal, and by another way.
+            Stream::Error if is_below && io::stderr().is_terminal() => {
+                write(&mut io::stdout().lock(), ERASE.as_bytes())?;
+                let written = write(&mut io::stderr().lock(), &[text, end_of(text)].concat());
+                self.draw(&mut row, String::new());
+                written
             }
-            erase.push_str(&ERASE_ROW_ABOVE.repeat(above));
-            let mut stdout = io::stdout().lock();
-            // Whether anybody still looks, the next line finds out.
-            let _ = stdout.write_all(erase.as_bytes()).and_then(|()| stdout.flush());
+            Stream::Error => write(&mut io::stderr().lock(), text),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Drawn> {
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn draw(&self, row: &mut Row, mut out: String) {
+        row.draw(columns(), &mut out);
+        // Whether anybody still looks, the next line finds out.
+        let _ = write(&mut io::stdout().lock(), out.as_bytes());
     }
-}
 
-/// True unless the terminal was told not to show what is typed, or to leave the editing to others.
-fn shows_typing() -> bool {
-    let wanted = LocalModes::ECHO | LocalModes::ICANON;
-    tcgetattr(io::stdin()).is_ok_and(|modes| modes.local_modes.contains(wanted))
-}
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Row> {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// How many rows a line takes at least; terminals differ in how wide some emoji are. Of no known width: one.
-fn rows(text: &str, columns: usize) -> usize {
-    if columns == 0 { 1 } else { text.width().div_ceil(columns).max(1) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_counted_by_width_and_never_too_many() {
-        for (text, columns, expected) in [
-            ("", 40, 1),
-            ("short", 40, 1),
-            (&"x".repeat(40), 40, 1),
-            (&"x".repeat(41), 40, 2),
-            (&"好".repeat(20), 40, 1),
-            (&"好".repeat(21), 40, 2),
-            (&"e\u{301}".repeat(40), 40, 1),
-            (&"x".repeat(400), 0, 1),
-        ] {
-            assert_eq!(rows(text, columns), expected, "{text:?}");
+    /// The lock, unless somebody holds it who writes to a terminal that takes nothing.
+    fn lock_soon(&self) -> Option<MutexGuard<'_, Row>> {
+        let give_up = Instant::now() + CLOSE_PATIENCE;
+        loop {
+            match self.row.try_lock() {
+                Ok(row) => return Some(row),
+                Err(TryLockError::Poisoned(row)) => return Some(row.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(CLOSE_PAUSE),
+                Err(TryLockError::WouldBlock) => return None,
+            }
         }
     }
 
-    #[test]
-    fn a_line_that_others_broke_into_counts_as_one_row() {
-        let terminal =
-            Terminal { is_interactive: true, is_capable: true, drawn: Mutex::new(Drawn::default()) };
-        let long = "x".repeat(100);
-        let rows_now = |terminal: &Terminal| {
-            let mut burst = Burst { columns: 40, ..terminal.burst() };
-            burst.add(&long, true, true);
-            burst.rows
-        };
-        assert_eq!(rows_now(&terminal), 3);
-        terminal.write(Cause::OwnLine, || Ok(())).unwrap();
-        assert_eq!(rows_now(&terminal), 3);
-        terminal.write(Cause::Other, || Ok(())).unwrap();
-        assert_eq!(rows_now(&terminal), 1);
+    /// Whoever panics may hold the lock, so that the row stays as it is.
+    fn attend_panics(self: &Arc<Self>) {
+        let terminal = Arc::downgrade(self);
+        let told = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if terminal.upgrade().is_some_and(|terminal| terminal.modes.restore(true)) {
+                farewell(&["\n", ERASE, NO_BRACKETED_PASTE].concat());
+            }
+            told(panic);
+        }));
+    }
+}
+
+/// So many the terminal has now.
+fn columns() -> usize {
+    tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col))
+}
+
+fn write(stream: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).and_then(|()| stream.flush())
+}
+
+/// Writes, unless the terminal takes nothing: whoever ends is not to be kept.
+fn farewell(text: &str) {
+    let stdout = io::stdout();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let takes = poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0);
+    if takes {
+        // It may have gone.
+        let _ = write(&mut stdout.lock(), text.as_bytes());
     }
 }

@@ -3,17 +3,14 @@
 use std::{
     net::TcpStream,
     process::ExitCode,
-    sync::{
-        Arc,
-        mpsc::{Receiver, TryRecvError, sync_channel},
-    },
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
     time::Instant,
 };
 
 use anyhow::{Result, anyhow};
 use chinwag_proto::text::escape;
 use chinwag_terminal::{
-    Cause, Screen, Terminal, Typed, attend_person, next_event,
+    Screen, Terminal, Typed, attend_person, next_event,
     plain::{self, Heard, MESSAGE_GAP},
 };
 
@@ -32,9 +29,8 @@ enum Event {
 }
 
 /// Talks until one of the two leaves.
-pub(crate) fn run(host: &str, port: u16) -> Result<ExitCode> {
-    let terminal = Arc::new(Terminal::new());
-    let screen = Screen::new(Arc::clone(&terminal));
+pub(crate) fn run(terminal: &Terminal, host: &str, port: u16) -> Result<ExitCode> {
+    let screen = Screen::new(terminal);
     let text = plain::connect(host, port)
         .map_err(|error| anyhow!("no server answers at {host}, port {port}: {error}; does it run there?"))?;
     let (tell, events) = sync_channel(WAITING_EVENTS);
@@ -67,12 +63,13 @@ impl Duo {
                 None | Some(Event::Typed) => {}
                 Some(Event::Heard(Heard::Text(text))) => {
                     // The empty line ends the row in which something is typed.
-                    self.screen.line(Cause::Other, &format!("\nFrom server : {}", escape(&text)));
+                    let end = if self.screen.is_edited() { "" } else { "\n" };
+                    self.screen.line(&format!("{end}From server : {}", escape(&text)));
                     self.prompt();
                 }
                 Some(Event::Heard(Heard::Closed)) => {
                     self.screen.end_row();
-                    self.screen.line(Cause::Other, "Server closed");
+                    self.screen.line("Server closed");
                     return Ok(());
                 }
                 Some(Event::Heard(Heard::Lost(error))) => return Err(self.lost(&error)),
@@ -102,7 +99,7 @@ impl Duo {
                     self.prompt();
                 }
                 Ok(Typed::Unusable(why)) => {
-                    self.screen.answer(why);
+                    self.screen.notice(why);
                     self.prompt();
                 }
                 Ok(Typed::End) | Err(TryRecvError::Disconnected) => return Ok(true),
@@ -120,7 +117,7 @@ impl Duo {
 
     fn lost(&mut self, error: &std::io::Error) -> anyhow::Error {
         self.screen.end_row();
-        self.screen.line(Cause::Other, "Server closed");
+        self.screen.line("Server closed");
         anyhow!("the connection to the server is lost: {error}")
     }
 }

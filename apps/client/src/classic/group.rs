@@ -3,17 +3,14 @@
 use std::{
     net::{Shutdown, TcpStream},
     process::ExitCode,
-    sync::{
-        Arc,
-        mpsc::{Receiver, TryRecvError, sync_channel},
-    },
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, anyhow, bail};
 use chinwag_proto::{name::Name, text::escape};
 use chinwag_terminal::{
-    Cause, Screen, Terminal, Typed, attend_person, next_event,
+    Screen, Terminal, Typed, attend_person, next_event,
     plain::{self, Heard, MESSAGE_GAP},
 };
 
@@ -42,10 +39,9 @@ enum Event {
 }
 
 /// Joins, and stays until the user leaves.
-pub(crate) fn run(arguments: ClassicArguments) -> Result<ExitCode> {
+pub(crate) fn run(terminal: &Terminal, arguments: ClassicArguments) -> Result<ExitCode> {
     let ClassicArguments { host, text_port, voice_port, rate, channels, name, mic, speaker } = arguments;
-    let terminal = Arc::new(Terminal::new());
-    let mut screen = Screen::new(Arc::clone(&terminal));
+    let mut screen = Screen::new(terminal);
     let is_speaking_file = is_wav(&mic);
     let mut voice = Voice::open(Format { mic, speaker, rate_hz: rate, channels }, &mut screen)?;
     let text = plain::connect(&host, text_port).map_err(|error| {
@@ -55,7 +51,7 @@ pub(crate) fn run(arguments: ClassicArguments) -> Result<ExitCode> {
     let (tell, events) = sync_channel(WAITING_EVENTS);
     let told = tell.clone();
     plain::hear(text.try_clone()?, move |heard| told.send(Event::Heard(heard)).is_ok())?;
-    let is_said = |line: &str| line.trim() != QUIT;
+    let is_said = |line: &str| line.trim() != QUIT && line.len() <= MESSAGE_BYTES;
     let lines = attend_person(terminal, is_said, &tell, || Event::Typed, || Event::Interrupted)?;
     let started = plain::connect(&host, voice_port).and_then(|stream| {
         voice.start(stream, move |event| match event {
@@ -202,7 +198,7 @@ impl Group {
                     }
                     self.typed(line)?;
                 }
-                Ok(Typed::Unusable(why)) => self.screen.answer(why),
+                Ok(Typed::Unusable(why)) => self.screen.notice(why),
                 Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
                     if self.name.is_none() && !self.screen.is_interactive() {
                         bail!("no name was typed; it can be given with --name");
@@ -220,7 +216,7 @@ impl Group {
             return Ok(());
         }
         if line.len() > MESSAGE_BYTES {
-            self.screen.answer(&format!(
+            self.screen.notice(&format!(
                 "a message longer than {MESSAGE_BYTES} bytes was not sent; say it in several messages"
             ));
             return Ok(());
@@ -233,7 +229,7 @@ impl Group {
                     if !self.screen.is_interactive() {
                         bail!(error);
                     }
-                    self.screen.answer(&error);
+                    self.screen.notice(&error);
                     Ok(())
                 }
             },
@@ -259,15 +255,15 @@ impl Group {
 
     /// Shows what the server sent.
     fn show(&mut self, text: &str) {
-        let (is_answer, is_own) = match &self.pace {
-            Pace::Answer(awaited, _) => (text.contains(awaited), text == awaited),
-            Pace::Now | Pace::At(_) => (false, false),
+        let is_answer = match &self.pace {
+            Pace::Answer(awaited, _) => text.contains(awaited),
+            Pace::Now | Pace::At(_) => false,
         };
         // Before it is shown, since the next line may be typed at once.
         if is_answer {
             self.answered();
         }
-        self.screen.line(if is_own { Cause::OwnLine } else { Cause::Other }, &escape(text));
+        self.screen.line(&escape(text));
     }
 
     /// The server has what was sent, or says nothing about it.

@@ -19,6 +19,7 @@ use chinwag_audio::{
 
 use crate::{
     common::{PATIENCE, Place, Program, client, old, samples},
+    seat::Seat,
     voice::{RATE, wait_for_samples},
 };
 
@@ -148,26 +149,43 @@ fn a_character_that_the_network_cuts_in_two_is_put_together() {
 }
 
 #[test]
-fn what_was_typed_gives_way_to_what_comes_back() {
-    const ERASED: &str = "\x1b[1A\x1b[2K";
+fn what_is_typed_stays_whole_and_gives_way_to_what_comes_back() {
     let place = Place::new();
     let server = OldServer::start(&place, &[]);
     let ports = ["--text-port", &server.text_port, "--voice-port", &server.voice_port];
     let arguments = [&["classic", "127.0.0.1"], &ports[..], &SILENT].concat();
-    let mut foo = Program::start_in_terminal(40, &arguments, &place);
-    foo.expect("Type your name and press enter!");
-    foo.type_line("a\u{202e}b");
-    foo.expect_part("cannot be your name");
+    let mut bar = server.join_old(&place, "Bar", &[]);
+    let mut foo = Seat::client(&place, 100, &arguments);
+    foo.sees("Type your name and press enter!");
+    foo.enters("a\u{202e}b");
+    foo.sees_part("cannot be your name");
     // The name does not come back.
-    foo.type_line("Foo");
-    foo.expect("Foo");
-    foo.expect(&welcome("Foo"));
-    for line in ["short", &"x".repeat(50)] {
-        foo.type_line(line);
-        foo.expect(&format!("{}Foo: {line}", ERASED.repeat(line.len().div_ceil(40))));
-    }
-    foo.type_line("{quit}");
-    assert_eq!(foo.exit_code(), 0);
+    foo.enters("Foo");
+    foo.sees("Foo");
+    foo.sees(&welcome("Foo"));
+    foo.types("half a");
+    foo.sees_typed("half a|");
+    bar.expect_part("Foo has joined the chat!");
+    bar.type_line("did I break in?");
+    foo.sees("Bar: did I break in?");
+    foo.sees_typed("half a|");
+    foo.types(" line\r");
+    bar.expect_part("Foo: half a line");
+    foo.sees("Foo: half a line");
+    let long = "x".repeat(1025);
+    foo.enters(&long);
+    foo.sees_part("longer than 1024 bytes");
+    foo.enters("{quit}");
+    assert_eq!(foo.ends().code(), Some(0));
+    let rows = foo.rows();
+    let rows = rows.iter().skip_while(|row| **row != "Bar: did I break in?").map(String::as_str);
+    let whole = "x".repeat(100);
+    let expected = ["Bar: did I break in?", "Foo: half a line"].into_iter();
+    // What was not sent is still there.
+    let expected = expected.chain([whole.as_str(); 10]).chain([&long[..25]]);
+    let expected =
+        expected.chain(["a message longer than 1024 bytes was not sent; say it in several messages"]);
+    assert_eq!(rows.collect::<Vec<_>>(), expected.chain(["{quit}"]).collect::<Vec<_>>());
 }
 
 #[test]

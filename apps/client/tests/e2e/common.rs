@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     io::{BufRead as _, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -14,10 +14,6 @@ use std::{
 use chinwag_audio::{
     BLOCK, sample,
     wav::{WavSink, WavSource},
-};
-use rustix::{
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
 };
 use tempfile::TempDir;
 
@@ -132,40 +128,6 @@ impl Program {
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
         Self { child, stdin, stdout, stderr }
-    }
-
-    /// The client in a terminal of so many columns, which shows what is typed and all that is written, as one stream.
-    pub(crate) fn start_in_terminal(columns: u16, arguments: &[&str], place: &Place) -> Self {
-        Self::start_any_in_terminal(Path::new(env!("CARGO_BIN_EXE_chinwag")), columns, arguments, place)
-    }
-
-    /// The same of another program.
-    pub(crate) fn start_any_in_terminal(
-        program: &Path,
-        columns: u16,
-        arguments: &[&str],
-        place: &Place,
-    ) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let child = Command::new(program)
-            .args(arguments)
-            .env("XDG_CONFIG_HOME", place.path("config"))
-            .env("TERM", "xterm")
-            .stdin(terminal.try_clone().unwrap())
-            .stdout(terminal.try_clone().unwrap())
-            .stderr(terminal)
-            .spawn()
-            .unwrap();
-        let screen = File::from(master);
-        let keys = screen.try_clone().unwrap();
-        let nothing: &[u8] = &[];
-        let (stdout, stderr) = (Lines::of(screen), Lines::of(nothing));
-        Self { child, stdin: Some(Box::new(keys)), stdout, stderr }
     }
 
     /// Types a line.

@@ -10,6 +10,7 @@ mod devices;
 mod duo;
 mod mixed;
 mod network;
+mod seat;
 mod signals;
 #[cfg(target_os = "linux")]
 mod system_calls;

@@ -1,0 +1,224 @@
+//! A program in a terminal, and what somebody sees who sits there.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{Read as _, Write as _},
+    num::NonZero,
+    path::Path,
+    process::{Child, Command, ExitStatus},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Instant,
+};
+
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+};
+
+use crate::common::{PATIENCE, Place};
+
+/// More than any test fills.
+const ROWS: u16 = 250;
+
+pub(crate) const ESCAPE: u8 = 0x1b;
+pub(crate) const CTRL_C: &[u8] = b"\x03";
+pub(crate) const CTRL_D: &[u8] = b"\x04";
+pub(crate) const CTRL_Z: &[u8] = b"\x1a";
+
+/// See the module. Ends with the test.
+pub(crate) struct Seat {
+    child: Child,
+    /// The program's side, so that its modes can be seen when it has ended.
+    terminal: File,
+    keys: File,
+    output: Receiver<Vec<u8>>,
+    written: Vec<u8>,
+    screen: vt100::Parser,
+    columns: u16,
+}
+
+impl Seat {
+    /// The client.
+    pub(crate) fn client(place: &Place, columns: u16, arguments: &[&str]) -> Self {
+        Self::take(place, columns, Path::new(env!("CARGO_BIN_EXE_chinwag")), arguments)
+    }
+
+    /// Any program.
+    pub(crate) fn take(place: &Place, columns: u16, program: &Path, arguments: &[&str]) -> Self {
+        Self::take_of_kind("xterm", place, columns, program, arguments)
+    }
+
+    /// The same, in a terminal that calls itself so. On Linux it is the one whose Ctrl-C reaches the program.
+    pub(crate) fn take_of_kind(
+        kind: &str,
+        place: &Place,
+        columns: u16,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        set_size(&terminal, columns);
+        let mut command = if cfg!(target_os = "linux") {
+            let mut command = Command::new("setsid");
+            command.args([OsStr::new("--ctty"), program.as_os_str()]);
+            command
+        } else {
+            Command::new(program)
+        };
+        let child = command
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", place.path("config"))
+            .env("XDG_DATA_HOME", place.path("data"))
+            .env("NO_COLOR", "1")
+            .env("TERM", kind)
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let keys = File::from(master);
+        let mut reader = keys.try_clone().unwrap();
+        let (sender, output) = channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = reader.read(&mut buffer) {
+                if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let screen = vt100::Parser::new(NonZero::new(ROWS).unwrap(), NonZero::new(columns).unwrap(), 0);
+        Self { child, terminal, keys, output, written: vec![], screen, columns }
+    }
+
+    pub(crate) fn types(&mut self, text: &str) {
+        self.presses(text.as_bytes());
+    }
+
+    /// Types a line, and Enter.
+    pub(crate) fn enters(&mut self, line: &str) {
+        self.types(&format!("{line}\r"));
+    }
+
+    pub(crate) fn presses(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).unwrap();
+    }
+
+    /// Waits until this is to be seen.
+    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(bytes) = self.output.recv_timeout(left) else {
+                panic!("no {what:?}; there is {:#?}", self.rows());
+            };
+            self.screen.process(&bytes);
+            self.written.extend(bytes);
+        }
+    }
+
+    /// Waits for a row that is exactly this.
+    pub(crate) fn sees(&mut self, row: &str) {
+        self.until(row, |seat| seat.rows().iter().any(|seen| seen == row));
+    }
+
+    /// Waits for a row that has this in it.
+    pub(crate) fn sees_part(&mut self, part: &str) -> String {
+        self.until(part, |seat| seat.row_with(part).is_some());
+        self.row_with(part).unwrap()
+    }
+
+    /// Waits until the row with the cursor is this, with the cursor as `|`.
+    pub(crate) fn sees_typed(&mut self, typed: &str) {
+        self.until(typed, |seat| seat.typing() == typed);
+    }
+
+    fn row_with(&self, part: &str) -> Option<String> {
+        self.rows().into_iter().find(|row| row.contains(part))
+    }
+
+    /// What stands on the screen.
+    pub(crate) fn rows(&self) -> Vec<String> {
+        let rows = self.screen.screen().rows(0, self.columns).map(|row| row.trim_end().to_owned());
+        rows.filter(|row| !row.is_empty()).collect()
+    }
+
+    /// The row with the cursor.
+    pub(crate) fn typing(&self) -> String {
+        let screen = self.screen.screen();
+        let (row, column) = screen.cursor_position();
+        let part = |from, width| screen.rows(from, width).nth(row.into()).unwrap();
+        format!("{}|{}", part(0, column), part(column, self.columns - column).trim_end())
+    }
+
+    /// All that was written so far, as it was.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.written
+    }
+
+    /// The window is made as wide.
+    pub(crate) fn resizes(&mut self, columns: u16) {
+        self.columns = columns;
+        let size = |n| NonZero::new(n).unwrap();
+        self.screen.screen_mut().set_size(size(ROWS), size(columns));
+        set_size(&self.terminal, columns);
+    }
+
+    /// Whether the terminal edits lines by itself and shows what is typed, as it does for everybody.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        let modes = tcgetattr(&self.terminal).unwrap();
+        let all = LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN | LocalModes::ISIG;
+        modes.local_modes.contains(all) && !self.screen.screen().bracketed_paste()
+    }
+
+    /// Waits until lines are edited by the program.
+    pub(crate) fn is_edited(&mut self) {
+        self.until("editing", |seat| seat.screen.screen().bracketed_paste());
+        assert!(!tcgetattr(&self.terminal).unwrap().local_modes.contains(LocalModes::ICANON));
+    }
+
+    /// Waits until the terminal is ordinary again.
+    pub(crate) fn is_left_ordinary(&mut self) {
+        self.until("ordinary terminal", Self::is_ordinary);
+    }
+
+    /// As `kill -SIGNAL` does.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for its end, which leaves an ordinary terminal.
+    pub(crate) fn ends(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.is_left_ordinary();
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end; there is {:#?}", self.rows());
+            // What it writes must be read.
+            self.screen.process(&self.output.try_recv().unwrap_or_default());
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn set_size(terminal: &File, columns: u16) {
+    let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).unwrap();
+}

@@ -1,0 +1,307 @@
+//! Keys, from the bytes that a terminal sends for them.
+//!
+//! Bytes may come cut anywhere: a sequence is waited for until it is whole, and a lone Escape until the next key, which then is
+//! one with Alt. Between the marks of a bracketed paste nothing is a key but characters and line breaks.
+
+use std::collections::VecDeque;
+
+/// What is kept of a sequence; the keys that are known need less.
+const PARAMETER_BYTES: usize = 16;
+
+const ESCAPE: u8 = 0x1b;
+const DELETE: u8 = 0x7f;
+
+/// A key, or a character of a paste.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Key {
+    /// Never a control character.
+    Char(char),
+    Enter,
+    Tab,
+    Backspace,
+    Delete,
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    Home,
+    End,
+    Up,
+    Down,
+    /// With Control: a small letter.
+    Control(char),
+    /// With Alt: a printable ASCII character.
+    Alt(char),
+    AltBackspace,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum State {
+    #[default]
+    Ground,
+    /// After Escape.
+    Escape,
+    /// After `ESC [`, its parameters.
+    Sequence,
+    /// After `ESC [ [`: a function key of the Linux console, of which one byte is missing.
+    Function,
+    /// After `ESC O`.
+    Shifted,
+}
+
+/// Makes keys of bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    state: State,
+    parameters: Vec<u8>,
+    /// The beginning of a character.
+    character: Vec<u8>,
+    is_in_paste: bool,
+}
+
+impl Decoder {
+    /// Appends to `keys` what these bytes complete.
+    pub(crate) fn push(&mut self, bytes: &[u8], keys: &mut VecDeque<Key>) {
+        for &byte in bytes {
+            keys.extend(self.take(byte).into_iter().flatten());
+        }
+    }
+
+    /// What one byte completes: a character that was cut off, a key.
+    fn take(&mut self, byte: u8) -> [Option<Key>; 2] {
+        let key = match self.state {
+            State::Ground => return self.ground(byte),
+            State::Escape => return self.escape(byte),
+            State::Sequence => match byte {
+                b'[' if self.parameters.is_empty() => {
+                    self.state = State::Function;
+                    None
+                }
+                b' '..=b'?' => {
+                    if self.parameters.len() < PARAMETER_BYTES {
+                        self.parameters.push(byte);
+                    }
+                    None
+                }
+                b'@'..=b'~' => {
+                    self.state = State::Ground;
+                    self.sequence(byte)
+                }
+                // It is none.
+                _ => return self.ground(byte),
+            },
+            State::Function => {
+                self.state = State::Ground;
+                None
+            }
+            State::Shifted => {
+                self.state = State::Ground;
+                shifted(byte).filter(|_| !self.is_in_paste)
+            }
+        };
+        [None, key]
+    }
+
+    fn ground(&mut self, byte: u8) -> [Option<Key>; 2] {
+        self.state = State::Ground;
+        if byte.is_ascii() {
+            return [self.cut_off(), self.ascii(byte)];
+        }
+        let begins_another = byte & 0b1100_0000 != 0b1000_0000;
+        let cut_off = if begins_another { self.cut_off() } else { None };
+        self.character.push(byte);
+        let key = match std::str::from_utf8(&self.character) {
+            Ok(text) => text.chars().next().filter(|c| !c.is_control()).map(Key::Char),
+            Err(error) if error.error_len().is_none() => return [cut_off, None],
+            // Whoever types sees that it is not what he typed.
+            Err(_) => Some(Key::Char(char::REPLACEMENT_CHARACTER)),
+        };
+        self.character.clear();
+        [cut_off, key]
+    }
+
+    /// What is left of a character that does not go on.
+    fn cut_off(&mut self) -> Option<Key> {
+        let is_cut = !self.character.is_empty();
+        self.character.clear();
+        is_cut.then_some(Key::Char(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn ascii(&mut self, byte: u8) -> Option<Key> {
+        match byte {
+            b'\r' | b'\n' => Some(Key::Enter),
+            b'\t' => Some(Key::Tab),
+            b' '..=b'~' => Some(Key::Char(char::from(byte))),
+            ESCAPE => {
+                self.state = State::Escape;
+                None
+            }
+            _ if self.is_in_paste => None,
+            DELETE | 0x08 => Some(Key::Backspace),
+            1..=26 => Some(Key::Control(char::from(byte - 1 + b'a'))),
+            _ => None,
+        }
+    }
+
+    fn escape(&mut self, byte: u8) -> [Option<Key>; 2] {
+        self.state = State::Ground;
+        let key = match byte {
+            b'[' => {
+                self.state = State::Sequence;
+                self.parameters.clear();
+                None
+            }
+            b'O' => {
+                self.state = State::Shifted;
+                None
+            }
+            _ if self.is_in_paste => return self.ground(byte),
+            DELETE | 0x08 => Some(Key::AltBackspace),
+            b' '..=b'~' => Some(Key::Alt(char::from(byte))),
+            _ => return self.ground(byte),
+        };
+        [None, key]
+    }
+
+    /// A sequence that ends with `end`.
+    fn sequence(&mut self, end: u8) -> Option<Key> {
+        let mut numbers = self.parameters.split(|&byte| byte == b';').map(number);
+        let (first, modifier) = (numbers.next().flatten(), numbers.next().flatten());
+        if end == b'~' && matches!(first, Some(200 | 201)) {
+            self.is_in_paste = first == Some(200);
+            return None;
+        }
+        if self.is_in_paste {
+            return None;
+        }
+        // One more than a sum: Shift is 1, Alt 2, Control 4.
+        let by_word = modifier.is_some_and(|modifier| modifier.saturating_sub(1) & 0b110 != 0);
+        match (end, first) {
+            (b'C', _) if by_word => Some(Key::WordRight),
+            (b'D', _) if by_word => Some(Key::WordLeft),
+            (b'A'..=b'D' | b'F' | b'H', _) => shifted(end),
+            (b'~', Some(1 | 7)) => Some(Key::Home),
+            (b'~', Some(3)) => Some(Key::Delete),
+            (b'~', Some(4 | 8)) => Some(Key::End),
+            _ => None,
+        }
+    }
+}
+
+/// What `ESC O` and this byte are.
+fn shifted(byte: u8) -> Option<Key> {
+    match byte {
+        b'A' => Some(Key::Up),
+        b'B' => Some(Key::Down),
+        b'C' => Some(Key::Right),
+        b'D' => Some(Key::Left),
+        b'F' => Some(Key::End),
+        b'H' => Some(Key::Home),
+        // That of the keypad.
+        b'M' => Some(Key::Enter),
+        // With Control, from rxvt.
+        b'c' => Some(Key::WordRight),
+        b'd' => Some(Key::WordLeft),
+        _ => None,
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Vec<Key> {
+        let mut keys = VecDeque::new();
+        Decoder::default().push(bytes, &mut keys);
+        keys.into()
+    }
+
+    #[test]
+    fn keys_are_what_terminals_send_for_them() {
+        for (bytes, key) in [
+            (&b"a"[..], Key::Char('a')),
+            ("é".as_bytes(), Key::Char('é')),
+            ("😀".as_bytes(), Key::Char('😀')),
+            (b"\r", Key::Enter),
+            (b"\n", Key::Enter),
+            (b"\x1bOM", Key::Enter),
+            (b"\t", Key::Tab),
+            (b"\x7f", Key::Backspace),
+            (b"\x08", Key::Backspace),
+            (b"\x1b[3~", Key::Delete),
+            (b"\x1b[D", Key::Left),
+            (b"\x1bOC", Key::Right),
+            (b"\x1b[1;5D", Key::WordLeft),
+            (b"\x1b[1;3C", Key::WordRight),
+            (b"\x1b[1;2C", Key::Right),
+            (b"\x1bOd", Key::WordLeft),
+            (b"\x1b[H", Key::Home),
+            (b"\x1b[1~", Key::Home),
+            (b"\x1b[8~", Key::End),
+            (b"\x1bOF", Key::End),
+            (b"\x1b[A", Key::Up),
+            (b"\x1b[B", Key::Down),
+            (b"\x01", Key::Control('a')),
+            (b"\x19", Key::Control('y')),
+            (b"\x1bb", Key::Alt('b')),
+            (b"\x1b\x7f", Key::AltBackspace),
+            (b"\x1b\x1b[A", Key::Up),
+        ] {
+            assert_eq!(decode(bytes), [key], "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_known_key_is_nothing() {
+        for bytes in [
+            &b"\x1b[15~"[..],
+            b"\x1b[[A",
+            b"\x1b[<0;10;10M",
+            b"\x1b[?1;2c",
+            b"\x1bOP",
+            b"\x00\x1c\x1f",
+            b"\xc2\x9b",
+            b"\x1b[1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1R",
+            b"\x1b[I\x1b[O",
+        ] {
+            assert_eq!(decode(bytes), [], "{bytes:?}");
+        }
+        // It ends where something begins that cannot belong to it.
+        assert_eq!(decode(b"\x1b[1;\rx"), [Key::Enter, Key::Char('x')]);
+        assert_eq!(decode("\x1b[é".as_bytes()), [Key::Char('é')]);
+    }
+
+    #[test]
+    fn keys_that_come_cut_anywhere_are_the_same() {
+        let bytes = "aé😀\x1b[1;5D\x1bOA\x1b[200~b\x1b[201~\x1bf\r".as_bytes();
+        let whole = decode(bytes);
+        assert_eq!(whole.len(), 8);
+        for cut in 1..bytes.len() {
+            let (mut decoder, mut keys) = (Decoder::default(), VecDeque::new());
+            decoder.push(&bytes[..cut], &mut keys);
+            decoder.push(&bytes[cut..], &mut keys);
+            assert_eq!(Vec::from(keys), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_seen_as_such() {
+        let odd = Key::Char(char::REPLACEMENT_CHARACTER);
+        assert_eq!(decode(b"\xff"), [odd]);
+        assert_eq!(decode(b"\xe9a"), [odd, Key::Char('a')]);
+        assert_eq!(decode(b"\xc3\xc3\xa9"), [odd, Key::Char('é')]);
+        assert_eq!(decode(b"\x80"), [odd]);
+    }
+
+    #[test]
+    fn a_paste_is_text_and_line_breaks_and_nothing_that_does_something() {
+        let keys = decode(b"\x1b[200~a\x1b[A\x04\x7f\x01\x1bb\x1b[2Jc\x1bOD\td\re\x1b[201~\x1b[A");
+        let text = |c| Key::Char(c);
+        let pasted = [text('a'), text('b'), text('c'), Key::Tab, text('d'), Key::Enter, text('e'), Key::Up];
+        assert_eq!(keys, pasted);
+    }
+}
