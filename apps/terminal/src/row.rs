@@ -84,7 +84,8 @@ impl Row {
                     self.editor.remember(&text);
                 }
                 out.push_str(ERASE);
-                if is_cut || !self.is_in || !(manner.is_said)(&text) {
+                let is_said = self.is_in && (manner.is_said)(&text);
+                if is_cut || !(is_said || text.is_empty()) {
                     self.leave(&text, out);
                 }
                 Some(if is_cut { Typed::TOO_LONG } else { Typed::Line(text) })
@@ -415,7 +416,7 @@ mod tests {
     #[test]
     fn lines_that_do_not_come_back_stay_with_their_prompt() {
         let mut foo = Person::new(40, "Send : ");
-        foo.types("/who\rhello\r");
+        foo.types("/who\rhello\r\r");
         assert_eq!(foo.rows(), ["Send : /who", "Send : "]);
         foo.row.set_in(false);
         foo.types("meanwhile\r");
