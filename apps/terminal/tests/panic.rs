@@ -55,8 +55,8 @@ fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
     screen.write_all(b"hello\rhalf").unwrap();
     until(b"\x1b[?2004l");
     until(b"Ok(Line(\"hello\")) was too much");
-    // What else it writes must be read before it can end; then there is nobody on the other side.
-    assert!(std::io::copy(&mut written, &mut std::io::sink()).is_err());
+    // What else it writes must be read before it can end. Systems differ in how they tell that it has.
+    let _ = std::io::copy(&mut written, &mut std::io::sink());
     assert!(!program.wait().unwrap().success());
     let is = tcgetattr(&screen).unwrap();
     assert_eq!((is.local_modes, is.input_modes), (was.local_modes, was.input_modes));
