@@ -102,6 +102,7 @@ fn what_comes_in_never_stands_in_what_is_typed() {
     // Several lines at one go, one by the history.
     foo.types("\x1b[200~one\rtwo\x1b[201~\r\x1b[A\x10!\r");
     bar.expect("Foo: one!");
+    foo.sees("Foo: one!");
     // A command, with its answer, stays.
     foo.enters("/who");
     foo.until("who is here", |foo| {
