@@ -149,6 +149,15 @@ impl Program {
         self.stdout.until(line, |seen| seen == line);
     }
 
+    /// Waits for these lines on standard output, in any order.
+    pub(crate) fn expect_all<const N: usize>(&mut self, lines: [&str; N]) {
+        let mut left = lines.to_vec();
+        self.stdout.until(&lines.join(", "), |seen| {
+            left.retain(|line| *line != seen);
+            left.is_empty()
+        });
+    }
+
     /// Waits for a line on standard output with `part` in it.
     pub(crate) fn expect_part(&mut self, part: &str) -> String {
         self.stdout.until(part, |seen| seen.contains(part))
