@@ -17,6 +17,7 @@ pub mod link;
 pub mod name;
 pub mod outbox;
 mod outqueue;
+pub mod pacer;
 mod report;
 mod rng;
 pub mod server;

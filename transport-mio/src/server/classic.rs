@@ -1,5 +1,4 @@
-//! A connection of the classic dialect: no TLS, no framing. What one write sends is to be what one read of the peer gives, so
-//! that each message is a write of its own, and there is a pause before the next.
+//! A connection of the classic dialect: no TLS, no framing. A [`Pacer`] says what each write is, and when.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -7,20 +6,15 @@ use std::{
 };
 
 use chinwag_proto::{
-    Duration, Instant,
-    limits::CLASSIC_BYTES,
+    Instant,
     outbox::{Class, Outbox, Overflow},
+    pacer::{Next, Pacer},
 };
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::stream::ReadEnd;
 
-/// Between two writes: time for the peer to read what came with the first.
-const PACE: Duration = Duration::from_millis(5);
-/// When more than so many messages wait, those that fit one read go as lines of one write: the peer shows them alike, and
-/// nobody who talks much is ever behind.
-const BACKLOG: usize = 8;
 /// A peer that says nothing is asked by the system whether it is there, first after so long and then again and again.
 const QUIET: Pause = Pause::from_secs(30);
 const ASK_EVERY: Pause = Pause::from_secs(5);
@@ -43,11 +37,7 @@ pub(super) enum Flushed {
 pub(super) struct ClassicStream {
     socket: TcpStream,
     outbox: Outbox,
-    /// What is being written.
-    piece: Vec<u8>,
-    /// The peer ends its lines, as `nc` does: it shows what it reads as it comes, so that its lines are ended, too.
-    ends_lines: bool,
-    next_write: Instant,
+    pacer: Pacer,
 }
 
 impl ClassicStream {
@@ -57,13 +47,7 @@ impl ClassicStream {
         let ask = TcpKeepalive::new().with_time(QUIET).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
         let _ = SockRef::from(&socket).set_tcp_keepalive(&ask);
         let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(STUCK));
-        Self {
-            socket,
-            outbox: Outbox::default(),
-            piece: Vec::new(),
-            ends_lines: false,
-            next_write: Instant::ZERO,
-        }
+        Self { socket, outbox: Outbox::default(), pacer: Pacer::default() }
     }
 
     pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
@@ -76,7 +60,7 @@ impl ClassicStream {
 
     /// Bytes that wait.
     pub(super) fn queued(&self) -> usize {
-        self.outbox.len() + self.piece.len()
+        self.outbox.len() + self.pacer.piece().len()
     }
 
     /// As [`crate::stream::TlsStream::read`].
@@ -85,7 +69,7 @@ impl ClassicStream {
             match self.socket.read(buffer) {
                 Ok(0) => return Err(ReadEnd::Eof),
                 Ok(count) => {
-                    self.ends_lines |= buffer.get(count - 1) == Some(&b'\n');
+                    self.pacer.heard(buffer.get(..count).unwrap_or_default());
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -97,46 +81,25 @@ impl ClassicStream {
 
     /// Writes the next message, or what was left of it.
     pub(super) fn flush(&mut self, now: Instant) -> io::Result<Flushed> {
-        if self.piece.is_empty() {
-            if self.outbox.is_empty() {
-                return Ok(Flushed::All);
-            }
-            if now < self.next_write {
-                return Ok(Flushed::Paced(self.next_write));
-            }
-            self.take_piece();
+        match self.pacer.next(now, &mut self.outbox) {
+            Next::Nothing => return Ok(Flushed::All),
+            Next::At(due) => return Ok(Flushed::Paced(due)),
+            Next::Piece => {}
         }
-        while !self.piece.is_empty() {
-            match self.socket.write(&self.piece) {
+        while !self.pacer.piece().is_empty() {
+            match self.socket.write(self.pacer.piece()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => drop(self.piece.drain(..count)),
+                Ok(count) => self.pacer.wrote(now, count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
                 Err(error) => return Err(error),
             }
         }
-        self.next_write = now + PACE;
         // A closing connection, too, is closed only when its last words had their time.
-        Ok(if self.outbox.is_empty() { Flushed::All } else { Flushed::Paced(self.next_write) })
-    }
-
-    fn take_piece(&mut self) {
-        let is_behind = self.outbox.frames() > BACKLOG;
-        while let Some(message) = self.outbox.front() {
-            let room = CLASSIC_BYTES.saturating_sub(self.piece.len() + 1);
-            if !self.piece.is_empty() && (!is_behind || message.len() > room) {
-                break;
-            }
-            if !self.piece.is_empty() {
-                self.piece.push(b'\n');
-            }
-            self.piece.extend_from_slice(message);
-            let bytes = message.len();
-            self.outbox.consume(bytes);
-        }
-        if self.ends_lines {
-            self.piece.push(b'\n');
-        }
+        Ok(match self.pacer.next(now, &mut self.outbox) {
+            Next::At(due) => Flushed::Paced(due),
+            Next::Nothing | Next::Piece => Flushed::All,
+        })
     }
 
     /// Says that nothing more will be sent.
@@ -148,6 +111,8 @@ impl ClassicStream {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+
+    use chinwag_proto::{limits::CLASSIC_BYTES, pacer::PACE};
 
     use super::*;
 
@@ -192,20 +157,6 @@ mod tests {
         assert_eq!(read(&mut peer), "one\n");
         stream.flush(now + PACE).unwrap();
         assert_eq!(read(&mut peer), "two\n");
-    }
-
-    #[test]
-    fn who_is_far_behind_gets_lines_as_many_as_fit_one_read() {
-        let (mut stream, mut peer) = pair();
-        let message = "m".repeat(100);
-        for _ in 0..BACKLOG + 3 {
-            stream.queue(Class::Control, message.as_bytes()).unwrap();
-        }
-        let now = Instant::from_micros(1);
-        assert_eq!(stream.flush(now).unwrap(), Flushed::Paced(now + PACE));
-        assert_eq!(read(&mut peer), [message.as_str(); 10].join("\n"));
-        assert_eq!(stream.flush(now + PACE).unwrap(), Flushed::All);
-        assert_eq!(read(&mut peer), message);
     }
 
     #[test]
