@@ -2,16 +2,13 @@
 //! every event. Knows no machine.
 
 mod nat;
+mod streams;
 mod udp;
 pub(crate) mod way;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chinwag_proto::{
-    Instant, Rng,
-    limits::CLOSE_LINGER,
-    outbox::{Class, Overflow},
-};
+use chinwag_proto::{Instant, Rng, limits::CLOSE_LINGER};
 
 use self::{nat::Nat, udp::Datagram, way::Way};
 use crate::{
@@ -22,13 +19,9 @@ use crate::{
     sometimes::{Sometimes, Tally},
     spec::{Key, Spec},
     tcp::{ConnId, End, EndState, Side, Tcp},
-    trace::{Mark, Node, Trace, hash},
+    trace::{Mark, Node, Trace},
 };
 
-/// Bytes of the largest segment.
-const SEGMENT_BYTES: u64 = 1460;
-/// One segment in so many is tiny.
-const TINY_SEGMENTS: u64 = 8;
 /// What came last over a parted link was sent again and again, with growing pauses.
 const RETRANSMIT_US: u64 = 200_000;
 /// One try to connect over a link that is down is never answered, the other is refused.
@@ -321,23 +314,6 @@ impl<'a> Net<'a> {
         is_wanted
     }
 
-    /// Queues whole frames at an end.
-    pub(crate) fn send(
-        &mut self,
-        conn: ConnId,
-        side: Side,
-        class: Class,
-        bytes: &[u8],
-    ) -> Result<(), Overflow> {
-        let Some(tcp) = self.conns.get_mut(&conn) else { return Ok(()) };
-        let end = tcp.end_mut(side);
-        end.outbox.push(class, bytes)?;
-        if !std::mem::replace(&mut end.dirty, true) {
-            self.dirty.push((conn, side));
-        }
-        Ok(())
-    }
-
     /// An end writes what is queued and then closes.
     pub(crate) fn close(&mut self, conn: ConnId, side: Side) {
         let Some(tcp) = self.conns.get_mut(&conn) else { return };
@@ -387,148 +363,6 @@ impl<'a> Net<'a> {
     fn reset(&mut self, conn: ConnId, client: u32, side: Side) {
         let at_us = self.arrival_us(client, side.other(), 0);
         self.at(at_us, Brought::Broken { conn, side });
-    }
-
-    /// Writes what was queued since the last time. Called once for each wake-up of a node.
-    pub(crate) fn flush(&mut self) {
-        while let Some((conn, side)) = self.dirty.pop() {
-            if let Some(tcp) = self.conns.get_mut(&conn) {
-                tcp.end_mut(side).dirty = false;
-            }
-            self.pump(conn, side);
-        }
-    }
-
-    /// Moves bytes from an outbox into the pipe, as many as fit, and cuts them into segments.
-    pub(crate) fn pump(&mut self, conn: ConnId, side: Side) {
-        let Some(tcp) = self.conns.get_mut(&conn) else { return };
-        let client = tcp.client;
-        let (end, pipe) = tcp.writer(side);
-        if matches!(end.state, EndState::Connecting | EndState::Closed) || end.fin_sent {
-            return;
-        }
-        let (before, window) = (pipe.bytes.len(), self.spec.get(Key::Window) as usize * 1024);
-        let way = &mut self.links[client as usize].ways[side as usize];
-        while let Some(front) = end.outbox.front() {
-            let fits = front.len().min(window.saturating_sub(pipe.bytes.len()));
-            if fits == 0 {
-                break;
-            }
-            let count = way.portion(&self.spec, fits);
-            pipe.bytes.extend(&front[..count]);
-            end.outbox.consume(count);
-        }
-        pipe.unsent += pipe.bytes.len() - before;
-        pipe.blocked = !end.outbox.is_empty();
-        if pipe.blocked {
-            self.tally.note(Sometimes::WindowFull);
-        }
-        let is_done = end.state == EndState::Closing && !pipe.blocked;
-        if self.links[client as usize].parted_until_us[side as usize] > self.now_us {
-            // TCP tries again when the link is whole; see [`Net::part`].
-            return;
-        }
-        end.fin_sent = is_done;
-        let (mut left, mut arrival) = (std::mem::take(&mut pipe.unsent) as u64, pipe.last_arrival_us);
-        while left > 0 {
-            let rng = self.links[client as usize].ways[side as usize].chances();
-            let longest = if rng.below(TINY_SEGMENTS) == 0 { 8 } else { SEGMENT_BYTES };
-            let bytes = (1 + rng.below(longest)).min(left);
-            left -= bytes;
-            arrival = arrival.max(self.arrival_us(client, side, bytes as usize));
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.at(arrival, Brought::Segment { conn, from: side, bytes });
-        }
-        if is_done {
-            arrival = arrival.max(self.arrival_us(client, side, 0));
-            self.at(arrival, Brought::Fin { conn, from: side });
-        }
-        if let Some(tcp) = self.conns.get_mut(&conn) {
-            tcp.pipe_mut(side).last_arrival_us = arrival;
-        }
-    }
-
-    /// When a segment of so many bytes arrives that is sent now, or as soon as the link is whole.
-    fn arrival_us(&mut self, client: u32, from: Side, bytes: usize) -> u64 {
-        let link = &mut self.links[client as usize];
-        let way_us = link.ways[from as usize].segment_us(&self.spec, self.now_us, bytes);
-        self.now_us.max(link.parted_until_us[from as usize]) + way_us
-    }
-
-    /// A segment arrives: true when there is something to read at the other end.
-    pub(crate) fn segment(&mut self, conn: ConnId, from: Side, bytes: u32) -> bool {
-        let Some(tcp) = self.conns.get_mut(&conn) else { return false };
-        if tcp.cut {
-            return false;
-        }
-        let client = tcp.client;
-        tcp.pipe_mut(from).arrived += bytes as usize;
-        match tcp.end(from.other()).state {
-            EndState::Open => !tcp.end(from.other()).paused,
-            EndState::Connecting => false,
-            EndState::Closing => {
-                // Read and thrown away, so that a goodbye behind it still gets out.
-                self.read(conn, from.other(), &mut Vec::new());
-                false
-            }
-            EndState::Closed => {
-                self.reset(conn, client, from);
-                false
-            }
-        }
-    }
-
-    /// The end of a stream arrives: true when there is something to read at the other end.
-    pub(crate) fn fin(&mut self, conn: ConnId, from: Side) -> bool {
-        let Some(tcp) = self.conns.get_mut(&conn) else { return false };
-        if tcp.cut {
-            return false;
-        }
-        let node = node(tcp.client, from.other());
-        tcp.pipe_mut(from).fin_arrived = true;
-        let (state, paused) = (tcp.end(from.other()).state, tcp.end(from.other()).paused);
-        self.record(node, Mark::Fin, u64::from(conn.0), 0);
-        match state {
-            EndState::Open => !paused,
-            EndState::Connecting => false,
-            EndState::Closing => {
-                self.finish(conn, from.other());
-                false
-            }
-            EndState::Closed => false,
-        }
-    }
-
-    /// Both sides have said that they are done; what the end still has to write goes on its way first.
-    fn finish(&mut self, conn: ConnId, side: Side) {
-        self.pump(conn, side);
-        let Some(tcp) = self.conns.get_mut(&conn) else { return };
-        if tcp.end(side).fin_sent || tcp.end(side.other()).state == EndState::Closed {
-            tcp.end_mut(side).state = EndState::Closed;
-            if tcp.is_over() {
-                self.conns.remove(&conn);
-            }
-        }
-    }
-
-    /// Takes what has arrived at an end.
-    pub(crate) fn read(&mut self, conn: ConnId, side: Side, buffer: &mut Vec<u8>) -> Read {
-        let Some(tcp) = self.conns.get_mut(&conn) else { return Read::Nothing };
-        let client = tcp.client;
-        let pipe = tcp.pipe_mut(side.other());
-        if pipe.arrived == 0 {
-            return if pipe.fin_arrived { Read::End } else { Read::Nothing };
-        }
-        let way = &mut self.links[client as usize].ways[side.other() as usize];
-        let count = way.portion(&self.spec, pipe.arrived);
-        buffer.clear();
-        pipe.read(count, buffer);
-        if std::mem::take(&mut pipe.blocked) {
-            let at_us = self.arrival_us(client, side, 0);
-            self.at(at_us, Brought::Writable { conn, from: side.other() });
-        }
-        self.record(node(client, side), Mark::Stream, buffer.len() as u64, hash(buffer));
-        Read::Bytes
     }
 
     /// Breaks a client's link for a moment and every connection over it for good.
