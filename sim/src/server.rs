@@ -1,24 +1,22 @@
 //! The server: the machine and a driver between it and the network, which does what the driver of real sockets does.
 
+mod watch;
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng, RoomId, Seq, SessionId,
+    Duration, Instant, Peer, Rng,
     hooks::Limit,
-    hub::{LeaveReason, What},
+    hub::LeaveReason,
     limits::HELLO_TIMEOUT,
-    server::{CloseCause, Dialect, Input, Output, Server, ServerEvent},
-    wire::{
-        chinwag1::{Welcome, to_client::Kind},
-        control::{self, Body},
-        frame::FrameReader,
-        path::{Header, OpenError, SealedPath},
-    },
+    server::{Dialect, Input, Output, Server, ServerEvent},
+    wire::path::{Header, OpenError, SealedPath},
 };
 
+use self::watch::{admit, welcome_in, worth_of};
 use crate::{
     alarm::Alarm,
-    check::{Admission, Checker, Rule, log::LogId},
+    check::{Checker, Rule},
     net::{Net, Read},
     seal::ToySeal,
     sometimes::Sometimes,
@@ -401,53 +399,5 @@ impl ServerNode {
                 *slot = None;
             }
         }
-    }
-}
-
-/// The welcome at the beginning of what a newcomer is sent.
-fn welcome_in(bytes: &[u8]) -> Option<Welcome> {
-    let mut reader = FrameReader::default();
-    reader.push(bytes);
-    let body = reader.next_frame(bytes.len()).ok()??;
-    match control::decode_to_client(body).ok()? {
-        Body::Message(Kind::Welcome(welcome)) => Some(welcome),
-        Body::Message(_) | Body::Voice(_) | Body::Unknown => None,
-    }
-}
-
-/// Tells the checker who was let in, and what goes with the welcome.
-fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, conn: ConnId, welcome: &Welcome) {
-    let Some(room) = &welcome.room else { return };
-    let (session, room, told) =
-        (SessionId::from_wire(welcome.session), RoomId::from_wire(room.id), room.last_seq);
-    let hub = server.hub();
-    let mut after = hub.events_after(room, Seq::from_wire(told)).peekable();
-    let last = hub.numberings().find(|(id, ..)| *id == room).map_or(0, |(_, _, last)| last.to_wire());
-    let first_kept = after.peek().map_or(last + 1, |(seq, _)| seq.to_wire());
-    if welcome.resumed && after.any(|(_, event)| event.member == session && event.what == What::Joined) {
-        net.sometimes(Sometimes::ResumedAfterGone);
-    }
-    let log = LogId { generation: check.logs.generation, room };
-    let admission =
-        Admission { session, name: welcome.name.clone(), resumed: welcome.resumed, log, told, first_kept };
-    check.admitted(net, server, conn, admission);
-}
-
-/// Why a connection was closed, where that is worth to be looked for.
-fn worth_of(cause: &CloseCause) -> Option<Sometimes> {
-    match cause {
-        CloseCause::TooSlow => Some(Sometimes::TooSlow),
-        CloseCause::Busy => Some(Sometimes::Busy),
-        CloseCause::Silent => Some(Sometimes::Silent),
-        CloseCause::HelloTimeout => Some(Sometimes::HelloTimeout),
-        CloseCause::Undecodable | CloseCause::Oversized(_) | CloseCause::OutOfOrder => {
-            Some(Sometimes::Undecodable)
-        }
-        CloseCause::Replaced => Some(Sometimes::Replaced),
-        CloseCause::Quit
-        | CloseCause::Shutdown
-        | CloseCause::Removed
-        | CloseCause::Refused(_)
-        | CloseCause::Version => None,
     }
 }
