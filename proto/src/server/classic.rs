@@ -113,7 +113,10 @@ impl Lines {
 
 /// A read may end in the middle of a character, or of `{quit}`.
 fn is_perhaps_half(bytes: &[u8]) -> bool {
-    let is_half_character = core::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
+    // Whatever came before it: bytes that are no character do not make a half one whole.
+    let begins = bytes.iter().rposition(|byte| byte & 0xc0 != 0x80);
+    let last = begins.and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let is_half_character = core::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
     is_half_character || (bytes.len() < QUIT.len() && QUIT.as_bytes().starts_with(bytes))
 }
 
@@ -209,6 +212,7 @@ mod tests {
             (&[b"{", b"}"], &["{}"]),
             (&[b"{"], &["{"]),
             (&[b"half \xf0\x9f"], &["half \u{fffd}"]),
+            (&[b"\x82\xac \xe2", b"\x82\xac"], &["\u{fffd}\u{fffd} \u{20ac}"]),
             (&[b"\xff\xfe nonsense"], &["\u{fffd}\u{fffd} nonsense"]),
         ] {
             assert_eq!(messages(portions), expected, "{portions:?}");

@@ -613,8 +613,9 @@ impl Server {
             }
             self.read_frames(now, peer);
         }
-        // Also what was held back as half of something.
-        if self.conn_mut(peer).is_some_and(|conn| conn.lines.is_some() && !conn.paused) {
+        if let Some(conn) = self.conn_mut(peer).filter(|conn| conn.lines.is_some() && !conn.paused) {
+            // What was held back as half of something counts as heard now: it is charged now.
+            conn.last_heard = now;
             self.read_lines(now, peer);
         }
         self.schedule(peer);
