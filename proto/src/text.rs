@@ -44,6 +44,10 @@ pub fn check_message(text: &str) -> Result<(), MessageError> {
 ///
 /// Joiners and variation selectors, which emoji and several scripts are spelt with, count as visible in text.
 fn is_hidden(c: char) -> bool {
+    if c.is_ascii() {
+        // Most are, and to look them up in the tables takes long.
+        return c.is_ascii_control();
+    }
     let category = c.general_category();
     matches!(
         category,
