@@ -3,20 +3,25 @@
 //! The log of the server's rooms is watched as it grows ([`log`]); what every client is told is held against it ([`view`]);
 //! voice is held against what was spoken ([`voice`]). The world itself looks whether anybody spins, and whether all comes to rest.
 
+pub(crate) mod classic;
 pub(crate) mod log;
+mod names;
 mod view;
 mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
-    SessionId,
+    Instant, SessionId,
     client::{ClientEvent, EndReason},
     server::Server,
 };
 
+pub(crate) use self::names::{Rooms, name_of};
 use self::{
+    classic::Classics,
     log::{LogId, Logs, Owner, Said},
+    names::is_name_of,
     view::View,
     voice::Voices,
 };
@@ -49,6 +54,8 @@ rules! {
     Resume = "who comes back in time goes on with his own session and in his own name, and nobody else does";
     Connection = "nobody loses a connection, is refused, or ends without a cause";
     Limits = "every table is within its limits and agrees with the others";
+    Pieces = "what a classic peer is sent comes in pieces that fit one read and cut no character";
+    Portions = "what a classic peer says is cut only where it ends, or when the rest does not come";
     VoiceSource = "voice comes from who spoke it, in the same room, and not back to him";
     VoiceTwice = "voice does not come, or play, more often than it was sent";
     VoicePath = "voice does not go where nothing gets through";
@@ -90,7 +97,7 @@ struct Member {
 
 #[derive(Debug)]
 pub(crate) struct Checker {
-    rooms: u32,
+    rooms: Rooms,
     /// Connections may break; if not, nobody may lose one.
     may_break: bool,
     members: Vec<Member>,
@@ -100,36 +107,23 @@ pub(crate) struct Checker {
     lives: BTreeMap<ConnId, u32>,
     admissions: BTreeMap<ConnId, Admission>,
     voices: Voices,
+    pub(crate) classics: Classics,
     failure: Option<(Rule, String)>,
 }
 
-/// The name of a client's user: another number behind it does not make it another's.
-pub(crate) fn name_of(client: u32) -> String {
-    format!("{client} Person")
-}
-
-/// The name of the room of a client.
-pub(crate) fn room_of(client: u32, rooms: u32) -> String {
-    format!("room {}", client % rooms)
-}
-
-/// Whether a client may go by that name: its user's, or that with a number, which it was offered when a stranger had it.
-fn is_name_of(name: &str, client: u32) -> bool {
-    name.starts_with(&name_of(client))
-}
-
 impl Checker {
-    pub(crate) fn new(clients: u32, rooms: u32, may_break: bool) -> Self {
+    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool) -> Self {
         let member = |client| Member { name: name_of(client), ..Member::default() };
         Self {
             rooms,
             may_break,
             members: (0..clients).map(member).collect(),
             said: vec![Vec::new(); clients as usize],
-            logs: Logs::default(),
+            logs: Logs::new(rooms.has_classics),
             lives: BTreeMap::new(),
             admissions: BTreeMap::new(),
             voices: Voices::new(clients),
+            classics: Classics::default(),
             failure: None,
         }
     }
@@ -151,11 +145,12 @@ impl Checker {
     }
 
     /// Looks at what is new on the server.
-    pub(crate) fn observe(&mut self, server: &Server) {
-        let Self { logs, said, failure, .. } = self;
-        logs.observe(server, said, &mut |rule, what| {
+    pub(crate) fn observe(&mut self, server: &Server, now: Instant) {
+        let Self { logs, said, classics, failure, .. } = self;
+        logs.observe(server, now, said, classics, &mut |rule, what| {
             failure.get_or_insert((rule, what));
         });
+        self.judge_classics();
     }
 
     /// The server let somebody in over a connection.
@@ -234,7 +229,7 @@ impl Checker {
                 if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {
                     self.fail(Rule::Resume, format!("client {client} was welcomed as {name}"));
                 }
-                if *room != room_of(client, self.rooms) {
+                if *room != self.rooms.name_for(client) {
                     self.fail(Rule::NoForgery, format!("client {client} was let into {room}"));
                 }
                 self.welcomed(net, client, conn, *session, name, *resumed);
@@ -383,6 +378,9 @@ impl Checker {
             }
         };
         let owner = self.logs.owner(view.log.generation, session);
+        if matches!(owner, Some(Owner::Classic(_))) {
+            net.sometimes(Sometimes::ClassicHeard);
+        }
         let is_own =
             matches!(owner, Some(Owner::Client { client: of, life }) if of == client && life == member.life);
         if own != is_own && entry != Some(&log::Entry::Unknown) {
@@ -409,6 +407,16 @@ impl Checker {
         if let Err((rule, what)) = view.told(logs, owner, seq, told) {
             self.fail(rule, format!("client {client} {what}"));
         }
+    }
+
+    /// Whether connections may break, and people be refused.
+    pub(crate) fn may_break(&self) -> bool {
+        self.may_break
+    }
+
+    /// Whether a client is in, and stays so if nothing fails.
+    pub(crate) fn stays_in(&self, client: u32) -> bool {
+        client == 0 && self.members.first().is_some_and(|member| member.is_in)
     }
 
     /// What a client still lacks, when the world should be at rest.

@@ -11,7 +11,7 @@ use chinwag_proto::{
 
 use crate::{
     alarm::Alarm,
-    check::{Checker, Rule, name_of, room_of},
+    check::{Checker, Rooms, Rule, name_of},
     ear::{BLOCK_US, Ear, Sound as Heard},
     heard::Way,
     net::{Event, Net, Read},
@@ -50,14 +50,14 @@ impl ClientNode {
         net: &mut Net<'_>,
         check: &mut Checker,
         number: u32,
-        rooms: u32,
+        rooms: Rooms,
         seed: Rng,
         alarm: Alarm,
         (person, sound): Idle,
     ) -> Self {
         check.born(number);
         let config =
-            ClientConfig { name: name_of(number), room: room_of(number, rooms), software: "sim".to_owned() };
+            ClientConfig { name: name_of(number), room: rooms.name_for(number), software: "sim".to_owned() };
         let mut client = Self {
             number,
             machine: Client::new(net.now(Node::Client(number)), config, seed),

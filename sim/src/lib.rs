@@ -17,6 +17,7 @@
 
 mod alarm;
 mod check;
+mod classic;
 mod client;
 mod clock;
 mod ear;

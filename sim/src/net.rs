@@ -8,7 +8,7 @@ pub(crate) mod way;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chinwag_proto::{Instant, Rng, limits::CLOSE_LINGER};
+use chinwag_proto::{Instant, Rng, limits::CLOSE_LINGER, pacer::Pacer};
 
 use self::{nat::Nat, udp::Datagram, way::Way};
 use crate::{
@@ -34,6 +34,10 @@ const NOTICE_US: u64 = 5_000_000;
 const NO_UDP_WITHIN_US: u64 = 20_000_000;
 /// Ends that never learn of a cut: they must find out by silence.
 const HALF_OPEN_PPM: u32 = 250_000;
+/// The server's system asks a silent classic peer whether it is there after so long: who is gone and has its machine running
+/// is found out then. A machine that does not answer is given up after the second.
+const KEEPALIVE_US: u64 = 30_000_000;
+pub(crate) const USER_TIMEOUT_US: u64 = 120_000_000;
 
 /// What can happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +47,8 @@ pub(crate) enum Event {
     Quit(u32),
     Say(u32),
     Talk(u32),
+    /// A classic peer does something.
+    Turn(u32),
     Listen(u32),
     Sound(u32),
     /// Something goes wrong.
@@ -98,6 +104,8 @@ pub(crate) enum Brought {
         conn: ConnId,
         from: Side,
     },
+    /// It is time for the next write to a classic peer.
+    Paced(ConnId),
     /// A link lets something through again from this side.
     Whole {
         link: u32,
@@ -261,6 +269,11 @@ impl<'a> Net<'a> {
         self.conns.get_mut(&conn)
     }
 
+    /// How many links there are.
+    pub(crate) fn links(&self) -> usize {
+        self.links.len()
+    }
+
     /// What is left of connections, for the check that everything came to rest.
     pub(crate) fn conns(&self) -> impl Iterator<Item = &Tcp> {
         self.conns.values()
@@ -297,6 +310,15 @@ impl<'a> Net<'a> {
         }
         self.record(Node::Client(client), Mark::Connect, u64::from(conn.0), 0);
         self.conns.insert(conn, tcp);
+        conn
+    }
+
+    /// A classic peer connects.
+    pub(crate) fn connect_classic(&mut self, link: u32) -> ConnId {
+        let conn = self.connect(link);
+        if let Some(tcp) = self.conns.get_mut(&conn) {
+            tcp.end_mut(Side::Server).pacer = Some(Pacer::default());
+        }
         conn
     }
 
@@ -354,6 +376,9 @@ impl<'a> Net<'a> {
         let Some(tcp) = self.conns.get_mut(&conn) else { return };
         self.counts.voice_dropped += tcp.end(side).outbox.voice_dropped();
         *tcp.end_mut(side) = End::closed();
+        if tcp.end(side.other()).pacer.is_some() {
+            self.queue.push(self.now_us + KEEPALIVE_US, Brought::Broken { conn, side: side.other() }.into());
+        }
         if tcp.is_over() {
             self.conns.remove(&conn);
         }
@@ -374,9 +399,13 @@ impl<'a> Net<'a> {
             tcp.cut = true;
             for side in [Side::Client, Side::Server] {
                 let notice_us = between(&mut link.faults, 0, NOTICE_US);
-                if !chance(&mut link.faults, HALF_OPEN_PPM) {
-                    self.queue.push(self.now_us + notice_us, Brought::Broken { conn, side }.into());
-                }
+                let has_keepalive = tcp.end(side).pacer.is_some();
+                let after_us = match chance(&mut link.faults, HALF_OPEN_PPM) {
+                    false => notice_us,
+                    true if has_keepalive => USER_TIMEOUT_US,
+                    true => continue,
+                };
+                self.queue.push(self.now_us + after_us, Brought::Broken { conn, side }.into());
             }
         }
         let until = link.down_until_us;

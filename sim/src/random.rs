@@ -54,6 +54,10 @@ pub(crate) enum Domain {
     Outcasts = 21,
     /// When a node pauses, or its clock jumps, and for how long.
     Pauses = 22,
+    /// What a classic peer does.
+    Classic = 23,
+    /// How many of them a swarm's world has.
+    Classics = 24,
 }
 
 /// A time until the next of things that are so far apart on the mean: from a millisecond to twice the mean.

@@ -6,7 +6,7 @@ use chinwag_proto::hooks::{Limit, Mistake};
 
 use crate::{
     check::Rule,
-    random::{Domain, between, stream},
+    random::{Domain, between, chance, stream},
     script::Script,
     sometimes::Tally,
     spec::{Key, Spec},
@@ -20,6 +20,8 @@ pub const MAX_ROOMS: u32 = 16;
 const FEW_ROOMS: u32 = 2;
 /// Simulated seconds of one run.
 pub const MAX_SECONDS: u32 = 86_400;
+/// Worlds of a swarm with classic peers, in a million.
+const CLASSIC_PPM: u32 = 450_000;
 /// Bytes of a world that say how large it is and what in it is small.
 const HEAD_BYTES: usize = 6;
 /// Simulated seconds of a world that is made of bytes: what its script would do later is left out.
@@ -66,7 +68,9 @@ impl Scenario {
         let seconds = between(&mut rng, 5, (240 / clients).clamp(6, 40));
         let mut spec = Spec::random(&mut rng);
         // In some nothing fails: there nobody may be lost or refused, and in some of those voice must be perfect.
-        match rng.below(16) {
+        let which = rng.below(16);
+        let is_quiet = which == 1;
+        match which {
             0 => {
                 spec = Spec::default()
                     .with(Key::Delay, spec.get(Key::Delay))
@@ -77,6 +81,11 @@ impl Scenario {
                 spec = Spec::default().with(Key::Delay, delay).with(Key::Text, 0).with(Key::Restless, 0);
             }
             _ => {}
+        }
+        let mut rng = stream(seed, Domain::Classics, 0);
+        // Where voice must be perfect, and all is silent but that, nobody has a classic program.
+        if chance(&mut rng, CLASSIC_PPM) && !is_quiet {
+            spec = spec.with(Key::Classic, Key::Classic.draw(&mut rng));
         }
         if clients > 12 {
             spec = spec.with(Key::Talk, spec.get(Key::Talk) / 8);
@@ -103,6 +112,7 @@ impl Scenario {
         let of = |byte: u8, low: u32, high: u32| low + u32::from(byte) % (high - low + 1);
         let spec = Spec::default()
             .with(Key::Hostile, of(hostile, 0, 2).into())
+            .with(Key::Classic, of(hostile / 3, 0, 3).into())
             .with(Key::Small, (u64::from(small) << 4) | u64::from(limits % 16))
             .with(Key::Text, 200_000)
             .with(Key::Talk, 300_000);

@@ -15,8 +15,10 @@ const MAX_AFTER_US: u64 = 20_000_000;
 const STEP_BYTES: usize = 4;
 /// Steps of one script.
 const MAX_STEPS: usize = 256;
+/// Keys that can be set: the first ones, so that a byte means what it always did.
+const SET_KEYS: usize = Key::Classic as usize;
 
-/// Something that is done to a world. Numbers of clients and strangers wrap around.
+/// Something that is done to a world. Numbers of strangers wrap around, and those of clients and classic peers together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Action {
     Join(u32),
@@ -117,7 +119,7 @@ impl Step {
             15 => Action::JumpClient(client),
             16 => Action::Harm(client),
             _ => {
-                let key = Key::ALL[usize::from(who) % Key::ALL.len()];
+                let key = Key::ALL[usize::from(who) % SET_KEYS];
                 Action::Set(key, key.of_byte(value))
             }
         };
@@ -128,6 +130,29 @@ impl Step {
 }
 
 impl Action {
+    /// Which classic peer is to do it, in its own way; none if it is a client's matter, or another's.
+    pub(crate) fn classic(self, clients: u32, classics: u32) -> Option<u32> {
+        let number = match self {
+            Self::Join(number)
+            | Self::Quit(number)
+            | Self::Say(number)
+            | Self::Talk(number)
+            | Self::Cut(number)
+            | Self::Reset(number)
+            | Self::Rebind(number)
+            | Self::Fall(number)
+            | Self::PauseClient(number)
+            | Self::JumpClient(number) => number,
+            Self::Partition
+            | Self::Crash
+            | Self::PauseServer
+            | Self::JumpServer
+            | Self::Harm(_)
+            | Self::Set(..) => return None,
+        };
+        (number % (clients + classics)).checked_sub(clients)
+    }
+
     /// The event that does it; none for [`Action::Set`].
     pub(crate) fn event(self, clients: u32, strangers: u32) -> Option<Event> {
         let client = |number: u32| number % clients.max(1);

@@ -8,7 +8,7 @@ use chinwag_proto::{
     Duration, Instant, Peer, Rng,
     hooks::Limit,
     hub::LeaveReason,
-    limits::HELLO_TIMEOUT,
+    limits::{CLASSIC_NAME_TIMEOUT, HELLO_TIMEOUT},
     server::{Dialect, Input, Output, Server, ServerEvent},
     wire::path::{Header, OpenError, SealedPath},
 };
@@ -39,7 +39,9 @@ pub(crate) struct ServerNode {
     /// The connection behind each handle; a handle is used again as soon as it is free.
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
-    /// Connections that have not said Hello, since when.
+    /// Which of the handles are classic peers'.
+    classic: Vec<bool>,
+    /// When connections must have said their Hello, or a name.
     strange: BTreeMap<ConnId, Instant>,
     alarm: Alarm,
     is_up: bool,
@@ -47,6 +49,8 @@ pub(crate) struct ServerNode {
     jumped_us: Option<u64>,
     /// It acts since its time has come.
     is_woken: bool,
+    /// It has lost a classic peer, who is announced at once.
+    has_lost_classic: bool,
     /// Something happened that may have changed the rooms.
     has_news: bool,
     /// Sessions that were held, and rooms, when it was looked last.
@@ -65,11 +69,13 @@ impl ServerNode {
         Self {
             machine: Server::new(places as usize, seed),
             conns: Vec::new(),
+            classic: Vec::new(),
             peers: BTreeMap::new(),
             strange: BTreeMap::new(),
             alarm: Alarm::default(),
             is_up: true,
             is_woken: false,
+            has_lost_classic: false,
             jumped_us: None,
             has_news: false,
             gone: 0,
@@ -96,9 +102,8 @@ impl ServerNode {
         if let Some(due) = self.machine.hub().poll_timeout().filter(|&due| is_late(due)) {
             return Some(format!("the server was to look after its sessions {:?} ago", now.since(due)));
         }
-        let oldest = self.strange.values().min();
-        let oldest = oldest.filter(|&&since| is_late(since + HELLO_TIMEOUT))?;
-        Some(format!("a connection has said no Hello for {:?}", now.since(*oldest)))
+        let oldest = self.strange.values().min().filter(|&&due| is_late(due))?;
+        Some(format!("a connection was to have said its Hello {:?} ago", now.since(*oldest)))
     }
 
     /// True unless it crashed.
@@ -123,6 +128,7 @@ impl ServerNode {
         self.peers.clear();
         self.strange.clear();
         self.conns.clear();
+        self.classic.clear();
         self.work.clear();
     }
 
@@ -160,9 +166,18 @@ impl ServerNode {
         self.conns[free] = Some(conn);
         self.peers.insert(conn, peer);
         let now = net.now(Node::Server);
-        self.strange.insert(conn, now);
+        let is_classic = net.conn(conn).is_some_and(|tcp| tcp.end(Side::Server).pacer.is_some());
+        self.classic.resize(self.conns.len(), false);
+        self.classic[free] = is_classic;
+        let (dialect, patience) = if is_classic {
+            check.classic_accepted(conn);
+            (Dialect::Classic, CLASSIC_NAME_TIMEOUT)
+        } else {
+            (Dialect::Native, HELLO_TIMEOUT)
+        };
+        self.strange.insert(conn, now + patience);
         net.record(Node::Server, Mark::Accepted, u64::from(conn.0), free as u64);
-        self.machine.handle_input(net.now(Node::Server), Input::Accepted { peer, dialect: Dialect::Native });
+        self.machine.handle_input(now, Input::Accepted { peer, dialect });
         self.has_news = true;
         self.drain(net, check);
     }
@@ -175,7 +190,10 @@ impl ServerNode {
 
     /// The connection is over.
     pub(crate) fn broken(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
-        self.lose(net, conn);
+        if net.conn(conn).is_some_and(|tcp| tcp.end(Side::Server).pacer.is_some() && !tcp.is_alive()) {
+            net.sometimes(Sometimes::ClassicGivenUp);
+        }
+        self.lose(net, check, conn);
         self.has_news = true;
         self.drain(net, check);
     }
@@ -256,11 +274,12 @@ impl ServerNode {
             match self.work.pop() {
                 Some(Work::Overflow(peer)) => {
                     let now = net.now(Node::Server);
+                    self.has_lost_classic = self.is_classic(peer);
                     self.machine.handle_input(now, Input::Overflowed { peer });
                     self.has_news = true;
                 }
                 Some(Work::Read(conn)) => {
-                    self.read(net, conn);
+                    self.read(net, check, conn);
                     self.has_news = true;
                 }
                 None => break,
@@ -272,7 +291,10 @@ impl ServerNode {
 
     /// Looks at what is new in the rooms.
     fn look(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        check.observe(&self.machine);
+        check.observe(&self.machine, net.now(Node::Server));
+        for what in check.classics.seen.drain(..) {
+            net.sometimes(what);
+        }
         let hub = self.machine.hub();
         if hub.rooms() < self.rooms {
             net.sometimes(Sometimes::RoomForgotten);
@@ -281,7 +303,8 @@ impl ServerNode {
     }
 
     fn drain_outputs(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        let Self { machine, conns, peers, strange, work, is_woken, .. } = self;
+        let Self { machine, conns, classic, peers, strange, work, is_woken, has_lost_classic, .. } = self;
+        let is_classic = |peer: Peer| classic.get(peer.index()) == Some(&true);
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
         while let Some(output) = machine.poll_output() {
@@ -294,10 +317,15 @@ impl ServerNode {
                             check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
                         }
                     }
+                    // All of them speak one dialect.
+                    let to_classics = to.first().is_some_and(|&peer| is_classic(peer));
                     for &peer in to {
-                        if let Some(conn) = conn_of(conns, peer)
-                            && net.send(conn, Side::Server, class, bytes).is_err()
-                        {
+                        let Some(conn) = conn_of(conns, peer) else { continue };
+                        let sent = net.send(conn, Side::Server, class, bytes);
+                        if to_classics {
+                            check.classics.queued(conn, bytes, sent.is_ok());
+                        }
+                        if sent.is_err() {
                             net.record(Node::Server, Mark::Overflow, u64::from(conn.0), 0);
                             work.push(Work::Overflow(peer));
                         }
@@ -312,12 +340,16 @@ impl ServerNode {
                 }
                 Output::OpenPath { peer, session } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };
+                    strange.remove(&conn);
+                    if is_classic(peer) {
+                        check.classic_admitted(conn, session);
+                        continue;
+                    }
                     if let Some(tcp) = net.conn(conn) {
                         let path = SealedPath::new(session, ToySeal::server(conn.0));
                         tcp.end_mut(Side::Server).path = Some(path);
                     }
                     opened = Some(conn);
-                    strange.remove(&conn);
                 }
                 Output::Pause { peer } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };
@@ -344,6 +376,9 @@ impl ServerNode {
                         peers.remove(&conn);
                         strange.remove(&conn);
                         net.close(conn, Side::Server);
+                        if is_classic(peer) {
+                            check.classics.closed(conn, cause);
+                        }
                     }
                 }
                 // There is no voice gateway here.
@@ -353,10 +388,11 @@ impl ServerNode {
                 ) => {}
                 Output::Event(ServerEvent::Left { reason, .. }) => {
                     // Who is lost is announced when it is time, or since somebody took the name.
-                    if reason == LeaveReason::Lost && !*is_woken {
+                    let is_held = reason == LeaveReason::Lost && !*has_lost_classic;
+                    if is_held && !*is_woken {
                         net.sometimes(Sometimes::NameFreed);
                     }
-                    if reason == LeaveReason::Lost && machine.hub().gone() >= Limit::HeldSessions.value() {
+                    if is_held && machine.hub().gone() >= Limit::HeldSessions.value() {
                         net.sometimes(Sometimes::HeldForgotten);
                     }
                 }
@@ -365,11 +401,11 @@ impl ServerNode {
                 admit(net, check, machine, conn, &welcome);
             }
         }
-        *is_woken = false;
+        (*is_woken, *has_lost_classic) = (false, false);
     }
 
     /// Reads one portion, and plans to read on.
-    fn read(&mut self, net: &mut Net<'_>, conn: ConnId) {
+    fn read(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
         let Some(&peer) = self.peers.get(&conn) else { return };
         if net.conn(conn).is_none_or(|tcp| tcp.end(Side::Server).paused) {
             return;
@@ -377,15 +413,27 @@ impl ServerNode {
         match net.read(conn, Side::Server, &mut self.buffer) {
             Read::Bytes => {
                 let now = net.now(Node::Server);
+                if self.is_classic(peer) {
+                    check.classics.was_read(conn, self.buffer.len(), now);
+                    if let Some(pacer) =
+                        net.conn(conn).and_then(|tcp| tcp.end_mut(Side::Server).pacer.as_mut())
+                    {
+                        pacer.heard(&self.buffer);
+                    }
+                }
                 self.machine.handle_input(now, Input::Received { peer, bytes: &self.buffer });
                 self.work.push(Work::Read(conn));
             }
-            Read::End => self.lose(net, conn),
+            Read::End => self.lose(net, check, conn),
             Read::Nothing => {}
         }
     }
 
-    fn lose(&mut self, net: &mut Net<'_>, conn: ConnId) {
+    fn is_classic(&self, peer: Peer) -> bool {
+        self.classic.get(peer.index()) == Some(&true)
+    }
+
+    fn lose(&mut self, net: &mut Net<'_>, check: &mut Checker, conn: ConnId) {
         net.record(Node::Server, Mark::Broken, u64::from(conn.0), 0);
         if net.conn(conn).is_some_and(|tcp| tcp.end(Side::Server).paused) {
             net.sometimes(Sometimes::PausedAndLost);
@@ -393,6 +441,12 @@ impl ServerNode {
         net.drop_end(conn, Side::Server);
         self.strange.remove(&conn);
         if let Some(peer) = self.peers.remove(&conn) {
+            if self.is_classic(peer) {
+                self.has_lost_classic = true;
+                if check.classics.lost(conn) {
+                    net.sometimes(Sometimes::ClassicVanished);
+                }
+            }
             let now = net.now(Node::Server);
             self.machine.handle_input(now, Input::Closed { peer });
             if let Some(slot) = self.conns.get_mut(peer.index()) {

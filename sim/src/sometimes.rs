@@ -48,6 +48,19 @@ sometimes! {
     QuitDead = "somebody quit over a dead connection";
     SmallLimit = "a limit of the core was small";
     WindowFull = "a writer had to wait for its reader";
+    ClassicJoined = "a classic peer was let in";
+    ClassicAskedAgain = "a classic peer was asked for a name again";
+    ClassicNameTaken = "a classic peer was told that a name is in use";
+    ClassicQuit = "a classic peer said that it leaves";
+    ClassicCutQuit = "a classic peer said so in two portions";
+    ClassicVanished = "a classic peer vanished and was announced as gone";
+    ClassicGivenUp = "a classic peer that did not answer any more was given up by the system";
+    ClassicTooSlow = "a classic peer was closed, since it did not read";
+    ClassicLines = "lines went to a classic peer in one write, since it was far behind";
+    ClassicPieces = "a message went to a classic peer in pieces";
+    ClassicCutCharacter = "what was read of a classic peer ended within a character";
+    ClassicHeard = "a client was told what a classic peer said";
+    ClassicTold = "a classic peer was told what a client said";
 }
 
 /// How often each happened.

@@ -113,6 +113,8 @@ keys! {
     Small = "small", 0 places, 0 to 4_095, usual 0, swarm 1 to 4_095, "a sum of bits, 0 to 4095";
     /// Clients that stay cut off at first when everything heals.
     Outcast = "outcast", 4 places, 0 to 1_000_000, usual 0, swarm 100_000 to 600_000, "a percentage, 0 to 100";
+    /// Peers that have a classic program.
+    Classic = "classic", 0 places, 0 to 16, usual 0, swarm 1 to 5, "a number of peers, 0 to 16";
 }
 
 impl Key {
@@ -138,6 +140,18 @@ impl Key {
             u8::MAX => *high,
             _ => weak + (strong - weak) * u64::from(byte - 1) / 253,
         }
+    }
+
+    /// True for what a swarm draws by chances of its own, since it came when the others had theirs.
+    fn is_drawn_apart(self) -> bool {
+        self == Self::Classic
+    }
+
+    /// What a swarm says of it, if it is not as usual.
+    pub(crate) fn draw(self, rng: &mut Rng) -> u64 {
+        let (weak, strong) = self.entry().swarm;
+        let most = between(rng, weak, strong);
+        between(rng, weak, most)
     }
 
     /// True for what stays when everything heals: the plain network, and what is no fault.
@@ -197,7 +211,7 @@ impl Spec {
     #[must_use]
     pub(crate) fn random(rng: &mut Rng) -> Self {
         let mut spec = Self::default();
-        for &key in Key::ALL {
+        for &key in Key::ALL.iter().filter(|key| !key.is_drawn_apart()) {
             let (weak, strong) = key.entry().swarm;
             // All draws are made, whatever they decide, so that one more key does not shift the others.
             let is_on = chance(rng, MILLION / 2);
@@ -338,7 +352,7 @@ mod tests {
                 on[key as usize] += 1;
             }
         }
-        for &key in Key::ALL.iter().filter(|&&key| key != Key::Delay) {
+        for &key in Key::ALL.iter().filter(|&&key| key != Key::Delay && !key.is_drawn_apart()) {
             assert!((400..600).contains(&on[key as usize]), "{} is on in {}", key.name(), on[key as usize]);
         }
     }

@@ -13,7 +13,7 @@ use chinwag_proto::{
 };
 
 use crate::{
-    check::{name_of, room_of},
+    check::{Rooms, name_of},
     net::{Net, Read},
     random::{between, chance},
     seal::ToySeal,
@@ -41,7 +41,7 @@ const NAMES: [&str; 5] = ["Stranger", "1 person", "", "\u{202e}evil", "０　Ｐ
 pub(crate) struct Stranger {
     link: u32,
     clients: u32,
-    rooms: u32,
+    rooms: Rooms,
     rng: Rng,
     conn: Option<ConnId>,
     reader: FrameReader,
@@ -53,7 +53,7 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     /// The stranger at a link, who knows how many clients and rooms there are.
-    pub(crate) fn new(link: u32, clients: u32, rooms: u32, rng: Rng) -> Self {
+    pub(crate) fn new(link: u32, clients: u32, rooms: Rooms, rng: Rng) -> Self {
         Self {
             link,
             clients,
@@ -229,7 +229,7 @@ impl Stranger {
             last_seq: 0,
             attempt: self.rng.below(2) * u64::MAX,
         });
-        let room = room_of(victim, self.rooms);
+        let room = self.rooms.name_for(victim);
         pb::Hello { versions: vec![VERSION], name, room, resume, ..Default::default() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use chinwag_proto::{outbox::Outbox, wire::path::SealedPath};
+use chinwag_proto::{outbox::Outbox, pacer::Pacer, wire::path::SealedPath};
 
 use crate::seal::ToySeal;
 
@@ -43,6 +43,10 @@ pub(crate) enum EndState {
 pub(crate) struct End {
     pub(crate) state: EndState,
     pub(crate) outbox: Outbox,
+    /// What a classic peer is written, and when.
+    pub(crate) pacer: Option<Pacer>,
+    /// There is a time planned at which more is written.
+    pub(crate) is_paced: bool,
     pub(crate) path: Option<SealedPath<ToySeal>>,
     /// It does not want to read at the moment.
     pub(crate) paused: bool,
@@ -52,6 +56,11 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// True when nothing waits to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_empty() && self.pacer.as_ref().is_none_or(|pacer| pacer.piece().is_empty())
+    }
+
     /// An end that is gone and keeps nothing.
     pub(crate) fn closed() -> Self {
         Self { state: EndState::Closed, ..Self::new() }
@@ -61,6 +70,8 @@ impl End {
         Self {
             state: EndState::Connecting,
             outbox: Outbox::default(),
+            pacer: None,
+            is_paced: false,
             path: None,
             paused: false,
             fin_sent: false,
@@ -140,6 +151,11 @@ impl Tcp {
         self.ends.iter().try_for_each(|end| end.outbox.audit())
     }
 
+    /// True unless no peer can be reached by it any more.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.cut && self.ends.iter().all(|end| end.state != EndState::Closed)
+    }
+
     /// True when one end is not as open as the other.
     pub(crate) fn is_one_sided(&self) -> bool {
         self.ends[0].state != self.ends[1].state
@@ -148,7 +164,6 @@ impl Tcp {
     /// True when nothing waits to be written, and nothing is on its way that comes after so long only. (On the way there is
     /// always a ping now and then.)
     pub(crate) fn is_quiet(&self, until_us: u64) -> bool {
-        self.ends.iter().all(|end| end.outbox.is_empty())
-            && self.pipes.iter().all(|pipe| pipe.last_arrival_us < until_us)
+        self.ends.iter().all(End::is_idle) && self.pipes.iter().all(|pipe| pipe.last_arrival_us < until_us)
     }
 }

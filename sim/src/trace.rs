@@ -73,6 +73,7 @@ marks! {
     Heard = "heard bytes -",
     Ended = "ended reason -",
     Phase = "phase number -",
+    Turn = "turn what -",
 }
 
 /// The running hash of all lines (FNV-1a over their fields, eight bytes at a time), and perhaps a file of them.

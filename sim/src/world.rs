@@ -13,7 +13,8 @@ use chinwag_proto::hooks;
 
 use crate::{
     alarm::Alarm,
-    check::{Checker, Rule},
+    check::{Checker, Rooms, Rule},
+    classic::ClassicNode,
     client::ClientNode,
     net::{Brought, Event, Net},
     person::Person,
@@ -28,6 +29,7 @@ use crate::{
     trace::{Node, Trace},
 };
 
+mod classics;
 mod faults;
 mod judge;
 
@@ -167,12 +169,14 @@ struct Sleep {
 
 struct World<'a> {
     scenario: Scenario,
+    rooms: Rooms,
     net: Net<'a>,
     chances: Chances,
     check: Checker,
     server: ServerNode,
     seats: Vec<Seat>,
     strangers: Vec<Stranger>,
+    classics: Vec<ClassicNode>,
     /// The server's, then each client's.
     sleeps: Vec<Sleep>,
     phase: Phase,
@@ -192,7 +196,9 @@ impl<'a> World<'a> {
     fn new(scenario: &Scenario, sounds: Vec<Sound>, trace: Trace<'a>) -> Self {
         let Scenario { seed, clients, rooms, seconds, spec, ref script, .. } = *scenario;
         let strangers = u32::try_from(spec.get(Key::Hostile)).unwrap_or(0);
-        let mut net = Net::new(seed, spec, clients + strangers, trace);
+        let classics = u32::try_from(spec.get(Key::Classic)).unwrap_or(0);
+        let rooms = Rooms { count: rooms, has_classics: classics > 0 };
+        let mut net = Net::new(seed, spec, clients + strangers + classics, trace);
         let run_us = u64::from(seconds) * SECOND_US;
         let spread_us = JOIN_SPREAD_US.min(run_us / 4);
         let mut sounds = sounds.into_iter();
@@ -226,12 +232,19 @@ impl<'a> World<'a> {
         }
         let mut world = Self {
             scenario: scenario.clone(),
+            rooms,
             chances: Chances::new(seed, clients),
             check,
-            server: ServerNode::new(clients, stream(seed, Domain::Server, 0)),
+            server: ServerNode::new(clients + classics, stream(seed, Domain::Server, 0)),
             seats,
             strangers: (0..strangers)
                 .map(|n| Stranger::new(clients + n, clients, rooms, stream(seed, Domain::Stranger, n)))
+                .collect(),
+            classics: (0..classics)
+                .map(|n| clients + strangers + n)
+                .map(|link| {
+                    ClassicNode::new(link, clients, spec.ppm(Key::Text), stream(seed, Domain::Classic, link))
+                })
                 .collect(),
             sleeps: vec![Sleep::default(); clients as usize + 1],
             phase: Phase::Faults,
@@ -241,6 +254,7 @@ impl<'a> World<'a> {
             events: 0,
             net,
         };
+        world.plan_classics(spread_us);
         world.plan_faults();
         world.net.after(SECOND_US, Event::Audit);
         world.net.after(run_us, Event::Check);
@@ -248,7 +262,7 @@ impl<'a> World<'a> {
     }
 
     fn run(&mut self) -> Verdict<()> {
-        let pairs = u64::from(self.scenario.clients).pow(2);
+        let pairs = (u64::from(self.scenario.clients) + self.classics.len() as u64).pow(2);
         let most = EVENTS_PER_SECOND + EVENTS_PER_PAIR * pairs;
         let (mut second, mut in_second) = (0, 0);
         while let Some((at_us, event)) = self.net.queue.pop() {
@@ -292,6 +306,7 @@ impl<'a> World<'a> {
                 self.net.after(pause_us, event);
             }
             Event::Say(_) | Event::Talk(_) => {}
+            Event::Turn(number) => self.turn(number),
             Event::Listen(client) => {
                 let Self { net, check, seats, .. } = self;
                 if let Some(pause_us) = node_at(seats, client).and_then(|node| node.listen(net, check)) {
@@ -324,9 +339,10 @@ impl<'a> World<'a> {
 
     /// Hands what the network brings to whom it concerns.
     fn deliver(&mut self, brought: Brought) {
-        let Self { net, check, server, seats, strangers, .. } = self;
+        let Self { net, check, server, seats, strangers, classics, .. } = self;
         let link_of = |net: &mut Net<'_>, conn| net.conn(conn).map(|tcp| tcp.client);
         let clients = seats.len();
+        let guests = clients + strangers.len();
         match brought {
             Brought::Wake { node: Node::Server, generation } => server.wake(net, check, generation),
             Brought::Wake { node: Node::Client(client), generation } => {
@@ -337,8 +353,10 @@ impl<'a> World<'a> {
             Brought::Accepted(conn) => server.accepted(net, check, conn),
             Brought::Connected(conn) => {
                 let Some(link) = link_of(net, conn) else { return };
-                if let Some(stranger) = stranger_at(strangers, clients, link) {
+                if let Some(stranger) = guest_at(strangers, clients, link) {
                     stranger.connected(net, conn);
+                } else if let Some(classic) = guest_at(classics, guests, link) {
+                    classic.connected(net, check, conn);
                 } else if let Some(node) = node_at(seats, link) {
                     node.connected(net, check, conn);
                 }
@@ -354,6 +372,7 @@ impl<'a> World<'a> {
                 }
             }
             Brought::Writable { conn, from } => net.pump(conn, from),
+            Brought::Paced(conn) => net.paced(conn),
             Brought::Whole { link, from } => net.whole(link, from),
             Brought::Broken { conn, side } => match (net.state(conn, side), side) {
                 (EndState::Closed, _) => {}
@@ -361,8 +380,10 @@ impl<'a> World<'a> {
                 (EndState::Open, Side::Server) => server.broken(net, check, conn),
                 (EndState::Open | EndState::Connecting, Side::Client) => {
                     let Some(link) = link_of(net, conn) else { return };
-                    if let Some(stranger) = stranger_at(strangers, clients, link) {
+                    if let Some(stranger) = guest_at(strangers, clients, link) {
                         stranger.broken(net, conn);
+                    } else if let Some(classic) = guest_at(classics, guests, link) {
+                        classic.broken(net, check, conn);
                     } else if let Some(node) = node_at(seats, link) {
                         node.broken(net, check, conn);
                     }
@@ -389,13 +410,15 @@ impl<'a> World<'a> {
     }
 
     fn readable(&mut self, conn: ConnId, side: Side) {
-        let Self { net, check, server, seats, strangers, .. } = self;
+        let Self { net, check, server, seats, strangers, classics, .. } = self;
         match side {
             Side::Server => server.readable(net, check, conn),
             Side::Client => {
                 let Some(link) = net.conn(conn).map(|tcp| tcp.client) else { return };
-                if let Some(stranger) = stranger_at(strangers, seats.len(), link) {
+                if let Some(stranger) = guest_at(strangers, seats.len(), link) {
                     stranger.readable(net, conn);
+                } else if let Some(classic) = guest_at(classics, seats.len() + strangers.len(), link) {
+                    classic.readable(net, check, conn);
                 } else if let Some(node) = node_at(seats, link) {
                     node.readable(net, check, conn);
                 }
@@ -412,7 +435,7 @@ impl<'a> World<'a> {
 
     /// Somebody starts the program, unless it runs.
     fn join(&mut self, client: u32) {
-        let Self { net, check, seats, scenario, phase, .. } = self;
+        let Self { net, check, seats, scenario, rooms, phase, .. } = self;
         let Some(seat) = seats.get_mut(client as usize).filter(|_| *phase != Phase::Quit) else { return };
         if let Some(node) = seat.node.take_if(|node| node.machine.has_ended()) {
             let (idle, alarm) = node.end();
@@ -423,7 +446,7 @@ impl<'a> World<'a> {
         let seed = stream(scenario.seed, Domain::Client, client | seat.lives << 8);
         seat.lives += 1;
         let alarm = std::mem::take(&mut seat.alarm);
-        seat.node = Some(ClientNode::join(net, check, client, scenario.rooms, seed, alarm, idle));
+        seat.node = Some(ClientNode::join(net, check, client, *rooms, seed, alarm, idle));
     }
 
     fn quit(&mut self, client: u32) {
@@ -451,6 +474,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn stranger_at(strangers: &mut [Stranger], clients: usize, link: u32) -> Option<&mut Stranger> {
-    strangers.get_mut((link as usize).checked_sub(clients)?)
+/// Who is at a link, of those whose links begin with `first`.
+fn guest_at<T>(guests: &mut [T], first: usize, link: u32) -> Option<&mut T> {
+    guests.get_mut((link as usize).checked_sub(first)?)
 }

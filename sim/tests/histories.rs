@@ -1,7 +1,7 @@
 //! Fixed seeds over different networks: every checker holds, and what the network is meant to cause is caused.
 #![allow(clippy::unwrap_used)]
 
-use chinwag_sim::{Counts, Report, Scenario};
+use chinwag_sim::{Counts, Report, Scenario, Sometimes};
 
 fn scenario(seed: u64, clients: u32, seconds: u32, net: &str) -> Scenario {
     Scenario { seed, clients, seconds, spec: net.parse().unwrap(), ..Default::default() }
@@ -121,4 +121,33 @@ fn a_trace_that_cannot_be_written_is_an_error() {
 
     let failure = chinwag_sim::run(&scenario(50, 1, 1, ""), Some(&mut Full)).unwrap_err();
     assert!(failure.what.contains("the disk is full"), "{failure}");
+}
+
+#[test]
+fn classic_peers_and_clients_are_in_one_room_on_any_network() {
+    for (seed, net) in [
+        (70, "delay=20,classic=3"),
+        (71, "delay=20,classic=3,short=80,window=1"),
+        (72, "delay=100,jitter=50,stall=5,cut=10,reset=20,partition=15,crash=30,classic=4"),
+    ] {
+        let tally = run(&Scenario { rooms: 2, ..scenario(seed, 4, 60, net) }).tally;
+        for what in [
+            Sometimes::ClassicJoined,
+            Sometimes::ClassicHeard,
+            Sometimes::ClassicTold,
+            Sometimes::ClassicQuit,
+        ] {
+            assert!(tally.of(what) > 0, "{net}: {what:?}");
+        }
+    }
+}
+
+#[test]
+fn who_has_a_classic_program_takes_nothing_from_a_world_without() {
+    let without = run(&scenario(1, 3, 10, "delay=20,cut=5"));
+    assert!(
+        Sometimes::ALL
+            .iter()
+            .all(|(what, _)| { !format!("{what:?}").starts_with("Classic") || without.tally.of(*what) == 0 })
+    );
 }

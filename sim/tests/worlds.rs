@@ -73,9 +73,11 @@ proptest! {
         clients in 1_u32..6,
         rooms in 1_u32..3,
         hostile in 0_u64..3,
+        classics in 0_u64..4,
         steps in prop::collection::vec(any::<[u8; 4]>(), 0..40),
     ) {
-        let spec = Spec::default().with(Key::Hostile, hostile).with(Key::Text, 200_000).with(Key::Talk, 300_000);
+        let spec = Spec::default().with(Key::Hostile, hostile).with(Key::Classic, classics);
+        let spec = spec.with(Key::Text, 200_000).with(Key::Talk, 300_000);
         let script = Script::from_bytes(steps.as_flattened());
         let scenario = Scenario { seed, clients, rooms, seconds: 20, spec, script, mistake: None };
         if let Err(failure) = chinwag_sim::run(&scenario, None) {

@@ -105,10 +105,11 @@ impl Checker {
 
     /// A client sent a voice frame on `path`, and so many of those before it once more; or could not.
     pub(crate) fn spoke(&mut self, net: &mut Net<'_>, client: u32, path: Option<VoicePath>, copies: usize) {
-        let room = client % self.rooms;
+        let rooms = self.rooms;
         let others = self.members.iter().zip(0..);
-        let listeners =
-            others.filter(|(m, other)| *other != client && m.is_in && other % self.rooms == room).count();
+        let listeners = others
+            .filter(|(m, other)| *other != client && m.is_in && rooms.of(*other) == rooms.of(client))
+            .count();
         let mouth = &mut self.voices.mouths[client as usize];
         mouth.frames += 1;
         let newest = slot(mouth.frames);
@@ -140,7 +141,7 @@ impl Checker {
             let talker = match self.logs.owner(generation, frame.talker) {
                 Some(Owner::Client { client, .. }) => client,
                 Some(Owner::Stranger(_)) => continue,
-                None => {
+                Some(Owner::Classic(_)) | None => {
                     let what = format!("client {client} heard {:?}, which is nobody's", frame.talker);
                     return self.fail(Rule::VoiceSource, what);
                 }
@@ -152,7 +153,7 @@ impl Checker {
             };
             net.record(Node::Client(client), Mark::Voice, u64::from(talker), number);
             let mouth = &self.voices.mouths[talker as usize];
-            let is_near = talker != client && talker % self.rooms == client % self.rooms;
+            let is_near = talker != client && self.rooms.of(talker) == self.rooms.of(client);
             let spoken = mouth.spoken.get(slot(number)).filter(|_| is_near && number <= mouth.frames);
             let Some(&Spoken { times, .. }) = spoken else {
                 let what = format!("client {client} heard frame {number} of client {talker}");

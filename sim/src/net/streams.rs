@@ -1,13 +1,16 @@
 //! The byte streams of connections: from an outbox into a pipe, cut into segments anywhere, and out of it again.
 
-use chinwag_proto::outbox::{Class, Overflow};
+use chinwag_proto::{
+    outbox::{Class, Overflow},
+    pacer::Next,
+};
 
 use super::{Brought, Net, Read, node};
 use crate::{
     sometimes::Sometimes,
     spec::Key,
     tcp::{ConnId, EndState, Side},
-    trace::{Mark, hash},
+    trace::{Mark, Node, hash},
 };
 
 /// Bytes of the largest segment.
@@ -46,6 +49,9 @@ impl Net<'_> {
     /// Moves bytes from an outbox into the pipe, as many as fit, and cuts them into segments.
     pub(crate) fn pump(&mut self, conn: ConnId, side: Side) {
         let Some(tcp) = self.conns.get_mut(&conn) else { return };
+        if tcp.end(side).pacer.is_some() {
+            return self.pace(conn, side);
+        }
         let client = tcp.client;
         let (end, pipe) = tcp.writer(side);
         if matches!(end.state, EndState::Connecting | EndState::Closed) || end.fin_sent {
@@ -67,7 +73,68 @@ impl Net<'_> {
         if pipe.blocked {
             self.tally.note(Sometimes::WindowFull);
         }
-        let is_done = end.state == EndState::Closing && !pipe.blocked;
+        self.transmit(conn, side);
+    }
+
+    /// The same for a classic peer: one message after the other, as its pacer says.
+    fn pace(&mut self, conn: ConnId, side: Side) {
+        let now = self.now(Node::Server);
+        let Some(tcp) = self.conns.get_mut(&conn) else { return };
+        let client = tcp.client;
+        let (end, pipe) = tcp.writer(side);
+        let Some(pacer) = &mut end.pacer else { return };
+        if matches!(end.state, EndState::Connecting | EndState::Closed) || end.fin_sent {
+            return;
+        }
+        let (before, window) = (pipe.bytes.len(), self.spec.get(Key::Window) as usize * 1024);
+        let way = &mut self.links[client as usize].ways[side as usize];
+        pipe.blocked = false;
+        let mut due = None;
+        loop {
+            let is_next = pacer.piece().is_empty();
+            match pacer.next(now, &mut end.outbox) {
+                Next::Nothing => break,
+                Next::At(at) => {
+                    due = Some(at).filter(|_| !std::mem::replace(&mut end.is_paced, true));
+                    break;
+                }
+                Next::Piece => {}
+            }
+            if is_next && pacer.piece().split_last().is_some_and(|(_, piece)| piece.contains(&b'\n')) {
+                self.tally.note(Sometimes::ClassicLines);
+            }
+            let fits = pacer.piece().len().min(window.saturating_sub(pipe.bytes.len()));
+            if fits == 0 {
+                pipe.blocked = true;
+                self.tally.note(Sometimes::WindowFull);
+                break;
+            }
+            let count = way.portion(&self.spec, fits);
+            pipe.bytes.extend(&pacer.piece()[..count]);
+            pacer.wrote(now, count);
+        }
+        pipe.unsent += pipe.bytes.len() - before;
+        if let Some(due) = due {
+            let due_us = self.when(Node::Server, due);
+            self.at(due_us, Brought::Paced(conn));
+        }
+        self.transmit(conn, side);
+    }
+
+    /// A classic peer may be written to again.
+    pub(crate) fn paced(&mut self, conn: ConnId) {
+        if let Some(tcp) = self.conns.get_mut(&conn) {
+            tcp.end_mut(Side::Server).is_paced = false;
+            self.pump(conn, Side::Server);
+        }
+    }
+
+    /// Sends what was put into the pipe, in segments, and the end of the stream when all is in it.
+    fn transmit(&mut self, conn: ConnId, side: Side) {
+        let Some(tcp) = self.conns.get_mut(&conn) else { return };
+        let client = tcp.client;
+        let (end, pipe) = tcp.writer(side);
+        let is_done = end.state == EndState::Closing && end.is_idle();
         if self.links[client as usize].parted_until_us[side as usize] > self.now_us {
             // TCP tries again when the link is whole; see [`Net::part`].
             return;

@@ -109,7 +109,12 @@ impl World<'_> {
             Fault::Cut(client) => net.cut(client),
             Fault::Reset(client) => net.reset_link(client),
             Fault::Rebind(client) => net.rebind(client),
-            Fault::Partition => part(net, &mut chances.partitions, seats.len()),
+            Fault::Partition => {
+                let classics = seats.len() + strangers.len()..net.links();
+                let links = (0..seats.len()).chain(classics).filter_map(|link| u32::try_from(link).ok());
+                let links: Vec<u32> = links.collect();
+                part(net, &mut chances.partitions, &links);
+            }
             Fault::Crash => self.crash(),
             Fault::Fall(client) => self.fall(client),
             Fault::Pause(node) => {
@@ -232,7 +237,7 @@ impl World<'_> {
             | Event::Quit(client) => Some(Node::Client(client)),
             Event::Brought(brought) => match brought {
                 Brought::Wake { node, .. } => Some(node),
-                Brought::Accepted(_) => Some(Node::Server),
+                Brought::Accepted(_) | Brought::Paced(_) => Some(Node::Server),
                 Brought::Connected(conn) => at(conn, Side::Client),
                 Brought::Segment { conn, from, .. } | Brought::Fin { conn, from } => at(conn, from.other()),
                 Brought::Broken { conn, side } => at(conn, side),
@@ -241,6 +246,7 @@ impl World<'_> {
                 Brought::Writable { .. } | Brought::Whole { .. } | Brought::Linger { .. } => None,
             },
             Event::Join(_)
+            | Event::Turn(_)
             | Event::Fault(_)
             | Event::Awake(_)
             | Event::Restart
@@ -266,6 +272,10 @@ impl World<'_> {
             return;
         }
         let strangers = u32::try_from(self.strangers.len()).unwrap_or(0);
+        let classics = u32::try_from(self.classics.len()).unwrap_or(0);
+        if let Some(number) = step.action.classic(self.scenario.clients, classics) {
+            return self.step_of_classic(number, step.action);
+        }
         match (step.action, step.action.event(self.scenario.clients, strangers)) {
             (Action::Set(key, value), _) => self.net.spec = set(self.net.spec, key, value),
             (_, Some(Event::Join(client))) => self.join(client),
@@ -305,13 +315,13 @@ impl Sleep {
 
 /// The world is different from now on; what is settled at its beginning stays.
 fn set(spec: Spec, key: Key, value: u64) -> Spec {
-    let is_settled = matches!(key, Key::Small | Key::Hostile | Key::NoUdp | Key::Drift);
+    let is_settled = matches!(key, Key::Small | Key::Hostile | Key::Classic | Key::NoUdp | Key::Drift);
     // Times between things are looked at when these happen: what never happens is not begun by it.
     if is_settled { spec } else { spec.with(key, value) }
 }
 
 /// Nothing passes, one way or both, to one client, some, or all.
-fn part(net: &mut Net<'_>, rng: &mut Rng, clients: usize) {
+fn part(net: &mut Net<'_>, rng: &mut Rng, links: &[u32]) {
     let for_us = between(rng, PARTED_US.0, PARTED_US.1);
     let sides: &[Side] = match rng.below(3) {
         0 => &[Side::Client],
@@ -319,16 +329,16 @@ fn part(net: &mut Net<'_>, rng: &mut Rng, clients: usize) {
         _ => &[Side::Client, Side::Server],
     };
     let kind = rng.below(3);
-    let chosen = rng.below(clients as u64);
-    for client in 0..clients as u64 {
+    let chosen = rng.below(links.len() as u64);
+    for (number, &link) in (0..).zip(links) {
         let is_in_half = chance(rng, crate::random::MILLION / 2);
         let is_parted = match kind {
-            0 => client == chosen,
+            0 => number == chosen,
             1 => is_in_half,
             _ => true,
         };
         if is_parted {
-            net.part(u32::try_from(client).unwrap_or(0), sides, for_us);
+            net.part(link, sides, for_us);
         }
     }
 }

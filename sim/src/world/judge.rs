@@ -3,7 +3,7 @@
 use super::{Phase, SECOND_US, Verdict, World};
 use crate::{
     check::Rule,
-    net::Event,
+    net::{Event, USER_TIMEOUT_US},
     sometimes::Sometimes,
     tcp::Tcp,
     trace::{Mark, Node},
@@ -84,7 +84,9 @@ impl World<'_> {
                     }
                     self.enter(Phase::Quit);
                 }
-                Some(what) if lasted_us > REST_WITHIN_US => return too_long(Rule::Rest, "the faults", what),
+                Some(what) if lasted_us > self.rest_within_us() => {
+                    return too_long(Rule::Rest, "the faults", what);
+                }
                 Some(_) => {}
             },
             Phase::Quit => match self.leftover() {
@@ -97,6 +99,10 @@ impl World<'_> {
         }
         self.net.after(CHECK_EVERY_US, Event::Check);
         Ok(false)
+    }
+
+    fn rest_within_us(&self) -> u64 {
+        REST_WITHIN_US + if self.classics.is_empty() { 0 } else { USER_TIMEOUT_US }
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -129,6 +135,10 @@ impl World<'_> {
                 return Some(format!("client {client} has a wrong list of members"));
             }
         }
+        if let Some(what) = self.unrest_of_classics() {
+            return Some(what);
+        }
+        expected_members += self.classics.len();
         // Those who left over a dead connection, fell or were strangers must be announced as gone by now, too.
         if hub.members() != expected_members {
             return Some(format!("the server has {} members and not {expected_members}", hub.members()));
@@ -156,6 +166,9 @@ impl World<'_> {
             if !node.machine.has_ended() || node.machine.poll_timeout().is_some() {
                 return Some(format!("client {client} has not ended"));
             }
+        }
+        if self.classics.iter().any(|classic| !classic.is_away()) {
+            return Some("a classic peer has not left".to_owned());
         }
         // Whoever quit over a dead connection may be waited for.
         if machine.hub().members() > 0 || machine.hub().gone() > self.held {
