@@ -113,6 +113,12 @@ mistakes! {
     SilenceEarly = "the server gives up a peer that it has not heard from for a moment";
     BufferDeep = "a jitter buffer waits longer than it has to";
     FrameTwice = "a jitter buffer plays a frame again that was played";
+    ClassicEchoForgotten = "a classic peer is not sent its own line back";
+    ClassicJoinTold = "a classic peer is told of its own coming";
+    ClassicCharacterCut = "a long line for a classic peer is cut within a character";
+    ClassicQuitCut = "half of a classic peer's {quit} is taken for a message at once";
+    ClassicLineSkipped = "a classic peer that is far behind is not sent a line";
+    ClassicLossUntold = "nobody is told that a classic peer is gone";
 }
 
 #[cfg(debug_assertions)]

@@ -14,6 +14,7 @@ use alloc::{
 use super::CloseCause;
 use crate::{
     audit::at_most,
+    hooks::{Mistake, is_made},
     hub::{Event, What},
     ids::MessageId,
     limits::{CLASSIC_BYTES, CLASSIC_HOLD},
@@ -117,7 +118,8 @@ fn is_perhaps_half(bytes: &[u8]) -> bool {
     let begins = bytes.iter().rposition(|byte| byte & 0xc0 != 0x80);
     let last = begins.and_then(|at| bytes.get(at..)).unwrap_or_default();
     let is_half_character = core::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
-    is_half_character || (bytes.len() < QUIT.len() && QUIT.as_bytes().starts_with(bytes))
+    let is_half_goodbye = bytes.len() < QUIT.len() && QUIT.as_bytes().starts_with(bytes);
+    is_half_character || (is_half_goodbye && !is_made(Mistake::ClassicQuitCut))
 }
 
 /// Where to cut `bytes` so that at most `most` come before, and no character is cut in two.
@@ -127,9 +129,12 @@ fn boundary(bytes: &[u8], most: usize) -> usize {
 }
 
 /// A line in such pieces as the originals read at once.
-pub(super) fn pieces(mut line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn pieces(line: &str) -> impl Iterator<Item = &[u8]> {
+    let mut line = line.as_bytes();
     core::iter::from_fn(move || {
-        let (piece, rest) = line.split_at_checked(boundary(line.as_bytes(), CLASSIC_BYTES))?;
+        let end = boundary(line, CLASSIC_BYTES);
+        let end = if is_made(Mistake::ClassicCharacterCut) { line.len().min(CLASSIC_BYTES) } else { end };
+        let (piece, rest) = line.split_at_checked(end)?;
         line = rest;
         (!piece.is_empty()).then_some(piece)
     })
@@ -137,6 +142,10 @@ pub(super) fn pieces(mut line: &str) -> impl Iterator<Item = &str> {
 
 pub(super) fn welcome(name: &str) -> String {
     format!("Welcome {name}! If you ever want to quit, type {QUIT} to exit.")
+}
+
+pub(super) fn joined(name: &str) -> String {
+    format!("{name} has joined the chat!")
 }
 
 /// What somebody said, as it is shown to everybody, the sender too. Terminals show it as it comes.
@@ -148,7 +157,7 @@ pub(super) fn event(event: &Event) -> String {
     let name = event.name.as_str();
     match &event.what {
         What::Said { text, .. } => said(name, text),
-        What::Joined => format!("{name} has joined the chat!"),
+        What::Joined => joined(name),
         What::Left(_) => format!("{name} has left the chat."),
     }
 }
@@ -225,7 +234,7 @@ mod tests {
         let parts = messages(&[text.as_bytes()]);
         assert_eq!(parts.concat(), text);
         assert!(parts.iter().all(|part| part.len() <= CLASSIC_BYTES) && parts.len() == 3);
-        assert_eq!(pieces(&text).collect::<Vec<_>>(), parts);
+        assert!(pieces(&text).eq(parts.iter().map(String::as_bytes)));
         assert_eq!(pieces("").next(), None);
         // What could be no text at all.
         assert_eq!(messages(&[&[0x80; 3 * CLASSIC_BYTES]]).len(), 3);

@@ -351,6 +351,7 @@ impl Server {
                 let name = hub.name_of(session).cloned();
                 hub.say(session, room, id, line, &mut |audience, notice| match (notice, &name) {
                     // The sender gets his own line back, as everybody does.
+                    (Notice::Accepted { .. }, Some(_)) if is_made(Mistake::ClassicEchoForgotten) => {}
                     (Notice::Accepted { .. }, Some(name)) => {
                         write_line(out, peer, &classic::said(name.as_str(), line));
                     }
@@ -376,6 +377,9 @@ impl Server {
                 let welcome = classic::welcome(admission.name.as_str());
                 self.admit(peer, &admission);
                 write_line(&mut self.out, peer, &welcome);
+                if is_made(Mistake::ClassicJoinTold) {
+                    write_line(&mut self.out, peer, &classic::joined(admission.name.as_str()));
+                }
                 self.schedule(peer);
             }
             Err(why @ (Refusal::Name(_) | Refusal::NameTaken { .. })) => {
@@ -641,6 +645,7 @@ impl Server {
                 deliver(out, seats, stats, audience, notice)
             };
             match dialect {
+                Some(Dialect::Classic) if is_made(Mistake::ClassicLossUntold) => {}
                 // Nobody can come back to it.
                 Some(Dialect::Classic) => hub.end(session, LeaveReason::Lost, tell),
                 Some(Dialect::Native) | None => hub.lose(now, session, silent, tell),
@@ -744,7 +749,7 @@ fn write_line(out: &mut OutQueue<Queued>, peer: Peer, line: &str) {
 fn write_pieces(out: &mut OutQueue<Queued>, line: &str, to_whom: impl Fn(&mut Vec<Peer>)) {
     for piece in classic::pieces(line) {
         out.push(Queued::Send(Class::Control), |bytes, to| {
-            bytes.extend_from_slice(piece.as_bytes());
+            bytes.extend_from_slice(piece);
             to_whom(to);
         });
     }
