@@ -286,6 +286,8 @@ fn worlds() -> Vec<(&'static str, Vec<u8>)> {
         ("pauses", world(3, 0, 0, &[lose(12), lose(13)].concat())),
         ("jumps", world(3, 0, 0, &[lose(14), lose(15)].concat())),
         ("strangers", world(3, 2, 0, &[[16, 0, 20, 0], say(1), [16, 1, 20, 0]].repeat(8))),
+        // A third of that byte is how many of those there are who have a classic program; they come after the clients.
+        ("classics", world(2, 6, 0, &[[5, 2, 60, 0], say(2), say(0), [5, 3, 20, 0], say(3)].repeat(8))),
         ("small", world(3, 0, 255, &[&chat[..], &lose(6)].concat())),
     ]
 }
