@@ -34,8 +34,8 @@ const NOTICE_US: u64 = 5_000_000;
 const NO_UDP_WITHIN_US: u64 = 20_000_000;
 /// Ends that never learn of a cut: they must find out by silence.
 const HALF_OPEN_PPM: u32 = 250_000;
-/// The server's system asks a silent classic peer whether it is there after so long: who is gone and has its machine running
-/// is found out then. A machine that does not answer is given up after the second.
+/// The server's system asks a silent classic peer whether it is there after so long: a machine that knows nothing of the connection
+/// says so then. One that does not answer is given up after the user time-out, however often it was asked (as Linux has it).
 const KEEPALIVE_US: u64 = 30_000_000;
 pub(crate) const USER_TIMEOUT_US: u64 = 120_000_000;
 
