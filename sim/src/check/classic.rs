@@ -52,9 +52,11 @@ struct Talk {
     spoken: Spoken,
     news: Vec<News>,
     stage: Stage,
-    /// What was sent and has not arrived, and how much of the first of it has.
-    wire: VecDeque<Vec<u8>>,
+    /// What was sent and has not arrived, each with whether its line must be ended, and how much of the first of it has.
+    wire: VecDeque<(Vec<u8>, bool)>,
     arrived: usize,
+    /// The end of a line comes next, since the peer ends its own.
+    line_must_end: bool,
 }
 
 /// All classic connections.
@@ -91,7 +93,7 @@ impl Classics {
     /// The server has a piece for the peer, for which there is room or not.
     pub(crate) fn queued(&mut self, conn: ConnId, piece: &[u8], has_room: bool) {
         if let Some(talk) = self.talks.get_mut(&conn).filter(|_| has_room) {
-            talk.wire.push_back(piece.to_vec());
+            talk.wire.push_back((piece.to_vec(), talk.spoken.is_known_to_end_lines()));
         }
         self.news(conn, News::Piece(piece.to_vec()));
     }
@@ -154,7 +156,15 @@ impl Classics {
 impl Talk {
     fn new(generation: u32) -> Self {
         let (spoken, stage) = (Spoken::default(), Stage::Asks);
-        Self { generation, spoken, news: Vec::new(), stage, wire: VecDeque::new(), arrived: 0 }
+        Self {
+            generation,
+            spoken,
+            news: Vec::new(),
+            stage,
+            wire: VecDeque::new(),
+            arrived: 0,
+            line_must_end: false,
+        }
     }
 
     /// The name in a welcome that was not judged yet; only once.
@@ -255,10 +265,14 @@ impl Talk {
     fn receive(&mut self, mut bytes: &[u8]) -> Judgement {
         while let Some((&next, rest)) = bytes.split_first() {
             if next == b'\n' && self.arrived == 0 {
+                self.line_must_end = false;
                 bytes = rest;
                 continue;
             }
-            let Some(piece) = self.wire.front() else {
+            if self.line_must_end {
+                return Err((Rule::Pieces, "ends its lines, and is sent one that does not end".to_owned()));
+            }
+            let Some((piece, must_end)) = self.wire.front() else {
                 return Err((Rule::OneOrder, format!("receives what nobody sent: {bytes:?}")));
             };
             let left = &piece[self.arrived..];
@@ -271,6 +285,7 @@ impl Talk {
             self.arrived += count;
             bytes = &bytes[count..];
             if self.arrived == piece.len() {
+                self.line_must_end = *must_end;
                 self.wire.pop_front();
                 self.arrived = 0;
             }
@@ -285,6 +300,9 @@ impl Talk {
         }
         if !self.wire.is_empty() {
             return Some(format!("{} pieces have not arrived", self.wire.len()));
+        }
+        if self.line_must_end {
+            return Some("a line has not ended".to_owned());
         }
         self.spoken.lack().or_else(|| told.lack(logs))
     }

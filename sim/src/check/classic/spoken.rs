@@ -19,6 +19,8 @@ pub(super) struct Spoken {
     bytes: Vec<u8>,
     /// Where its first line ends, if it ends any.
     first_line: Option<usize>,
+    /// A read ended with the end of a line.
+    is_known_to_end_lines: bool,
     /// How much the server had read after each read, and when that was, by its clock.
     reads: Vec<(usize, Instant)>,
     /// Where what became names and messages may end; most often one place.
@@ -29,7 +31,14 @@ pub(super) struct Spoken {
 
 impl Default for Spoken {
     fn default() -> Self {
-        Self { bytes: Vec::new(), first_line: None, reads: Vec::new(), handled: vec![0], name: None }
+        Self {
+            bytes: Vec::new(),
+            first_line: None,
+            is_known_to_end_lines: false,
+            reads: Vec::new(),
+            handled: vec![0],
+            name: None,
+        }
     }
 }
 
@@ -46,6 +55,11 @@ impl Spoken {
         self.name.as_deref()
     }
 
+    /// Whether the server knows that the peer ends its lines, so that those for it must end, too.
+    pub(super) fn is_known_to_end_lines(&self) -> bool {
+        self.is_known_to_end_lines
+    }
+
     fn read(&self) -> usize {
         self.reads.last().map_or(0, |&(read, _)| read)
     }
@@ -54,6 +68,8 @@ impl Spoken {
     pub(super) fn was_read(&mut self, bytes: usize, now: Instant) -> Option<Sometimes> {
         let read = self.read() + bytes;
         self.reads.push((read, now));
+        self.is_known_to_end_lines |=
+            read.checked_sub(1).and_then(|last| self.bytes.get(last)) == Some(&b'\n');
         let is_within = self.bytes.get(read).is_some_and(|byte| is_inside(*byte));
         is_within.then_some(Sometimes::ClassicCutCharacter)
     }
