@@ -118,6 +118,7 @@ mistakes! {
     ClassicCharacterCut = "a long line for a classic peer is cut within a character";
     ClassicQuitCut = "half of a classic peer's {quit} is taken for a message at once";
     ClassicLineSkipped = "a classic peer that is far behind is not sent a line";
+    ClassicLineOpen = "who ends his lines is sent lines that do not end";
     ClassicLossUntold = "nobody is told that a classic peer is gone";
 }
 

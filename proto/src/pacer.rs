@@ -89,7 +89,7 @@ impl Pacer {
             let bytes = message.len();
             outbox.consume(bytes);
         }
-        if self.ends_lines {
+        if self.ends_lines && !is_made(Mistake::ClassicLineOpen) {
             self.piece.push(b'\n');
         }
     }
