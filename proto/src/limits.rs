@@ -60,6 +60,11 @@ pub const VOICE_QUEUE_BYTES: usize = 16 * 1024;
 pub const CLASSIC_BYTES: usize = 1024;
 /// From connect to a name, which somebody has to type.
 pub const CLASSIC_NAME_TIMEOUT: Duration = Duration::from_secs(120);
+/// A classic peer that says nothing is asked by the driver's system whether it is there, first after so long.
+pub const CLASSIC_QUIET: Duration = Duration::from_secs(30);
+/// A classic peer that takes nothing for so long, or does not answer when it is asked, is given up by the driver's system. Longer than
+/// a minute, for which a person may stop his terminal.
+pub const CLASSIC_STUCK: Duration = Duration::from_secs(75);
 /// Classic connections that have not said a name. One more is closed at once.
 pub const PENDING_NAMES: usize = 128;
 /// What may be half of a character, or of `{quit}`, is waited for so long.

@@ -8,7 +8,11 @@ pub(crate) mod way;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chinwag_proto::{Instant, Rng, limits::CLOSE_LINGER, pacer::Pacer};
+use chinwag_proto::{
+    Instant, Rng,
+    limits::{CLASSIC_QUIET, CLASSIC_STUCK, CLOSE_LINGER},
+    pacer::Pacer,
+};
 
 use self::{nat::Nat, udp::Datagram, way::Way};
 use crate::{
@@ -36,8 +40,8 @@ const NO_UDP_WITHIN_US: u64 = 20_000_000;
 const HALF_OPEN_PPM: u32 = 250_000;
 /// The server's system asks a silent classic peer whether it is there after so long: a machine that knows nothing of the connection
 /// says so then. One that does not answer is given up after the user time-out, however often it was asked (as Linux has it).
-const KEEPALIVE_US: u64 = 30_000_000;
-pub(crate) const USER_TIMEOUT_US: u64 = 120_000_000;
+const KEEPALIVE_US: u64 = CLASSIC_QUIET.as_micros() as u64;
+pub(crate) const USER_TIMEOUT_US: u64 = CLASSIC_STUCK.as_micros() as u64;
 
 /// What can happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -127,7 +127,7 @@ impl ClassicNode {
             }
             Deed::BeDeaf => {
                 let until_us = net.now_us + between(&mut self.rng, DEAF_US.0, DEAF_US.1);
-                let is_forever = chance(&mut self.rng, DEAF_FOREVER_PPM);
+                let is_forever = check.may_break() && chance(&mut self.rng, DEAF_FOREVER_PPM);
                 self.deaf_until_us = if is_forever { u64::MAX } else { until_us };
                 if let Some(tcp) = self.conn.and_then(|conn| net.conn(conn)) {
                     tcp.end_mut(Side::Client).paused = true;
@@ -146,7 +146,8 @@ impl ClassicNode {
                 self.enter(net, Stage::Leaving);
             }
             Deed::Drop => self.drop(net, check),
-            Deed::Vanish => {
+            // It keeps its place until the server's system has found out, which somebody may miss.
+            Deed::Vanish if check.may_break() => {
                 if let Some(conn) = self.conn.take() {
                     net.vanish(conn, Side::Client);
                     check.classics.ended(conn);
@@ -160,6 +161,7 @@ impl ClassicNode {
             | Deed::SayLong
             | Deed::Quit
             | Deed::QuitInTwo
+            | Deed::Vanish
             | Deed::Anything => {}
         }
         net.flush();

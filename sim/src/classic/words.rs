@@ -7,9 +7,9 @@ use crate::{
     random::{MILLION, between, chance},
 };
 
-/// Names that nobody is given.
+/// Names that nobody is given, unless they are cut in two; then they are not what a client may want.
 const ILLEGAL: [&str; 8] =
-    ["a:b", "server", "Server", "two  spaces", "\u{202e}evil", "0 Person: hi", "\u{2800}", "tab\tbed"];
+    ["a:b", "server", "Server", "two  spaces", "\u{202e}evil", "0 Nobody: hi", "\u{2800}", "tab\tbed"];
 /// What messages are made of.
 const WORDS: [&str; 10] = [
     "hello",

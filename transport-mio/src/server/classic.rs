@@ -1,12 +1,10 @@
 //! A connection of the classic dialect: no TLS, no framing. A [`Pacer`] says what each write is, and when.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    time::Duration as Pause,
-};
+use std::io::{self, Read as _, Write as _};
 
 use chinwag_proto::{
-    Instant,
+    Duration, Instant,
+    limits::{CLASSIC_QUIET, CLASSIC_STUCK},
     outbox::{Class, Outbox, Overflow},
     pacer::{Next, Pacer},
 };
@@ -15,12 +13,8 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::stream::ReadEnd;
 
-/// A peer that says nothing is asked by the system whether it is there, first after so long and then again and again.
-const QUIET: Pause = Pause::from_secs(30);
-const ASK_EVERY: Pause = Pause::from_secs(5);
-const ASK_TIMES: u32 = 3;
-/// A peer that takes nothing for so long, dead or not, is given up by the system.
-const STUCK: Pause = Pause::from_secs(120);
+/// A quiet peer is asked again after so long, until it counts as stuck.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// How far a stream was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,9 +38,10 @@ impl ClassicStream {
     pub(super) fn new(socket: TcpStream) -> Self {
         // What the system cannot do is no reason to fail.
         let _ = socket.set_nodelay(true);
-        let ask = TcpKeepalive::new().with_time(QUIET).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
+        let ask = TcpKeepalive::new().with_time(CLASSIC_QUIET).with_interval(ASK_EVERY);
         let _ = SockRef::from(&socket).set_tcp_keepalive(&ask);
-        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(STUCK));
+        // On Linux this counts in the place of a number of questions.
+        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(CLASSIC_STUCK));
         Self { socket, outbox: Outbox::default(), pacer: Pacer::default() }
     }
 
