@@ -119,6 +119,7 @@ mistakes! {
     ClassicQuitCut = "half of a classic peer's {quit} is taken for a message at once";
     ClassicLineSkipped = "a classic peer that is far behind is not sent a line";
     ClassicLineOpen = "who ends his lines is sent lines that do not end";
+    ClassicGoodbyeForgotten = "a classic peer is closed without a word";
     ClassicLossUntold = "nobody is told that a classic peer is gone";
 }
 

@@ -662,6 +662,7 @@ impl Server {
                 native::write_goodbye(bytes, &cause);
                 to.push(peer);
             }),
+            Dialect::Classic if is_made(Mistake::ClassicGoodbyeForgotten) => {}
             Dialect::Classic => write_line(&mut self.out, peer, &classic::goodbye(&cause)),
         }
         self.out.push(Queued::Close { peer, cause }, |_, _| {});

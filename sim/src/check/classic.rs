@@ -172,17 +172,16 @@ impl Talk {
         if self.spoken.name().is_some() {
             return None;
         }
-        let pieces = self.news.iter().filter_map(|news| match news {
-            News::Piece(piece) => name_in(piece),
+        self.news.iter().find_map(|news| match news {
+            News::Piece(piece) => name_in(piece).map(str::to_owned),
             News::Admitted(_) | News::Closed(_) => None,
-        });
-        pieces.into_iter().next().map(str::to_owned)
+        })
     }
 
     fn judge(&mut self, logs: &Logs, may_break: bool, seen: &mut Vec<Sometimes>) -> Judgement {
         let mut news = std::mem::take(&mut self.news);
         let is_closed = matches!(news.last(), Some(News::Closed(_)));
-        let goodbye = if is_closed { news.pop().zip(news.pop()) } else { None };
+        let goodbye = is_closed.then(|| (news.pop(), news.pop()));
         for news in news {
             match news {
                 News::Piece(piece) => self.piece(&piece, logs, seen)?,
@@ -194,7 +193,9 @@ impl Talk {
             }
         }
         match goodbye {
-            Some((News::Closed(cause), News::Piece(piece))) => self.goodbye(&cause, &piece, may_break, seen),
+            Some((Some(News::Closed(cause)), Some(News::Piece(piece)))) => {
+                self.goodbye(&cause, &piece, may_break, seen)
+            }
             Some(_) => Err((Rule::OneOrder, "was closed without a word".to_owned())),
             None => Ok(()),
         }
