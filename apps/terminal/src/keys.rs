@@ -90,6 +90,8 @@ impl Decoder {
                 // It is none.
                 _ => return self.ground(byte),
             },
+            // It goes on with none of that: what was to come of it never came.
+            State::Function | State::Shifted if !matches!(byte, b' '..=b'~') => return self.ground(byte),
             State::Function => {
                 self.state = State::Ground;
                 None
@@ -303,5 +305,11 @@ mod tests {
         let text = |c| Key::Char(c);
         let pasted = [text('a'), text('b'), text('c'), Key::Tab, text('d'), Key::Enter, text('e'), Key::Up];
         assert_eq!(keys, pasted);
+        // Whatever it ends in the middle of, the end of it is seen.
+        for tail in ["\x1b", "\x1b[", "\x1b[1;", "\x1bO", "\x1b[["] {
+            let keys = decode(format!("\x1b[200~x{tail}\x1b[201~\x7f").as_bytes());
+            assert_eq!(keys, [text('x'), Key::Backspace], "{tail:?}");
+        }
+        assert_eq!(decode(b"\x1bO\r"), [Key::Enter]);
     }
 }
