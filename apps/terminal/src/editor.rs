@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
 }
 
 /// A finished line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Entered {
     pub(crate) text: String,
     /// More was typed than there was room for.
@@ -46,11 +46,11 @@ pub(crate) struct Editor {
     is_cut: bool,
     /// What was cut out last.
     removed: String,
-    history: VecDeque<String>,
+    history: VecDeque<Entered>,
     /// Which line of the history is shown.
     recalled: Option<usize>,
     /// What stood here before one was.
-    draft: String,
+    draft: Entered,
 }
 
 impl Editor {
@@ -66,13 +66,13 @@ impl Editor {
     pub(crate) fn take(&mut self) -> Entered {
         self.cursor = 0;
         self.recalled = None;
-        self.draft.clear();
+        self.draft = Entered::default();
         Entered { text: std::mem::take(&mut self.text), is_cut: std::mem::take(&mut self.is_cut) }
     }
 
     /// From now on the line can be called back.
-    pub(crate) fn remember(&mut self, line: &str) {
-        if line.trim().is_empty() || self.history.back().is_some_and(|last| last == line) {
+    pub(crate) fn remember(&mut self, line: &Entered) {
+        if line.text.trim().is_empty() || self.history.back().is_some_and(|last| last == line) {
             return;
         }
         if self.history.len() == HISTORY_LINES {
@@ -152,10 +152,9 @@ impl Editor {
         Outcome::Changed
     }
 
-    fn show(&mut self, text: String) -> Outcome {
-        self.text = text;
+    fn show(&mut self, line: Entered) -> Outcome {
+        (self.text, self.is_cut) = (line.text, line.is_cut);
         self.cursor = self.text.len();
-        self.is_cut = false;
         Outcome::Changed
     }
 
@@ -165,7 +164,7 @@ impl Editor {
         else {
             return Outcome::Refused;
         };
-        let shown = std::mem::take(&mut self.text);
+        let shown = Entered { text: std::mem::take(&mut self.text), is_cut: self.is_cut };
         if self.recalled.is_none() {
             self.draft = shown;
         }
@@ -258,10 +257,14 @@ mod tests {
         }
     }
 
+    fn line_of(text: &str) -> Entered {
+        Entered { text: text.to_owned(), is_cut: false }
+    }
+
     #[test]
     fn a_line_is_finished_and_the_next_begins() {
         let mut editor = with("hello");
-        let entered = Outcome::Entered(Entered { text: "hello".to_owned(), is_cut: false });
+        let entered = Outcome::Entered(line_of("hello"));
         assert_eq!(editor.press(Key::Enter), entered);
         assert_eq!(after(&mut editor, &[]), "|");
         assert_eq!(editor.press(Key::Control('d')), Outcome::Ended);
@@ -273,7 +276,7 @@ mod tests {
     fn lines_come_back_and_what_was_begun_does_too() {
         let mut editor = Editor::default();
         for line in ["one", "two", "two", " ", "three"] {
-            editor.remember(line);
+            editor.remember(&line_of(line));
         }
         after(&mut editor, &[Key::Char('x')]);
         for (key, expected) in [
@@ -289,7 +292,7 @@ mod tests {
             assert_eq!(after(&mut editor, &[key]), expected);
         }
         for n in 0..1000 {
-            editor.remember(&n.to_string());
+            editor.remember(&line_of(&n.to_string()));
         }
         assert_eq!(editor.history.len(), HISTORY_LINES);
     }
@@ -299,6 +302,15 @@ mod tests {
         let mut editor = with(&"x".repeat(limits::MESSAGE_BYTES - 1));
         assert_eq!(editor.press(Key::Char('é')), Outcome::Refused);
         assert_eq!(editor.text.len(), limits::MESSAGE_BYTES - 1);
+        assert!(matches!(editor.press(Key::Enter), Outcome::Entered(line) if line.is_cut));
+        // Nor is it whole when it comes back, from before or after another one.
+        editor.remember(&Entered { is_cut: true, ..line_of("x") });
+        editor.press(Key::Up);
+        assert!(matches!(editor.press(Key::Enter), Outcome::Entered(line) if line.is_cut));
+        let mut editor = with(&"x".repeat(limits::MESSAGE_BYTES));
+        editor.press(Key::Char('y'));
+        editor.remember(&line_of("another"));
+        after(&mut editor, &[Key::Up, Key::Down]);
         assert!(matches!(editor.press(Key::Enter), Outcome::Entered(line) if line.is_cut));
         // Not if it was made shorter since.
         let mut editor = with(&"x".repeat(limits::MESSAGE_BYTES));

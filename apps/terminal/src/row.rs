@@ -79,10 +79,11 @@ impl Row {
                 out.push_str(CLEAR_SCREEN);
                 None
             }
-            Outcome::Entered(Entered { text, is_cut }) => {
+            Outcome::Entered(entered) => {
                 if manner.is_remembered {
-                    self.editor.remember(&text);
+                    self.editor.remember(&entered);
                 }
+                let Entered { text, is_cut } = entered;
                 out.push_str(ERASE);
                 let is_said = self.is_in && (manner.is_said)(&text);
                 if is_cut || !(is_said || text.is_empty()) {
