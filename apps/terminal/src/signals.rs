@@ -45,14 +45,16 @@ pub(crate) fn attend_terminal(terminal: Arc<Shared>) -> io::Result<()> {
     }
     let mut signals = Signals::new(about)?;
     thread::Builder::new().name("terminal".to_owned()).spawn(move || {
+        let mut is_asked = false;
         for signal in signals.forever() {
-            attend(&terminal, signal);
+            attend(&terminal, signal, &mut is_asked);
         }
     })?;
     Ok(())
 }
 
-fn attend(terminal: &Shared, signal: i32) {
+/// `is_asked`: the program was asked to end and has not, be it that it writes to a terminal that takes nothing.
+fn attend(terminal: &Shared, signal: i32, is_asked: &mut bool) {
     match signal {
         SIGWINCH => terminal.redraw(),
         SIGCONT => terminal.resume(),
@@ -65,7 +67,9 @@ fn attend(terminal: &Shared, signal: i32) {
         // The system stops nobody whom no shell could let go on.
         SIGTSTP => {}
         SIGQUIT => end(terminal, SIGQUIT),
-        _ if signals::are_attended() => {}
+        // Whoever closes a window may send it twice.
+        SIGHUP if signals::are_attended() => {}
+        _ if signals::are_attended() && !std::mem::replace(is_asked, true) => {}
         _ => end(terminal, signal),
     }
 }

@@ -148,8 +148,11 @@ impl Shared {
 
     /// Takes over the terminal, at first and after a stop.
     pub(crate) fn resume(&self) {
-        let mut row = self.lock();
-        if self.modes.set() {
+        let row = self.lock_soon();
+        if self.modes.set()
+            && let Some(mut row) = row
+            && takes_something()
+        {
             self.draw(&mut row, [ERASE, BRACKETED_PASTE].concat());
         }
     }
@@ -178,10 +181,12 @@ impl Shared {
         }
     }
 
-    /// Draws the row again: the terminal is of another size.
+    /// Draws the row again: the terminal is of another size. Whoever holds the lock draws it anyway.
     pub(crate) fn redraw(&self) {
-        let mut row = self.lock();
-        if self.modes.are_set() {
+        if self.modes.are_set()
+            && let Ok(mut row) = self.row.try_lock()
+            && takes_something()
+        {
             self.draw(&mut row, ERASE.to_owned());
         }
     }
@@ -280,11 +285,15 @@ fn write(stream: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes, unless the terminal takes nothing: whoever ends is not to be kept.
 fn farewell(text: &str) {
+    if takes_something() {
+        // It may have gone.
+        let _ = write(&mut io::stdout().lock(), text.as_bytes());
+    }
+}
+
+/// False while nobody reads what is written to the terminal, so that a write would wait.
+fn takes_something() -> bool {
     let stdout = io::stdout();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let takes = poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0);
-    if takes {
-        // It may have gone.
-        let _ = write(&mut stdout.lock(), text.as_bytes());
-    }
+    poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
