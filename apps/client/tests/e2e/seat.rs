@@ -118,8 +118,7 @@ impl Seat {
             let Ok(bytes) = self.output.recv_timeout(left) else {
                 panic!("no {what:?}; there is {:#?}", self.rows());
             };
-            self.screen.process(&bytes);
-            self.written.extend(bytes);
+            take(&mut self.screen, &mut self.written, bytes);
         }
     }
 
@@ -200,11 +199,14 @@ impl Seat {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.is_left_ordinary();
+                // What it wrote last comes before what is written now.
+                self.terminal.write_all(&[0]).unwrap();
+                self.until("end", |seat| seat.written.last() == Some(&0));
                 return status;
             }
             assert!(Instant::now() < deadline, "it does not end; there is {:#?}", self.rows());
             // What it writes must be read.
-            self.screen.process(&self.output.try_recv().unwrap_or_default());
+            self.output.try_iter().for_each(|bytes| take(&mut self.screen, &mut self.written, bytes));
             thread::yield_now();
         }
     }
@@ -216,6 +218,11 @@ impl Drop for Seat {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn take(screen: &mut vt100::Parser, written: &mut Vec<u8>, bytes: Vec<u8>) {
+    screen.process(&bytes);
+    written.extend(bytes);
 }
 
 fn set_size(terminal: &File, columns: u16) {
