@@ -14,8 +14,8 @@ use crate::{
 
 /// Between two writes: time for the peer to read what came with the first.
 pub const PACE: Duration = Duration::from_millis(5);
-/// When more than so many messages wait, those that fit one read go as lines of one write: the peer shows them alike, and
-/// nobody who talks much is ever behind.
+/// When more than so many messages wait, those that fit one read go as lines of one write: an original peer shows them alike,
+/// and nobody who talks much is ever behind.
 pub const BACKLOG: usize = 8;
 
 /// What there is to write.

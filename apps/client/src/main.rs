@@ -24,7 +24,7 @@ use chinwag_proto::{
     client::{ClientConfig, EndReason},
     link::Link,
     name::Name,
-    text::check_message,
+    text::{check_message, escape},
 };
 use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
@@ -124,7 +124,9 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
 
     let unsaid = client.client().unacknowledged();
     if unsaid > 0 {
-        Screen::new(terminal).notice(&format!("{unsaid} of your lines may not have reached the server"));
+        let mut screen = Screen::new(terminal);
+        screen.notice(&format!("{unsaid} of your lines may not have reached the server:"));
+        client.client().unacknowledged_texts().for_each(|text| screen.notice(&escape(text)));
     }
     let voice = conversation.finish();
     if let Some(path) = arguments.stats {

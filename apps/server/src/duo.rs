@@ -209,7 +209,10 @@ impl Duo {
                 self.next = Instant::now() + MESSAGE_GAP;
                 self.screen.line(&format!("I > {}", escape(&line)));
             }
-            Err(error) => self.gone(&format!("is lost: {error}")),
+            Err(error) => {
+                self.gone(&format!("is lost: {error}"));
+                self.screen.notice(&format!("not sent: {}", escape(&line)));
+            }
         }
     }
 }

@@ -142,6 +142,11 @@ impl Client {
         self.outgoing.len()
     }
 
+    /// Their texts, in order.
+    pub fn unacknowledged_texts(&self) -> impl Iterator<Item = &str> {
+        self.outgoing.iter().map(|(_, text)| text.as_str())
+    }
+
     /// How many more messages [`Client::say`] takes.
     pub fn room_for_messages(&self) -> usize {
         Limit::OutgoingMessages.value() - self.outgoing.len()

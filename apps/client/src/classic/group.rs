@@ -4,6 +4,7 @@ use std::{
     net::{Shutdown, TcpStream},
     process::ExitCode,
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -84,6 +85,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: ClassicArguments) -> Result<Ex
     if result.is_ok() {
         group.leave(&voice);
     }
+    group.tell_unsent();
     voice.finish();
     result.map(|()| ExitCode::SUCCESS)
 }
@@ -263,7 +265,8 @@ impl Group {
         if is_answer {
             self.answered();
         }
-        self.screen.line(&escape(text));
+        // Our own server sends lines to who is far behind, and some people's programs end theirs.
+        text.lines().filter(|line| !line.is_empty()).for_each(|line| self.screen.line(&escape(line)));
     }
 
     /// The server has what was sent, or says nothing about it.
@@ -282,10 +285,29 @@ impl Group {
         anyhow!("the connection to the server is lost: {error}")
     }
 
+    /// Where typed lines give way to what comes back, those of which nothing came are shown again.
+    fn tell_unsent(&mut self) {
+        if !self.screen.is_edited() {
+            return;
+        }
+        if let (Stage::In, Pace::Answer(awaited, _)) = (self.stage, &self.pace) {
+            self.screen.notice(&format!("may not have reached the server: {}", escape(awaited)));
+        }
+        for typed in self.lines.try_iter() {
+            if let Typed::Line(line) = typed {
+                self.screen.notice(&format!("not sent: {}", escape(&line)));
+            }
+        }
+    }
+
     /// Says so, and closes both connections at once, in the direction in which nothing more is to be said: what comes still is
     /// read, so that the server does not stumble over it.
     fn leave(&mut self, voice: &Voice) {
         if self.name.is_some() {
+            if self.pace.due().is_some() {
+                // So that the server does not read it together with what was said just now.
+                thread::sleep(MESSAGE_GAP);
+            }
             // The server may have gone in this moment.
             let _ = plain::say(&self.text, QUIT);
         }

@@ -1,6 +1,11 @@
 //! The programs before a person: the row in which is typed stays whole, and the terminal is left as it was found.
 
-use std::{io::Write as _, net::TcpStream, os::unix::process::ExitStatusExt as _, path::Path};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::process::ExitStatusExt as _,
+    path::Path,
+};
 
 use crate::{
     common::{Place, Program, Server, client, server_binary},
@@ -326,6 +331,37 @@ fn a_terminal_that_cannot_erase_gets_plain_lines() {
         assert_eq!(foo.ends().code(), Some(0));
         assert!(!foo.written().contains(&ESCAPE), "{:?}", foo.rows());
     }
+}
+
+#[test]
+fn lines_of_which_nothing_came_are_shown_when_it_ends() {
+    let place = Place::new();
+    let (text, voice) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();
+    let ports = ["--text-port", &port(&text), "--voice-port", &port(&voice)];
+    let mut foo = Seat::client(&place, 80, &[&["classic", "127.0.0.1"], &ports[..], &FOO].concat());
+    // An old server that falls silent.
+    let (mut server, _) = text.accept().unwrap();
+    let mut told = [0; 100];
+    for (line, answer) in [("Type your name and press enter!", "Foo"), ("Welcome Foo!", "one")] {
+        server.write_all(line.as_bytes()).unwrap();
+        foo.sees(line);
+        if answer != "Foo" {
+            foo.enters(answer);
+        }
+        let count = server.read(&mut told).unwrap();
+        assert_eq!(told[..count], *answer.as_bytes());
+    }
+    foo.enters("two");
+    foo.enters("three");
+    foo.types("half");
+    foo.sees_typed("half|");
+    drop(server);
+    foo.sees("may not have reached the server: Foo: one");
+    foo.sees("not sent: two");
+    foo.sees("not sent: three");
+    assert_eq!(foo.ends().code(), Some(1));
 }
 
 #[test]
