@@ -257,16 +257,17 @@ impl Group {
 
     /// Shows what the server sent.
     fn show(&mut self, text: &str) {
-        let is_answer = match &self.pace {
-            Pace::Answer(awaited, _) => text.contains(awaited),
-            Pace::Now | Pace::At(_) => false,
-        };
         // Before it is shown, since the next line may be typed at once.
-        if is_answer {
+        if self.is_answer(text) {
             self.answered();
         }
         // Our own server sends lines to who is far behind, and some people's programs end theirs.
         text.lines().filter(|line| !line.is_empty()).for_each(|line| self.screen.line(&escape(line)));
+    }
+
+    /// True if the server tells what was sent last.
+    fn is_answer(&self, text: &str) -> bool {
+        matches!(&self.pace, Pace::Answer(awaited, _) if text.contains(awaited))
     }
 
     /// The server has what was sent, or says nothing about it.
@@ -315,8 +316,11 @@ impl Group {
         voice.end();
         let until = Instant::now() + QUIT_PATIENCE;
         while let Ok(event) = self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            if matches!(event, Event::Heard(Heard::Closed | Heard::Lost(_))) {
-                return;
+            match event {
+                Event::Heard(Heard::Closed | Heard::Lost(_)) => return,
+                // What was said last has arrived after all.
+                Event::Heard(Heard::Text(text)) if self.is_answer(&text) => self.show(&text),
+                Event::Heard(Heard::Text(_)) | Event::Typed | Event::Voice(_) | Event::Interrupted => {}
             }
         }
     }

@@ -333,26 +333,31 @@ fn a_terminal_that_cannot_erase_gets_plain_lines() {
     }
 }
 
-#[test]
-fn lines_of_which_nothing_came_are_shown_when_it_ends() {
-    let place = Place::new();
+/// Foo, who has said `one`, and an old server that has read it.
+fn one_is_said(place: &Place) -> (Seat, TcpStream) {
     let (text, voice) =
         (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();
     let ports = ["--text-port", &port(&text), "--voice-port", &port(&voice)];
-    let mut foo = Seat::client(&place, 80, &[&["classic", "127.0.0.1"], &ports[..], &FOO].concat());
-    // An old server that falls silent.
+    let mut person = Seat::client(place, 80, &[&["classic", "127.0.0.1"], &ports[..], &FOO].concat());
     let (mut server, _) = text.accept().unwrap();
     let mut told = [0; 100];
     for (line, answer) in [("Type your name and press enter!", "Foo"), ("Welcome Foo!", "one")] {
         server.write_all(line.as_bytes()).unwrap();
-        foo.sees(line);
+        person.sees(line);
         if answer != "Foo" {
-            foo.enters(answer);
+            person.enters(answer);
         }
         let count = server.read(&mut told).unwrap();
         assert_eq!(told[..count], *answer.as_bytes());
     }
+    (person, server)
+}
+
+#[test]
+fn lines_of_which_nothing_came_are_shown_when_it_ends() {
+    let place = Place::new();
+    let (mut foo, server) = one_is_said(&place);
     foo.enters("two");
     foo.enters("three");
     foo.types("half");
@@ -362,6 +367,21 @@ fn lines_of_which_nothing_came_are_shown_when_it_ends() {
     foo.sees("not sent: two");
     foo.sees("not sent: three");
     assert_eq!(foo.ends().code(), Some(1));
+}
+
+#[test]
+fn what_comes_back_while_he_leaves_has_arrived() {
+    let place = Place::new();
+    let (mut foo, mut server) = one_is_said(&place);
+    foo.presses(CTRL_C);
+    let mut quit = [0; 6];
+    server.read_exact(&mut quit).unwrap();
+    assert_eq!(quit, *b"{quit}");
+    server.write_all(b"Foo: one").unwrap();
+    foo.sees("Foo: one");
+    drop(server);
+    assert_eq!(foo.ends().code(), Some(0));
+    assert!(foo.rows().iter().all(|row| !row.contains("may not have")), "{:?}", foo.rows());
 }
 
 #[test]
