@@ -8,6 +8,7 @@ pub mod client;
 pub mod clock;
 pub mod descriptors;
 pub mod identity;
+pub mod mmsg;
 mod seal;
 pub mod server;
 pub mod signals;
