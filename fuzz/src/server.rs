@@ -1,18 +1,22 @@
 //! The server machine under anything that several peers may do: it asks only for what a driver can do, tells only
 //! whom there is, says only what decodes, wants no timeout that does nothing, stays within its limits and of one mind.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use arbitrary::Unstructured;
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, SessionId,
     limits::{CLASSIC_BYTES, HELD_SESSIONS, ROOMS},
+    relay::{Arrival, Egress, Relay},
     server::{Dialect, Input, Output, Server},
     wire::{
         chinwag1::to_client::Kind,
         control::{self, Body},
         frame::FrameReader,
-        path::DatagramKind,
+        path::{DatagramKind, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
         voice::Frames,
     },
 };
@@ -37,13 +41,65 @@ pub fn server(data: &[u8]) {
     driver.empty();
 }
 
+/// Seals nothing, takes everything.
+#[derive(Debug)]
+struct Open;
+
+impl Seal for Open {
+    fn seal(&self, _counter: u64, _header: &[u8], _payload: &mut [u8]) -> [u8; TAG_BYTES] {
+        [0; TAG_BYTES]
+    }
+
+    fn open(&self, _counter: u64, _header: &[u8], _sealed: &mut [u8]) -> bool {
+        true
+    }
+}
+
+/// What the relay wants done.
+enum Relayed {
+    Datagram(SessionId, DatagramKind, Vec<u8>),
+    Tunnel(Vec<u8>, Vec<SessionId>),
+    Alive(SessionId),
+}
+
+/// The relay's output.
+#[derive(Default)]
+struct Sink(Vec<Relayed>);
+
+impl Egress for Sink {
+    fn datagram(&mut self, _socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        seal(&mut bytes);
+        let header = Header::parse(&bytes).expect("a datagram");
+        assert_eq!(to, address(header.session), "sealed for somebody else");
+        let payload = bytes[HEADER_BYTES..bytes.len() - TAG_BYTES].to_vec();
+        self.0.push(Relayed::Datagram(header.session, header.kind, payload));
+    }
+
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+        self.0.push(Relayed::Tunnel(payload.to_vec(), to.collect()));
+    }
+
+    fn alive(&mut self, session: SessionId) {
+        self.0.push(Relayed::Alive(session));
+    }
+}
+
+/// Where a session's datagrams come from.
+fn address(session: SessionId) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::from_bits(session.to_wire()), 1))
+}
+
 struct Driver {
     server: Server,
+    relay: Relay<Open>,
+    relayed: Sink,
     now: Instant,
     /// Handles in use.
     open: BTreeSet<Peer>,
     paused: BTreeSet<Peer>,
-    paths: BTreeSet<Peer>,
+    /// Whom natives were let in as, with their ends of the voice paths.
+    paths: BTreeMap<Peer, SealedPath<Open>>,
     known: Vec<Known>,
     is_stopping: bool,
 }
@@ -52,10 +108,12 @@ impl Driver {
     fn new() -> Self {
         Self {
             server: Server::new(MAX_SESSIONS, Rng::from_number(1)),
+            relay: Relay::default(),
+            relayed: Sink::default(),
             now: Instant::from_micros(1),
             open: BTreeSet::new(),
             paused: BTreeSet::new(),
-            paths: BTreeSet::new(),
+            paths: BTreeMap::new(),
             known: vec![Known::default(); PEERS as usize],
             is_stopping: false,
         }
@@ -125,8 +183,13 @@ impl Driver {
 
     /// A driver has keys only for whom it was told to open a path.
     fn datagram(&mut self, peer: Peer, kind: DatagramKind, payload: &[u8]) {
-        if self.paths.contains(&peer) {
-            self.input(Input::Datagram { peer, kind, payload });
+        if let Some(end) = self.paths.get_mut(&peer) {
+            let (from, mut bytes) = (address(end.session()), Vec::new());
+            end.seal(kind, payload, &mut bytes);
+            let arrival = Arrival { socket: 0, from, waited: Duration::ZERO, bytes: &mut bytes };
+            // What did not fit into a datagram is none.
+            let _ = self.relay.handle_datagram(self.now, arrival, &mut self.relayed);
+            self.drain();
         }
     }
 
@@ -176,19 +239,16 @@ impl Driver {
                         }
                     }
                 }
-                Output::Relay { kind, frame, to } => {
-                    assert!(!to.is_empty() && to.iter().all(|peer| self.paths.contains(peer)));
-                    match kind {
-                        DatagramKind::Voice => assert!(Frames::parse(frame).is_ok()),
-                        DatagramKind::Echo => assert_eq!(to.len(), 1),
-                        DatagramKind::Probe => panic!("the server probes nobody"),
+                Output::Relay(order) => self.relay.obey(self.now, order, &mut self.relayed),
+                Output::OpenPath { peer, session, room } => {
+                    assert!(self.open.contains(&peer));
+                    let is_native = dialect_of(peer) == Dialect::Native;
+                    self.relay.open(session, room, is_native.then_some(Open));
+                    if is_native {
+                        self.paths.insert(peer, SealedPath::new(session, Open));
                     }
                 }
-                Output::OpenPath { peer, session } => {
-                    assert!(self.open.contains(&peer));
-                    let _: SessionId = session;
-                    self.paths.insert(peer);
-                }
+                Output::Overheard { payload } => assert!(Frames::parse(payload).is_ok()),
                 Output::Pause { peer } => assert!(self.open.contains(&peer) && self.paused.insert(peer)),
                 Output::Unpause { peer } => assert!(self.paused.remove(&peer)),
                 Output::Close { peer, cause } => {
@@ -200,6 +260,30 @@ impl Driver {
             }
         }
         self.server.audit().expect("a server that is not of one mind");
+        self.carry_voice();
+    }
+
+    /// Does what the relay wants, and looks whether it knows who is there.
+    fn carry_voice(&mut self) {
+        self.relay.handle_timeout(self.now, &mut self.relayed);
+        assert_eq!(self.relay.poll_timeout(), None);
+        for what in std::mem::take(&mut self.relayed.0) {
+            match what {
+                Relayed::Datagram(to, kind, payload) => {
+                    assert!(self.server.peer_of(to).is_some(), "somebody who has left");
+                    match kind {
+                        DatagramKind::Voice => assert!(Frames::parse(&payload).is_ok()),
+                        DatagramKind::Echo => {}
+                        DatagramKind::Probe => panic!("the server probes nobody"),
+                    }
+                }
+                Relayed::Tunnel(payload, to) => self.input(Input::Voice { payload: &payload, to: &to }),
+                Relayed::Alive(session) => self.input(Input::Alive { session }),
+            }
+        }
+        self.relay.audit().expect("a relay that is not of one mind");
+        let seated: Vec<_> = self.relay.seated().collect();
+        assert!(seated.iter().all(|&(session, _)| self.server.peer_of(session).is_some()));
     }
 
     fn forget(&mut self, peer: Peer) {

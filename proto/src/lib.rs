@@ -18,6 +18,8 @@ pub mod name;
 pub mod outbox;
 mod outqueue;
 pub mod pacer;
+mod rate;
+pub mod relay;
 mod report;
 mod rng;
 pub mod server;

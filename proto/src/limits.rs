@@ -95,6 +95,13 @@ pub const VOICE_DATAGRAM_COST: Duration = Duration::from_millis(4);
 /// How far a talker may be ahead of [`VOICE_DATAGRAM_COST`].
 pub const VOICE_BURST: Duration = Duration::from_millis(400);
 
+/// The longest that an operator may let voice wait for more of it.
+pub const VOICE_HOLD: Duration = Duration::from_millis(20);
+/// Voice that waited for so long in the system's queue is shed: more comes than can be passed on.
+pub const VOICE_STALE: Duration = Duration::from_millis(40);
+/// Then voice is shed until it waited no longer than that.
+pub const VOICE_FRESH: Duration = Duration::from_millis(5);
+
 /// What a report on a talker costs its listener: at most 200 a second in the long run; more are dropped and counted.
 pub const REPORT_COST: Duration = Duration::from_millis(5);
 /// How far a listener may be ahead of [`REPORT_COST`].

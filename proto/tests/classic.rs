@@ -67,7 +67,8 @@ impl Rig {
                     self.paused.remove(peer);
                 }
                 Output::Send { .. }
-                | Output::Relay { .. }
+                | Output::Relay(_)
+                | Output::Overheard { .. }
                 | Output::OpenPath { .. }
                 | Output::Close { .. }
                 | Output::Report { .. }

@@ -245,12 +245,7 @@ fn the_trace_of_a_short_evening_stays_as_it_is() {
     note("2 says", rig.send(2, say(1, 1, "Hello, I am Bar!")));
     note("1 listens by UDP", rig.send(1, to_server::Kind::VoicePath(pb::SetVoicePath { path: 1 })));
     let payload = voice(session(1, 1), 1, &[1, 2, 3]);
-    let talk = chinwag_proto::server::Input::Datagram {
-        peer: chinwag_proto::Peer::new(2),
-        kind: DatagramKind::Voice,
-        payload: &payload,
-    };
-    note("2 talks", rig.input(talk));
+    note("2 talks", rig.datagram(2, DatagramKind::Voice, &payload));
     note("2 is cut off", rig.close(2));
     note("1 says", rig.send(1, say(1, 1, "Bar?")));
     note("2 is back", rig.resume(3, 2, 3));

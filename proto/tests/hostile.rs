@@ -15,7 +15,9 @@ use chinwag_proto::{
         path::DatagramKind,
     },
 };
-use common::{hello, millis, to_client as client_frames, to_server as server_frames, voice};
+use common::{
+    Relayed, VoiceRig, hello, millis, to_client as client_frames, to_server as server_frames, voice,
+};
 use proptest::prelude::*;
 
 const PEERS: u32 = 5;
@@ -108,6 +110,8 @@ fn act() -> impl Strategy<Value = Act> {
 /// A driver that believes nothing: it checks that the server keeps the rules towards it.
 struct Driver {
     server: Server,
+    voice: VoiceRig,
+    sessions: Vec<(u32, SessionId)>,
     now: Instant,
     open: BTreeSet<u32>,
     paused: BTreeSet<u32>,
@@ -121,6 +125,8 @@ impl Driver {
     fn new() -> Self {
         Self {
             server: Server::new(3, Rng::from_number(5)),
+            voice: VoiceRig::default(),
+            sessions: vec![],
             now: Instant::from_micros(77),
             open: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -147,6 +153,7 @@ impl Driver {
     fn drain(&mut self) {
         let mut again = vec![];
         while let Some(output) = self.server.poll_output() {
+            self.voice.obey(self.now, &output);
             let to = match &output {
                 Output::Send { to, bytes, .. } => {
                     assert!(!bytes.is_empty());
@@ -163,16 +170,16 @@ impl Driver {
                     }
                     to.to_vec()
                 }
-                Output::Relay { to, frame, .. } => {
-                    assert!(frame.len() <= chinwag_proto::wire::path::PAYLOAD_BYTES);
-                    to.to_vec()
+                Output::Relay(_) => continue,
+                Output::OpenPath { peer, session, .. } => {
+                    self.sessions.push((peer.index() as u32, *session));
+                    vec![*peer]
                 }
-                Output::OpenPath { peer, .. } => vec![*peer],
                 Output::Pause { peer } => {
                     assert!(self.paused.insert(peer.index() as u32));
                     vec![*peer]
                 }
-                Output::Report { .. } => unreachable!("nobody classic is here"),
+                Output::Overheard { .. } | Output::Report { .. } => unreachable!("nobody classic is here"),
                 Output::Unpause { peer } => {
                     assert!(self.paused.remove(&(peer.index() as u32)));
                     again.push(peer.index() as u32);
@@ -191,6 +198,7 @@ impl Driver {
             assert_eq!(to.iter().collect::<BTreeSet<_>>().len(), to.len(), "nobody is told twice");
         }
         self.server.audit().unwrap();
+        self.carry_voice();
         for peer in again {
             let (held, rest) =
                 std::mem::take(&mut self.held).into_iter().partition(|(held, _)| *held == peer);
@@ -199,6 +207,22 @@ impl Driver {
             held.iter().for_each(|(peer, bytes)| self.receive(*peer, bytes));
         }
         assert!(self.server.hub().members() <= 3 && self.server.hub().rooms() <= limits::ROOMS);
+    }
+
+    fn carry_voice(&mut self) {
+        for what in self.voice.take() {
+            match what {
+                Relayed::Datagram { payload, to, .. } => {
+                    assert!(payload.len() <= chinwag_proto::wire::path::PAYLOAD_BYTES);
+                    assert!(self.server.peer_of(to).is_some(), "{to:?} has left");
+                }
+                Relayed::Tunnel { payload, to } => self.feed(Input::Voice { payload: &payload, to: &to }),
+                Relayed::Alive(session) => self.feed(Input::Alive { session }),
+            }
+        }
+        let mut seated: Vec<_> = self.voice.relay.seated().map(|(session, _)| session).collect();
+        seated.retain(|&session| self.server.peer_of(session).is_none());
+        assert_eq!(seated, [], "the relay knows only who is there");
     }
 
     fn timeout(&mut self) {
@@ -250,7 +274,10 @@ impl Driver {
                 self.receive(peer, &server_frames([to_server::Kind::Hello(hello)]));
             }
             Act::Datagram(peer, kind, payload) => {
-                self.feed(Input::Datagram { peer: Peer::new(peer), kind, payload: &payload });
+                if let Some(&(_, session)) = self.sessions.iter().rev().find(|(other, _)| *other == peer) {
+                    self.voice.datagram(self.now, session, kind, &payload);
+                    self.drain();
+                }
             }
             Act::Talk(peer, opus) => {
                 let Some((_, welcome)) = self.welcomes.iter().rev().find(|(welcomed, _)| *welcomed == peer)

@@ -7,7 +7,8 @@ use chinwag_proto::{
     Duration,
     client::{ClientEvent, EndReason},
     limits,
-    server::{ServerEvent, VoicePath},
+    relay::VoicePath,
+    server::ServerEvent,
 };
 use common::{World, WorldConfig, millis, secs};
 use proptest::prelude::*;
@@ -51,7 +52,7 @@ fn voice_goes_by_udp_falls_back_to_tcp_and_returns() {
     };
     talk(&mut world, secs(3));
     assert_eq!(world.nodes[0].client.voice_path(), Some(VoicePath::Udp));
-    let before = world.server.stats().voice_in;
+    let before = world.voice.relay.stats().voice_in;
     world.udp = false;
     talk(&mut world, secs(5));
     assert!(world.nodes.iter().all(|node| node.client.voice_path() == Some(VoicePath::Tcp)));

@@ -5,7 +5,7 @@ use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
     Rng,
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason},
-    server::VoicePath,
+    relay::VoicePath,
     wire::{path::SealedPath, voice::VoiceFrame},
 };
 
@@ -112,7 +112,7 @@ impl ClientNode {
     pub(crate) fn datagram(&mut self, net: &mut Net<'_>, check: &mut Checker, mut bytes: Vec<u8>) {
         let from = std::net::SocketAddr::from(([10, 255, 255, 255], 24469));
         let tcp = self.conn.and_then(|conn| net.conn(conn));
-        let opened = tcp.and_then(|tcp| tcp.end_mut(Side::Client).path.as_mut()?.open(from, &mut bytes).ok());
+        let opened = tcp.and_then(|tcp| tcp.path.as_mut()?.open(from, &mut bytes).ok());
         match opened {
             Some(opened) => {
                 let input = ClientInput::Datagram { kind: opened.kind, payload: opened.payload };
@@ -305,12 +305,12 @@ impl ClientNode {
                             && let Some(tcp) = net.conn(conn)
                         {
                             let path = SealedPath::new(session, ToySeal::client(conn.0));
-                            tcp.end_mut(Side::Client).path = Some(path);
+                            tcp.path = Some(path);
                         }
                     }
                     ClientOutput::Datagram { kind, payload } => {
                         if let Some(conn) = self.conn {
-                            net.send_datagram(conn, Side::Client, kind, payload);
+                            net.send_datagram(conn, kind, payload);
                         }
                     }
                     ClientOutput::Voice { payload } => match &mut self.sound {

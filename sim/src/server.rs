@@ -5,12 +5,13 @@ mod watch;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng,
+    Duration, Instant, Peer, Rng, SessionId,
     hooks::Limit,
     hub::LeaveReason,
-    limits::{CLASSIC_NAME_TIMEOUT, HELLO_TIMEOUT},
+    limits::{CLASSIC_NAME_TIMEOUT, DATAGRAM_BYTES, HELLO_TIMEOUT},
+    relay::{Arrival, Egress, Relay},
     server::{Dialect, Input, Output, Server, ServerEvent},
-    wire::path::{Header, OpenError, SealedPath},
+    wire::path::{Header, OpenError},
 };
 
 use self::watch::{admit, welcome_in, worth_of};
@@ -34,8 +35,42 @@ enum Work {
     Read(ConnId),
 }
 
+/// What the relay wants of the machine.
+enum Relayed {
+    Tunnel(Vec<u8>, Vec<SessionId>),
+    Alive(SessionId),
+}
+
+/// Where the relay's output goes.
+struct Sink<'a, 'n> {
+    net: &'a mut Net<'n>,
+    relayed: &'a mut Vec<Relayed>,
+}
+
+impl Egress for Sink<'_, '_> {
+    fn datagram(&mut self, _socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::with_capacity(DATAGRAM_BYTES);
+        seal(&mut bytes);
+        self.net.send_sealed(to, bytes);
+    }
+
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+        self.relayed.push(Relayed::Tunnel(payload.to_vec(), to.collect()));
+    }
+
+    fn alive(&mut self, session: SessionId) {
+        self.relayed.push(Relayed::Alive(session));
+    }
+}
+
 pub(crate) struct ServerNode {
     pub(crate) machine: Server,
+    /// Which on real sockets has a thread of its own.
+    relay: Relay<ToySeal>,
+    /// How long it lets voice wait for more.
+    hold: Duration,
+    /// What it wants of the machine.
+    relayed: Vec<Relayed>,
     /// The connection behind each handle; a handle is used again as soon as it is free.
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
@@ -65,9 +100,14 @@ pub(crate) struct ServerNode {
 
 impl ServerNode {
     /// A server for so many sessions.
-    pub(crate) fn new(places: u32, seed: Rng) -> Self {
+    pub(crate) fn new(places: u32, hold: Duration, seed: Rng) -> Self {
+        let mut relay = Relay::default();
+        relay.set_hold(hold);
         Self {
             machine: Server::new(places as usize, seed),
+            relay,
+            hold,
+            relayed: Vec::new(),
             conns: Vec::new(),
             classic: Vec::new(),
             peers: BTreeMap::new(),
@@ -106,6 +146,26 @@ impl ServerNode {
         Some(format!("a connection was to have said its Hello {:?} ago", now.since(*oldest)))
     }
 
+    /// What must hold of the relay, alone and beside the machine.
+    pub(crate) fn audit_voice(&self) -> Result<(), String> {
+        self.relay.audit()?;
+        for (session, room) in self.relay.seated() {
+            let is_in = self.machine.hub().voice_room(session);
+            if is_in != Some(room) {
+                return Err(format!("{session:?} talks in {room:?}, the hub has it in {is_in:?}"));
+            }
+        }
+        let (here, seated) = (self.machine.hub().connected(), self.relay.seated().count());
+        if self.is_up && here != seated {
+            return Err(format!("{here} sessions are connected, {seated} have a seat"));
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.machine.poll_timeout().into_iter().chain(self.relay.poll_timeout()).min()
+    }
+
     /// True unless it crashed.
     pub(crate) fn is_up(&self) -> bool {
         self.is_up
@@ -130,6 +190,7 @@ impl ServerNode {
         self.conns.clear();
         self.classic.clear();
         self.work.clear();
+        self.relayed.clear();
     }
 
     /// Its clock jumped: what it waits for comes at another time.
@@ -137,7 +198,7 @@ impl ServerNode {
         self.jumped_us = Some(net.now_us);
         if self.is_up {
             self.alarm = std::mem::take(&mut self.alarm).cancelled();
-            self.alarm.set(net, Node::Server, self.machine.poll_timeout());
+            self.alarm.set(net, Node::Server, self.poll_timeout());
         }
     }
 
@@ -146,7 +207,7 @@ impl ServerNode {
         check.restarted();
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
         let alarm = std::mem::take(&mut self.alarm);
-        *self = Self { alarm: alarm.cancelled(), ..Self::new(self.places, seed) };
+        *self = Self { alarm: alarm.cancelled(), ..Self::new(self.places, self.hold, seed) };
     }
 
     // What the network brings.
@@ -209,43 +270,30 @@ impl ServerNode {
             return;
         }
         let now = net.now(Node::Server);
-        let peer = Header::parse(&bytes).and_then(|header| self.machine.peer_of(header.session));
-        let conn = peer.and_then(|peer| *self.conns.get(peer.index())?);
-        let path = conn.and_then(|conn| net.conn(conn)?.end_mut(Side::Server).path.as_mut());
-        let (Some(peer), Some(path)) = (peer, path) else {
-            net.counts.datagrams_refused += 1;
-            return;
-        };
-        let before = path.remote();
-        let opened = path.open(from, &mut bytes);
-        let after = path.remote();
+        let session = Header::parse(&bytes).map(|header| header.session);
+        let remote = |relay: &Relay<ToySeal>| session.and_then(|session| relay.remote(session));
+        let (before, forged) = (remote(&self.relay), self.relay.stats().voice_forged);
+        let arrival = Arrival { socket: 0, from, waited: Duration::ZERO, bytes: &mut bytes };
+        let opened = self.relay.handle_datagram(now, arrival, &mut Sink { net, relayed: &mut self.relayed });
+        let after = remote(&self.relay);
         let what = match &opened {
-            Ok(_) if before.is_some() && before != after => Some(Sometimes::Rebound),
+            Ok(()) if before.is_some() && before != after => Some(Sometimes::Rebound),
             Err(OpenError::Replayed) => Some(Sometimes::ReplayRefused),
             Err(OpenError::Forged) => Some(Sometimes::ForgeryRefused),
-            Ok(_) | Err(OpenError::NotOurs) => None,
+            Ok(()) if self.relay.stats().voice_forged > forged => Some(Sometimes::ForgedTalker),
+            Ok(()) | Err(OpenError::NotOurs) => None,
         };
         if let Some(what) = what {
             net.sometimes(what);
         }
-        match opened {
-            Ok(opened) => {
-                let forged = self.machine.stats().voice_forged;
-                let input = Input::Datagram { peer, kind: opened.kind, payload: opened.payload };
-                self.machine.handle_input(now, input);
-                if self.machine.stats().voice_forged > forged {
-                    net.sometimes(Sometimes::ForgedTalker);
-                }
-                self.drain(net, check);
-            }
-            Err(error) => {
-                net.counts.datagrams_refused += 1;
-                if before != after {
-                    let what = format!("{from} moved the path of {peer:?} by what is {error:?}");
-                    check.fail(Rule::NoForgery, what);
-                }
+        if let Err(error) = opened {
+            net.counts.datagrams_refused += 1;
+            if before != after {
+                let what = format!("{from} moved the path of {session:?} by what is {error:?}");
+                check.fail(Rule::NoForgery, what);
             }
         }
+        self.drain(net, check);
     }
 
     pub(crate) fn wake(&mut self, net: &mut Net<'_>, check: &mut Checker, generation: u32) {
@@ -268,6 +316,24 @@ impl ServerNode {
     fn drain(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         loop {
             self.drain_outputs(net, check);
+            let now = net.now(Node::Server);
+            if self.relay.poll_timeout().is_some_and(|due| due <= now) {
+                let before = self.relay.stats();
+                self.relay.handle_timeout(now, &mut Sink { net, relayed: &mut self.relayed });
+                let after = self.relay.stats();
+                net.counts.datagrams_homeless += after.voice_unsent - before.voice_unsent;
+                if after.voice_out - before.voice_out > after.datagrams_out - before.datagrams_out {
+                    net.sometimes(Sometimes::VoiceShared);
+                }
+            }
+            for relayed in std::mem::take(&mut self.relayed) {
+                let input = match &relayed {
+                    Relayed::Tunnel(payload, to) => Input::Voice { payload, to },
+                    Relayed::Alive(session) => Input::Alive { session: *session },
+                };
+                self.machine.handle_input(now, input);
+                self.drain_outputs(net, check);
+            }
             if std::mem::take(&mut self.has_news) {
                 self.look(net, check);
             }
@@ -286,7 +352,7 @@ impl ServerNode {
             }
         }
         net.flush();
-        self.alarm.set(net, Node::Server, self.machine.poll_timeout());
+        self.alarm.set(net, Node::Server, self.poll_timeout());
     }
 
     /// Looks at what is new in the rooms.
@@ -303,7 +369,19 @@ impl ServerNode {
     }
 
     fn drain_outputs(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        let Self { machine, conns, classic, peers, strange, work, is_woken, has_lost_classic, .. } = self;
+        let Self {
+            machine,
+            relay,
+            relayed,
+            conns,
+            classic,
+            peers,
+            strange,
+            work,
+            is_woken,
+            has_lost_classic,
+            ..
+        } = self;
         let is_classic = |peer: Peer| classic.get(peer.index()) == Some(&true);
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
@@ -331,23 +409,17 @@ impl ServerNode {
                         }
                     }
                 }
-                Output::Relay { kind, frame, to } => {
-                    for &peer in to {
-                        if let Some(conn) = conn_of(conns, peer) {
-                            net.send_datagram(conn, Side::Server, kind, frame);
-                        }
-                    }
+                Output::Relay(order) => {
+                    let now = net.now(Node::Server);
+                    relay.obey(now, order, &mut Sink { net, relayed });
                 }
-                Output::OpenPath { peer, session } => {
+                Output::OpenPath { peer, session, room } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };
                     strange.remove(&conn);
+                    relay.open(session, room, (!is_classic(peer)).then(|| ToySeal::server(conn.0)));
                     if is_classic(peer) {
                         check.classic_admitted(conn, session);
                         continue;
-                    }
-                    if let Some(tcp) = net.conn(conn) {
-                        let path = SealedPath::new(session, ToySeal::server(conn.0));
-                        tcp.end_mut(Side::Server).path = Some(path);
                     }
                     opened = Some(conn);
                 }
@@ -382,7 +454,7 @@ impl ServerNode {
                     }
                 }
                 // There is no voice gateway here.
-                Output::Report { .. } => {}
+                Output::Overheard { .. } | Output::Report { .. } => {}
                 Output::Event(
                     ServerEvent::Joined { .. } | ServerEvent::Resumed { .. } | ServerEvent::Said { .. },
                 ) => {}

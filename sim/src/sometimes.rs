@@ -34,6 +34,7 @@ sometimes! {
     FallbackToTcp = "voice fell back to TCP in the middle of a talk spurt";
     BackToUdp = "voice went back to UDP after that";
     VoiceBothWays = "a voice frame came both ways";
+    VoiceShared = "frames of several talkers shared a datagram";
     VoiceDropped = "an outbox dropped voice";
     Rebound = "a voice path followed a client to another address";
     ReplayRefused = "a replay window refused a datagram";

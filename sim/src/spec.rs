@@ -115,6 +115,8 @@ keys! {
     Outcast = "outcast", 4 places, 0 to 1_000_000, usual 0, swarm 100_000 to 600_000, "a percentage, 0 to 100";
     /// Peers that have a classic program.
     Classic = "classic", 0 places, 0 to 16, usual 0, swarm 1 to 5, "a number of peers, 0 to 16";
+    /// How long the relay lets voice wait for more of it, in microseconds.
+    Hold = "hold", 3 places, 0 to 20_000, usual 0, swarm 500 to 20_000, "a time in milliseconds, 0 to 20";
 }
 
 impl Key {

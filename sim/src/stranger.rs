@@ -135,7 +135,7 @@ impl Stranger {
                 if let Some(tcp) = net.conn(conn) {
                     let session = SessionId::from_wire(welcome.session);
                     let path = SealedPath::new(session, ToySeal::client(conn.0));
-                    tcp.end_mut(Side::Client).path = Some(path);
+                    tcp.path = Some(path);
                 }
             }
         }
@@ -194,7 +194,7 @@ impl Stranger {
             LEAVE => self.leave(net),
             _ => {
                 let payload = self.voice(net);
-                net.send_datagram(conn, Side::Client, DatagramKind::Voice, &payload);
+                net.send_datagram(conn, DatagramKind::Voice, &payload);
                 self.throw(net);
             }
         }

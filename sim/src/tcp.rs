@@ -47,7 +47,6 @@ pub(crate) struct End {
     pub(crate) pacer: Option<Pacer>,
     /// There is a time planned at which more is written.
     pub(crate) is_paced: bool,
-    pub(crate) path: Option<SealedPath<ToySeal>>,
     /// It does not want to read at the moment.
     pub(crate) paused: bool,
     pub(crate) fin_sent: bool,
@@ -72,7 +71,6 @@ impl End {
             outbox: Outbox::default(),
             pacer: None,
             is_paced: false,
-            path: None,
             paused: false,
             fin_sent: false,
             dirty: false,
@@ -113,6 +111,8 @@ impl Pipe {
 #[derive(Debug)]
 pub(crate) struct Tcp {
     pub(crate) client: u32,
+    /// The client's end of the voice path; the server's is its relay's.
+    pub(crate) path: Option<SealedPath<ToySeal>>,
     /// The link broke under it: nothing gets through any more.
     pub(crate) cut: bool,
     ends: [End; 2],
@@ -121,7 +121,13 @@ pub(crate) struct Tcp {
 
 impl Tcp {
     pub(crate) fn new(client: u32) -> Self {
-        Self { client, cut: false, ends: [End::new(), End::new()], pipes: [Pipe::default(), Pipe::default()] }
+        Self {
+            client,
+            path: None,
+            cut: false,
+            ends: [End::new(), End::new()],
+            pipes: [Pipe::default(), Pipe::default()],
+        }
     }
 
     pub(crate) fn end(&self, side: Side) -> &End {

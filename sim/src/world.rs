@@ -223,19 +223,21 @@ impl<'a> World<'a> {
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
         let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty());
-        let is_calm = spec.unusual().all(|key| matches!(key, Key::Delay | Key::Text | Key::Restless));
+        let is_calm =
+            spec.unusual().all(|key| matches!(key, Key::Delay | Key::Hold | Key::Text | Key::Restless));
         if is_calm && spec.get(Key::Text) == 0 && spec.get(Key::Restless) == 0 && script.is_empty() {
-            check.expect_calm(2 * spec.get(Key::Delay) + CALM_US);
+            check.expect_calm(2 * spec.get(Key::Delay) + spec.get(Key::Hold) + CALM_US);
         }
         if spec.get(Key::Small) > 0 {
             net.sometimes(Sometimes::SmallLimit);
         }
+        let hold = std::time::Duration::from_micros(spec.get(Key::Hold));
         let mut world = Self {
             scenario: scenario.clone(),
             rooms,
             chances: Chances::new(seed, clients),
             check,
-            server: ServerNode::new(clients + classics, stream(seed, Domain::Server, 0)),
+            server: ServerNode::new(clients + classics, hold, stream(seed, Domain::Server, 0)),
             seats,
             strangers: (0..strangers)
                 .map(|n| Stranger::new(clients + n, clients, rooms, stream(seed, Domain::Stranger, n)))

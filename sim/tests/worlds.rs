@@ -30,14 +30,14 @@ fn what_failed_once_holds() {
 }
 
 #[test]
-fn everything_that_should_happen_sometimes_does_in_a_few_hundred_worlds() {
+fn everything_that_should_happen_sometimes_does_in_some_hundred_worlds() {
     let mut tally = chinwag_sim::Tally::default();
     let mut seed = 0;
     while tally.never().next().is_some() {
         let report = chinwag_sim::run(&Scenario::from_seed(seed), None);
         tally.add(&report.unwrap_or_else(|failure| panic!("{failure}")).tally);
         seed += 1;
-        assert!(seed < 600, "never: {:?}", tally.never().collect::<Vec<_>>());
+        assert!(seed < 2_000, "never: {:?}", tally.never().collect::<Vec<_>>());
     }
 }
 

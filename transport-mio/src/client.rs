@@ -1,6 +1,7 @@
 //! A client's loop: one connection at a time on one side, [`chinwag_proto::client::Client`] on the other.
 
 mod connection;
+mod stats;
 
 use std::{
     collections::VecDeque,
@@ -20,7 +21,7 @@ use chinwag_proto::{
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::connection::{Connection, Progress};
-pub use crate::batch::DatagramStats;
+pub use self::stats::DatagramStats;
 use crate::{
     clock, signals,
     stream::ReadEnd,

@@ -3,7 +3,6 @@
 //! TCP with TLS 1.3 for control, sealed UDP for voice, timers, wake-ups, trust in certificates. There is no protocol
 //! logic here: what to send to whom, and when, is the core's matter; and nothing here knows audio or a screen.
 
-mod batch;
 pub mod client;
 pub mod clock;
 pub mod descriptors;

@@ -1,4 +1,5 @@
-//! The server's loop: sockets on one side, [`chinwag_proto::server::Server`] on the other.
+//! The server's loop: sockets on one side, [`chinwag_proto::server::Server`] on the other; beside it, in a thread of its own,
+//! the relay's.
 //!
 //! A wake-up drains every ready socket until it would block, then flushes once. Work for one connection in one wake-up
 //! is bounded, so that nobody can keep the loop to himself.
@@ -9,7 +10,9 @@ mod classic;
 mod crowd;
 mod gateway;
 mod losses;
+mod outlet;
 mod peers;
+mod relay;
 mod sockets;
 mod speech;
 mod voices;
@@ -35,6 +38,7 @@ use self::{
     gateway::ClassicVoice,
     losses::Reporter,
     peers::{ALL_QUEUES_BYTES, Peers},
+    relay::{HandedBack, RelayHandle, RelayLoop},
     sockets::Listener,
 };
 pub use self::{
@@ -44,13 +48,13 @@ pub use self::{
     },
     crowd::PENDING_PER_ADDRESS,
     losses::Losses,
+    relay::VoiceStats,
 };
-pub use crate::batch::DatagramStats;
-use crate::{batch::Batch, clock, identity::Identity, signals, stream::ReadEnd};
+use crate::{clock, identity::Identity, signals, stream::ReadEnd};
 
 const SIGNAL: Token = Token(0);
 const WAKER: Token = Token(1);
-/// Two tokens for each listener, then one for each connection.
+/// One token for each listener, then one for each connection.
 const FIRST_LISTENER: usize = 2;
 const FIRST_PEER: usize = 1 << 16;
 /// Then one for each voice socket of classic programs.
@@ -77,8 +81,11 @@ pub struct ServerLoop {
     peers: Peers,
     /// The voice of classic programs, if there is any.
     classic_voice: Option<ClassicVoice>,
-    batch: Batch,
-    stats: DatagramStats,
+    /// The relay's loop, until this one runs.
+    relay_loop: Option<RelayLoop>,
+    relay: RelayHandle,
+    /// Voice that connections were too slow for.
+    voice_dropped: u64,
     /// Connections with more to read than their budget allowed.
     unread: Vec<Peer>,
     /// Connections with something to write.
@@ -106,7 +113,7 @@ impl ServerLoop {
         let signals = signals::stream()?;
         let mut signals = mio::net::UnixStream::from_std(signals);
         poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
-        let mut listeners = Vec::new();
+        let (mut listeners, mut udp) = (Vec::new(), Vec::new());
         let all = [
             (Service::Native, options.listen),
             (Service::ClassicText, options.classic_text),
@@ -116,13 +123,12 @@ impl ServerLoop {
         for (service, address) in all {
             let mut listener = Listener::bind(address, service)
                 .map_err(|error| io::Error::other(ListenError { address, service, error }))?;
-            let token = FIRST_LISTENER + 2 * listeners.len();
+            let token = FIRST_LISTENER + listeners.len();
             poll.registry().register(&mut listener.tcp, Token(token), Interest::READABLE)?;
-            if let Some(udp) = &mut listener.udp {
-                poll.registry().register(udp, Token(token + 1), Interest::READABLE)?;
-            }
+            udp.extend(listener.udp.take());
             listeners.push(listener);
         }
+        let (relay_loop, relay) = RelayLoop::new(udp, options.voice_hold, Arc::clone(&waker))?;
         let most = options.max_clients.min(limits::SESSIONS) + limits::PENDING_HELLOS;
         Ok(Self {
             poll,
@@ -135,8 +141,9 @@ impl ServerLoop {
             server: Server::new(options.max_clients, Rng::from_seed(clock::random_seed()?)),
             peers: Peers::new(most, ALL_QUEUES_BYTES),
             classic_voice: None,
-            batch: Batch::default(),
-            stats: DatagramStats::default(),
+            relay_loop: Some(relay_loop),
+            relay,
+            voice_dropped: 0,
             unread: Vec::new(),
             unflushed: Vec::new(),
             overflowed: Vec::new(),
@@ -175,20 +182,34 @@ impl ServerLoop {
         self.losses
     }
 
-    /// What became of datagrams.
-    pub fn datagram_stats(&self) -> DatagramStats {
-        self.stats
+    /// What became of voice, as of a moment ago; all of it once the server has stopped.
+    pub fn voice_stats(&self) -> VoiceStats {
+        let mut stats = self.relay.stats();
+        stats.voice_dropped += self.voice_dropped;
+        stats
     }
 
     /// Serves until SIGTERM, SIGINT or [`Order::Stop`]; then everybody is told and the sockets close.
     ///
     /// # Errors
-    /// When the system's readiness notification fails; never through the fault of a peer.
+    /// When the system's readiness notification fails, or gives no thread; never through the fault of a peer.
     pub fn run(&mut self, observe: &mut dyn FnMut(Observation<'_>)) -> io::Result<()> {
+        let Some(relay) = self.relay_loop.take() else {
+            return Err(io::Error::other("it has run already"));
+        };
+        let thread = relay.start()?;
+        let result = self.serve(observe);
+        self.relay.stop();
+        let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the relay has failed")));
+        // What came first is the cause of the other, if there is one.
+        ended.and(result)
+    }
+
+    fn serve(&mut self, observe: &mut dyn FnMut(Observation<'_>)) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
             let now = clock::now();
-            if self.stopping.is_some_and(|deadline| now >= deadline || self.peers.is_empty()) {
+            if self.relay.is_gone() || self.stopping.is_some_and(|due| now >= due || self.peers.is_empty()) {
                 return Ok(());
             }
             match self.poll.poll(&mut events, self.patience(now)) {
@@ -196,6 +217,7 @@ impl ServerLoop {
                 result => result?,
             }
             let now = clock::now();
+            self.take_back(now, observe);
             for event in &events {
                 match event.token() {
                     SIGNAL => self.stop(now, observe),
@@ -215,16 +237,12 @@ impl ServerLoop {
                         }
                     }
                     Token(token) => {
-                        let index = (token - FIRST_LISTENER) / 2;
-                        if (token - FIRST_LISTENER).is_multiple_of(2) {
-                            self.accept(now, index, observe);
-                        } else {
-                            self.receive(now, index, observe);
-                        }
+                        self.accept(now, token - FIRST_LISTENER, observe);
                     }
                 }
             }
             self.catch_up(now, observe);
+            self.relay.wake();
             self.flush(now, observe);
             self.report(now, observe);
         }
@@ -232,7 +250,7 @@ impl ServerLoop {
 
     /// How long to sleep.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if !self.unread.is_empty() || self.listeners.iter().any(Listener::has_more) {
+        if !self.unread.is_empty() || self.listeners.iter().any(|listener| listener.has_connections) {
             return Some(Duration::ZERO);
         }
         let peers = [self.peers.next_cut(), self.peers.next_pace()];
@@ -251,9 +269,6 @@ impl ServerLoop {
             self.read(now, peer, observe);
         }
         for index in 0..self.listeners.len() {
-            if self.listeners.get(index).is_some_and(|listener| listener.has_datagrams) {
-                self.receive(now, index, observe);
-            }
             if self.listeners.get(index).is_some_and(|listener| listener.has_connections) {
                 self.accept(now, index, observe);
             }
@@ -273,6 +288,18 @@ impl ServerLoop {
         }
         self.peers.end_pauses(now, &mut self.unflushed);
         self.turn_voice(now, observe);
+    }
+
+    /// Does what the relay handed back.
+    fn take_back(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
+        while let Some(back) = self.relay.handed_back() {
+            let input = match &back {
+                HandedBack::Voice { payload, to } => Input::Voice { payload, to },
+                HandedBack::Alive(session) => Input::Alive { session: *session },
+            };
+            self.server.handle_input(now, input);
+            self.carry_out(now, observe);
+        }
     }
 
     fn take_orders(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -402,39 +429,23 @@ impl ServerLoop {
                 Output::Send { bytes, class, to } => {
                     for &peer in to {
                         match self.peers.queue(peer, class, bytes, &mut self.unflushed) {
-                            Ok(dropped) => self.stats.voice_dropped += dropped,
+                            Ok(dropped) => self.voice_dropped += dropped,
                             Err(Overflow) => self.overflowed.push(peer),
                         }
                     }
                 }
-                Output::Relay { kind, frame, to } => {
-                    let mut is_for_gateway = false;
-                    for &peer in to {
-                        let Some(connection) = self.peers.get_mut(peer) else { continue };
-                        is_for_gateway |= connection.voice.is_some();
-                        let listener = connection.listener;
-                        let Some(path) = &mut connection.path else { continue };
-                        let Some(remote) = path.remote() else {
-                            self.stats.unsent += 1;
-                            continue;
-                        };
-                        if !self.batch.add(listener, remote, |bytes| path.seal(kind, frame, bytes)) {
-                            self.stats.unsent += 1;
-                        }
-                    }
-                    if is_for_gateway && let Some(voice) = &mut self.classic_voice {
-                        voice.hear(now, frame);
-                    }
-                    if self.batch.is_full() {
-                        let listeners = &self.listeners;
-                        self.batch.flush(|index| listeners.get(index)?.udp.as_ref(), &mut self.stats);
-                    }
-                }
-                Output::OpenPath { peer, session } => {
+                Output::Relay(order) => self.relay.order(order),
+                Output::OpenPath { peer, session, room } => {
                     let connection = self.peers.get_mut(peer);
                     let seal = connection.and_then(|connection| connection.stream.seal());
-                    self.peers.settle(peer, session, seal);
+                    self.relay.open(session, room, seal);
+                    self.peers.settle(peer, session);
                     gateway::open(&mut self.classic_voice, &mut self.peers, now, peer);
+                }
+                Output::Overheard { payload } => {
+                    if let Some(voice) = &mut self.classic_voice {
+                        voice.hear(now, payload);
+                    }
                 }
                 Output::Pause { peer } => {
                     if let Some(connection) = self.peers.get_mut(peer) {
@@ -468,8 +479,6 @@ impl ServerLoop {
 
     /// Sends what this wake-up produced.
     fn flush(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
-        let listeners = &self.listeners;
-        self.batch.flush(|index| listeners.get(index)?.udp.as_ref(), &mut self.stats);
         // Losing a connection tells others, who are then to be flushed too.
         while !self.unflushed.is_empty() {
             for peer in std::mem::take(&mut self.unflushed) {
@@ -494,7 +503,7 @@ impl ServerLoop {
 
     /// Tells the operator what was lost, now and then.
     fn report(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
-        self.losses.note(&self.stats, &self.server.stats());
+        self.losses.note(&self.voice_stats(), &self.server.stats());
         self.reporter.look(now, &self.losses);
         if let Some(losses) = self.reporter.report(now, &self.losses) {
             observe(Observation::Lossy(&losses));

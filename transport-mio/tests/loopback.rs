@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use chinwag_proto::{
     client::{ClientEvent, EndReason},
     link::Fingerprint,
-    server::VoicePath,
+    relay::VoicePath,
     wire::voice::Frames,
 };
 use chinwag_transport_mio::{client::ClientError, trust::KnownHosts};

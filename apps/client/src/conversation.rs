@@ -11,7 +11,7 @@ use std::{
 use chinwag_proto::{
     Instant, SessionId,
     client::{Client, ClientEvent, SayError},
-    server::VoicePath,
+    relay::VoicePath,
     text::escape,
 };
 use chinwag_terminal::{Screen, Typed};

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path, time::Duration};
 
-use chinwag_proto::{Instant, server::VoicePath};
+use chinwag_proto::{Instant, relay::VoicePath};
 use chinwag_transport_mio::client::ClientLoop;
 use serde::Serialize;
 

@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use chinwag_proto::{
     hub::LeaveReason,
     link::{Fingerprint, Link},
+    relay::RelayStats,
     server::{CloseCause, ServerEvent, ServerStats},
     text::escape,
 };
-use chinwag_transport_mio::server::{DatagramStats, Losses, Observation};
+use chinwag_transport_mio::server::{Losses, Observation, VoiceStats};
 
 use crate::printer::{Kind, Printer, SUMMARY};
 
@@ -97,21 +98,22 @@ impl Console {
     }
 
     /// The last line of the log: what was done and what was dropped.
-    pub(crate) fn summary(&self, stats: &ServerStats, datagrams: &DatagramStats) {
-        let ServerStats { messages, voice_in, voice_out, .. } = stats;
-        let refused =
-            stats.voice_malformed + stats.voice_forged + stats.voice_over_rate + stats.voice_homeless;
+    pub(crate) fn summary(&self, stats: &ServerStats, voice: &VoiceStats) {
+        let ServerStats { messages, voice_homeless, .. } = stats;
+        let VoiceStats { relay, sent, unsent, overflowed, voice_dropped } = voice;
+        let RelayStats { voice_in, voice_out, .. } = relay;
+        let refused = voice.refused() + voice_homeless + relay.voice_over_rate;
         tracing::info!(
             target: SUMMARY,
             "stopped: {messages} messages, {voice_in} voice packets in, {voice_out} out, {refused} refused; \
-             datagrams: {} opened, {} sent, {} unsent, {} not ours, {} replayed, {} forged; {} voice frames dropped for slow readers",
-            datagrams.received,
-            datagrams.sent,
-            datagrams.unsent,
-            datagrams.not_ours,
-            datagrams.replayed,
-            datagrams.forged,
-            datagrams.voice_dropped,
+             datagrams: {} opened, {sent} sent, {} unsent, {} not ours, {} replayed, {} forged, {overflowed} overflowed, \
+             {} too late; {voice_dropped} voice frames dropped for slow readers",
+            relay.received,
+            unsent + relay.voice_unsent,
+            relay.not_ours,
+            relay.replayed,
+            relay.forged,
+            relay.stale,
         );
     }
 }
@@ -131,10 +133,11 @@ fn report(losses: &Losses) {
     if losses.datagrams() > 0 {
         let Losses { not_ours, replayed, forged, unsent, voice_dropped, over_rate, voice_refused, .. } =
             losses;
+        let Losses { overflowed, stale, .. } = losses;
         tracing::info!(
             target: SUMMARY,
-            "dropped: datagrams {not_ours} not ours, {replayed} replayed, {forged} forged, {unsent} unsent; \
-             voice {voice_dropped} for slow readers, {over_rate} too fast, {voice_refused} refused",
+            "dropped: datagrams {not_ours} not ours, {replayed} replayed, {forged} forged, {unsent} unsent, {overflowed} overflowed; \
+             voice {stale} too late, {voice_dropped} for slow readers, {over_rate} too fast, {voice_refused} refused",
         );
     }
 }

@@ -11,6 +11,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -90,6 +91,12 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=limits::SESSIONS as i64))]
     max_clients: u32,
+
+    /// Milliseconds that voice may wait for more of it, so that several talkers share a datagram: less work where very many
+    /// talk at once, more delay for all
+    #[arg(long, value_name = "MS", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=limits::VOICE_HOLD.as_millis() as u64))]
+    voice_hold_ms: u64,
 
     /// How much is logged on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
@@ -188,6 +195,7 @@ fn serve(arguments: &Arguments, terminal: &Terminal, console: &Console) -> Resul
             classic_voice,
             identity: identity.clone(),
             max_clients,
+            voice_hold: Duration::from_millis(arguments.voice_hold_ms),
         })
     };
     let mut server = match bind(arguments.listen.clone()) {
@@ -225,7 +233,7 @@ fn serve(arguments: &Arguments, terminal: &Terminal, console: &Console) -> Resul
     let result = server
         .run(&mut |observation| console.observe(&observation, sees_own_lines))
         .context("the server stopped");
-    console.summary(&server.server().stats(), &server.datagram_stats());
+    console.summary(&server.server().stats(), &server.voice_stats());
     result
 }
 

@@ -24,9 +24,9 @@ use crate::{
     limits,
     outbox::Class,
     outqueue::OutQueue,
+    relay::VoicePath,
     report::ReceiverReport,
     rng::Rng,
-    server::VoicePath,
     text::{self},
     time::{Duration, Instant},
     wire::{

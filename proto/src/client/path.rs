@@ -10,7 +10,7 @@ use crate::{
     audit::{at_most, ensure},
     hooks::{Mistake, is_made},
     limits,
-    server::VoicePath,
+    relay::VoicePath,
     time::{Duration, Instant},
 };
 

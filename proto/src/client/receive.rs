@@ -9,7 +9,7 @@ use crate::{
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
     name::Name,
-    server::VoicePath,
+    relay::VoicePath,
     time::Instant,
     wire::{
         chinwag1 as pb,

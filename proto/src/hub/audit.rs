@@ -36,7 +36,7 @@ impl Hub {
     }
 
     /// Sessions that have a connection.
-    pub(crate) fn connected(&self) -> usize {
+    pub fn connected(&self) -> usize {
         self.sessions.iter().filter(|(_, session)| session.presence == Presence::Here).count()
     }
 

@@ -5,12 +5,13 @@ use core::fmt;
 
 use crate::{
     hub::{LeaveReason, Refusal},
-    ids::{Peer, SessionId},
+    ids::{Peer, RoomId, SessionId},
     limits,
     name::Name,
     outbox::Class,
+    relay::Order,
     report::ReceiverReport,
-    wire::{control, frame::Oversized, path::DatagramKind},
+    wire::{control, frame::Oversized},
 };
 
 /// What a connection speaks.
@@ -43,14 +44,17 @@ pub enum Input<'a> {
         /// What TLS decrypted, in any portions.
         bytes: &'a [u8],
     },
-    /// A datagram that proved authentic and new ([`crate::wire::path::SealedPath::open`]).
-    Datagram {
-        /// Whose path it came on.
-        peer: Peer,
-        /// What it is for.
-        kind: DatagramKind,
-        /// What was sealed in it.
+    /// The relay has voice for sessions that do not get it by datagram ([`crate::relay::Egress::tunnel`]).
+    Voice {
+        /// Whole voice frames.
         payload: &'a [u8],
+        /// Whose connections it goes over.
+        to: &'a [SessionId],
+    },
+    /// A datagram showed that the session's peer is alive ([`crate::relay::Egress::alive`]).
+    Alive {
+        /// Whose.
+        session: SessionId,
     },
     /// The connection ended, however. The handle is free once all outputs are polled.
     Closed {
@@ -96,22 +100,22 @@ pub enum Output<'a> {
         /// To whom.
         to: &'a [Peer],
     },
-    /// Seal this payload for each of the peers and send it as a datagram.
-    Relay {
-        /// What it is.
-        kind: DatagramKind,
-        /// What to seal.
-        frame: &'a [u8],
-        /// To whom.
-        to: &'a [Peer],
-    },
-    /// This peer is let in. From now on datagrams of `session` belong to it, under its connection's keys, with fresh counters;
-    /// a classic peer has neither.
+    /// Tell the relay, after all that it was told before.
+    Relay(Order<'a>),
+    /// This peer is let in: [`crate::relay::Relay::open`] is to be told, with its connection's keys; a classic peer has none. The
+    /// relay must know before the peer is sent what follows.
     OpenPath {
         /// Whose.
         peer: Peer,
         /// The number in its datagrams' headers.
         session: SessionId,
+        /// Where it talks and listens.
+        room: RoomId,
+    },
+    /// Voice for classic members: for the voice gateway, if there is one.
+    Overheard {
+        /// Whole voice frames of one talker.
+        payload: &'a [u8],
     },
     /// Read no more from this connection until [`Output::Unpause`]: it sends faster than it may. Nothing is lost.
     Pause {
@@ -232,17 +236,7 @@ impl fmt::Display for CloseCause {
 pub struct ServerStats {
     /// Messages that got a place in a room.
     pub messages: u64,
-    /// Voice payloads taken from talkers.
-    pub voice_in: u64,
-    /// Voice payloads handed to the driver, one for each listener.
-    pub voice_out: u64,
-    /// Voice payloads that were not whole frames.
-    pub voice_malformed: u64,
-    /// Voice payloads in somebody else's name.
-    pub voice_forged: u64,
-    /// Voice payloads beyond a talker's rate.
-    pub voice_over_rate: u64,
-    /// Voice payloads from those who are in no room.
+    /// Voice payloads from connections that nobody was let in by.
     pub voice_homeless: u64,
     /// Reports on talkers taken from listeners and from a voice gateway.
     pub reports_in: u64,
@@ -250,8 +244,6 @@ pub struct ServerStats {
     pub reports_out: u64,
     /// Reports beyond a listener's rate, or on nobody who talks in the listener's room.
     pub reports_dropped: u64,
-    /// Path probes beyond a talker's rate, or of another size than probes have.
-    pub probes_dropped: u64,
     /// Connections paused for sending faster than allowed.
     pub pauses: u64,
     /// Messages of unknown kinds that were skipped.

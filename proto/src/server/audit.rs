@@ -54,8 +54,6 @@ impl Server {
             let is_right = member == Some(session) && session.index() == index;
             ensure!(is_right, "seat {index}: {session:?} sits at {peer:?}, where {member:?} is");
         }
-        let heard = self.router.audit(|peer| members.get(&peer).map(|(_, room)| *room))?;
-        same("listeners", &heard, &members.keys().copied().collect())?;
         if self.is_stopping {
             // Everybody was sent away, and the hub need not know.
             let open = self.conns().count();
@@ -95,7 +93,6 @@ impl Conn {
         let frame = limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * frame;
         for (what, rate, most) in [
             ("control", self.rate, limits::CONTROL_BURST + frame),
-            ("voice", self.voice_rate, limits::VOICE_BURST + limits::VOICE_DATAGRAM_COST),
             ("report", self.report_rate, limits::REPORT_BURST + limits::REPORT_COST),
         ] {
             let ahead = rate.ahead(self.last_heard);
@@ -113,7 +110,7 @@ mod tests {
         limits::HELLO_BYTES,
         outbox::Class,
         rng::Rng,
-        server::{Input, Queued, VoicePath},
+        server::{Input, Queued},
         time::{Duration, Instant},
         wire::{
             chinwag1::{self as pb, to_server::Kind},
@@ -138,7 +135,7 @@ mod tests {
         while server.poll_output().is_some() {}
     }
 
-    /// Foo and Bar in the lobby, Bar listening both ways, Baz in the den, Qux lost, one who said nothing yet.
+    /// Foo and Bar in the lobby, Baz in the den, Qux lost, one who said nothing yet.
     fn server() -> Server {
         let mut server = Server::new(8, Rng::from_number(1));
         for (index, (name, room)) in
@@ -149,8 +146,6 @@ mod tests {
             let (name, room, versions) = (name.into(), room.into(), [control::VERSION].to_vec());
             send(&mut server, peer, Kind::Hello(pb::Hello { versions, name, room, ..Default::default() }));
         }
-        let both = pb::set_voice_path::Path::Both.into();
-        send(&mut server, BAR, Kind::VoicePath(pb::SetVoicePath { path: both }));
         server.handle_input(NOW, Input::Closed { peer: Peer::new(3) });
         server.handle_input(NOW, Input::Accepted { peer: NEW, dialect: Dialect::Native });
         drain(&mut server);
@@ -218,9 +213,6 @@ mod tests {
                 ("its control rate is ahead by", |s| {
                     conn(s, FOO).rate.charge(NOW, Duration::from_secs(3));
                 }),
-                ("its voice rate is ahead by", |s| {
-                    conn(s, FOO).voice_rate.charge(NOW, Duration::from_millis(405));
-                }),
                 ("its report rate is ahead by", |s| {
                     conn(s, FOO).report_rate.charge(NOW, Duration::from_millis(506));
                 }),
@@ -238,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn members_seats_and_listeners_must_agree() {
+    fn members_and_seats_must_agree() {
         assert_told(
             server,
             Server::audit,
@@ -270,13 +262,6 @@ mod tests {
                     s.hub.join(NOW, &request, &mut |_, _| {}).unwrap();
                 }),
                 ("4 connections are open though the server stops", |s| s.is_stopping = true),
-                ("listeners: Peer(1) is missing among 2", |s| s.router.leave(RoomId::new(1), BAR)),
-                ("RoomId(1): Peer(4) listens, whose room is None", |s| {
-                    s.router.listen(RoomId::new(1), NEW, VoicePath::Tcp);
-                }),
-                ("RoomId(2): Peer(0) listens, whose room is Some(RoomId(1))", |s| {
-                    s.router.listen(RoomId::new(2), FOO, VoicePath::Udp);
-                }),
             ],
         );
     }

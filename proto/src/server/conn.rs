@@ -1,10 +1,11 @@
 //! One connection of the server: how far its conversation got and when it needs attention.
 
-use super::{Dialect, classic::Lines, rate::Rate, reports::Reports};
+use super::{Dialect, classic::Lines, reports::Reports};
 use crate::{
     hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
     limits,
+    rate::Rate,
     time::{Duration, Instant},
     wire::frame::FrameReader,
 };
@@ -40,7 +41,6 @@ pub(super) struct Conn {
     /// What a classic peer sent; its dialect has no frames.
     pub(super) lines: Option<Lines>,
     pub(super) rate: Rate,
-    pub(super) voice_rate: Rate,
     pub(super) report_rate: Rate,
     /// What listeners say of this one's voice.
     pub(super) reports: Reports,
@@ -59,7 +59,6 @@ impl Conn {
             reader: FrameReader::default(),
             lines: (dialect == Dialect::Classic).then(Lines::default),
             rate: Rate::default(),
-            voice_rate: Rate::default(),
             report_rate: Rate::default(),
             reports: Reports::default(),
             last_heard: now,

@@ -8,21 +8,15 @@ mod audit;
 mod classic;
 mod conn;
 mod native;
-mod rate;
 mod reports;
-mod router;
 mod seats;
 
 use alloc::{collections::BTreeSet, string::ToString as _, vec::Vec};
 
-pub use self::{
-    api::{CloseCause, Dialect, Input, Output, ServerEvent, ServerStats},
-    router::VoicePath,
-};
+pub use self::api::{CloseCause, Dialect, Input, Output, ServerEvent, ServerStats};
 use self::{
     classic::Lines,
     conn::{Conn, State},
-    router::{Router, all_but},
     seats::Seats,
 };
 use crate::{
@@ -32,14 +26,13 @@ use crate::{
     limits,
     outbox::Class,
     outqueue::OutQueue,
+    relay::{Order, VoicePath},
     report::ReceiverReport,
     rng::Rng,
     time::{Duration, Instant},
     wire::{
         chinwag1 as pb,
         control::{self, Body},
-        path::{DatagramKind, PROBE_BYTES},
-        voice::Frames,
     },
 };
 
@@ -49,8 +42,11 @@ const EARLY: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 enum Queued {
     Send(Class),
-    Relay(DatagramKind),
-    OpenPath { peer: Peer, session: SessionId },
+    OpenPath { peer: Peer, session: SessionId, room: RoomId },
+    Listen { session: SessionId, path: VoicePath },
+    Leave { session: SessionId },
+    Talk { session: SessionId },
+    Overheard,
     Pause { peer: Peer },
     Unpause { peer: Peer },
     Close { peer: Peer, cause: CloseCause },
@@ -70,7 +66,6 @@ pub struct Server {
     conns: Vec<Option<Conn>>,
     /// The connection of each session that has one, by the session's index.
     seats: Seats,
-    router: Router,
     out: OutQueue<Queued>,
     timers: BTreeSet<(Instant, Peer)>,
     /// Connections that have not said who they are, by dialect.
@@ -87,7 +82,6 @@ impl Server {
             hub: Hub::new(max_sessions, seed),
             conns: Vec::new(),
             seats: Seats::default(),
-            router: Router::default(),
             out: OutQueue::default(),
             timers: BTreeSet::new(),
             newcomers: [0; 2],
@@ -125,7 +119,12 @@ impl Server {
         match input {
             Input::Accepted { peer, dialect } => self.accept(now, peer, dialect),
             Input::Received { peer, bytes } => self.receive(now, peer, bytes),
-            Input::Datagram { peer, kind, payload } => self.datagram(now, peer, kind, payload),
+            Input::Voice { payload, to } => self.carry_voice(payload, to),
+            Input::Alive { session } => {
+                if let Some(conn) = self.seats.peer_of(session).and_then(|peer| self.conn_mut(peer)) {
+                    conn.last_heard = now;
+                }
+            }
             Input::Closed { peer } => self.lose(now, peer, false),
             Input::Overflowed { peer } => self.drop_peer(now, peer, CloseCause::TooSlow),
             Input::Announce { text } => {
@@ -168,8 +167,11 @@ impl Server {
         let (queued, bytes, to) = self.out.pop()?;
         Some(match queued {
             Queued::Send(class) => Output::Send { bytes, class, to },
-            Queued::Relay(kind) => Output::Relay { kind, frame: bytes, to },
-            Queued::OpenPath { peer, session } => Output::OpenPath { peer, session },
+            Queued::OpenPath { peer, session, room } => Output::OpenPath { peer, session, room },
+            Queued::Listen { session, path } => Output::Relay(Order::Listen { session, path }),
+            Queued::Leave { session } => Output::Relay(Order::Leave { session }),
+            Queued::Talk { session } => Output::Relay(Order::Talk { session, payload: bytes }),
+            Queued::Overheard => Output::Overheard { payload: bytes },
             Queued::Pause { peer } => Output::Pause { peer },
             Queued::Unpause { peer } => Output::Unpause { peer },
             Queued::Close { peer, cause } => Output::Close { peer, cause },
@@ -272,7 +274,7 @@ impl Server {
         use pb::to_server::Kind;
         let Some(state) = self.conn_mut(peer).map(|conn| conn.state.clone()) else { return };
         let message = match control::decode_to_server(body) {
-            Ok(Body::Voice(payload)) => return self.voice(now, peer, payload),
+            Ok(Body::Voice(payload)) => return self.talk(peer, payload),
             Ok(Body::Message(message)) => message,
             Ok(Body::Unknown) => {
                 self.stats.unknown_messages += 1;
@@ -297,17 +299,14 @@ impl Server {
                     deliver(out, seats, stats, audience, notice);
                 });
             }
-            (Kind::VoicePath(path), State::Member { room, .. }) => {
+            (Kind::VoicePath(path), State::Member { session, .. }) => {
                 use pb::set_voice_path::Path;
-                self.router.listen(
-                    room,
-                    peer,
-                    match path.path() {
-                        Path::Tcp => VoicePath::Tcp,
-                        Path::Udp => VoicePath::Udp,
-                        Path::Both => VoicePath::Both,
-                    },
-                );
+                let path = match path.path() {
+                    Path::Tcp => VoicePath::Tcp,
+                    Path::Udp => VoicePath::Udp,
+                    Path::Both => VoicePath::Both,
+                };
+                self.out.push(Queued::Listen { session, path }, |_, _| {});
             }
             (Kind::VoiceReport(report), State::Member { session, room }) => {
                 self.report(now, peer, (session, room), &report);
@@ -315,7 +314,7 @@ impl Server {
             (Kind::Quit(_), State::Member { session, .. }) => self.quit(peer, session),
             (Kind::Quit(_), State::WaitsForHello { .. }) => self.close(peer, CloseCause::Quit),
             // Voice of other encodings than the usual one; its form is the same.
-            (Kind::Voice(payload), _) => self.voice(now, peer, &payload),
+            (Kind::Voice(payload), _) => self.talk(peer, &payload),
             (Kind::Hello(_), State::Member { .. })
             | (Kind::Say(_) | Kind::VoicePath(_) | Kind::VoiceReport(_), State::WaitsForHello { .. }) => {
                 self.drop_peer(now, peer, CloseCause::OutOfOrder);
@@ -434,19 +433,10 @@ impl Server {
         conn.state = State::Member { session, room };
         self.newcomers[dialect as usize] -= 1;
         self.seats.seat(session, peer, dialect);
-        self.router.listen(
-            room,
-            peer,
-            match dialect {
-                Dialect::Native => VoicePath::default(),
-                // Not as frames between its lines: the driver has another way to it, or none.
-                Dialect::Classic => VoicePath::Udp,
-            },
-        );
         let name = admission.name.clone();
         let event = if resumed { ServerEvent::Resumed { name } } else { ServerEvent::Joined { name } };
         self.out.push(Queued::Event(event), |_, _| {});
-        self.out.push(Queued::OpenPath { peer, session }, |_, _| {});
+        self.out.push(Queued::OpenPath { peer, session, room }, |_, _| {});
     }
 
     /// The operator removes a member, whether connected or not.
@@ -472,71 +462,32 @@ impl Server {
         self.close(peer, CloseCause::Quit);
     }
 
-    fn datagram(&mut self, now: Instant, peer: Peer, kind: DatagramKind, payload: &[u8]) {
+    /// Voice that came over a connection goes to the relay as what came by datagram does.
+    fn talk(&mut self, peer: Peer, payload: &[u8]) {
         let Some(conn) = self.conn_mut(peer) else { return };
-        conn.last_heard = now;
-        match kind {
-            DatagramKind::Voice => self.voice(now, peer, payload),
-            DatagramKind::Probe => self.probe(now, peer, payload),
-            // The server probes nobody.
-            DatagramKind::Echo => {}
-        }
-    }
-
-    fn probe(&mut self, now: Instant, peer: Peer, payload: &[u8]) {
-        let Some(conn) = self.conn_mut(peer) else { return };
-        if payload.len() != PROBE_BYTES || conn.voice_rate.ahead(now) > limits::VOICE_BURST {
-            self.stats.probes_dropped += 1;
-            return;
-        }
-        conn.voice_rate.charge(now, limits::VOICE_DATAGRAM_COST);
-        self.out.push(Queued::Relay(DatagramKind::Echo), |bytes, to| {
-            bytes.extend_from_slice(payload);
-            to.push(peer);
-        });
-    }
-
-    fn voice(&mut self, now: Instant, peer: Peer, payload: &[u8]) {
-        self.stats.voice_in += 1;
-        let Some(conn) = self.conn_mut(peer) else { return };
-        let State::Member { session, room } = conn.state else {
+        let State::Member { session, .. } = conn.state else {
             self.stats.voice_homeless += 1;
             return;
         };
-        if conn.voice_rate.ahead(now) > limits::VOICE_BURST {
-            self.stats.voice_over_rate += 1;
-            return;
-        }
-        conn.voice_rate.charge(now, limits::VOICE_DATAGRAM_COST);
-        let Ok(mut frames) = Frames::parse(payload) else {
-            self.stats.voice_malformed += 1;
-            return;
+        self.out.push(Queued::Talk { session }, |bytes, _| bytes.extend_from_slice(payload));
+    }
+
+    /// Voice of the relay goes over connections; what classic members are to hear is the gateway's to play, once for all.
+    fn carry_voice(&mut self, payload: &[u8], to: &[SessionId]) {
+        let Self { seats, out, .. } = self;
+        let peers = |dialect| {
+            let seats = to.iter().filter_map(|&session| seats.find(session));
+            seats.filter(move |(_, speaks)| *speaks == dialect).map(|(peer, _)| peer)
         };
-        if frames.any(|frame| frame.talker != session) && !is_made(Mistake::VoiceForged) {
-            self.stats.voice_forged += 1;
-            return;
-        }
-        let Self { hub, router, out, stats, .. } = self;
-        if hub.voice_room(session) != Some(room) {
-            stats.voice_homeless += 1;
-            return;
-        }
-        let Some(listeners) = router.listeners(room) else { return };
-        let by_udp = listeners.udp.iter().filter(|&&listener| listener != peer).count();
-        if by_udp > 0 {
-            out.push(Queued::Relay(DatagramKind::Voice), |bytes, to| {
-                bytes.extend_from_slice(payload);
-                all_but(peer, &listeners.udp, to);
-            });
-        }
-        let by_tcp = listeners.tcp.iter().filter(|&&listener| listener != peer).count();
-        if by_tcp > 0 {
+        if peers(Dialect::Native).next().is_some() {
             out.push(Queued::Send(Class::Voice), |bytes, to| {
                 control::write_voice(bytes, payload);
-                all_but(peer, &listeners.tcp, to);
+                to.extend(peers(Dialect::Native));
             });
         }
-        stats.voice_out += (by_udp + by_tcp) as u64;
+        if peers(Dialect::Classic).next().is_some() {
+            out.push(Queued::Overheard, |bytes, _| bytes.extend_from_slice(payload));
+        }
     }
 
     /// Tells a talker what one of its listeners reports, together with what others did.
@@ -670,9 +621,11 @@ impl Server {
 
     /// Takes the connection's session away from it: nothing is routed to it any more.
     fn unseat(&mut self, peer: Peer) -> Option<SessionId> {
-        let State::Member { session, room } = self.conn_mut(peer)?.state else { return None };
-        self.router.leave(room, peer);
-        self.seats.unseat(session, peer);
+        let State::Member { session, .. } = self.conn_mut(peer)?.state else { return None };
+        if self.peer_of(session) == Some(peer) {
+            self.seats.unseat(session, peer);
+            self.out.push(Queued::Leave { session }, |_, _| {});
+        }
         Some(session)
     }
 

@@ -5,10 +5,12 @@
 
 mod rig;
 mod show;
+mod voice;
 mod world;
 
 pub(crate) use rig::{ClientRig, ServerRig};
-pub(crate) use show::{client_output, server_output};
+pub(crate) use show::{client_output, relayed, server_output};
+pub(crate) use voice::{Open, Relayed, VoiceRig};
 pub(crate) use world::{World, WorldConfig};
 
 use chinwag_proto::{

@@ -1,7 +1,7 @@
 //! One machine, driven by hand in virtual time; each step returns everything that the machine wants done, as lines.
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng,
+    Duration, Instant, Peer, Rng, SessionId,
     client::{Client, ClientConfig, ClientInput},
     limits,
     server::{Dialect, Input, Output, Server},
@@ -9,15 +9,19 @@ use chinwag_proto::{
         chinwag1::{self as pb, to_client, to_server},
         control::{self, Body},
         frame::FrameReader,
+        path::DatagramKind,
     },
 };
 
-use super::{client_output, hello, server_output, to_client, to_server};
+use super::{Relayed, VoiceRig, client_output, hello, server_output, to_client, to_server};
 
 /// A server alone.
 pub(crate) struct ServerRig {
     pub(crate) server: Server,
+    pub(crate) voice: VoiceRig,
     pub(crate) now: Instant,
+    /// The session that each peer was let in as, the latest last.
+    sessions: Vec<(Peer, SessionId)>,
     /// The latest welcome of each peer.
     welcomes: Vec<(u32, pb::Welcome)>,
 }
@@ -29,7 +33,8 @@ impl ServerRig {
 
     pub(crate) fn with_sessions(max: usize) -> Self {
         let now = Instant::from_micros(1_000_000);
-        Self { server: Server::new(max, Rng::from_number(1)), now, welcomes: vec![] }
+        let server = Server::new(max, Rng::from_number(1));
+        Self { server, voice: VoiceRig::default(), now, sessions: vec![], welcomes: vec![] }
     }
 
     /// Feeds one input; nothing is drained.
@@ -39,6 +44,15 @@ impl ServerRig {
 
     pub(crate) fn input(&mut self, input: Input<'_>) -> Vec<String> {
         self.feed(input);
+        self.drain()
+    }
+
+    /// A peer that was let in sends a datagram.
+    pub(crate) fn datagram(&mut self, peer: u32, kind: DatagramKind, payload: &[u8]) -> Vec<String> {
+        let peer = Peer::new(peer);
+        if let Some(&(_, session)) = self.sessions.iter().rev().find(|(other, _)| *other == peer) {
+            self.voice.datagram(self.now, session, kind, payload);
+        }
         self.drain()
     }
 
@@ -107,10 +121,54 @@ impl ServerRig {
         lines
     }
 
+    /// What the server wants done, and what the relay makes of it.
     pub(crate) fn drain(&mut self) -> Vec<String> {
         let mut lines = vec![];
+        loop {
+            lines.extend(self.drain_server());
+            let relayed = self.voice.take();
+            if relayed.is_empty() {
+                return lines;
+            }
+            lines.extend(self.carry_out(relayed));
+        }
+    }
+
+    fn carry_out(&mut self, relayed: Vec<Relayed>) -> Vec<String> {
+        let mut lines = vec![];
+        let mut datagrams: Vec<(DatagramKind, Vec<u8>, Vec<Peer>)> = vec![];
+        for what in relayed {
+            match what {
+                Relayed::Datagram { kind, payload, to } => {
+                    let peer = self.server.peer_of(to).expect("a listener is there");
+                    match datagrams.last_mut() {
+                        Some((last, same, to)) if *last == kind && *same == payload => to.push(peer),
+                        _ => datagrams.push((kind, payload, vec![peer])),
+                    }
+                }
+                Relayed::Tunnel { payload, to } => self.feed(Input::Voice { payload: &payload, to: &to }),
+                Relayed::Alive(session) => self.feed(Input::Alive { session }),
+            }
+            lines.extend(self.drain_server());
+        }
+        // Whose turn it is to be first is no matter here.
+        for (kind, payload, mut to) in datagrams {
+            to.sort_unstable();
+            lines.push(super::relayed(kind, &payload, &to));
+        }
+        lines
+    }
+
+    fn drain_server(&mut self) -> Vec<String> {
+        let mut lines = vec![];
         while let Some(output) = self.server.poll_output() {
-            lines.push(server_output(&output));
+            self.voice.obey(self.now, &output);
+            if let Output::OpenPath { peer, session, .. } = output {
+                self.sessions.push((peer, session));
+            }
+            if !matches!(output, Output::Relay(_)) {
+                lines.push(server_output(&output));
+            }
             if let Output::Send { bytes, to: [peer], .. } = output {
                 let mut reader = FrameReader::default();
                 reader.push(bytes);

@@ -4,11 +4,13 @@ use chinwag_proto::{
     Peer, SessionId,
     client::ClientOutput,
     outbox::Class,
+    relay::Order,
     server::Output,
     wire::{
         chinwag1::{self as pb, to_client, to_server},
         control::{self, Body},
         frame::FrameReader,
+        path::DatagramKind,
         voice::Frames,
     },
 };
@@ -23,8 +25,13 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
             let messages = bodies(bytes).iter().map(|body| from_server(body)).collect::<Vec<_>>().join("; ");
             format!("send voice {}: {messages}", peers(to))
         }
-        Output::Relay { kind, frame, to } => format!("relay {kind:?} {}: {}", peers(to), payload(frame)),
-        Output::OpenPath { peer, session } => format!("open path {}: {}", peer.index(), show(*session)),
+        Output::Relay(Order::Listen { session, path }) => format!("listen {}: {path:?}", show(*session)),
+        Output::Relay(Order::Leave { session }) => format!("leave {}", show(*session)),
+        Output::Relay(Order::Talk { session, payload: said }) => {
+            format!("talk {}: {}", show(*session), payload(said))
+        }
+        Output::Overheard { payload: said } => format!("overheard {}", payload(said)),
+        Output::OpenPath { peer, session, .. } => format!("open path {}: {}", peer.index(), show(*session)),
         Output::Pause { peer } => format!("pause {}", peer.index()),
         Output::Unpause { peer } => format!("unpause {}", peer.index()),
         Output::Close { peer, cause } => format!("close {}: {cause}", peer.index()),
@@ -33,6 +40,11 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
         }
         Output::Event(event) => format!("event {event:?}"),
     }
+}
+
+/// A datagram of the relay.
+pub(crate) fn relayed(kind: DatagramKind, bytes: &[u8], to: &[Peer]) -> String {
+    format!("relay {kind:?} {}: {}", peers(to), payload(bytes))
 }
 
 pub(crate) fn client_output(output: &ClientOutput<'_>) -> String {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng, Seq,
+    Duration, Instant, Peer, Rng, Seq, SessionId,
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
     limits,
     outbox::Class,
@@ -12,7 +12,7 @@ use chinwag_proto::{
     wire::{path::DatagramKind, voice::Frames},
 };
 
-use super::millis;
+use super::{Relayed, VoiceRig, millis};
 
 pub(crate) struct WorldConfig {
     pub(crate) seed: u64,
@@ -24,6 +24,7 @@ pub(crate) struct WorldConfig {
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) server: Server,
+    pub(crate) voice: VoiceRig,
     pub(crate) nodes: Vec<Node>,
     pub(crate) server_events: Vec<(Instant, ServerEvent)>,
     /// Datagrams get through.
@@ -56,6 +57,8 @@ struct Conn {
     /// Bytes on their way arrive.
     whole: bool,
     paused: bool,
+    /// Who was let in by it.
+    session: Option<SessionId>,
     /// What arrived while it was paused.
     held: Vec<u8>,
     last_to_server: Instant,
@@ -77,6 +80,7 @@ impl World {
         let mut world = Self {
             now: Instant::from_micros(1_000_000),
             server: Server::new(limits::SESSIONS, Rng::from_number(config.seed)),
+            voice: VoiceRig::default(),
             nodes: vec![],
             server_events: vec![],
             udp: true,
@@ -218,8 +222,9 @@ impl World {
                 }
             }
             Event::DatagramToServer(conn, kind, payload) => {
-                if self.conns[conn].server_open {
-                    self.server_input(Input::Datagram { peer: peer(conn), kind, payload: &payload });
+                if let Some(session) = self.conns[conn].session.filter(|_| self.conns[conn].server_open) {
+                    self.voice.datagram(self.now, session, kind, &payload);
+                    self.drain_server();
                 }
             }
             Event::DatagramToClient(conn, kind, payload) => {
@@ -244,14 +249,11 @@ impl World {
     fn drain_server(&mut self) {
         let mut unpaused = vec![];
         let mut sends: Vec<(usize, Option<Vec<u8>>)> = vec![];
-        let mut datagrams = vec![];
         while let Some(output) = self.server.poll_output() {
+            self.voice.obey(self.now, &output);
             match output {
                 Output::Send { bytes, to, .. } => {
                     sends.extend(to.iter().map(|peer| (peer.index(), Some(bytes.to_vec()))));
-                }
-                Output::Relay { kind, frame, to } => {
-                    datagrams.extend(to.iter().map(|peer| (peer.index(), kind, frame.to_vec())));
                 }
                 Output::Pause { peer } => self.conns[peer.index()].paused = true,
                 Output::Unpause { peer } => {
@@ -260,7 +262,8 @@ impl World {
                 }
                 Output::Close { peer, .. } => sends.push((peer.index(), None)),
                 Output::Event(event) => self.server_events.push((self.now, event)),
-                Output::OpenPath { .. } | Output::Report { .. } => {}
+                Output::OpenPath { peer, session, .. } => self.conns[peer.index()].session = Some(session),
+                Output::Relay(_) | Output::Overheard { .. } | Output::Report { .. } => {}
             }
         }
         self.server.audit().unwrap();
@@ -279,10 +282,19 @@ impl World {
                 }
             }
         }
-        for (conn, kind, payload) in datagrams {
-            let delay = self.delay();
-            if self.udp && self.conns[conn].whole {
-                self.at(self.now + delay, Event::DatagramToClient(conn, kind, payload));
+        for what in self.voice.take() {
+            match what {
+                Relayed::Datagram { kind, payload, to } => {
+                    let conn = self.server.peer_of(to).expect("a listener is there").index();
+                    let delay = self.delay();
+                    if self.udp && self.conns[conn].whole {
+                        self.at(self.now + delay, Event::DatagramToClient(conn, kind, payload));
+                    }
+                }
+                Relayed::Tunnel { payload, to } => {
+                    self.server_input(Input::Voice { payload: &payload, to: &to });
+                }
+                Relayed::Alive(session) => self.server_input(Input::Alive { session }),
             }
         }
         // Whoever was paused again at once is not read from.
@@ -311,6 +323,7 @@ impl World {
                         server_open,
                         whole,
                         paused,
+                        session: None,
                         held,
                         last_to_server,
                         last_to_client,

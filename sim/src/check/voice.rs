@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag_proto::{server::VoicePath, wire::voice::Frames};
+use chinwag_proto::{relay::VoicePath, wire::voice::Frames};
 
 use super::{Checker, Rule, log::Owner};
 use crate::{

@@ -25,36 +25,29 @@ pub(crate) struct Datagram {
 }
 
 impl Net<'_> {
-    /// Seals `payload` under the keys of an end and sends it.
-    pub(crate) fn send_datagram(&mut self, conn: ConnId, side: Side, kind: DatagramKind, payload: &[u8]) {
+    /// Seals `payload` under the keys of a client's end and sends it.
+    pub(crate) fn send_datagram(&mut self, conn: ConnId, kind: DatagramKind, payload: &[u8]) {
         let Some(tcp) = self.conns.get_mut(&conn) else { return };
         let client = tcp.client;
-        let Some(path) = &mut tcp.end_mut(side).path else { return };
-        let remote = path.remote();
-        if side == Side::Server && remote.is_none() {
-            self.counts.datagrams_homeless += 1;
-            return;
-        }
+        let Some(path) = &mut tcp.path else { return };
         let mut bytes = Vec::with_capacity(DATAGRAM_BYTES);
         if !path.seal(kind, payload, &mut bytes) {
             self.counts.datagrams_too_large += 1;
             return;
         }
         let expire_us = self.spec.seconds_us(Key::Expire);
-        match (side, remote) {
-            (Side::Client, _) => {
-                let from = self.links[client as usize].nat.outward(self.now_us, expire_us);
-                if self.spec.get(Key::Hostile) > 0 {
-                    self.catch(&bytes);
-                }
-                self.launch(client, side, Datagram { from, to: None, bytes });
-            }
-            (Side::Server, to) => {
-                // An address that is no client's leads nowhere, by any link.
-                let link = to.and_then(Nat::link_of).filter(|&link| (link as usize) < self.links.len());
-                self.launch(link.unwrap_or(client), side, Datagram { from: server_address(), to, bytes });
-            }
+        let from = self.links[client as usize].nat.outward(self.now_us, expire_us);
+        if self.spec.get(Key::Hostile) > 0 {
+            self.catch(&bytes);
         }
+        self.launch(client, Side::Client, Datagram { from, to: None, bytes });
+    }
+
+    /// The server sends a sealed datagram.
+    pub(crate) fn send_sealed(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        // An address that is no client's leads nowhere, by any link.
+        let link = Nat::link_of(to).filter(|&link| (link as usize) < self.links.len()).unwrap_or(0);
+        self.launch(link, Side::Server, Datagram { from: server_address(), to: Some(to), bytes });
     }
 
     /// A stranger sends any bytes to the server.

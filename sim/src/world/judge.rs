@@ -29,6 +29,9 @@ impl World<'_> {
         if let Err(what) = server.machine.audit() {
             check.fail(Rule::Limits, format!("the server: {what}"));
         }
+        if let Err(what) = server.audit_voice() {
+            check.fail(Rule::Limits, format!("the relay: {what}"));
+        }
         let is_awake = sleeps[0].until_us + SECOND_US < net.now_us || sleeps[0].until_us == 0;
         if let Some(what) = server.delay(net).filter(|_| is_awake) {
             check.fail(Rule::InTime, what);

@@ -49,6 +49,8 @@ pub struct ServerOptions {
     pub identity: Identity,
     /// How many may be in.
     pub max_clients: usize,
+    /// How long the relay may let voice wait for more of it, so that more shares a datagram; none as a rule.
+    pub voice_hold: Duration,
 }
 
 /// How the PCM of classic programs is to be counted.

@@ -1,11 +1,10 @@
-//! What comes in from outside without having been asked: new connections and datagrams, each within a budget.
+//! New connections, as many as a turn's budget allows.
 
 use std::{io, net::SocketAddr};
 
 use chinwag_proto::{
     Duration, Instant, Peer,
     server::{Dialect, Input},
-    wire::path::Header,
 };
 use mio::{Interest, Token};
 
@@ -17,8 +16,6 @@ use crate::stream::TlsStream;
 
 /// Connections accepted at one listener before others have their turn.
 const ACCEPT_BUDGET: usize = 64;
-/// Datagrams taken from one socket before connections have their turn.
-const DATAGRAM_BUDGET: usize = 4096;
 /// After the process ran out of file descriptors it waits so long before it accepts again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// When accepting went well for so long, the next failure is told at once; else it is only counted.
@@ -73,7 +70,7 @@ impl ServerLoop {
                 self.losses.beyond_table += 1;
                 continue;
             };
-            if let Err(error) = self.admit(now, (index, service), peer, socket, from) {
+            if let Err(error) = self.admit(now, service, peer, socket, from) {
                 observe(Observation::CannotServe { from, error: &error });
                 continue;
             }
@@ -85,7 +82,7 @@ impl ServerLoop {
     fn admit(
         &mut self,
         now: Instant,
-        (listener, service): (usize, Service),
+        service: Service,
         peer: Peer,
         mut socket: mio::net::TcpStream,
         from: SocketAddr,
@@ -101,47 +98,9 @@ impl ServerLoop {
                 (Dialect::Classic, Speech::Classic(ClassicStream::new(socket)))
             }
         };
-        self.peers.insert(peer, Connection::new(stream, from, listener));
+        self.peers.insert(peer, Connection::new(stream, from));
         gateway::claim(&mut self.classic_voice, &mut self.peers, peer);
         self.server.handle_input(now, Input::Accepted { peer, dialect });
         Ok(())
-    }
-
-    /// Takes datagrams, within their budget.
-    pub(super) fn receive(&mut self, now: Instant, index: usize, observe: &mut dyn FnMut(Observation<'_>)) {
-        for _ in 0..DATAGRAM_BUDGET {
-            let Some(listener) = self.listeners.get_mut(index) else { return };
-            let Some(udp) = &listener.udp else { return };
-            listener.has_datagrams = true;
-            let (count, from) = match udp.recv_from(&mut self.buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.has_datagrams = false;
-                    return;
-                }
-                // What an earlier send met (ICMP) is reported here; it concerns no datagram of ours.
-                Err(_) => continue,
-            };
-            let datagram = self.buffer.get_mut(..count).unwrap_or_default();
-            let owner = Header::parse(datagram).and_then(|header| self.server.peer_of(header.session));
-            let connection = owner.and_then(|peer| Some((peer, self.peers.get_mut(peer)?)));
-            let Some((peer, Connection { path: Some(path), listener, .. })) = connection else {
-                self.stats.not_ours += 1;
-                continue;
-            };
-            match path.open(from, datagram) {
-                Ok(opened) => {
-                    self.stats.received += 1;
-                    if path.remote() == Some(from) {
-                        // Answers go out by the socket that the peer reaches.
-                        *listener = index;
-                    }
-                    let (kind, payload) = (opened.kind, opened.payload);
-                    self.server.handle_input(now, Input::Datagram { peer, kind, payload });
-                    self.carry_out(now, observe);
-                }
-                Err(error) => self.stats.count(error),
-            }
-        }
     }
 }

@@ -4,8 +4,8 @@ use std::{io, net::SocketAddr};
 
 use chinwag_proto::{
     Instant, Peer, ReceiverReport, SessionId,
+    relay::Order,
     server::{Input, Server},
-    wire::path::DatagramKind,
 };
 use mio::{Interest, Token, net::TcpStream};
 
@@ -13,6 +13,7 @@ use super::{
     FIRST_VOICE, Observation, ServerLoop,
     api::{PcmPace, VoiceGateway, VoiceOut},
     peers::Peers,
+    relay::RelayHandle,
     voices::{Heard, Voices},
 };
 
@@ -130,8 +131,8 @@ impl ServerLoop {
             return;
         }
         let mut failed = Vec::new();
-        let (server, peers) = (&mut self.server, &mut self.peers);
-        gateway.handle_timeout(now, &mut Sink { now, server, peers, voices, failed: &mut failed });
+        let (server, relay, peers) = (&mut self.server, &mut self.relay, &mut self.peers);
+        gateway.handle_timeout(now, &mut Sink { now, server, relay, peers, voices, failed: &mut failed });
         for slot in failed {
             hang_up(&mut self.classic_voice, &mut self.peers, slot);
         }
@@ -143,6 +144,7 @@ impl ServerLoop {
 struct Sink<'a> {
     now: Instant,
     server: &'a mut Server,
+    relay: &'a mut RelayHandle,
     peers: &'a mut Peers,
     voices: &'a mut Voices,
     /// Sockets that are broken.
@@ -151,10 +153,7 @@ struct Sink<'a> {
 
 impl VoiceOut for Sink<'_> {
     fn send(&mut self, session: u32, payload: &[u8]) {
-        if let Some(peer) = self.server.peer_of(SessionId::from_wire(session)) {
-            let kind = DatagramKind::Voice;
-            self.server.handle_input(self.now, Input::Datagram { peer, kind, payload });
-        }
+        self.relay.order(Order::Talk { session: SessionId::from_wire(session), payload });
     }
 
     fn report(&mut self, talker: u32, report: ReceiverReport) {

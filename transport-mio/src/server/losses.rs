@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use chinwag_proto::{Duration, Instant, server::ServerStats};
+use chinwag_proto::{Duration, Instant, relay::RelayStats, server::ServerStats};
 
-use crate::batch::DatagramStats;
+use super::relay::VoiceStats;
 
 /// From the first loss to its report: what belongs together is told together.
 const REPORT_DELAY: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub struct Losses {
     pub accept_failures: u64,
     /// Connections closed because all queues together were too long.
     pub queues_full: u64,
-    /// Received datagrams that meant nothing ([`DatagramStats::dropped`]).
+    /// Received datagrams that meant nothing.
     pub not_ours: u64,
     /// Datagrams that came twice or too late.
     pub replayed: u64,
@@ -32,6 +32,10 @@ pub struct Losses {
     pub forged: u64,
     /// Datagrams that the system did not take.
     pub unsent: u64,
+    /// Datagrams that the system dropped before they were received, since more came than could be taken.
+    pub overflowed: u64,
+    /// Voice that was shed, since it had waited too long to be taken.
+    pub stale: u64,
     /// Voice that slow readers did not get.
     pub voice_dropped: u64,
     /// Voice beyond a talker's rate, and probes.
@@ -42,12 +46,13 @@ pub struct Losses {
 
 impl Losses {
     /// Takes over what others count.
-    pub(super) fn note(&mut self, datagrams: &DatagramStats, server: &ServerStats) {
-        let &DatagramStats { unsent, voice_dropped, not_ours, replayed, forged, received: _, sent: _ } =
-            datagrams;
-        *self = Self { unsent, voice_dropped, not_ours, replayed, forged, ..*self };
-        self.over_rate = server.voice_over_rate + server.probes_dropped;
-        self.voice_refused = server.voice_malformed + server.voice_forged + server.voice_homeless;
+    pub(super) fn note(&mut self, voice: &VoiceStats, server: &ServerStats) {
+        let VoiceStats { relay, unsent, overflowed, voice_dropped, .. } = *voice;
+        let RelayStats { not_ours, replayed, forged, stale, .. } = relay;
+        let unsent = unsent + relay.voice_unsent;
+        *self = Self { unsent, overflowed, stale, voice_dropped, not_ours, replayed, forged, ..*self };
+        self.over_rate = relay.voice_over_rate + relay.probes_dropped;
+        self.voice_refused = voice.refused() + server.voice_homeless;
     }
 
     /// What came since `former`.
@@ -62,6 +67,8 @@ impl Losses {
             replayed: self.replayed - former.replayed,
             forged: self.forged - former.forged,
             unsent: self.unsent - former.unsent,
+            overflowed: self.overflowed - former.overflowed,
+            stale: self.stale - former.stale,
             voice_dropped: self.voice_dropped - former.voice_dropped,
             over_rate: self.over_rate - former.over_rate,
             voice_refused: self.voice_refused - former.voice_refused,
@@ -76,7 +83,9 @@ impl Losses {
     /// Datagrams and voice that were dropped.
     pub fn datagrams(&self) -> u64 {
         let Self { not_ours, replayed, forged, unsent, voice_dropped, over_rate, voice_refused, .. } = self;
-        not_ours + replayed + forged + unsent + voice_dropped + over_rate + voice_refused
+        let Self { overflowed, stale, .. } = self;
+        let datagrams = not_ours + replayed + forged + unsent + overflowed;
+        datagrams + stale + voice_dropped + over_rate + voice_refused
     }
 }
 

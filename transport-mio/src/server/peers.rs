@@ -9,7 +9,6 @@ use std::{
 use chinwag_proto::{
     Instant, Peer, SessionId,
     outbox::{Class, Overflow},
-    wire::path::SealedPath,
 };
 
 use super::{
@@ -18,7 +17,6 @@ use super::{
     crowd::{Crowd, NAMELESS_PER_ADDRESS, PENDING_PER_ADDRESS},
     speech::Speech,
 };
-use crate::seal::AesSeal;
 
 /// Bytes that may wait for all connections together: what each may let pile up (see
 /// [`chinwag_proto::limits::CONTROL_QUEUE_BYTES`]), many times over, is more than a machine has. Past it, whoever has
@@ -30,9 +28,6 @@ pub(super) const ALL_QUEUES_BYTES: usize = 256 * 1024 * 1024;
 pub(super) struct Connection {
     pub(super) stream: Speech,
     pub(super) from: SocketAddr,
-    /// The listener whose UDP socket reaches it.
-    pub(super) listener: usize,
-    pub(super) path: Option<SealedPath<AesSeal>>,
     /// Who was let in over it.
     pub(super) session: Option<SessionId>,
     /// The slot of its voice socket, of a classic connection.
@@ -53,12 +48,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Speech, from: SocketAddr, listener: usize) -> Self {
+    pub(super) fn new(stream: Speech, from: SocketAddr) -> Self {
         Self {
             stream,
             from,
-            listener,
-            path: None,
             session: None,
             voice: None,
             arrival: 0,
@@ -169,11 +162,10 @@ impl Peers {
         Some(Peer::new(first.1))
     }
 
-    /// Notes that this one was let in, and that datagrams of `session` are its own from now on.
-    pub(super) fn settle(&mut self, peer: Peer, session: SessionId, seal: Option<AesSeal>) {
+    /// Notes that this one was let in.
+    pub(super) fn settle(&mut self, peer: Peer, session: SessionId) {
         let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else { return };
         connection.session = Some(session);
-        connection.path = seal.map(|seal| SealedPath::new(session, seal));
         if std::mem::replace(&mut connection.is_pending, false) {
             self.crowd.leave(connection.from.ip());
         }
@@ -278,7 +270,7 @@ mod tests {
                 let peer = peers.reserve().unwrap();
                 let tls = ServerConnection::new(identity.tls()).unwrap();
                 let stream = TlsStream::new(TcpStream::connect(to).unwrap(), tls.into());
-                peers.insert(peer, Connection::new(Speech::Native(stream.into()), to, 0));
+                peers.insert(peer, Connection::new(Speech::Native(stream.into()), to));
                 peer
             })
             .collect();

@@ -22,12 +22,10 @@ pub(super) struct Listener {
     pub(super) tcp: TcpListener,
     /// What it is for.
     pub(super) service: Service,
-    /// None where nobody speaks by datagrams.
+    /// None where nobody speaks by datagrams, and when the relay has it.
     pub(super) udp: Option<UdpSocket>,
     /// With the port in use.
     pub(super) address: SocketAddr,
-    /// There may be more datagrams than one turn took.
-    pub(super) has_datagrams: bool,
     /// There may be more connections than one turn took.
     pub(super) has_connections: bool,
 }
@@ -41,16 +39,13 @@ impl Listener {
             tcp.listen(BACKLOG)?;
             let tcp = TcpListener::from_std(tcp.into());
             let address = SocketAddr::new(address.ip(), tcp.local_addr()?.port());
-            let listener =
-                Self { tcp, service, udp: None, address, has_datagrams: false, has_connections: false };
+            let listener = Self { tcp, service, udp: None, address, has_connections: false };
             if service != Service::Native {
                 return Ok(listener);
             }
             match open(address, Type::DGRAM, Protocol::UDP) {
                 Ok(udp) => {
-                    // More room is better; less is no reason to fail.
-                    let _ = udp.set_recv_buffer_size(UDP_BUFFER_BYTES);
-                    let _ = udp.set_send_buffer_size(UDP_BUFFER_BYTES);
+                    make_room(&udp);
                     let udp = UdpSocket::from_std(udp.into());
                     return Ok(Self { udp: Some(udp), ..listener });
                 }
@@ -59,11 +54,18 @@ impl Listener {
             }
         }
     }
+}
 
-    /// There may be more than one turn took.
-    pub(super) fn has_more(&self) -> bool {
-        self.has_datagrams || self.has_connections
+/// Lets the system keep more datagrams than usual: beyond its limit where we may, up to it otherwise.
+fn make_room(udp: &Socket) {
+    #[cfg(target_os = "linux")]
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(udp, UDP_BUFFER_BYTES).is_err() {
+        let _ = udp.set_recv_buffer_size(UDP_BUFFER_BYTES);
     }
+    // More room is better; less is no reason to fail.
+    #[cfg(not(target_os = "linux"))]
+    let _ = udp.set_recv_buffer_size(UDP_BUFFER_BYTES);
+    let _ = udp.set_send_buffer_size(UDP_BUFFER_BYTES);
 }
 
 fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

@@ -55,6 +55,7 @@ impl RunningServer {
             classic_text,
             identity,
             max_clients: 100,
+            voice_hold: Duration::ZERO,
         };
         let mut server = ServerLoop::bind(options).unwrap();
         let gateway = Box::new(Passing::default());

@@ -75,10 +75,10 @@ fn talk_it_over(server: &Server, place: &Place) {
 #[test]
 fn calls_that_are_interrupted_are_made_again() {
     let place = Place::new();
-    let faults = ["inject=recvfrom,sendto,writev,accept4,epoll_wait:error=EINTR:when=2+3"];
+    let faults = ["inject=recvfrom,recvmmsg,sendmmsg,writev,accept4,epoll_wait:error=EINTR:when=2+3"];
     let (server, trace) = failing_server(&place, &faults);
     talk_it_over(&server, &place);
-    for call in ["recvfrom", "writev", "accept4", "epoll_wait"] {
+    for call in ["recvfrom", "recvmmsg", "sendmmsg", "writev", "accept4", "epoll_wait"] {
         assert!(calls(&trace, call).1 > 0, "{call}");
     }
 }
@@ -153,8 +153,8 @@ fn a_server_out_of_file_descriptors_serves_on_does_not_spin_and_accepts_again() 
 #[test]
 fn whoever_cannot_be_watched_is_turned_away_and_all_others_are_served() {
     let place = Place::new();
-    // The server watches six things by itself and for Foo and Bar; it has no room for the next.
-    let faults = ["trace=epoll_ctl", "inject=epoll_ctl:error=ENOSPC:when=7"];
+    // The server watches seven things by itself and for Foo and Bar; it has no room for the next.
+    let faults = ["trace=epoll_ctl", "inject=epoll_ctl:error=ENOSPC:when=8"];
     let (mut server, trace) = failing_server(&place, &faults);
     let [mut foo, mut bar] = ["Foo", "Bar"].map(|name| server.join(&place, name));
     let mut baz = server.client(&place, &["--name", "Baz", "--mic", "none", "--speaker", "none"]);
@@ -169,8 +169,7 @@ fn whoever_cannot_be_watched_is_turned_away_and_all_others_are_served() {
 #[test]
 fn datagrams_that_the_system_does_not_take_are_lost_and_counted_and_no_more() {
     let place = Place::new();
-    // Not to the end: by the same call a signal wakes the loop.
-    let faults = ["inject=sendto:error=ENOBUFS:when=20..300+4"];
+    let faults = ["inject=sendmmsg:error=ENOBUFS:when=20..300+4"];
     let (mut server, trace) = failing_server(&place, &faults);
     let [mut foo, mut bar] = [("Foo", 1), ("Bar", 2)].map(|(name, seed)| {
         let mut talker = Talker::join(&place, &server.link, name, seed);
@@ -185,7 +184,7 @@ fn datagrams_that_the_system_does_not_take_are_lost_and_counted_and_no_more() {
     // A quarter is lost, and much of that comes again as a copy.
     let (sent, made_up) = (number(&bar.stats, "frames_sent"), number(&foo.stats, "blocks_concealed"));
     assert!(made_up * 3 < sent, "{made_up} of {sent}");
-    assert!(calls(&trace, "sendto").1 > 20);
+    assert!(calls(&trace, "sendmmsg").1 > 20);
     server.program.signal("TERM");
     assert_eq!(server.program.exit_code(), 0);
     let log = server.program.errors();
@@ -196,7 +195,7 @@ fn datagrams_that_the_system_does_not_take_are_lost_and_counted_and_no_more() {
 fn where_the_system_forbids_datagrams_voice_goes_by_tcp() {
     let place = Place::new();
     // As a firewall does it that lets nothing out by UDP.
-    let (server, _) = failing_server(&place, &["inject=sendto:error=EPERM"]);
+    let (server, _) = failing_server(&place, &["inject=sendmmsg:error=EPERM"]);
     let [mut foo, mut bar] = [("Foo", 3), ("Bar", 4)].map(|(name, seed)| {
         let mut talker = Talker::join(&place, &server.link, name, seed);
         welcome(&mut talker.program, name);

@@ -4,21 +4,21 @@ use crate::time::{Duration, Instant};
 
 /// The theoretical arrival time: when everything taken so far would have been sent at exactly the allowed rate.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Rate(Instant);
+pub(crate) struct Rate(Instant);
 
 impl Rate {
     /// How far the peer is ahead of its rate.
-    pub(super) fn ahead(self, now: Instant) -> Duration {
+    pub(crate) fn ahead(self, now: Instant) -> Duration {
         self.0.since(now)
     }
 
     /// When the peer will be ahead by `burst` only.
-    pub(super) fn falls_to(self, burst: Duration) -> Instant {
+    pub(crate) fn falls_to(self, burst: Duration) -> Instant {
         self.0 - burst
     }
 
     /// Charges what was taken.
-    pub(super) fn charge(&mut self, now: Instant, cost: Duration) {
+    pub(crate) fn charge(&mut self, now: Instant, cost: Duration) {
         self.0 = self.0.max(now) + cost;
     }
 }

@@ -1,0 +1,88 @@
+//! Where the relay's output goes: sealed datagrams wait in recycled buffers until there are enough for a system call, or the
+//! turn ends; what is for connections waits for the server's loop.
+
+use std::{net::SocketAddr, ops::Range, sync::mpsc::SyncSender};
+
+use chinwag_proto::{SessionId, relay::Egress};
+use mio::net::UdpSocket;
+
+use super::relay::HandedBack;
+use crate::mmsg::{Outgoing, Sent};
+
+/// Datagrams that are sent together. More in one call would cost no less, and come later.
+const TOGETHER: usize = 64;
+
+/// A UDP socket with what is to be sent by it.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) socket: UdpSocket,
+    bytes: Vec<u8>,
+    datagrams: Vec<(Range<usize>, SocketAddr)>,
+}
+
+impl Outlet {
+    pub(super) fn new(socket: UdpSocket) -> Self {
+        Self { socket, bytes: Vec::new(), datagrams: Vec::new() }
+    }
+
+    /// Sends all. What the system does not take is dropped and counted: voice does not wait.
+    fn flush(&mut self, outgoing: &mut Outgoing, total: &mut Sent) {
+        if self.datagrams.is_empty() {
+            return;
+        }
+        let Sent { sent, unsent } = outgoing.send(&self.socket, &self.bytes, self.datagrams.drain(..));
+        total.sent += sent;
+        total.unsent += unsent;
+        self.bytes.clear();
+    }
+}
+
+/// All that the relay's output goes to.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    pub(super) sockets: Vec<Outlet>,
+    outgoing: Outgoing,
+    back: SyncSender<HandedBack>,
+    /// Something was handed back that the server's loop is to look at now.
+    pub(super) is_urgent: bool,
+    pub(super) sent: Sent,
+    /// Voice for connections that found no room on its way to the server's loop.
+    pub(super) tunnel_dropped: u64,
+}
+
+impl Outlets {
+    pub(super) fn new(sockets: impl Iterator<Item = UdpSocket>, back: SyncSender<HandedBack>) -> Self {
+        let sockets = sockets.map(Outlet::new).collect();
+        let (outgoing, sent) = (Outgoing::default(), Sent::default());
+        Self { sockets, outgoing, back, is_urgent: false, sent, tunnel_dropped: 0 }
+    }
+
+    pub(super) fn flush(&mut self) {
+        for outlet in &mut self.sockets {
+            outlet.flush(&mut self.outgoing, &mut self.sent);
+        }
+    }
+}
+
+impl Egress for Outlets {
+    fn datagram(&mut self, socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+        let Some(outlet) = self.sockets.get_mut(socket) else { return };
+        let start = outlet.bytes.len();
+        seal(&mut outlet.bytes);
+        outlet.datagrams.push((start..outlet.bytes.len(), to));
+        if outlet.datagrams.len() >= TOGETHER {
+            outlet.flush(&mut self.outgoing, &mut self.sent);
+        }
+    }
+
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+        let voice = HandedBack::Voice { payload: payload.into(), to: to.collect() };
+        self.tunnel_dropped += u64::from(self.back.try_send(voice).is_err());
+        self.is_urgent = true;
+    }
+
+    fn alive(&mut self, session: SessionId) {
+        // It is looked at before anybody is found silent. If there is no room for it now, it will be told again.
+        self.is_urgent |= self.back.try_send(HandedBack::Alive(session)).is_err();
+    }
+}

@@ -1,0 +1,347 @@
+//! The relay's loop: the UDP sockets on one side, [`chinwag_proto::relay::Relay`] on the other, in a thread of its own, so
+//! that nothing that connections want ever delays voice.
+//!
+//! A turn takes what is there, a system call's worth from each socket, passes on what it can, and flushes; then comes the next. What
+//! the server's loop says comes before any datagram that arrived later. Nothing here waits for the server's loop; that may
+//! wait for this one, which always moves on.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use chinwag_proto::{
+    Duration, Instant, RoomId, SessionId,
+    relay::{Arrival, Order, Relay, RelayStats, VoicePath},
+};
+use mio::{Events, Interest, Poll, Token, Waker, net::UdpSocket};
+
+use super::outlet::Outlets;
+use crate::{
+    clock,
+    mmsg::{Inbox, enable_times, kernel_drops},
+    seal::AesSeal,
+};
+
+/// The relay's waker; sockets have the tokens before it.
+const WAKER: Token = Token(usize::MAX);
+/// Datagrams taken from a socket in one call.
+const TOGETHER: usize = 32;
+/// What the server's loop has said and the relay's has not done. More wait with the server's loop.
+const WAITING_ORDERS: usize = 4096;
+/// What is handed back and not done; voice beyond it is dropped and counted.
+const WAITING_BACK: usize = 1024;
+/// While something happens, its counters are published so often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the server's loop says. See [`Order`]; what it lends is owned here.
+#[derive(Debug)]
+enum Said {
+    Open { session: SessionId, room: RoomId, seal: Option<Box<AesSeal>> },
+    Listen { session: SessionId, path: VoicePath },
+    Leave { session: SessionId },
+    Talk { session: SessionId, payload: Box<[u8]> },
+    Stop,
+}
+
+/// What the relay hands back.
+#[derive(Debug)]
+pub(super) enum HandedBack {
+    /// Voice for these connections.
+    Voice { payload: Box<[u8]>, to: Box<[SessionId]> },
+    /// This one's peer is alive.
+    Alive(SessionId),
+}
+
+/// What became of voice and datagrams, since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VoiceStats {
+    /// What the relay counted.
+    pub relay: RelayStats,
+    /// Datagrams handed to the system.
+    pub sent: u64,
+    /// Datagrams that the system did not take: no room, or no way to that address.
+    pub unsent: u64,
+    /// Datagrams that the system dropped before they were received, since their queue was full; 0 where it does not say.
+    pub overflowed: u64,
+    /// Voice that was dropped since connections were too slow for it.
+    pub voice_dropped: u64,
+}
+
+/// The server's loop's end.
+#[derive(Debug)]
+pub(super) struct RelayHandle {
+    orders: SyncSender<Said>,
+    back: Receiver<HandedBack>,
+    waker: Arc<Waker>,
+    /// Something was said since it was woken last.
+    has_said: bool,
+    /// Voice that found no room on its way.
+    talk_dropped: u64,
+    published: Arc<Mutex<VoiceStats>>,
+    is_gone: bool,
+}
+
+impl RelayHandle {
+    pub(super) fn open(&mut self, session: SessionId, room: RoomId, seal: Option<AesSeal>) {
+        self.say(Said::Open { session, room, seal: seal.map(Box::new) });
+    }
+
+    pub(super) fn order(&mut self, order: Order<'_>) {
+        match order {
+            Order::Listen { session, path } => self.say(Said::Listen { session, path }),
+            Order::Leave { session } => self.say(Said::Leave { session }),
+            Order::Talk { session, payload } => {
+                // Voice does not wait.
+                let said = Said::Talk { session, payload: payload.into() };
+                self.talk_dropped += u64::from(self.orders.try_send(said).is_err());
+                self.has_said = true;
+            }
+        }
+    }
+
+    /// Says something, and waits for room if there is none.
+    fn say(&mut self, said: Said) {
+        self.has_said = true;
+        if let Err(TrySendError::Full(said)) = self.orders.try_send(said) {
+            self.wake();
+            self.is_gone |= self.orders.send(said).is_err();
+        }
+    }
+
+    /// Lets the relay know, once for all that was said since it was woken last.
+    pub(super) fn wake(&mut self) {
+        if std::mem::take(&mut self.has_said) {
+            self.is_gone |= self.waker.wake().is_err();
+        }
+    }
+
+    /// What was handed back, oldest first.
+    pub(super) fn handed_back(&mut self) -> Option<HandedBack> {
+        match self.back.try_recv() {
+            Ok(back) => Some(back),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.is_gone = true;
+                None
+            }
+        }
+    }
+
+    /// True when the relay ended, which it does not but when it fails.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// What it published last, a moment ago.
+    pub(super) fn stats(&self) -> VoiceStats {
+        let mut stats = *self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.voice_dropped += self.talk_dropped;
+        stats
+    }
+
+    /// Lets the relay stop.
+    pub(super) fn stop(&mut self) {
+        self.say(Said::Stop);
+        self.wake();
+    }
+}
+
+/// The relay with its sockets.
+#[derive(Debug)]
+pub(super) struct RelayLoop {
+    poll: Poll,
+    relay: Relay<AesSeal>,
+    outlets: Outlets,
+    /// Which of the sockets may have more datagrams.
+    ready: Vec<bool>,
+    inbox: Inbox,
+    orders: Receiver<Said>,
+    /// Wakes the server's loop.
+    server: Arc<Waker>,
+    published: Arc<Mutex<VoiceStats>>,
+    next_look: Option<Instant>,
+    is_stopping: bool,
+}
+
+impl RelayLoop {
+    /// A relay for these sockets, which wakes the server's loop by `server`.
+    pub(super) fn new(
+        mut sockets: Vec<UdpSocket>,
+        hold: Duration,
+        server: Arc<Waker>,
+    ) -> io::Result<(Self, RelayHandle)> {
+        let poll = Poll::new()?;
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            poll.registry().register(socket, Token(index), Interest::READABLE)?;
+            // Without them nothing is shed; what comes too late then is late.
+            let _ = enable_times(&*socket);
+        }
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (orders, said) = sync_channel(WAITING_ORDERS);
+        let (hand, back) = sync_channel(WAITING_BACK);
+        let published = Arc::new(Mutex::new(VoiceStats::default()));
+        let mut relay = Relay::default();
+        relay.set_hold(hold);
+        let this = Self {
+            poll,
+            relay,
+            ready: vec![false; sockets.len()],
+            outlets: Outlets::new(sockets.into_iter(), hand),
+            inbox: Inbox::new(TOGETHER),
+            orders: said,
+            server,
+            published: Arc::clone(&published),
+            next_look: None,
+            is_stopping: false,
+        };
+        let handle =
+            RelayHandle { orders, back, waker, has_said: false, talk_dropped: 0, published, is_gone: false };
+        Ok((this, handle))
+    }
+
+    /// Runs in a thread of its own until it is told to stop.
+    pub(super) fn start(mut self) -> io::Result<JoinHandle<io::Result<()>>> {
+        thread::Builder::new().name("relay".into()).spawn(move || {
+            let result = self.run();
+            // The server's loop is to learn of it at once.
+            let server = Arc::clone(&self.server);
+            drop(self);
+            server.wake().and(result)
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        while !self.is_stopping {
+            match self.poll.poll(&mut events, self.patience(clock::now())) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            for event in &events {
+                if let Some(ready) = self.ready.get_mut(event.token().0) {
+                    *ready = true;
+                }
+            }
+            let now = clock::now();
+            self.turn(now);
+            if now >= *self.next_look.get_or_insert(now + LOOK_INTERVAL) {
+                self.publish();
+                // As long as nothing happens there is nothing to look at.
+                self.next_look = None;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn patience(&self, now: Instant) -> Option<Duration> {
+        if self.ready.contains(&true) {
+            return Some(Duration::ZERO);
+        }
+        let due = self.relay.poll_timeout().into_iter().chain(self.next_look).min()?;
+        // The system counts in milliseconds: rounding up avoids a turn that comes too early to do anything.
+        let millis = due.since(now).as_micros().div_ceil(1000);
+        Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+
+    fn turn(&mut self, now: Instant) {
+        for index in 0..self.ready.len() {
+            if self.ready.get(index) == Some(&true) {
+                self.receive(now, index);
+            }
+        }
+        self.obey(now);
+        self.relay.handle_timeout(now, &mut self.outlets);
+        self.outlets.flush();
+        if std::mem::take(&mut self.outlets.is_urgent) {
+            // If it cannot be woken it is gone, and says so itself.
+            let _ = self.server.wake();
+        }
+    }
+
+    /// Takes a call's worth of datagrams.
+    fn receive(&mut self, now: Instant, index: usize) {
+        let (Some(outlet), Some(ready)) = (self.outlets.sockets.get(index), self.ready.get_mut(index)) else {
+            return;
+        };
+        match self.inbox.receive(&outlet.socket) {
+            Ok(count) => *ready = count >= TOGETHER,
+            Err(error) => {
+                // Any other error is what an earlier datagram met (ICMP), and concerns none that is to be received.
+                *ready = error.kind() != io::ErrorKind::WouldBlock;
+                return;
+            }
+        }
+        // Whoever was let in before he sent these is known before they are opened.
+        self.obey(now);
+        let real_ns = clock::real_ns();
+        for datagram in self.inbox.datagrams() {
+            let waited = datagram.time_ns.map_or(0, |time_ns| real_ns.saturating_sub(time_ns));
+            let waited = Duration::from_nanos(waited);
+            let arrival = Arrival { socket: index, from: datagram.from, waited, bytes: datagram.bytes };
+            // It is counted by the relay.
+            let _ = self.relay.handle_datagram(now, arrival, &mut self.outlets);
+        }
+    }
+
+    /// Does what the server's loop said.
+    fn obey(&mut self, now: Instant) {
+        while let Ok(said) = self.orders.try_recv() {
+            let order = match &said {
+                Said::Open { .. } => None,
+                Said::Listen { session, path } => Some(Order::Listen { session: *session, path: *path }),
+                Said::Leave { session } => Some(Order::Leave { session: *session }),
+                Said::Talk { session, payload } => Some(Order::Talk { session: *session, payload }),
+                Said::Stop => {
+                    self.is_stopping = true;
+                    None
+                }
+            };
+            if let Some(order) = order {
+                self.relay.obey(now, order, &mut self.outlets);
+            } else if let Said::Open { session, room, seal } = said {
+                self.relay.open(session, room, seal.map(|seal| *seal));
+            }
+        }
+    }
+
+    /// Lets the server's loop see the counters.
+    fn publish(&mut self) {
+        let drops = self.outlets.sockets.iter().filter_map(|outlet| kernel_drops(&outlet.socket));
+        let stats = VoiceStats {
+            relay: self.relay.stats(),
+            sent: self.outlets.sent.sent,
+            unsent: self.outlets.sent.unsent,
+            overflowed: drops.sum(),
+            voice_dropped: self.outlets.tunnel_dropped,
+        };
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_lost_more = stats.dropped() > published.dropped();
+        *published = stats;
+        drop(published);
+        if has_lost_more {
+            let _ = self.server.wake();
+        }
+    }
+}
+
+impl VoiceStats {
+    /// What was lost, in whatever way.
+    fn dropped(&self) -> u64 {
+        let RelayStats { not_ours, replayed, forged, stale, voice_unsent, .. } = self.relay;
+        let refused = self.refused() + self.relay.voice_over_rate + self.relay.probes_dropped;
+        let datagrams = not_ours + replayed + forged + stale + voice_unsent;
+        refused + datagrams + self.unsent + self.overflowed + self.voice_dropped
+    }
+
+    /// Voice that was no voice, in another's name, or from nobody's room.
+    pub fn refused(&self) -> u64 {
+        let RelayStats { voice_malformed, voice_forged, voice_homeless, .. } = self.relay;
+        voice_malformed + voice_forged + voice_homeless
+    }
+}
