@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod clock;
+#[cfg(test)]
+mod counting;
 pub mod descriptors;
 pub mod identity;
 pub mod mmsg;

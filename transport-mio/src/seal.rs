@@ -9,6 +9,8 @@ use chinwag_proto::wire::{
 
 const KEY_BYTES: usize = 16;
 const IV_BYTES: usize = 12;
+/// Client to server first, then server to client: key and IV of each.
+const MATERIAL_BYTES: usize = 2 * (KEY_BYTES + IV_BYTES);
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,15 +45,25 @@ pub(crate) struct AesSeal {
 impl AesSeal {
     /// The keys of this connection. `None` before its handshake is done.
     pub(crate) fn from_tls(tls: &rustls::Connection, end: End) -> Option<Self> {
-        // Client to server first, then server to client: key and IV of each.
-        let material = [0; 2 * (KEY_BYTES + IV_BYTES)];
+        let material = [0; MATERIAL_BYTES];
         let material = tls.export_keying_material(material, EXPORTER_LABEL, None).ok()?;
+        Self::from_material(material, end)
+    }
+
+    fn from_material(material: [u8; MATERIAL_BYTES], end: End) -> Option<Self> {
         let (up, down) = material.split_at(KEY_BYTES + IV_BYTES);
         let (up, down) = (direction(up)?, direction(down)?);
         Some(match end {
             End::Client => Self { sending: up, receiving: down },
             End::Server => Self { sending: down, receiving: up },
         })
+    }
+
+    /// For tests: a client's and the server's end of one path.
+    #[cfg(test)]
+    pub(crate) fn pair(number: u8) -> (Self, Self) {
+        let of = |end| Self::from_material(std::array::from_fn(|n| number ^ n as u8), end).unwrap();
+        (of(End::Client), of(End::Server))
     }
 }
 

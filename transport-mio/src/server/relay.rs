@@ -345,3 +345,151 @@ impl VoiceStats {
         voice_malformed + voice_forged + voice_homeless
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use chinwag_proto::wire::{
+        path::{DatagramKind, SealedPath},
+        voice::{Frames, VoiceFrame},
+    };
+
+    use super::*;
+    use crate::counting::allocations;
+
+    /// A relay whose turns the test takes, and the clients of one room.
+    struct Rig {
+        relay: RelayLoop,
+        handle: RelayHandle,
+        address: SocketAddr,
+        clients: Vec<(std::net::UdpSocket, SealedPath<AesSeal>)>,
+        /// Keeps the server's waker alive.
+        _server: Poll,
+    }
+
+    fn session(index: usize) -> SessionId {
+        SessionId::from_wire(1 << 20 | index as u32)
+    }
+
+    impl Rig {
+        fn new(clients: usize) -> Self {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let address = socket.local_addr().unwrap();
+            let server = Poll::new().unwrap();
+            let waker = Arc::new(Waker::new(server.registry(), Token(0)).unwrap());
+            let (relay, handle) = RelayLoop::new(vec![socket], Duration::ZERO, waker).unwrap();
+            let mut rig = Self { relay, handle, address, clients: vec![], _server: server };
+            for index in 0..clients {
+                let (mine, theirs) = AesSeal::pair(index as u8);
+                let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                rig.handle.open(session(index), RoomId::from_wire(1), Some(theirs));
+                rig.handle.order(Order::Listen { session: session(index), path: VoicePath::Udp });
+                rig.clients.push((socket, SealedPath::new(session(index), mine)));
+                rig.send(index, DatagramKind::Probe, &[7; 8]);
+                rig.turn();
+                assert_eq!(rig.receive(index), Some((DatagramKind::Echo, vec![7; 8])));
+            }
+            rig
+        }
+
+        fn send(&mut self, index: usize, kind: DatagramKind, payload: &[u8]) {
+            let (socket, path) = &mut self.clients[index];
+            let mut bytes = vec![];
+            assert!(path.seal(kind, payload, &mut bytes));
+            socket.send_to(&bytes, self.address).unwrap();
+        }
+
+        fn talk(&mut self, index: usize) {
+            let (talker, mut payload) = (session(index), vec![]);
+            let frame = VoiceFrame { talker, sequence: 1, end: false, level: 30, opus: &[index as u8; 80] };
+            assert!(frame.write(&mut payload));
+            self.send(index, DatagramKind::Voice, &payload);
+        }
+
+        /// What came first to a client: loopback has delivered before the sending call returns.
+        fn receive(&mut self, index: usize) -> Option<(DatagramKind, Vec<u8>)> {
+            let (socket, path) = &mut self.clients[index];
+            socket.set_nonblocking(true).unwrap();
+            let mut bytes = [0; 1500];
+            let (count, from) = socket.recv_from(&mut bytes).ok()?;
+            let opened = path.open(from, &mut bytes[..count]).unwrap();
+            Some((opened.kind, opened.payload.to_vec()))
+        }
+
+        /// A turn with all that waits; returns how often it allocated.
+        fn turn(&mut self) -> u64 {
+            self.relay.ready.fill(true);
+            let before = allocations();
+            while self.relay.ready.contains(&true) {
+                self.relay.turn(clock::now());
+            }
+            allocations() - before
+        }
+    }
+
+    #[test]
+    fn from_socket_to_socket_a_frame_allocates_nothing() {
+        let mut rig = Rig::new(100);
+        // Buffers grow once, for the most that there is.
+        for (talkers, is_warm) in [(40, false), (1, true), (4, true), (40, true)] {
+            (0..talkers).for_each(|index| rig.talk(index));
+            let allocated = rig.turn();
+            let heard = |rig: &mut Rig, index| {
+                let mut heard = vec![];
+                while let Some((DatagramKind::Voice, payload)) = rig.receive(index) {
+                    heard.extend(Frames::parse(&payload).unwrap().map(|frame| frame.opus[0]));
+                }
+                heard
+            };
+            for index in 0..100 {
+                let others: Vec<_> = (0..talkers).filter(|&n| n != index).map(|n| n as u8).collect();
+                assert_eq!(heard(&mut rig, index), others);
+            }
+            assert!(allocated == 0 || !is_warm, "{talkers} talkers: {allocated} allocations");
+        }
+        // The count works.
+        let before = allocations();
+        std::hint::black_box(vec![1u8; 10]);
+        assert_eq!(allocations() - before, 1);
+    }
+
+    #[test]
+    fn what_was_said_before_a_datagram_came_is_done_before_it() {
+        let mut rig = Rig::new(2);
+        rig.handle.order(Order::Leave { session: session(1) });
+        rig.talk(0);
+        rig.turn();
+        assert_eq!(rig.receive(1), None);
+        let (mine, theirs) = AesSeal::pair(77);
+        rig.clients[1].1 = SealedPath::new(session(1), mine);
+        rig.handle.open(session(1), RoomId::from_wire(1), Some(theirs));
+        rig.send(1, DatagramKind::Probe, &[8; 8]);
+        rig.turn();
+        assert_eq!(rig.receive(1), Some((DatagramKind::Echo, vec![8; 8])));
+    }
+
+    #[test]
+    fn voice_that_finds_no_room_on_its_way_is_dropped_and_all_else_is_not() {
+        let mut rig = Rig::new(2);
+        rig.handle.order(Order::Listen { session: session(1), path: VoicePath::Tcp });
+        let (talker, mut payload) = (session(0), vec![]);
+        let frame = VoiceFrame { talker, sequence: 1, end: false, level: 30, opus: &[1] };
+        assert!(frame.write(&mut payload));
+        // More voice than there is room for, to the relay and, as much as its rate allows, back.
+        for _ in 0..WAITING_ORDERS + 9 {
+            rig.handle.order(Order::Talk { session: talker, payload: &payload });
+        }
+        assert_eq!(rig.handle.talk_dropped, 10);
+        rig.turn();
+        let back = std::iter::from_fn(|| rig.handle.handed_back());
+        let (voice, alive): (Vec<_>, Vec<_>) =
+            back.partition(|back| matches!(back, HandedBack::Voice { to, .. } if **to == [session(1)]));
+        assert!(voice.len() >= 100 && alive.len() == 2, "{} {}", voice.len(), alive.len());
+        rig.relay.publish();
+        let stats = rig.handle.stats();
+        assert_eq!(stats.voice_dropped, 10);
+        assert_eq!(stats.relay.voice_in, WAITING_ORDERS as u64 - 1);
+        assert_eq!(stats.relay.voice_over_rate + voice.len() as u64, stats.relay.voice_in);
+    }
+}
