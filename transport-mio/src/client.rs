@@ -1,6 +1,6 @@
 //! A client's loop: one connection at a time on one side, [`chinwag_proto::client::Client`] on the other.
 
-mod connection;
+pub(crate) mod connection;
 mod stats;
 
 use std::{

@@ -14,7 +14,7 @@ use chinwag_proto::{
     },
 };
 use mio::net::{TcpStream, UdpSocket};
-use rustls::{ClientConnection, pki_types::ServerName};
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
 use crate::{
     seal::{AesSeal, End},
@@ -24,19 +24,19 @@ use crate::{
 
 /// How far a connection got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Connecting,
     Handshaking,
     Standing,
 }
 
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) stream: TlsStream,
-    pub(super) udp: UdpSocket,
-    pub(super) remote: SocketAddr,
-    pub(super) verifier: Arc<PinVerifier>,
-    pub(super) path: Option<SealedPath<AesSeal>>,
+pub(crate) struct Connection {
+    pub(crate) stream: TlsStream,
+    pub(crate) udp: UdpSocket,
+    pub(crate) remote: SocketAddr,
+    pub(crate) verifier: Arc<PinVerifier>,
+    pub(crate) path: Option<SealedPath<AesSeal>>,
     is_connected: bool,
     has_stood: bool,
     datagram: Vec<u8>,
@@ -44,9 +44,20 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Begins to connect; nothing has been proven yet.
-    pub(super) fn begin(remote: SocketAddr, host: &str, verifier: Arc<PinVerifier>) -> io::Result<Self> {
+    pub(crate) fn begin(remote: SocketAddr, host: &str, verifier: Arc<PinVerifier>) -> io::Result<Self> {
+        let tls = verifier.tls().map_err(io::Error::other)?;
+        Self::begin_with(remote, host, verifier, tls)
+    }
+
+    /// The same with what TLS is told made before, by `verifier`: many connections share it.
+    pub(crate) fn begin_with(
+        remote: SocketAddr,
+        host: &str,
+        verifier: Arc<PinVerifier>,
+        tls: Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| remote.ip().into());
-        let tls = ClientConnection::new(verifier.tls().map_err(io::Error::other)?, name);
+        let tls = ClientConnection::new(tls, name);
         let socket = TcpStream::connect(remote)?;
         let any: SocketAddr = match remote {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -70,7 +81,7 @@ impl Connection {
     ///
     /// # Errors
     /// When connecting failed, or the server agreed to another protocol.
-    pub(super) fn progress(&mut self) -> io::Result<Progress> {
+    pub(crate) fn progress(&mut self) -> io::Result<Progress> {
         if !self.is_connected {
             let socket = self.stream.socket_mut();
             if let Some(error) = socket.take_error()? {
@@ -92,24 +103,24 @@ impl Connection {
     }
 
     /// True once: when the handshake is done.
-    pub(super) fn is_newly_standing(&mut self) -> bool {
+    pub(crate) fn is_newly_standing(&mut self) -> bool {
         let stands = self.is_connected
             && !self.stream.is_handshaking()
             && self.stream.tls().alpn_protocol() == Some(control::ALPN);
         stands && !std::mem::replace(&mut self.has_stood, true)
     }
 
-    pub(super) fn has_stood(&self) -> bool {
+    pub(crate) fn has_stood(&self) -> bool {
         self.has_stood
     }
 
-    pub(super) fn open_path(&mut self, session: SessionId) {
+    pub(crate) fn open_path(&mut self, session: SessionId) {
         let seal = AesSeal::from_tls(self.stream.tls(), End::Client);
         self.path = seal.map(|seal| SealedPath::new(session, seal));
     }
 
     /// Seals and sends; false when it could not be.
-    pub(super) fn send_datagram(&mut self, kind: DatagramKind, payload: &[u8]) -> bool {
+    pub(crate) fn send_datagram(&mut self, kind: DatagramKind, payload: &[u8]) -> bool {
         let Some(path) = &mut self.path else { return false };
         self.datagram.clear();
         path.seal(kind, payload, &mut self.datagram)
