@@ -1,28 +1,64 @@
-//! `chinwag-load`: many clients against one server, to see what it delivers.
+//! `chinwag-load`: many clients against one server, to see what it carries.
 //!
-//! First form: a thread for each client, so a few hundred clients at most. Its own work is part of what it measures on a
-//! small machine; compare runs with each other, not with anything else.
+//! All clients are in one thread, each with a connection and a voice socket of its own. What this program itself takes and
+//! loses is measured, too, and said when it may have been what was too slow.
 
-mod member;
+mod crowd;
+mod delays;
+mod floor;
+mod limit;
+mod process;
+mod progress;
+mod report;
+mod schedule;
+mod tally;
+mod texts;
 
 use std::{
     io::Write as _,
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
     process::ExitCode,
-    sync::{
-        Arc, Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use chinwag_proto::link::{Fingerprint, Link};
-use clap::Parser;
+use anyhow::{Context as _, Result, bail, ensure};
+use chinwag_proto::{
+    limits,
+    link::{Fingerprint, Link},
+    wire::{
+        path::{HEADER_BYTES, TAG_BYTES},
+        voice::FRAME_HEADER_BYTES,
+    },
+};
+use chinwag_transport_mio::{clock, descriptors, throng::ThrongOptions};
+use clap::{CommandFactory as _, Parser, error::ErrorKind};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::member::{Measured, Plan};
+use crate::{
+    crowd::{Crowd, Plan, Wish},
+    floor::Floor,
+    limit::{Ladder, Load},
+    process::Process,
+    progress::Progress,
+    report::{Limit, MemoryUse, Ratio, Report, Run},
+};
 
-/// Drives many clients against a chinwag server and tells how much of what was sent arrived, and how late.
+/// Files that are open beside the clients': terminal, readiness queue, what is read of the server.
+const OTHER_FILES: u64 = 64;
+/// For how long an address of a host that has several is tried.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+/// A socket is looked at so often unless there are so many that this alone would keep this program busy.
+const POLL_US: u64 = 300;
+const POLL_US_EACH: u64 = 4;
+/// What a load must not exceed to hold, unless told otherwise.
+const LIMIT_LOSS_PERCENT: f64 = 0.1;
+const LIMIT_P99_MS: f64 = 10.0;
+
+/// Drives many clients against a chinwag server and tells what it delivers, how late, and what that costs.
+///
+/// The clients join rooms named load-0, load-1 and so on, where they disturb nobody, talk and write as told, and leave. Only try
+/// your own server; it must let so many in (chinwag-server --max-clients). The best figures come from a quiet machine. On the
+/// machine of the server, give its process number by --server-pid to see its memory and processor time as well.
 #[derive(Debug, Parser)]
 #[command(name = "chinwag-load", version)]
 struct Arguments {
@@ -30,92 +66,329 @@ struct Arguments {
     #[arg(value_name = "SERVER")]
     server: String,
 
-    /// How many clients join
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=500))]
-    clients: u32,
+    /// How many clients join. In one room each knows all others, so that memory grows with the square of this
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=limits::SESSIONS as u64))]
+    clients: u64,
 
-    /// How many of them talk all the time
+    /// How many of them talk all the time; 0 to see what an idle server takes
     #[arg(long, value_name = "K", default_value_t = 1)]
-    talkers: u32,
+    talkers: u64,
 
-    /// Milliseconds between two frames of a talker
-    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=1000))]
+    /// Milliseconds between two frames of a talker; the server lets one send 250 a second in the long run
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(4..=1000))]
     frame_ms: u64,
 
     /// Bytes of voice in a frame
-    #[arg(long, value_name = "BYTES", default_value_t = 80, value_parser = clap::value_parser!(u64).range(8..=1000))]
+    #[arg(long, value_name = "BYTES", default_value_t = 80,
+          value_parser = clap::value_parser!(u64).range(8..=limits::OPUS_BYTES as u64))]
     payload: u64,
 
-    /// For how long they talk
+    /// For how long they talk and write; with --find-limit, in each step
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 
-    /// The server's fingerprint (64 hexadecimal digits)
+    /// Over how many rooms clients and talkers are spread
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=limits::ROOMS as u64))]
+    rooms: u64,
+
+    /// Messages a second, of all clients together. Each must reach everybody in its room, once and in order
+    #[arg(long, value_name = "M", default_value_t = 0.0, value_parser = rate)]
+    text_rate: f64,
+
+    /// How often voice sockets are looked at, in microseconds; 0: when the system says that something came, which costs more on both
+    /// sides. When something came is told by the system all the same [default: 300, or 4 for each client if that is more]
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    poll_us: Option<u64>,
+
+    /// The server's process on this machine: tells its memory and processor time
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+
+    /// The server's fingerprint (64 hexadecimal digits); without it, whoever answers first is trusted for this run
     #[arg(long, value_name = "HEX", value_parser = Fingerprint::parse)]
     fingerprint: Option<Fingerprint>,
 
+    /// Print one JSON object in place of the table
+    #[arg(long)]
+    json: bool,
+
+    /// Look for the highest load that holds: more talkers, from --talkers on, then shorter frames, until more than 0.1 % is lost or a
+    /// frame in a hundred takes 10 ms; --max-loss and --max-p99-ms set other bounds
+    #[arg(long, conflicts_with = "text_rate")]
+    find_limit: bool,
+
     /// Exit with 1 when more than this share of the frames is lost, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 100.0)]
-    max_loss: f64,
+    #[arg(long, value_name = "PERCENT", value_parser = rate)]
+    max_loss: Option<f64>,
+
+    /// Exit with 1 when one frame in a hundred takes longer than this
+    #[arg(long, value_name = "MS", value_parser = rate)]
+    max_p99_ms: Option<f64>,
+
+    /// Measure as well what the system alone takes for such datagrams, to compare the server with
+    #[arg(long)]
+    floor: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "a number from 0 on, such as 50 or 0.5".to_owned())
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let arguments = Arguments::parse();
+    if arguments.talkers > arguments.clients {
+        let message = format!("{} talkers are more than {} clients", arguments.talkers, arguments.clients);
+        Arguments::command().error(ErrorKind::ValueValidation, message).exit();
+    }
+    let mut progress = Progress::new();
+    let result = run(&arguments, &mut progress);
+    progress.clear();
+    let report = match result {
+        Ok(report) => report,
         Err(error) => {
-            // A closed standard error is no reason to die differently.
-            let _ = writeln!(std::io::stderr(), "chinwag-load: {error:#}");
-            ExitCode::FAILURE
+            progress.say(&format!("chinwag-load: {error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = if arguments.json {
+        serde_json::to_string(&report).map_or_else(|error| error.to_string(), |json| json + "\n")
+    } else {
+        report.to_string()
+    };
+    // Who does not want to read it any more is no reason to fail.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if arguments.json {
+        for line in report.warnings.iter().chain(&report.failures) {
+            progress.say(&format!("chinwag-load: {line}"));
         }
     }
+    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// True when the loss is within its bound.
-fn run(arguments: &Arguments) -> Result<bool> {
-    ensure!(arguments.talkers <= arguments.clients, "--talkers is more than --clients");
-    let mut link = Link::parse(&arguments.server).context("SERVER")?;
-    link.fingerprint = arguments.fingerprint.or(link.fingerprint);
-    // What is trusted in a test is not to be trusted by this user ever after.
-    let folder = tempfile::tempdir().context("no temporary folder")?;
-    let everybody_is_in = Arc::new(Barrier::new(arguments.clients as usize + 1));
-    let is_over = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..arguments.clients)
-        .map(|number| {
-            let plan = Plan {
-                link: link.clone(),
-                known_hosts: folder.path().join("known_hosts"),
-                name: format!("load{number}"),
-                frame_every: (number < arguments.talkers).then(|| Duration::from_millis(arguments.frame_ms)),
-                payload: usize::try_from(arguments.payload).unwrap_or(80),
-                everybody_is_in: Arc::clone(&everybody_is_in),
-                is_over: Arc::clone(&is_over),
-            };
-            thread::spawn(move || member::run(plan))
-        })
-        .collect();
-    everybody_is_in.wait();
-    thread::sleep(Duration::from_secs(arguments.seconds));
-    is_over.store(true, Ordering::Relaxed);
-    let mut total = Measured::default();
-    for thread in threads {
-        match thread.join() {
-            Ok(measured) => total.add(measured?),
-            Err(_) => anyhow::bail!("a client's thread failed"),
+fn run(arguments: &Arguments, progress: &mut Progress) -> Result<Report> {
+    let clients = usize::try_from(arguments.clients)?;
+    let rooms = usize::try_from(arguments.rooms)?;
+    let payload_bytes = usize::try_from(arguments.payload)?;
+    let link = Link::parse(&arguments.server).context("SERVER")?;
+    let server = resolve(&link)?;
+    let process = arguments.server_pid.map(Process);
+    let memory = |when: &str| {
+        process
+            .map(Process::memory)
+            .transpose()
+            .with_context(|| format!("--server-pid {}: {when}", arguments.server_pid.unwrap_or_default()))
+    };
+    allow_files(2 * arguments.clients + OTHER_FILES)?;
+    let poll_us = arguments.poll_us.unwrap_or(POLL_US.max(POLL_US_EACH * arguments.clients));
+    let look_every = Duration::from_micros(poll_us);
+
+    let before = memory("its memory cannot be read")?;
+    let plan = Plan { clients, rooms, payload_bytes, server: process, run: clock::real_ns() / 1000 };
+    let fingerprint = arguments.fingerprint.or(link.fingerprint);
+    let options = ThrongOptions { server, host: link.host.clone(), fingerprint, look_every };
+    let mut crowd = Crowd::new(plan, options)?;
+    let connect = crowd.join(progress).with_context(|| link.authority())?;
+    let after = memory("it is gone")?;
+    let memory = before.zip(after).map(|(before, after)| {
+        let grown = after.rss_bytes.saturating_sub(before.rss_bytes);
+        MemoryUse {
+            rss_before_bytes: before.rss_bytes,
+            rss_after_bytes: after.rss_bytes,
+            pss_before_bytes: before.pss_bytes,
+            pss_after_bytes: after.pss_bytes,
+            bytes_per_client: grown as f64 / clients as f64,
+        }
+    });
+
+    let wish = Wish {
+        talkers: usize::try_from(arguments.talkers)?,
+        frame_ms: arguments.frame_ms,
+        texts_per_second: arguments.text_rate,
+        seconds: arguments.seconds,
+    };
+    let (run, limit) = if arguments.find_limit {
+        let (run, limit) = find_limit(arguments, &mut crowd, wish, progress)?;
+        (run, Some(limit))
+    } else {
+        (crowd.measure(wish, progress)?, None)
+    };
+    let why_lost = crowd.why_lost().map(str::to_owned);
+    crowd.leave(progress)?;
+
+    let floor = if arguments.floor {
+        progress.show(|| "measuring the floor".to_owned());
+        let bytes = payload_bytes + FRAME_HEADER_BYTES + HEADER_BYTES + TAG_BYTES;
+        let pause = look_every.max(Duration::from_micros(POLL_US));
+        Some(
+            floor::measure(clients, bytes, server.is_ipv6(), pause)
+                .context("the floor cannot be measured")?,
+        )
+    } else {
+        None
+    };
+    let per_frame_us = run.server.and_then(|server| server.cpu_us_per_frame);
+    let server_to_floor = floor.zip(per_frame_us).map(|(Floor { sendto_ns, sendmmsg_ns, .. }, us)| Ratio {
+        sendto: us * 1e3 / sendto_ns,
+        sendmmsg: us * 1e3 / sendmmsg_ns,
+    });
+    let mut report = Report {
+        server: link.authority(),
+        clients,
+        rooms,
+        payload_bytes,
+        poll_us,
+        connect,
+        run,
+        memory,
+        floor,
+        server_to_floor,
+        limit,
+        warnings: Vec::new(),
+        failures: Vec::new(),
+    };
+    report.warnings = warnings(&report);
+    report.failures = failures(arguments, &report, why_lost.as_deref());
+    Ok(report)
+}
+
+/// Raises the load until it does not hold; the run that held best, and what is to be told of it.
+fn find_limit(
+    arguments: &Arguments,
+    crowd: &mut Crowd,
+    wish: Wish,
+    progress: &mut Progress,
+) -> Result<(Run, Limit)> {
+    ensure!(arguments.clients > 1, "a limit is found with two clients or more");
+    let max_loss_percent = arguments.max_loss.unwrap_or(LIMIT_LOSS_PERCENT);
+    let max_p99_ms = arguments.max_p99_ms.unwrap_or(LIMIT_P99_MS);
+    let ladder = Ladder { clients: usize::try_from(arguments.clients)?, frame_ms: wish.frame_ms };
+    let found = limit::search(ladder, wish.talkers, |Load { talkers, frame_ms }| {
+        let run = crowd.measure(Wish { talkers, frame_ms, ..wish }, progress)?;
+        let has_held = run.connections_lost == 0
+            && run.voice.is_some_and(|voice| {
+                voice.loss_percent <= max_loss_percent
+                    && voice.delay.is_some_and(|delay| delay.p99_ms <= max_p99_ms)
+            });
+        progress.say(&format!("{} {}", if has_held { "held:  " } else { "failed:" }, run.summary()));
+        Ok::<_, anyhow::Error>((has_held, run))
+    })?;
+    let failed = found.failed.as_ref();
+    let is_tools_limit = failed.is_some_and(|(_, run)| run.tool.is_bottleneck);
+    let (failed_talkers, failed_frame_ms) =
+        (failed.map(|(load, _)| load.talkers), failed.map(|(load, _)| load.frame_ms));
+    let has_held = found.held.is_some();
+    let Some((load, run)) = found.held.or(found.failed) else { bail!("nothing was tried") };
+    let limit = Limit {
+        max_loss_percent,
+        max_p99_ms,
+        has_held,
+        talkers: load.talkers,
+        frame_ms: load.frame_ms,
+        frames_per_second: run.voice.map_or(0.0, |voice| voice.frames_per_second),
+        failed_talkers,
+        failed_frame_ms,
+        is_tools_limit,
+    };
+    Ok((run, limit))
+}
+
+fn warnings(report: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let tool = report.run.tool;
+    if report.connect.clients_by_udp < report.clients && report.run.talkers > 0 {
+        warnings.push(format!(
+            "the voice of {} clients goes by TCP: their datagrams do not get through",
+            report.clients - report.connect.clients_by_udp
+        ));
+    }
+    if tool.is_bottleneck {
+        let drops = tool.socket_drops.unwrap_or(0);
+        warnings.push(format!(
+            "THIS PROGRAM ITSELF was at its limit ({:.0} % of a core, {drops} datagrams dropped at its own sockets, {} not sent, {} frames \
+             sent late): what was lost or late need not be the server's fault. Give it a core of its own, or ask for less",
+            tool.cpu_percent, tool.datagrams_unsent, tool.frames_late
+        ));
+    }
+    if report.limit.as_ref().is_some_and(|limit| limit.is_tools_limit) {
+        warnings.push(
+            "what did not hold was too much for this program itself: the server may carry more than that"
+                .to_owned(),
+        );
+    }
+    if let Some(text) = report.run.text.filter(|text| text.messages_unsent > 0) {
+        warnings.push(format!(
+            "{:.1} messages a second were not reached, only {:.1}: {} could not be sent in time",
+            text.wanted_per_second, text.messages_per_second, text.messages_unsent
+        ));
+    }
+    if let Some(voice) = report.run.voice.filter(|voice| voice.frames_strange > 0) {
+        warnings.push(format!("{} frames came that belong to nobody here", voice.frames_strange));
+    }
+    warnings
+}
+
+fn failures(arguments: &Arguments, report: &Report, why_lost: Option<&str>) -> Vec<String> {
+    let mut failures = Vec::new();
+    let run = &report.run;
+    if run.connections_lost > 0 {
+        let why = why_lost.unwrap_or("it is not known why");
+        failures.push(format!("{} connections broke, the first: {why}", run.connections_lost));
+    }
+    if let Some(text) = run.text.filter(|text| text.lost + text.doubled + text.reordered > 0) {
+        failures.push(format!(
+            "TEXT WAS NOT DELIVERED AS IT MUST BE: {} lost, {} doubled, {} reordered",
+            text.lost, text.doubled, text.reordered
+        ));
+    }
+    if let Some(limit) = &report.limit {
+        if !limit.has_held {
+            failures.push("no load held".to_owned());
+        }
+        return failures;
+    }
+    let Some(voice) = run.voice else { return failures };
+    if let Some(max) = arguments.max_loss.filter(|&max| voice.loss_percent > max) {
+        failures.push(format!("{:.4} % of the frames were lost, {max} % are allowed", voice.loss_percent));
+    }
+    if let Some(max) = arguments.max_p99_ms {
+        match voice.delay {
+            Some(delay) if delay.p99_ms <= max => {}
+            Some(delay) => {
+                failures.push(format!("p99 of the delay is {:.3} ms, {max} ms are allowed", delay.p99_ms));
+            }
+            // One client alone has nobody to hear.
+            None if voice.frames_expected == 0 => {}
+            None => failures.push("no frame arrived".to_owned()),
         }
     }
-    let expected = total.sent * u64::from(arguments.clients - 1);
-    let lost = expected.saturating_sub(total.received);
-    let loss = lost as f64 * 100.0 / (expected.max(1)) as f64;
-    total.delays_us.sort_unstable();
-    println!("clients={} talkers={} seconds={}", arguments.clients, arguments.talkers, arguments.seconds);
-    println!("frames sent={} delivered={} lost={lost} ({loss:.3} %)", total.sent, total.received);
-    println!("delivered per second={:.0}", total.received as f64 / arguments.seconds as f64);
-    println!(
-        "delay ms p50={:.2} p99={:.2} max={:.2}",
-        total.delay_ms(0.5),
-        total.delay_ms(0.99),
-        total.delay_ms(1.0)
-    );
-    Ok(loss <= arguments.max_loss)
+    failures
+}
+
+/// An address at which somebody listens, or the only one that there is.
+fn resolve(link: &Link) -> Result<SocketAddr> {
+    let host = &link.host;
+    let addresses: Vec<_> = (host.as_str(), link.port)
+        .to_socket_addrs()
+        .with_context(|| format!("the address of {host} cannot be found"))?
+        .collect();
+    let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, ADDRESS_TIMEOUT).is_ok();
+    let found = if addresses.len() > 1 { addresses.iter().find(answers) } else { None };
+    found.or(addresses.first()).copied().with_context(|| format!("{host} has no address"))
+}
+
+/// Makes room for so many open files.
+fn allow_files(needed: u64) -> Result<()> {
+    let Some(allowed) = descriptors::raise_limit() else { return Ok(()) };
+    // Who may, raises what others may not exceed.
+    let higher = Rlimit { current: Some(needed), maximum: Some(needed) };
+    if allowed >= needed || setrlimit(Resource::Nofile, higher).is_ok() {
+        return Ok(());
+    }
+    bail!(
+        "this needs {needed} open files, two for each client, and the system allows this user {allowed}: ask for {} clients or fewer, \
+         or raise the limit (ulimit -Hn {needed} as root, or a line \"* hard nofile {needed}\" in /etc/security/limits.conf)",
+        allowed.saturating_sub(OTHER_FILES) / 2
+    )
 }
