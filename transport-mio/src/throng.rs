@@ -62,7 +62,7 @@ pub trait Handler {
     /// Voice of others, whole frames, and when the system received it, in nanoseconds of `CLOCK_REALTIME`.
     fn voice(&mut self, member: usize, payload: &[u8], received_ns: u64);
 
-    /// A connection ended, or did not come about: why.
+    /// A connection ended, or did not come about: why. The server closes that of a member who quit, too.
     fn lost(&mut self, member: usize, why: &str);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use chinwag_proto::{
     SessionId,
     client::{ClientConfig, ClientEvent, EndReason},
@@ -16,7 +16,7 @@ use chinwag_transport_mio::{
 };
 
 use crate::{
-    process::{self, Process},
+    process::{CpuTime, Process, own_cpu_ns},
     progress::Progress,
     report::{Connect, Run, ServerCpu, Text, Tool, Voice},
     schedule::Schedule,
@@ -43,6 +43,11 @@ const TURNS: usize = 32;
 const GOODBYE_NS: u64 = 10_000_000_000;
 /// The share of a core above which this program has no time to spare.
 const BUSY_PERCENT: f64 = 90.0;
+/// Of so many frames one may be late: other programs want to run, too.
+const LATE_ONE_IN: u64 = 1000;
+/// When nothing came for so long, nothing is on its way any more; and so long is waited for that.
+const STILL_NS: u64 = 300_000_000;
+const DRAINING_NS: u64 = 30_000_000_000;
 /// Between two looks at the clock where nothing is due.
 const GLANCE_NS: u64 = 50_000_000;
 
@@ -75,6 +80,8 @@ pub(crate) struct Crowd {
     /// The number of the last frame of any run before.
     last_number: u32,
     begun_ns: u64,
+    /// The last load was too much: the server may have some of it before itself yet.
+    is_behind: bool,
 }
 
 /// What the clients tell.
@@ -88,6 +95,8 @@ struct Book {
     /// Why one was not let in, or why a connection was lost: the first of each.
     refused: Option<String>,
     lost: Option<String>,
+    /// Voice that came, whenever it was sent.
+    payloads: u64,
     tally: Option<Tally>,
     texts: Option<Texts>,
 }
@@ -103,7 +112,9 @@ struct Member {
 struct Moment {
     at_ns: u64,
     own_cpu_ns: u64,
-    server_cpu_ns: Option<u64>,
+    /// `None` where the system does not say.
+    own: Option<CpuTime>,
+    server: Option<CpuTime>,
     drops: Option<u64>,
     unsent: u64,
     by_udp: u64,
@@ -121,11 +132,12 @@ impl Crowd {
             broken: 0,
             refused: None,
             lost: None,
+            payloads: 0,
             tally: None,
             texts: None,
         };
         let throng = Throng::new(options)?;
-        Ok(Self { plan, throng, book, last_number: 0, begun_ns: clock::now_ns() })
+        Ok(Self { plan, throng, book, last_number: 0, begun_ns: clock::now_ns(), is_behind: false })
     }
 
     /// Lets everybody in, a few at a time; the first one alone, whose server is everybody's.
@@ -171,6 +183,17 @@ impl Crowd {
         Ok(())
     }
 
+    /// Waits until a server that was given too much is done with it.
+    fn drain(&mut self, progress: &mut Progress) -> Result<()> {
+        let end = clock::now_ns() + DRAINING_NS;
+        while self.is_behind && clock::now_ns() < end {
+            let before = self.book.payloads;
+            self.pass(STILL_NS, progress, "waiting for the server to catch up")?;
+            self.is_behind = self.book.payloads > before;
+        }
+        Ok(())
+    }
+
     /// Lets time pass.
     fn pass(&mut self, ns: u64, progress: &mut Progress, what: &str) -> Result<()> {
         let end = clock::now_ns() + ns;
@@ -184,6 +207,7 @@ impl Crowd {
 
     /// Puts this load on the server and tells what came of it.
     pub(crate) fn measure(&mut self, wish: Wish, progress: &mut Progress) -> Result<Run> {
+        self.drain(progress)?;
         self.settle(progress)?;
         let sessions: Vec<_> =
             self.book.members.iter().take(wish.talkers).filter_map(|member| member.session).collect();
@@ -201,20 +225,24 @@ impl Crowd {
         let span = after.at_ns - before.at_ns;
         let share = |ns: u64| ns as f64 / span.max(1) as f64;
         let voice = (wish.talkers > 0).then(|| voice(&tally, clients, wish, before, after));
+        self.is_behind = voice.is_some_and(|voice| voice.frames_lost > 0);
         let text = texts.map(|texts| text(&texts, own.texts_unsent, wish));
-        let server = before.server_cpu_ns.zip(after.server_cpu_ns).map(|(from, to)| {
-            let ns = to.saturating_sub(from);
-            let each = |count: u64| (count > 0).then(|| ns as f64 / 1e3 / count as f64);
+        let server = before.server.zip(after.server).map(|(from, to)| {
+            let CpuTime { ran_ns, waited_ns } = to.since(from);
+            let each = |count: u64| (count > 0).then(|| ran_ns as f64 / 1e3 / count as f64);
             ServerCpu {
-                cpu_ms_per_second: share(ns) * 1e3,
+                cpu_ms_per_second: share(ran_ns) * 1e3,
+                waited_ms_per_second: share(waited_ns) * 1e3,
                 cpu_us_per_frame: voice.and_then(|voice| each(voice.frames_delivered)),
                 cpu_us_per_delivery: text.filter(|_| voice.is_none()).and_then(|text| each(text.deliveries)),
             }
         });
         let cpu_percent = share(after.own_cpu_ns - before.own_cpu_ns) * 100.0;
         let drops = before.drops.zip(after.drops).map(|(from, to)| to.saturating_sub(from));
+        let waited = before.own.zip(after.own).map(|(from, to)| to.since(from).waited_ns);
         let mut tool = Tool {
             cpu_percent,
+            waited_percent: waited.map(|ns| share(ns) * 100.0),
             socket_drops: drops,
             datagrams_unsent: after.unsent - before.unsent,
             frames_late: own.late,
@@ -224,7 +252,7 @@ impl Crowd {
         tool.is_bottleneck = cpu_percent > BUSY_PERCENT
             || drops.is_some_and(|drops| drops > 0)
             || tool.datagrams_unsent > 0
-            || own.late > 0;
+            || own.late > voice.map_or(0, |voice| voice.frames_sent / LATE_ONE_IN);
         Ok(Run {
             talkers: wish.talkers,
             frame_ms: wish.frame_ms,
@@ -326,8 +354,14 @@ impl Crowd {
         }
         Ok(Moment {
             at_ns: clock::now_ns(),
-            own_cpu_ns: process::own_cpu_ns(),
-            server_cpu_ns: self.plan.server.map(Process::cpu_ns).transpose()?,
+            own_cpu_ns: own_cpu_ns(),
+            own: Process::own().cpu().ok(),
+            server: self
+                .plan
+                .server
+                .map(Process::cpu)
+                .transpose()
+                .context("the server cannot be measured")?,
             drops: self.throng.kernel_drops(),
             unsent: self.throng.datagram_stats().unsent,
             by_udp,
@@ -343,6 +377,7 @@ impl Crowd {
 
     /// Everybody leaves.
     pub(crate) fn leave(mut self, progress: &mut Progress) -> Result<()> {
+        self.drain(progress)?;
         let end = clock::now_ns() + GOODBYE_NS;
         for member in 0..self.throng.len() {
             self.throng.act(member, &mut self.book, |client, now| client.quit(now));
@@ -473,6 +508,7 @@ impl Handler for Book {
     }
 
     fn voice(&mut self, member: usize, payload: &[u8], received_ns: u64) {
+        self.payloads += 1;
         if let Some(tally) = &mut self.tally {
             tally.take(member, payload, received_ns);
         }

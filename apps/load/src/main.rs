@@ -49,7 +49,10 @@ const OTHER_FILES: u64 = 64;
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// A socket is looked at so often unless there are so many that this alone would keep this program busy.
 const POLL_US: u64 = 300;
-const POLL_US_EACH: u64 = 4;
+const POLL_US_EACH: u64 = 10;
+const POLL_US_MOST: u64 = 20_000;
+/// Who waits longer than this for a processor, in milliseconds of each second, is not alone on the machine.
+const WAITED_MS: f64 = 100.0;
 /// What a load must not exceed to hold, unless told otherwise.
 const LIMIT_LOSS_PERCENT: f64 = 0.1;
 const LIMIT_P99_MS: f64 = 10.0;
@@ -97,7 +100,8 @@ struct Arguments {
     text_rate: f64,
 
     /// How often voice sockets are looked at, in microseconds; 0: when the system says that something came, which costs more on both
-    /// sides. When something came is told by the system all the same [default: 300, or 4 for each client if that is more]
+    /// sides. When something came is told by the system all the same [default: 10 for each client, from 300 to
+    /// 20000]
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=100_000))]
     poll_us: Option<u64>,
 
@@ -181,7 +185,8 @@ fn run(arguments: &Arguments, progress: &mut Progress) -> Result<Report> {
             .with_context(|| format!("--server-pid {}: {when}", arguments.server_pid.unwrap_or_default()))
     };
     allow_files(2 * arguments.clients + OTHER_FILES)?;
-    let poll_us = arguments.poll_us.unwrap_or(POLL_US.max(POLL_US_EACH * arguments.clients));
+    let poll_us =
+        arguments.poll_us.unwrap_or((POLL_US_EACH * arguments.clients).clamp(POLL_US, POLL_US_MOST));
     let look_every = Duration::from_micros(poll_us);
 
     let before = memory("its memory cannot be read")?;
@@ -316,6 +321,17 @@ fn warnings(report: &Report) -> Vec<String> {
             "what did not hold was too much for this program itself: the server may carry more than that"
                 .to_owned(),
         );
+    }
+    if let Some(server) = report.run.server.filter(|server| server.waited_ms_per_second > WAITED_MS) {
+        warnings.push(format!(
+            "the server waited {:.0} ms of each second for a processor that other programs had: on a quiet machine it carries more",
+            server.waited_ms_per_second
+        ));
+    }
+    if let Some(waited) = tool.waited_percent.filter(|&percent| percent * 10.0 > WAITED_MS) {
+        warnings.push(format!(
+            "this program waited for a processor {waited:.0} % of the time, since other programs had them"
+        ));
     }
     if let Some(text) = report.run.text.filter(|text| text.messages_unsent > 0) {
         warnings.push(format!(

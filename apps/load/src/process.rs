@@ -17,17 +17,41 @@ pub(crate) struct Memory {
     pub(crate) pss_bytes: Option<u64>,
 }
 
+/// What a process had of the processors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct CpuTime {
+    pub(crate) ran_ns: u64,
+    /// It could have run, but others did.
+    pub(crate) waited_ns: u64,
+}
+
+impl CpuTime {
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            ran_ns: self.ran_ns.saturating_sub(earlier.ran_ns),
+            waited_ns: self.waited_ns.saturating_sub(earlier.waited_ns),
+        }
+    }
+}
+
 impl Process {
+    /// This one.
+    pub(crate) fn own() -> Self {
+        Self(std::process::id())
+    }
+
     /// The processor time of all its threads, to the nanosecond. That of threads that ended is not in it.
     ///
     /// # Errors
     /// When there is no such process, or no `/proc`.
-    pub(crate) fn cpu_ns(self) -> io::Result<u64> {
-        let mut sum = 0;
+    pub(crate) fn cpu(self) -> io::Result<CpuTime> {
+        let mut sum = CpuTime::default();
         for task in fs::read_dir(format!("/proc/{}/task", self.0))? {
             // A thread may end meanwhile.
             let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-            sum += text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
+            let mut figures = text.split_whitespace().map(|figure| figure.parse::<u64>().unwrap_or(0));
+            sum.ran_ns += figures.next().unwrap_or(0);
+            sum.waited_ns += figures.next().unwrap_or(0);
         }
         Ok(sum)
     }
@@ -79,12 +103,14 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_process_can_be_measured() {
-        let this = Process(std::process::id());
-        let before = (this.cpu_ns().unwrap(), own_cpu_ns(), thread_cpu_ns());
+        let this = Process::own();
+        let before = (this.cpu().unwrap(), own_cpu_ns());
         let end = thread_cpu_ns() + 20_000_000;
         while thread_cpu_ns() < end {}
-        assert!(this.cpu_ns().unwrap() > before.0 && own_cpu_ns() > before.1 + 10_000_000);
+        assert!(
+            this.cpu().unwrap().since(before.0).ran_ns > 10_000_000 && own_cpu_ns() > before.1 + 10_000_000
+        );
         assert!(this.memory().unwrap().rss_bytes > 100_000);
-        assert!(Process(u32::MAX).memory().is_err() && Process(u32::MAX).cpu_ns().is_err());
+        assert!(Process(u32::MAX).memory().is_err() && Process(u32::MAX).cpu().is_err());
     }
 }

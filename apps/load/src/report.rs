@@ -93,6 +93,8 @@ pub(crate) struct Text {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct ServerCpu {
     pub(crate) cpu_ms_per_second: f64,
+    /// It could have run, but other programs did.
+    pub(crate) waited_ms_per_second: f64,
     /// `None` without any frame.
     pub(crate) cpu_us_per_frame: Option<f64>,
     /// Of text, where there was no voice.
@@ -112,6 +114,8 @@ pub(crate) struct MemoryUse {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Tool {
     pub(crate) cpu_percent: f64,
+    /// It could have run, but other programs did; `None` where the system does not say.
+    pub(crate) waited_percent: Option<f64>,
     /// Datagrams that came while the queue of one of its sockets was full; `None` where the system does not say.
     pub(crate) socket_drops: Option<u64>,
     pub(crate) datagrams_unsent: u64,
@@ -154,8 +158,8 @@ impl Run {
             .server
             .map_or(String::new(), |server| format!(", server {:.0} ms/s", server.cpu_ms_per_second));
         format!(
-            "{} talkers, {} ms frames: {} frames/s, {:.3} % lost, p99 {:.2} ms{server}, this program {:.0} % of a core",
-            self.talkers,
+            "{}, {} ms frames: {} frames/s, {:.3} % lost, p99 {:.2} ms{server}, this program {:.0} % of a core",
+            many(self.talkers, "talker"),
             self.frame_ms,
             grouped(voice.frames_per_second),
             voice.loss_percent,
@@ -172,10 +176,9 @@ impl Display for Report {
             f,
             "clients",
             format_args!(
-                "{} in {} room{}, let in within {seconds:.2} s ({clients_per_second:.0} a second), {clients_by_udp} with voice by UDP",
+                "{} in {}, let in within {seconds:.2} s ({clients_per_second:.0} a second), {clients_by_udp} with voice by UDP",
                 self.clients,
-                self.rooms,
-                if self.rooms == 1 { "" } else { "s" }
+                many(self.rooms, "room")
             ),
         )?;
         if let Some(limit) = &self.limit {
@@ -239,15 +242,15 @@ fn limit_row(f: &mut Formatter<'_>, limit: &Limit) -> fmt::Result {
         f,
         "limit",
         format_args!(
-            "{} talkers with {} ms frames, {} frames/s, held within {max_loss_percent} % lost and {max_p99_ms} ms (p99)",
-            limit.talkers,
+            "{} with {} ms frames, {} frames/s, held within {max_loss_percent} % lost and {max_p99_ms} ms (p99)",
+            many(limit.talkers, "talker"),
             limit.frame_ms,
             grouped(limit.frames_per_second)
         ),
     )?;
     match (limit.failed_talkers, limit.failed_frame_ms) {
         (Some(talkers), Some(frame_ms)) => {
-            row(f, "", format_args!("{talkers} talkers with {frame_ms} ms frames did not"))
+            row(f, "", format_args!("{} with {frame_ms} ms frames did not", many(talkers, "talker")))
         }
         _ => row(f, "", format_args!("everything that was tried held; more clients may show more")),
     }
@@ -262,8 +265,11 @@ fn run_rows(f: &mut Formatter<'_>, run: &Run, payload_bytes: usize) -> fmt::Resu
             f,
             "voice",
             format_args!(
-                "{} talkers, {} ms frames of {payload_bytes} bytes, {:.1} s: {} frames sent",
-                run.talkers, run.frame_ms, run.seconds, voice.frames_sent
+                "{}, {} ms frames of {payload_bytes} bytes, {:.1} s: {} frames sent",
+                many(run.talkers, "talker"),
+                run.frame_ms,
+                run.seconds,
+                voice.frames_sent
             ),
         )?;
         row(
@@ -320,10 +326,11 @@ fn run_rows(f: &mut Formatter<'_>, run: &Run, payload_bytes: usize) -> fmt::Resu
             f,
             "server CPU",
             format_args!(
-                "{:.2} ms a second{}{}",
+                "{:.2} ms a second{}{}; it waited {:.0} ms a second for a processor",
                 server.cpu_ms_per_second,
                 each("delivered frame", server.cpu_us_per_frame),
-                each("delivery", server.cpu_us_per_delivery)
+                each("delivery", server.cpu_us_per_delivery),
+                server.waited_ms_per_second
             ),
         )?;
     }
@@ -333,8 +340,12 @@ fn run_rows(f: &mut Formatter<'_>, run: &Run, payload_bytes: usize) -> fmt::Resu
         f,
         "this program",
         format_args!(
-            "{:.0} % of a core; drops at its sockets {drops}, sends that failed {}, frames late {}, skipped {}",
-            tool.cpu_percent, tool.datagrams_unsent, tool.frames_late, tool.frames_skipped
+            "{:.0} % of a core, waited {:.0} % for one; drops at its sockets {drops}, sends that failed {}, frames late {}, skipped {}",
+            tool.cpu_percent,
+            tool.waited_percent.unwrap_or(0.0),
+            tool.datagrams_unsent,
+            tool.frames_late,
+            tool.frames_skipped
         ),
     )
 }
@@ -346,6 +357,10 @@ fn delay_row(f: &mut Formatter<'_>, delay: Option<Percentiles>) -> fmt::Result {
 
 fn row(f: &mut Formatter<'_>, label: &str, what: fmt::Arguments<'_>) -> fmt::Result {
     writeln!(f, "{label:14}{what}")
+}
+
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Whole, in groups of three digits.
