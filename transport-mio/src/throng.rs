@@ -171,6 +171,14 @@ impl Throng {
         Some(result)
     }
 
+    /// From now on each socket is looked at so often. Nothing changes when sockets are received from as the system says.
+    pub fn look_every(&mut self, pause: Duration) {
+        if self.look_every_ns > 0 {
+            self.look_every_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX).max(1);
+            self.next_look_ns = 0;
+        }
+    }
+
     /// What became of everybody's datagrams.
     pub fn datagram_stats(&self) -> DatagramStats {
         self.shared.stats

@@ -24,6 +24,12 @@ use crate::{
     texts::Texts,
 };
 
+/// How often sockets are looked at, at most and at least.
+pub(crate) const POLL_LEAST: Duration = Duration::from_micros(300);
+pub(crate) const POLL_MOST: Duration = Duration::from_millis(20);
+/// So many datagrams at once make a look worth its cost, and fit the smallest usual queue many times.
+const WORTH_A_LOOK: u64 = 8;
+
 /// Clients that may be on their way in at the same time.
 const KNOCKING: usize = 64;
 /// After the last probe of those that follow a welcome, quiet begins.
@@ -47,7 +53,7 @@ const BUSY_PERCENT: f64 = 90.0;
 const LATE_ONE_IN: u64 = 1000;
 /// When nothing came for so long, nothing is on its way any more; and so long is waited for that.
 const STILL_NS: u64 = 300_000_000;
-const DRAINING_NS: u64 = 30_000_000_000;
+const DRAINING_NS: u64 = 60_000_000_000;
 /// Between two looks at the clock where nothing is due.
 const GLANCE_NS: u64 = 50_000_000;
 
@@ -58,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) rooms: usize,
     pub(crate) payload_bytes: usize,
     pub(crate) server: Option<Process>,
+    /// How often sockets are looked at, if it does not depend on what is to come.
+    pub(crate) poll: Option<Duration>,
     /// Distinguishes this call from all others.
     pub(crate) run: u64,
 }
@@ -215,6 +223,9 @@ impl Crowd {
         self.book.tally = Some(Tally::new(clients, rooms, &sessions, self.last_number));
         self.book.texts = (wish.texts_per_second > 0.0).then(|| Texts::new(run, clients, rooms));
 
+        let poll = self.plan.poll.unwrap_or_else(|| poll(wish, rooms));
+        self.throng.look_every(poll);
+
         let before = self.moment()?;
         let own = self.load(wish, progress)?;
         let after = self.moment()?;
@@ -256,6 +267,7 @@ impl Crowd {
         Ok(Run {
             talkers: wish.talkers,
             frame_ms: wish.frame_ms,
+            poll_us: u64::try_from(poll.as_micros()).unwrap_or(u64::MAX),
             seconds: wish.seconds as f64,
             voice,
             text,
@@ -401,6 +413,12 @@ struct Own {
     texts_unsent: u64,
 }
 
+/// How often to look when a listener is sent as much as this, a datagram for each frame.
+fn poll(wish: Wish, rooms: usize) -> Duration {
+    let talkers = wish.talkers.div_ceil(rooms).max(1) as u64;
+    Duration::from_micros(WORTH_A_LOOK * wish.frame_ms * 1000 / talkers).clamp(POLL_LEAST, POLL_MOST)
+}
+
 fn seconds_since(start_ns: u64) -> f64 {
     Duration::from_nanos(clock::now_ns() - start_ns).as_secs_f64()
 }
@@ -516,5 +534,25 @@ impl Handler for Book {
 
     fn lost(&mut self, _member: usize, why: &str) {
         self.lost.get_or_insert_with(|| why.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_looked_at_as_often_as_it_pays() {
+        for (talkers, frame_ms, rooms, us) in [
+            (0, 20, 1, 20_000),
+            (4, 20, 1, 20_000),
+            (50, 20, 1, 3_200),
+            (50, 20, 10, 20_000),
+            (100, 10, 1, 800),
+            (1000, 10, 1, 300),
+        ] {
+            let wish = Wish { talkers, frame_ms, texts_per_second: 0.0, seconds: 1 };
+            assert_eq!(poll(wish, rooms), Duration::from_micros(us), "{talkers} {frame_ms} {rooms}");
+        }
     }
 }

@@ -45,12 +45,10 @@ use crate::{
 
 /// Files that are open beside the clients': terminal, readiness queue, what is read of the server.
 const OTHER_FILES: u64 = 64;
+/// Rooms of a server beside its lobby.
+const OTHER_ROOMS: u64 = limits::ROOMS as u64 - 1;
 /// For how long an address of a host that has several is tried.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// A socket is looked at so often unless there are so many that this alone would keep this program busy.
-const POLL_US: u64 = 300;
-const POLL_US_EACH: u64 = 10;
-const POLL_US_MOST: u64 = 20_000;
 /// Who waits longer than this for a processor, in milliseconds of each second, is not alone on the machine.
 const WAITED_MS: f64 = 100.0;
 /// What a load must not exceed to hold, unless told otherwise.
@@ -92,7 +90,7 @@ struct Arguments {
     seconds: u64,
 
     /// Over how many rooms clients and talkers are spread
-    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=limits::ROOMS as u64))]
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=OTHER_ROOMS))]
     rooms: u64,
 
     /// Messages a second, of all clients together. Each must reach everybody in its room, once and in order
@@ -100,8 +98,7 @@ struct Arguments {
     text_rate: f64,
 
     /// How often voice sockets are looked at, in microseconds; 0: when the system says that something came, which costs more on both
-    /// sides. When something came is told by the system all the same [default: 10 for each client, from 300 to
-    /// 20000]
+    /// sides. When something came is told by the system all the same [default: so that about 8 datagrams wait, from 300 to 20000]
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=100_000))]
     poll_us: Option<u64>,
 
@@ -185,14 +182,18 @@ fn run(arguments: &Arguments, progress: &mut Progress) -> Result<Report> {
             .with_context(|| format!("--server-pid {}: {when}", arguments.server_pid.unwrap_or_default()))
     };
     allow_files(2 * arguments.clients + OTHER_FILES)?;
-    let poll_us =
-        arguments.poll_us.unwrap_or((POLL_US_EACH * arguments.clients).clamp(POLL_US, POLL_US_MOST));
-    let look_every = Duration::from_micros(poll_us);
 
     let before = memory("its memory cannot be read")?;
-    let plan = Plan { clients, rooms, payload_bytes, server: process, run: clock::real_ns() / 1000 };
+    let run = clock::real_ns() / 1000;
+    let poll = arguments.poll_us.map(Duration::from_micros);
+    let plan = Plan { clients, rooms, payload_bytes, server: process, poll, run };
     let fingerprint = arguments.fingerprint.or(link.fingerprint);
-    let options = ThrongOptions { server, host: link.host.clone(), fingerprint, look_every };
+    let options = ThrongOptions {
+        server,
+        host: link.host.clone(),
+        fingerprint,
+        look_every: poll.unwrap_or(crowd::POLL_MOST),
+    };
     let mut crowd = Crowd::new(plan, options)?;
     let connect = crowd.join(progress).with_context(|| link.authority())?;
     let after = memory("it is gone")?;
@@ -225,7 +226,7 @@ fn run(arguments: &Arguments, progress: &mut Progress) -> Result<Report> {
     let floor = if arguments.floor {
         progress.show(|| "measuring the floor".to_owned());
         let bytes = payload_bytes + FRAME_HEADER_BYTES + HEADER_BYTES + TAG_BYTES;
-        let pause = look_every.max(Duration::from_micros(POLL_US));
+        let pause = Duration::from_micros(run.poll_us).max(crowd::POLL_LEAST);
         Some(
             floor::measure(clients, bytes, server.is_ipv6(), pause)
                 .context("the floor cannot be measured")?,
@@ -243,7 +244,6 @@ fn run(arguments: &Arguments, progress: &mut Progress) -> Result<Report> {
         clients,
         rooms,
         payload_bytes,
-        poll_us,
         connect,
         run,
         memory,
@@ -311,7 +311,7 @@ fn warnings(report: &Report) -> Vec<String> {
     if tool.is_bottleneck {
         let drops = tool.socket_drops.unwrap_or(0);
         warnings.push(format!(
-            "THIS PROGRAM ITSELF was at its limit ({:.0} % of a core, {drops} datagrams dropped at its own sockets, {} not sent, {} frames \
+            "THIS PROGRAM ITSELF could not keep up ({:.0} % of a core, {drops} datagrams dropped at its own sockets, {} not sent, {} frames \
              sent late): what was lost or late need not be the server's fault. Give it a core of its own, or ask for less",
             tool.cpu_percent, tool.datagrams_unsent, tool.frames_late
         ));

@@ -13,8 +13,6 @@ pub(crate) struct Report {
     pub(crate) clients: usize,
     pub(crate) rooms: usize,
     pub(crate) payload_bytes: usize,
-    /// Zero: sockets were received from when the system said so.
-    pub(crate) poll_us: u64,
     pub(crate) connect: Connect,
     /// What held best, where the limit was looked for.
     pub(crate) run: Run,
@@ -43,6 +41,8 @@ pub(crate) struct Connect {
 pub(crate) struct Run {
     pub(crate) talkers: usize,
     pub(crate) frame_ms: u64,
+    /// How often each socket was looked at; zero: when the system said that something had come.
+    pub(crate) poll_us: u64,
     pub(crate) seconds: f64,
     pub(crate) voice: Option<Voice>,
     pub(crate) text: Option<Text>,
