@@ -15,7 +15,7 @@ use chinwag_proto::{
 use mio::{Events, Interest, Poll, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-pub use crate::batch::DatagramStats;
+pub use crate::client::DatagramStats;
 use crate::{
     client::connection::{Connection, Progress},
     clock,

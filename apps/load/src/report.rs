@@ -95,7 +95,7 @@ pub(crate) struct ServerCpu {
     pub(crate) cpu_ms_per_second: f64,
     /// It could have run, but other programs did.
     pub(crate) waited_ms_per_second: f64,
-    /// `None` without any frame.
+    /// `None` without any frame, and where there was text as well.
     pub(crate) cpu_us_per_frame: Option<f64>,
     /// Of text, where there was no voice.
     pub(crate) cpu_us_per_delivery: Option<f64>,
