@@ -107,8 +107,9 @@ impl TlsStream {
     /// Writes what waits until there is nothing left (true) or the socket takes no more (false).
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         loop {
-            while let Some(front) = self.outbox.front() {
-                let taken = self.tls.writer().write(front)?;
+            // What waits together goes into one record.
+            while let Some(piece) = self.outbox.front_piece() {
+                let taken = self.tls.writer().write(piece)?;
                 if taken == 0 {
                     break;
                 }
