@@ -12,8 +12,8 @@ use std::{
 
 use chinwag_proto::{link::Fingerprint, wire::control};
 use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs::default_provider,
+    CipherSuite, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs::default_provider},
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
@@ -99,7 +99,7 @@ impl Identity {
             }
         })?;
         warn_of_readers(key);
-        let mut tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        let mut tls = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&TLS13])
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(|error| {
@@ -107,6 +107,7 @@ impl Identity {
                 IdentityError(format!("{certificate} and {key} cannot be used together: {error}"))
             })?;
         tls.alpn_protocols = vec![control::ALPN.to_vec()];
+        tls.ignore_client_order = true;
         // Clients resume in the protocol itself; a ticket would only cost memory.
         tls.send_tls13_tickets = 0;
         tls.session_storage = Arc::new(NoServerSessionStorage {});
@@ -121,6 +122,14 @@ impl Identity {
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls)
     }
+}
+
+/// The suites of TLS 1.3, the one that takes least first: AES-128-GCM is what seals the voice, too, and processors that have
+/// instructions for SHA-256 have none for the SHA-384 that goes with AES-256.
+fn provider() -> CryptoProvider {
+    let mut provider = default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
 }
 
 pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
