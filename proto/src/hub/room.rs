@@ -89,8 +89,10 @@ impl Room {
     pub(super) fn events_after(&self, seq: Seq) -> impl Iterator<Item = (Seq, &Event)> {
         let first = self.last.to_wire() - self.log.len() as u64 + 1;
         let skip = seq.next().to_wire().saturating_sub(first);
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        self.log.iter().zip(first..).skip(skip).map(|(event, seq)| (Seq::from_wire(seq), event))
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.log.len());
+        // Not past each of them: most often all but the last are skipped.
+        let rest = self.log.range(skip..).zip(first + skip as u64..);
+        rest.map(|(event, seq)| (Seq::from_wire(seq), event))
     }
 
     pub(super) fn remove(&mut self, member: SessionId) {
