@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use chinwag_proto::{
-    Instant, ReceiverReport,
+    Duration, Instant, ReceiverReport, Rng,
     client::{ClientEvent, ClientInput, ClientOutput, SayError},
     limits,
     text::MessageError,
@@ -406,6 +408,65 @@ fn pings_are_answered_and_measured() {
     assert_eq!(rig.client.stats().control_rtt, None);
     rig.receive([Kind::Pong(pb::Ping { token })]);
     assert_eq!(rig.client.stats().control_rtt, Some(millis(20)));
+}
+
+/// Answers all pings and probes for so long, 10 ms after they came; when they came.
+fn answered(rig: &mut ClientRig, time: Duration) -> (Vec<Instant>, Vec<Instant>) {
+    let (end, mut pings, mut probes) = (rig.now + time, vec![], vec![]);
+    while rig.now < end {
+        rig.now = rig.client.poll_timeout().unwrap().max(rig.now);
+        rig.client.handle_timeout(rig.now);
+        let (mut pongs, mut echoes) = (vec![], vec![]);
+        while let Some(output) = rig.client.poll_output() {
+            match output {
+                ClientOutput::Send { bytes, .. } => {
+                    match control::decode_to_server(&bytes[frame::HEADER_BYTES..]) {
+                        Ok(control::Body::Message(pb::to_server::Kind::Ping(ping))) => {
+                            pings.push(rig.now);
+                            pongs.push(Kind::Pong(ping));
+                        }
+                        Ok(_) | Err(_) => {}
+                    }
+                }
+                ClientOutput::Datagram { payload, .. } => {
+                    probes.push(rig.now);
+                    echoes.push(payload.to_vec());
+                }
+                ClientOutput::Connect
+                | ClientOutput::Disconnect
+                | ClientOutput::OpenPath { .. }
+                | ClientOutput::Voice { .. }
+                | ClientOutput::Event(_) => {}
+            }
+        }
+        rig.now = rig.now + millis(10);
+        rig.receive(pongs);
+        for payload in &echoes {
+            rig.input(ClientInput::Datagram { kind: DatagramKind::Echo, payload });
+        }
+    }
+    (pings, probes)
+}
+
+#[test]
+fn those_who_come_at_once_do_not_ping_at_once_ever_after() {
+    let mut phases = BTreeSet::new();
+    for seed in 0..100 {
+        let mut rig = ClientRig::of(Rng::from_number(seed));
+        rig.input(ClientInput::Connected);
+        rig.receive([Kind::Welcome(ClientRig::welcome())]);
+        let (pings, probes) = answered(&mut rig, secs(60));
+        let pauses: Vec<_> = pings.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+        assert!(pauses[0] <= limits::PING_INTERVAL);
+        assert!(pauses[1..].iter().all(|&pause| pause == limits::PING_INTERVAL), "{pauses:?}");
+        // What only keeps the path open goes with them, and never later than it must.
+        assert!(pings[2..].iter().all(|ping| probes.contains(ping)), "{pings:?} {probes:?}");
+        let kept_open = probes.windows(2).all(|pair| pair[1].since(pair[0]) <= limits::PROBE_INTERVAL_IDLE);
+        assert!(kept_open, "{probes:?}");
+        assert!(probes.len() <= limits::FIRST_PROBES + 13, "{probes:?}");
+        phases.insert(pauses[0].as_micros() / 500_000);
+    }
+    assert_eq!(phases.len(), 10, "half seconds in which somebody pings: {phases:?}");
 }
 
 #[test]

@@ -432,11 +432,19 @@ impl Client {
             self.goodbye = Some("the server has been silent for too long".to_owned());
             return self.lost(now);
         }
+        let is_ping_due = now >= link.next_ping;
+        if is_ping_due {
+            link.prober.join_ping(now);
+        }
         let todo = link.prober.handle_timeout(now);
-        let ping = (now >= link.next_ping).then(|| {
+        let ping = is_ping_due.then(|| {
             let token = self.rng.next_u64();
+            // Those who all came at once, as after a restart of the server, are not to ping all at once ever after: the first
+            // pause is of any length.
+            let is_first = link.next_ping == link.since;
+            let earlier = if is_first { token % limits::PING_INTERVAL.as_micros() as u64 } else { 0 };
             if !is_made(Mistake::Runaway) {
-                link.next_ping = now + limits::PING_INTERVAL;
+                link.next_ping = now + (limits::PING_INTERVAL - Duration::from_micros(earlier));
             }
             link.ping = Some((token, now));
             token

@@ -97,6 +97,13 @@ impl PathProber {
         self.last_voice = Some(now);
     }
 
+    /// A ping goes now: a probe that only keeps an idle path open goes with it, so that both are one wake-up, here and there.
+    pub(super) fn join_ping(&mut self, now: Instant) {
+        if self.waiting.is_empty() && self.interval(now) == limits::PROBE_INTERVAL_IDLE {
+            self.next_probe = self.next_probe.min(now);
+        }
+    }
+
     /// An echo of `token`. Returns the new path when it changes.
     pub(super) fn handle_echo(&mut self, now: Instant, token: u64) -> Option<VoicePath> {
         if token <= self.last_answered || token > self.last_token {

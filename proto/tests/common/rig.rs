@@ -191,9 +191,14 @@ pub(crate) struct ClientRig {
 
 impl ClientRig {
     pub(crate) fn new() -> Self {
+        Self::of(Rng::from_number(2))
+    }
+
+    /// One with these random numbers.
+    pub(crate) fn of(rng: Rng) -> Self {
         let now = Instant::from_micros(1_000_000);
         let config = ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into() };
-        Self { client: Client::new(now, config, Rng::from_number(2)), now }
+        Self { client: Client::new(now, config, rng), now }
     }
 
     /// One that is in the lobby with Bar, everybody's session and place as in `welcome`.
