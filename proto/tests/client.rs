@@ -420,12 +420,10 @@ fn answered(rig: &mut ClientRig, time: Duration) -> (Vec<Instant>, Vec<Instant>)
         while let Some(output) = rig.client.poll_output() {
             match output {
                 ClientOutput::Send { bytes, .. } => {
-                    match control::decode_to_server(&bytes[frame::HEADER_BYTES..]) {
-                        Ok(control::Body::Message(pb::to_server::Kind::Ping(ping))) => {
-                            pings.push(rig.now);
-                            pongs.push(Kind::Pong(ping));
-                        }
-                        Ok(_) | Err(_) => {}
+                    let body = control::decode_to_server(&bytes[frame::HEADER_BYTES..]);
+                    if let Ok(control::Body::Message(pb::to_server::Kind::Ping(ping))) = body {
+                        pings.push(rig.now);
+                        pongs.push(Kind::Pong(ping));
                     }
                 }
                 ClientOutput::Datagram { payload, .. } => {

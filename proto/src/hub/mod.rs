@@ -226,7 +226,7 @@ impl Hub {
     }
 
     /// Everybody in `room`.
-    pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = (SessionId, &Name)> {
+    pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = (SessionId, &Name)> + Clone {
         let members = self.rooms.get(&room).map_or(&[][..], |room| &room.members);
         members.iter().filter_map(|&id| Some((id, &self.sessions.get(id)?.name)))
     }

@@ -55,11 +55,8 @@ pub(super) fn write_event(out: &mut Vec<u8>, room: RoomId, seq: Seq, event: &Eve
 
 /// The welcome, and everybody in the room in as many frames as that takes.
 pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission) {
-    use pb::to_client::Kind;
     let per_frame = Limit::MembersPerFrame.value();
-    let mut members = hub
-        .members_of(admission.room)
-        .map(|(id, name)| pb::Member { session: id.to_wire(), name: name.as_str().to_owned() });
+    let mut members = hub.members_of(admission.room).map(|(id, name)| (id, name.as_str()));
     let welcome = pb::Welcome {
         version: control::VERSION,
         software: SOFTWARE.to_owned(),
@@ -73,17 +70,13 @@ pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission)
             epoch: admission.epoch,
             last_seq: admission.told_up_to.to_wire(),
         }),
-        members: members.by_ref().take(per_frame).collect(),
+        members: Vec::new(),
         resumed: admission.resumed,
     };
-    write_to_client(out, Kind::Welcome(welcome));
-    loop {
-        let more: Vec<_> = members.by_ref().take(per_frame).collect();
-        if more.is_empty() {
-            return;
-        }
-        let room = admission.room.to_wire();
-        write_to_client(out, Kind::Members(pb::Members { room, members: more }));
+    control::write_welcome(out, welcome, members.clone().take(per_frame));
+    // Past those that were written.
+    while members.nth(per_frame - 1).is_some() && members.clone().next().is_some() {
+        control::write_members(out, admission.room, members.clone().take(per_frame));
     }
 }
 

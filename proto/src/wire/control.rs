@@ -4,13 +4,19 @@
 
 use alloc::vec::Vec;
 
-use prost::Message as _;
+use prost::{
+    Message as _,
+    encoding::{self, WireType},
+};
 
 use super::{
-    chinwag1::{ToClient, ToServer, VoiceReport, to_client, to_server},
+    chinwag1::{Members, ToClient, ToServer, VoiceReport, Welcome, to_client, to_server},
     frame,
 };
-use crate::{ids::SessionId, report::ReceiverReport};
+use crate::{
+    ids::{RoomId, SessionId},
+    report::ReceiverReport,
+};
 
 /// The only version of the protocol so far.
 pub const VERSION: u32 = 1;
@@ -71,8 +77,44 @@ pub fn write_to_client(out: &mut Vec<u8>, kind: to_client::Kind) {
 pub fn write_voice(out: &mut Vec<u8>, payload: &[u8]) {
     frame::write(out, |out| {
         out.push(VOICE_KEY);
-        prost::encoding::encode_varint(payload.len() as u64, out);
+        encoding::encode_varint(payload.len() as u64, out);
         out.extend_from_slice(payload);
+    });
+}
+
+/// Appends a whole frame with a welcome that has these members (and none of its own). They are written as they come: a list
+/// of them, with a copy of each name, would be most of the work of a join in a large room.
+pub fn write_welcome<'a>(
+    out: &mut Vec<u8>,
+    mut welcome: Welcome,
+    members: impl Iterator<Item = (SessionId, &'a str)> + Clone,
+) {
+    // The only field behind the members.
+    let resumed = core::mem::take(&mut welcome.resumed);
+    let bytes = welcome.encoded_len() + members_bytes(WELCOME_MEMBERS, members.clone());
+    let resumed_bytes = if resumed { encoding::bool::encoded_len(WELCOME_RESUMED, &resumed) } else { 0 };
+    frame::write(out, |out| {
+        write_length(out, TO_CLIENT_WELCOME, bytes + resumed_bytes);
+        welcome.encode_raw(out);
+        write_members_fields(out, WELCOME_MEMBERS, members);
+        if resumed {
+            encoding::bool::encode(WELCOME_RESUMED, &resumed, out);
+        }
+    });
+}
+
+/// Appends a whole frame with more members of a room.
+pub fn write_members<'a>(
+    out: &mut Vec<u8>,
+    room: RoomId,
+    members: impl Iterator<Item = (SessionId, &'a str)> + Clone,
+) {
+    let message = Members { room: room.to_wire(), members: Vec::new() };
+    frame::write(out, |out| {
+        let bytes = message.encoded_len() + members_bytes(MEMBERS_MEMBERS, members.clone());
+        write_length(out, TO_CLIENT_MEMBERS, bytes);
+        message.encode_raw(out);
+        write_members_fields(out, MEMBERS_MEMBERS, members);
     });
 }
 
@@ -101,9 +143,53 @@ pub fn report_from_wire(report: &VoiceReport) -> (SessionId, ReceiverReport) {
     (SessionId::from_wire(report.talker), sane)
 }
 
+/// The numbers of fields in the schema, for what is written without a message of its own.
+const TO_CLIENT_WELCOME: u32 = 1;
+const TO_CLIENT_MEMBERS: u32 = 10;
+const WELCOME_MEMBERS: u32 = 8;
+const WELCOME_RESUMED: u32 = 9;
+const MEMBERS_MEMBERS: u32 = 2;
+const MEMBER_SESSION: u32 = 1;
+const MEMBER_NAME: u32 = 2;
+
+/// Appends the key of a field and its length.
+fn write_length(out: &mut Vec<u8>, field: u32, bytes: usize) {
+    encoding::encode_key(field, WireType::LengthDelimited, out);
+    encoding::encode_varint(bytes as u64, out);
+}
+
+/// Bytes of a `Member`. A session is never 0 and a name never empty, so that both fields are there.
+fn member_bytes(session: SessionId, name: &str) -> usize {
+    let name_bytes =
+        encoding::key_len(MEMBER_NAME) + encoding::encoded_len_varint(name.len() as u64) + name.len();
+    encoding::uint32::encoded_len(MEMBER_SESSION, &session.to_wire()) + name_bytes
+}
+
+/// Bytes of all these members as fields with this number.
+fn members_bytes<'a>(field: u32, members: impl Iterator<Item = (SessionId, &'a str)>) -> usize {
+    let of_each = members.map(|(session, name)| {
+        let bytes = member_bytes(session, name);
+        encoding::key_len(field) + encoding::encoded_len_varint(bytes as u64) + bytes
+    });
+    of_each.sum()
+}
+
+fn write_members_fields<'a>(
+    out: &mut Vec<u8>,
+    field: u32,
+    members: impl Iterator<Item = (SessionId, &'a str)>,
+) {
+    for (session, name) in members {
+        write_length(out, field, member_bytes(session, name));
+        encoding::uint32::encode(MEMBER_SESSION, &session.to_wire(), out);
+        write_length(out, MEMBER_NAME, name.len());
+        out.extend_from_slice(name.as_bytes());
+    }
+}
+
 fn as_voice(body: &[u8]) -> Option<&[u8]> {
     let (&VOICE_KEY, mut rest) = body.split_first()? else { return None };
-    let length = prost::encoding::decode_varint(&mut rest).ok()?;
+    let length = encoding::decode_varint(&mut rest).ok()?;
     (length == rest.len() as u64).then_some(rest)
 }
 
@@ -112,7 +198,7 @@ mod tests {
     use alloc::{string::ToString as _, vec};
 
     use super::*;
-    use crate::wire::chinwag1::{Ping, Say};
+    use crate::wire::chinwag1::{Member, Ping, Room, Say};
 
     fn body(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut out = vec![];
@@ -127,6 +213,37 @@ mod tests {
         assert_eq!(decode_to_client(&bytes), Ok(Body::Voice(&[9; 200][..])));
         let slow = ToServer::decode(&bytes[..]).unwrap().kind;
         assert_eq!(slow, Some(to_server::Kind::Voice(vec![9; 200])));
+    }
+
+    #[test]
+    fn members_that_are_written_as_they_come_are_an_ordinary_message() {
+        let names: Vec<_> = (1..=300).map(|n| (n * 0x7_0001, "ö".repeat(1 + n as usize % 64))).collect();
+        let list = |count| -> Vec<Member> {
+            let some = names.iter().take(count);
+            some.map(|(session, name)| Member { session: *session, name: name.clone() }).collect()
+        };
+        for (count, resumed) in [(0, false), (1, true), (2, false), (3, true), (300, true)] {
+            let some = names.iter().take(count);
+            let some = some.map(|(session, name)| (SessionId::from_wire(*session), name.as_str()));
+            let room = Room { id: 7, name: "lobby".to_string(), epoch: 1 << 60, last_seq: 5 };
+            let welcome = Welcome {
+                version: 1,
+                session: 9,
+                name: "Foo".to_string(),
+                resume_token: vec![7; 16],
+                room: Some(room),
+                resumed,
+                ..Welcome::default()
+            };
+            let (mut quick, mut plain) = (vec![], vec![]);
+            write_welcome(&mut quick, welcome.clone(), some.clone());
+            let members = list(count);
+            write_to_client(&mut plain, to_client::Kind::Welcome(Welcome { members, ..welcome }));
+            assert_eq!(quick, plain, "a welcome with {count}");
+            write_members(&mut quick, RoomId::from_wire(7), some);
+            write_to_client(&mut plain, to_client::Kind::Members(Members { room: 7, members: list(count) }));
+            assert_eq!(quick, plain, "{count} more");
+        }
     }
 
     #[test]
