@@ -69,7 +69,8 @@ impl Name {
         if raw.len() > limits::NAME_BYTES {
             return Err(NameError::TooLong);
         }
-        let name: String = raw.trim().nfc().collect();
+        let raw = raw.trim();
+        let name: String = if raw.is_ascii() { raw.into() } else { raw.nfc().collect() };
         if name.is_empty() {
             return Err(NameError::Empty);
         }
@@ -78,7 +79,8 @@ impl Name {
         }
         // A colon ends the name in `Name: text`, so that one name cannot pretend to be another's message.
         // Nor may it look like one: there are wide and small colons too.
-        let is_colon = |c: char| c == ':' || core::iter::once(c).nfkc().any(|c| c == ':');
+        let is_like_colon = |c: char| !c.is_ascii() && core::iter::once(c).nfkc().any(|c| c == ':');
+        let is_colon = |c: char| c == ':' || is_like_colon(c);
         if let Some(bad) = name.chars().find(|&c| is_colon(c) || text::is_unfit_for_names(c)) {
             return Err(NameError::BadCharacter(bad));
         }
@@ -102,9 +104,11 @@ impl Name {
 
     /// The name as it is compared.
     pub fn folded(&self) -> FoldedName {
-        let compatible: String = self.0.nfkc().collect();
-        let folded: String = UniCase::unicode(compatible.as_str()).to_folded_case();
-        FoldedName(folded.nfkc().collect())
+        // Most names are, and the tables of Unicode say no more of them.
+        if self.0.is_ascii() {
+            return FoldedName(self.0.to_ascii_lowercase());
+        }
+        FoldedName(folded_by_unicode(&self.0))
     }
 
     /// This name with a number after it, cut where needed: what to suggest when it is taken.
@@ -114,6 +118,12 @@ impl Name {
         let head: String = self.0.chars().take(room).collect();
         Self(format!("{}{tail}", head.trim_end()).into())
     }
+}
+
+fn folded_by_unicode(name: &str) -> String {
+    let compatible: String = name.nfkc().collect();
+    let folded: String = UniCase::unicode(compatible.as_str()).to_folded_case();
+    folded.nfkc().collect()
 }
 
 impl fmt::Display for Name {
@@ -162,6 +172,14 @@ mod tests {
         assert_eq!(folded("STRASSE"), folded("straße"));
         assert_eq!(folded("Σίσυφος"), folded("ΣΊΣΥΦΟΣ"));
         assert_ne!(folded("Foo"), folded("Foo2"));
+    }
+
+    #[test]
+    fn what_is_quick_for_ascii_is_what_unicode_says() {
+        let all: String = ('\0'..='\x7f').collect();
+        assert_eq!(folded_by_unicode(&all), all.to_ascii_lowercase());
+        assert!(all.nfc().eq(all.chars()));
+        assert!(!all.chars().any(|c| c != ':' && core::iter::once(c).nfkc().any(|c| c == ':')));
     }
 
     #[test]
