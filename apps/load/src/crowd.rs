@@ -37,8 +37,8 @@ const QUIET_NS: u64 =
     limits::PROBE_INTERVAL_FIRST.as_nanos() as u64 * limits::FIRST_PROBES as u64 + 500_000_000;
 /// So long is waited at most for voice to go by datagrams.
 const PATHS_NS: u64 = 5_000_000_000;
-/// What was sent last has so long to arrive.
-const SETTLING_NS: u64 = 500_000_000;
+/// What was sent last has so long to arrive, and is lost then.
+const SETTLING_NS: u64 = 2_000_000_000;
 /// Text is never given up before this.
 const TEXT_SETTLING_NS: u64 = 15_000_000_000;
 /// From here on a late frame is not sent at all, as a talker's program would not.
@@ -87,7 +87,6 @@ pub(crate) struct Crowd {
     book: Book,
     /// The number of the last frame of any run before.
     last_number: u32,
-    begun_ns: u64,
     /// The last load was too much: the server may have some of it before itself yet.
     is_behind: bool,
 }
@@ -145,12 +144,12 @@ impl Crowd {
             texts: None,
         };
         let throng = Throng::new(options)?;
-        Ok(Self { plan, throng, book, last_number: 0, begun_ns: clock::now_ns(), is_behind: false })
+        Ok(Self { plan, throng, book, last_number: 0, is_behind: false })
     }
 
     /// Lets everybody in, a few at a time; the first one alone, whose server is everybody's.
     pub(crate) fn join(&mut self, progress: &mut Progress) -> Result<Connect> {
-        self.begun_ns = clock::now_ns();
+        let begun_ns = clock::now_ns();
         while self.book.welcomed < self.plan.clients {
             let most = if self.book.welcomed == 0 { 1 } else { self.book.welcomed + KNOCKING };
             while self.throng.len() < most.min(self.plan.clients) {
@@ -161,7 +160,7 @@ impl Crowd {
             self.book.check(self.plan.clients)?;
             progress.show(|| format!("connecting {}/{}", self.book.welcomed, self.plan.clients));
         }
-        let seconds = seconds_since(self.begun_ns);
+        let seconds = seconds_since(begun_ns);
         self.settle(progress)?;
         // Those first probes are over then.
         self.pass(QUIET_NS, progress, "waiting for quiet")?;

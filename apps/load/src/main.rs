@@ -102,7 +102,8 @@ struct Arguments {
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=100_000))]
     poll_us: Option<u64>,
 
-    /// The server's process on this machine: tells its memory and processor time
+    /// The server's process on this machine: tells its processor time and memory (what one client takes only if the server has just
+    /// started: it keeps what it had for others)
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
 

@@ -110,8 +110,6 @@ pub(crate) struct Counted {
     pub(crate) too_old: u64,
     /// Frames of nobody in this run, of another room, or of a run before.
     pub(crate) strange: u64,
-    /// Payloads in which the frames came, whichever way.
-    pub(crate) payloads: u64,
 }
 
 impl Tally {
@@ -146,7 +144,6 @@ impl Tally {
 
     /// A payload that a listener was sent, and when it came.
     pub(crate) fn take(&mut self, listener: usize, payload: &[u8], received_ns: u64) {
-        self.counted.payloads += 1;
         for frame in Frames::parse(payload).into_iter().flatten() {
             self.take_frame(listener, frame, received_ns);
         }
@@ -266,7 +263,7 @@ mod tests {
         tally.take(4, &payload(&[(10, 102, 5)]), 10);
         tally.take(4, &payload(&[(10, 102, 5)]), 10);
         tally.take(3, &payload(&[(11, 101, 5)]), 10);
-        let counted = Counted { delivered: 4, doubled: 1, too_old: 0, strange: 0, payloads: 4 };
+        let counted = Counted { delivered: 4, doubled: 1, too_old: 0, strange: 0 };
         assert_eq!(tally.counted, counted);
         let each: Vec<_> = tally.each(5).collect();
         assert_eq!(each, [(2, 0), (2, 2), (1, 1), (1, 0), (1, 1)]);
