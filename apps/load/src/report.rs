@@ -147,6 +147,8 @@ pub(crate) struct Limit {
     pub(crate) failed_frame_ms: Option<u64>,
     /// Where it did not hold this program had no time left: the server may carry more.
     pub(crate) is_tools_limit: bool,
+    /// Where it did not hold, server or tool waited for a processor that other programs had.
+    pub(crate) is_others_limit: bool,
 }
 
 impl Run {
@@ -154,9 +156,10 @@ impl Run {
     pub(crate) fn summary(&self) -> String {
         let voice = self.voice.unwrap_or_default();
         let delay = voice.delay.unwrap_or_default();
-        let server = self
-            .server
-            .map_or(String::new(), |server| format!(", server {:.0} ms/s", server.cpu_ms_per_second));
+        let server = self.server.map_or(String::new(), |server| {
+            let ServerCpu { cpu_ms_per_second, waited_ms_per_second, .. } = server;
+            format!(", server {cpu_ms_per_second:.0} ms/s (waited {waited_ms_per_second:.0})")
+        });
         format!(
             "{}, {} ms frames: {} frames/s, {:.3} % lost, p99 {:.2} ms{server}, this program {:.0} % of a core",
             many(self.talkers, "talker"),
