@@ -432,3 +432,62 @@ fn allow_files(needed: u64) -> Result<()> {
         allowed.saturating_sub(OTHER_FILES) / 2
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        delays::Percentiles,
+        report::{Text, Tool, Voice},
+    };
+
+    fn failed(report: &Report, arguments: &str) -> Vec<String> {
+        let arguments = ["chinwag-load", "host"].into_iter().chain(arguments.split_whitespace());
+        failures(&Arguments::parse_from(arguments), report, Some("it was cut"))
+    }
+
+    #[test]
+    fn text_that_is_not_whole_and_connections_that_break_are_failures_without_being_asked_for() {
+        let mut report =
+            Report { run: Run { text: Some(Text::default()), ..Run::default() }, ..Report::default() };
+        assert_eq!(failed(&report, ""), [""; 0]);
+        for wrong in [
+            Text { lost: 1, ..Text::default() },
+            Text { doubled: 1, ..Text::default() },
+            Text { reordered: 1, ..Text::default() },
+        ] {
+            report.run.text = Some(wrong);
+            assert!(matches!(&*failed(&report, ""), [text] if text.starts_with("TEXT")), "{wrong:?}");
+        }
+        report.run = Run { connections_lost: 2, ..Run::default() };
+        assert_eq!(failed(&report, ""), ["2 connections broke, the first: it was cut"]);
+    }
+
+    #[test]
+    fn bounds_are_kept_up_to_themselves() {
+        let delay = Some(Percentiles { p99_ms: 2.0, ..Percentiles::default() });
+        let voice = Voice { frames_expected: 100, loss_percent: 1.0, delay, ..Voice::default() };
+        let with = |voice| Report { run: Run { voice: Some(voice), ..Run::default() }, ..Report::default() };
+        for (arguments, count) in [
+            ("", 0),
+            ("--max-loss 1 --max-p99-ms 2", 0),
+            ("--max-loss 0.9", 1),
+            ("--max-p99-ms 1.9", 1),
+            ("--max-loss 0 --max-p99-ms 0", 2),
+        ] {
+            assert_eq!(failed(&with(voice), arguments).len(), count, "{arguments}");
+        }
+        let silent = Voice { delay: None, loss_percent: 100.0, ..voice };
+        assert_eq!(failed(&with(silent), "--max-p99-ms 2"), ["no frame arrived"]);
+    }
+
+    #[test]
+    fn a_tool_that_was_too_slow_is_said_to_be() {
+        let mut report = Report::default();
+        assert_eq!(warnings(&report), [""; 0]);
+        report.run.tool = Tool { cpu_percent: 97.0, is_bottleneck: true, ..Tool::default() };
+        assert!(matches!(&*warnings(&report), [text] if text.starts_with("THIS PROGRAM ITSELF")));
+        report.run.tool = Tool { waited_percent: Some(50.0), ..Tool::default() };
+        assert_eq!(warnings(&report).len(), 1);
+    }
+}

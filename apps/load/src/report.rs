@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{delays::Percentiles, floor::Floor};
 
 /// Everything that one call measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) server: String,
     pub(crate) clients: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Connect {
 }
 
 /// One load, for some seconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Run {
     pub(crate) talkers: usize,
     pub(crate) frame_ms: u64,
