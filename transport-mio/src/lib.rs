@@ -9,6 +9,7 @@ pub mod clock;
 #[cfg(test)]
 mod counting;
 pub mod descriptors;
+mod heap;
 pub mod identity;
 pub mod mmsg;
 mod seal;

@@ -50,7 +50,7 @@ pub use self::{
     losses::Losses,
     relay::VoiceStats,
 };
-use crate::{clock, identity::Identity, signals, stream::ReadEnd};
+use crate::{clock, heap, identity::Identity, signals, stream::ReadEnd};
 
 const SIGNAL: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -244,6 +244,9 @@ impl ServerLoop {
             self.catch_up(now, observe);
             self.relay.wake();
             self.flush(now, observe);
+            if self.peers.is_burst_over() {
+                heap::give_back();
+            }
             self.report(now, observe);
         }
     }

@@ -23,6 +23,9 @@ use super::{
 /// most waiting is closed.
 pub(super) const ALL_QUEUES_BYTES: usize = 256 * 1024 * 1024;
 
+/// After so many comings and goings there is memory to give back.
+const BURST: usize = 256;
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -88,6 +91,8 @@ pub(super) struct Peers {
     queued: usize,
     most_queued: usize,
     crowd: Crowd,
+    /// How many were let in, or went, since the last burst of them was over.
+    turnover: usize,
     /// Closing connections, and when they are cut; in order, since the linger is the same for all.
     cuts: VecDeque<(Instant, Peer)>,
     /// Classic connections that have more to write, and when they may; in order, since the pace is the same for all.
@@ -98,7 +103,8 @@ impl Peers {
     /// A table for `most` connections, for which `most_queued` bytes may wait together.
     pub(super) fn new(most: usize, most_queued: usize) -> Self {
         let (slots, free, cuts, paced) = (Vec::new(), Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { slots, arrivals: 0, free, most, queued: 0, most_queued, crowd: Crowd::default(), cuts, paced }
+        let crowd = Crowd::default();
+        Self { slots, arrivals: 0, free, most, queued: 0, most_queued, crowd, turnover: 0, cuts, paced }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -144,6 +150,7 @@ impl Peers {
         let connection = self.slots.get_mut(peer.index())?.take()?;
         self.free.push(u32::try_from(peer.index()).ok()?);
         self.queued -= connection.stream.queued();
+        self.turnover += 1;
         if connection.is_pending {
             self.crowd.leave(connection.from.ip());
         }
@@ -166,9 +173,19 @@ impl Peers {
     pub(super) fn settle(&mut self, peer: Peer, session: SessionId) {
         let Some(connection) = self.slots.get_mut(peer.index()).and_then(Option::as_mut) else { return };
         connection.session = Some(session);
+        self.turnover += 1;
         if std::mem::replace(&mut connection.is_pending, false) {
             self.crowd.leave(connection.from.ip());
         }
+    }
+
+    /// True once when many came or went and nobody is on the way in any more.
+    pub(super) fn is_burst_over(&mut self) -> bool {
+        let is_over = self.turnover >= BURST && self.crowd.is_empty();
+        if is_over {
+            self.turnover = 0;
+        }
+        is_over
     }
 
     /// Queues bytes for a connection and returns how many voice frames gave way. Nothing for one that is not there.
@@ -258,22 +275,44 @@ mod tests {
     use super::*;
     use crate::{identity::Identity, stream::TlsStream};
 
-    #[test]
-    fn whoever_has_most_waiting_goes_when_too_much_waits_in_all() {
+    /// So many connections, and where they go.
+    fn connected(peers: &mut Peers, count: usize) -> (Vec<Peer>, TcpListener) {
         let folder = tempfile::tempdir().unwrap();
         let identity = Identity::load_or_make(folder.path()).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let to = listener.local_addr().unwrap();
+        let connect = |_| {
+            let peer = peers.reserve().unwrap();
+            let tls = ServerConnection::new(identity.tls()).unwrap();
+            let stream = TlsStream::new(TcpStream::connect(to).unwrap(), tls.into());
+            peers.insert(peer, Connection::new(Speech::Native(stream.into()), to));
+            peer
+        };
+        ((0..count).map(connect).collect(), listener)
+    }
+
+    #[test]
+    fn a_burst_is_over_once_when_nobody_is_on_the_way_in() {
+        let mut peers = Peers::new(BURST, 1000);
+        let (all, _listener) = connected(&mut peers, BURST);
+        let last = all.len() - 1;
+        for (at, &peer) in all.iter().enumerate() {
+            assert!(!peers.is_burst_over(), "{at}");
+            peers.settle(peer, SessionId::NOBODY);
+            assert_eq!(peers.is_burst_over(), at == last, "{at}");
+        }
+        for (at, peer) in all.into_iter().enumerate() {
+            assert!(!peers.is_burst_over(), "{at}");
+            peers.remove(peer).unwrap();
+        }
+        assert!(peers.is_burst_over() && !peers.is_burst_over());
+    }
+
+    #[test]
+    fn whoever_has_most_waiting_goes_when_too_much_waits_in_all() {
         let (mut peers, mut unflushed) = (Peers::new(3, 1000), vec![]);
-        let three: Vec<_> = (0..3)
-            .map(|_| {
-                let peer = peers.reserve().unwrap();
-                let tls = ServerConnection::new(identity.tls()).unwrap();
-                let stream = TlsStream::new(TcpStream::connect(to).unwrap(), tls.into());
-                peers.insert(peer, Connection::new(Speech::Native(stream.into()), to));
-                peer
-            })
-            .collect();
+        let (three, listener) = connected(&mut peers, 3);
+        let to = listener.local_addr().unwrap();
         assert!(peers.reserve().is_none());
         for (at, bytes) in [(0, 300), (1, 400), (2, 300)] {
             assert_eq!(peers.greediest(), None);
