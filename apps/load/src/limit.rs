@@ -1,7 +1,8 @@
 //! How much load just holds: doubling until it does not, then halving the gap.
 
-/// The shortest frames that are tried, in milliseconds.
-const SHORTEST_FRAME_MS: u64 = 10;
+/// The shortest frames that are tried, in milliseconds: a server lets a talker send 250 a second in the long run, and tries
+/// should stay below that.
+const SHORTEST_FRAME_MS: u64 = 5;
 /// The gap between what held and what did not is halved until it is this part of what held, or one step.
 const FINE: u64 = 16;
 
@@ -22,6 +23,16 @@ pub(crate) struct Ladder {
 impl Ladder {
     fn top(self) -> u64 {
         self.clients as u64 + self.frame_ms.saturating_sub(SHORTEST_FRAME_MS)
+    }
+
+    /// The step with twice the load, as far as there is one.
+    fn doubled(self, step: u64) -> u64 {
+        let last = self.clients as u64;
+        if step < last {
+            return (step * 2).min(last);
+        }
+        let shorter = (self.load(step).frame_ms / 2).max(SHORTEST_FRAME_MS);
+        (last + self.frame_ms.saturating_sub(shorter)).min(self.top())
     }
 
     fn load(self, step: u64) -> Load {
@@ -62,17 +73,11 @@ pub(crate) fn search<M, E>(
         } else {
             (bad, found.failed) = (step, Some((load, measured)));
         }
-        if bad - good <= (good / FINE).max(1) {
+        let is_fine = bad - good <= (good / FINE).max(1);
+        if good == ladder.top() || is_fine && found.failed.is_some() {
             return Ok(found);
         }
-        step = if found.failed.is_none() {
-            // Past the last talker each step is a large one.
-            let last = ladder.clients as u64;
-            let doubled = if good < last { (good * 2).min(last) } else { good + 1 };
-            doubled.min(ladder.top())
-        } else {
-            good + (bad - good) / 2
-        };
+        step = if found.failed.is_none() { ladder.doubled(good) } else { good + (bad - good) / 2 };
     }
 }
 
@@ -103,15 +108,15 @@ mod tests {
     #[test]
     fn when_all_talk_frames_become_shorter() {
         let (tried, held) = try_with(4, 1, 4 * 1000 / 17);
-        assert_eq!(tried, [(1, 20), (2, 20), (4, 20), (4, 19), (4, 18), (4, 17), (4, 16)]);
+        assert_eq!(tried, [(1, 20), (2, 20), (4, 20), (4, 10), (4, 15), (4, 18), (4, 17), (4, 16)]);
         assert_eq!(held, Some((4, 17)));
     }
 
     #[test]
     fn a_server_that_carries_all_is_left_in_peace_at_the_end() {
         let (tried, held) = try_with(4, 3, u64::MAX);
-        assert_eq!((tried.first(), tried.last()), (Some(&(3, 20)), Some(&(4, 10))));
-        assert_eq!(held, Some((4, 10)));
+        assert_eq!(tried, [(3, 20), (4, 20), (4, 10), (4, 5)]);
+        assert_eq!(held, Some((4, 5)));
     }
 
     #[test]

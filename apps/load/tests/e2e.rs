@@ -151,16 +151,16 @@ fn the_limit_is_looked_for_step_by_step() {
     let server = Server::start(&[]);
     // Bounds that no load breaks, so that the end of the ladder is found.
     let output = server.load(
-        "--clients 3 --talkers 2 --frame-ms 11 --seconds 1 --find-limit --max-loss 100 --max-p99-ms 100000 --json",
+        "--clients 3 --talkers 2 --frame-ms 6 --seconds 1 --find-limit --max-loss 100 --max-p99-ms 100000 --json",
     );
     assert!(output.status.success(), "{output:?}");
     let report = json(&output);
     let limit = &report["limit"];
     assert_eq!(
         (&limit["talkers"], &limit["frame_ms"], &limit["has_held"]),
-        (&3.into(), &10.into(), &true.into())
+        (&3.into(), &5.into(), &true.into())
     );
-    assert_eq!((&limit["failed_talkers"], &report["run"]["frame_ms"]), (&Value::Null, &10.into()));
+    assert_eq!((&limit["failed_talkers"], &report["run"]["frame_ms"]), (&Value::Null, &5.into()));
     assert_eq!(report["run"]["voice"]["frames_strange"], Value::from(0), "frames of the step before");
     let progress = String::from_utf8(output.stderr).unwrap();
     let steps: Vec<_> = progress.lines().filter(|line| line.starts_with("held: ")).collect();

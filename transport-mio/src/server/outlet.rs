@@ -10,7 +10,7 @@ use super::relay::HandedBack;
 use crate::mmsg::{Outgoing, Sent};
 
 /// Datagrams that are sent together. More in one call would cost no less, and come later.
-const TOGETHER: usize = 64;
+const TOGETHER: usize = 16;
 
 /// A UDP socket with what is to be sent by it.
 #[derive(Debug)]
