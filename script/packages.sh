@@ -9,7 +9,7 @@ need_packages() {
     for package in "$@"; do
         case $package in
             build-essential) have cc || missing+=("$package") ;;
-            pkg-config | cmake | espeak-ng | pulseaudio | python3 | strace) have "$package" || missing+=("$package") ;;
+            pkg-config | cmake | espeak-ng | pulseaudio | python3 | strace | valgrind) have "$package" || missing+=("$package") ;;
             pulseaudio-utils) have pactl || missing+=("$package") ;;
             alsa-utils) [ -d /usr/share/sounds/alsa ] || missing+=("$package") ;;
             libasound2-dev) have pkg-config && pkg-config --exists alsa || missing+=("$package") ;;
