@@ -2,7 +2,7 @@
 //!
 //!     chinwag-bench relay|joins|text
 //!
-//! Only what is called through [`counted`] counts. Each scenario says whether it did what it is named for: one that is refused by
+//! Only what is called through [`chinwag_bench_counted`] counts. Each scenario says whether it did what it is named for: one that is refused by
 //! the core would be cheap.
 
 use std::process::ExitCode;
