@@ -39,6 +39,8 @@ pub(crate) struct ClientNode {
     pub(crate) has_quit: bool,
     /// Voice goes by TCP that went by datagrams before.
     has_fallen_back: bool,
+    /// When it talked first since datagrams got through last.
+    pub(crate) talked_us: u64,
     /// The frames spoken last, newest first: as many as go with the next one once more.
     past: Vec<Speech>,
     buffer: Vec<u8>,
@@ -68,6 +70,7 @@ impl ClientNode {
             alarm,
             has_quit: false,
             has_fallen_back: false,
+            talked_us: 0,
             past: Vec::new(),
             buffer: Vec::new(),
         };
@@ -195,6 +198,10 @@ impl ClientNode {
         let (speech, pause_us) = self.person.speech(now.as_micros());
         let path = self.machine.voice_path();
         check.spoke(net, self.number, path, self.past.len());
+        let out_since_us = net.now_us - net.without_udp_us(self.number);
+        if self.talked_us < out_since_us {
+            self.talked_us = net.now_us;
+        }
         let talker = chinwag_proto::SessionId::from_wire(0);
         let frames = [&speech].into_iter().chain(&self.past).map(|speech| VoiceFrame {
             talker,

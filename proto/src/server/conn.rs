@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Clients ping every [`limits::PING_INTERVAL`]; the server asks only when it missed that.
-const QUIET_BEFORE_PING: Duration = Duration::from_secs(7);
+const QUIET_BEFORE_PING: Duration = Duration::from_secs(9);
 
 /// For [`Mistake::SilenceEarly`].
 const EARLY: Duration = Duration::from_secs(12);

@@ -1,5 +1,7 @@
 //! Whether everything is as it should be: now and then while things fail, and strictly when they do not any more.
 
+use chinwag_proto::limits::PROBE_INTERVAL_IDLE;
+
 use super::{Phase, SECOND_US, Verdict, World};
 use crate::{
     check::Rule,
@@ -19,8 +21,10 @@ const REST_WITHIN_US: u64 = 90 * SECOND_US;
 const QUIT_WITHIN_US: u64 = 20 * SECOND_US;
 /// How often it is looked whether all is at rest.
 const CHECK_EVERY_US: u64 = SECOND_US / 10;
-/// Voice goes another way this long after datagrams got through last, and six round trips.
-const FALLBACK_US: u64 = 12 * SECOND_US;
+/// Voice of a talker goes another way this long after he began to talk without that datagrams got through, and six round trips.
+const TALKING_FALLBACK_US: u64 = 6 * SECOND_US;
+/// The same of whoever is silent, after datagrams got through last: an idle path is not asked sooner.
+const FALLBACK_US: u64 = PROBE_INTERVAL_IDLE.as_micros() as u64 + 7 * SECOND_US;
 
 impl World<'_> {
     /// Looks at what must hold at any time.
@@ -46,7 +50,11 @@ impl World<'_> {
             let was_asleep = sleeps[client as usize + 1].until_us + patience_us > net.now_us
                 && sleeps[client as usize + 1].until_us > 0;
             let uses_udp_only = node.machine.voice_path().is_some_and(|path| !path.uses_tcp());
-            if uses_udp_only && !was_asleep && net.without_udp_us(client) > patience_us {
+            let out_us = net.without_udp_us(client);
+            let talks_us = net.now_us - node.talked_us;
+            let has_talked = node.talked_us > net.now_us - out_us;
+            let is_late = out_us > patience_us || has_talked && talks_us > TALKING_FALLBACK_US + 6 * rtt_us;
+            if uses_udp_only && !was_asleep && is_late {
                 let what =
                     format!("client {client} sends voice by datagrams, and none has got through for long");
                 check.fail(Rule::VoicePath, what);
