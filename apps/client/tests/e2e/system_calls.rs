@@ -75,10 +75,10 @@ fn talk_it_over(server: &Server, place: &Place) {
 #[test]
 fn calls_that_are_interrupted_are_made_again() {
     let place = Place::new();
-    let faults = ["inject=recvfrom,recvmmsg,sendmmsg,writev,accept4,epoll_wait:error=EINTR:when=2+3"];
+    let faults = ["inject=recvfrom,sendto,recvmmsg,sendmmsg,writev,accept4,epoll_wait:error=EINTR:when=2+3"];
     let (server, trace) = failing_server(&place, &faults);
     talk_it_over(&server, &place);
-    for call in ["recvfrom", "recvmmsg", "sendmmsg", "writev", "accept4", "epoll_wait"] {
+    for call in ["recvfrom", "sendto", "recvmmsg", "sendmmsg", "writev", "accept4", "epoll_wait"] {
         assert!(calls(&trace, call).1 > 0, "{call}");
     }
 }
@@ -116,7 +116,7 @@ fn cut_off_by(call: &str, how: &str) {
 
 #[test]
 fn whoever_could_not_be_written_to_comes_back_and_nothing_is_lost_or_said_twice() {
-    cut_off_by("writev", "error=EPIPE:when=30..120+23");
+    cut_off_by("sendto", "error=EPIPE:when=30..120+23");
 }
 
 #[test]
