@@ -169,7 +169,7 @@ DISTURBANCES = {
     "2000 messages a second to 50 others each, in other rooms": lambda server: again_and_again(
         f"{BIN}/chinwag-load {ADDRESS} --clients 50 --talkers 0 --text-rate 2000 --seconds 60"),
     "10 000 half-open connections, 1000 more a second": lambda server: [
-        program(f"{BIN}/examples/nuisance", "half-open", ADDRESS, "10000")],
+        program(f"{BIN}/examples/nuisance", "half-open", ADDRESS, "10000", "127.0.0.2")],
     "forged datagrams as fast as they can be sent": lambda server: [
         program(f"{BIN}/examples/nuisance", "forge", ADDRESS)],
     "one listener who takes nothing": deaf,

@@ -131,13 +131,14 @@ impl Egress for Sink {
         black_box((socket, to, &self.0));
     }
 
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
         to.for_each(|session| {
             black_box((payload, session));
         });
+        true
     }
 
-    fn alive(&mut self, session: SessionId) {
-        black_box(session);
+    fn alive(&mut self, now: Instant, session: SessionId) {
+        black_box((now, session));
     }
 }

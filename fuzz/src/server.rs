@@ -76,11 +76,12 @@ impl Egress for Sink {
         self.0.push(Relayed::Datagram(header.session, header.kind, payload));
     }
 
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
         self.0.push(Relayed::Tunnel(payload.to_vec(), to.collect()));
+        true
     }
 
-    fn alive(&mut self, session: SessionId) {
+    fn alive(&mut self, _now: Instant, session: SessionId) {
         self.0.push(Relayed::Alive(session));
     }
 }
@@ -278,7 +279,7 @@ impl Driver {
                     }
                 }
                 Relayed::Tunnel(payload, to) => self.input(Input::Voice { payload: &payload, to: &to }),
-                Relayed::Alive(session) => self.input(Input::Alive { session }),
+                Relayed::Alive(session) => self.input(Input::Alive { session, at: self.now }),
             }
         }
         self.relay.audit().expect("a relay that is not of one mind");

@@ -90,6 +90,9 @@ pub const CONTROL_FRAME_COST: Duration = Duration::from_micros(500);
 pub const CONTROL_BYTE_COST: Duration = Duration::from_micros(8);
 /// See [`CONTROL_FRAME_COST`].
 pub const CONTROL_BURST: Duration = Duration::from_secs(2);
+/// What it costs a member to hear voice another way: a client does so a few times in a minute at most, and each time a room is
+/// looked through. Counts as [`CONTROL_FRAME_COST`] does.
+pub const VOICE_PATH_COST: Duration = Duration::from_millis(20);
 /// What a voice datagram costs its talker: at most 250 a second in the long run; more are dropped and counted.
 pub const VOICE_DATAGRAM_COST: Duration = Duration::from_millis(4);
 /// How far a talker may be ahead of [`VOICE_DATAGRAM_COST`].
@@ -97,9 +100,11 @@ pub const VOICE_BURST: Duration = Duration::from_millis(400);
 
 /// The longest that an operator may let voice wait for more of it.
 pub const VOICE_HOLD: Duration = Duration::from_millis(20);
-/// Voice that waited for so long in the system's queue is shed: more comes than can be passed on.
-pub const VOICE_STALE: Duration = Duration::from_millis(40);
-/// Then voice is shed until it waited no longer than that.
+/// Voice that waits for longer than that in the system's queue is late.
+pub const VOICE_LATE: Duration = Duration::from_millis(40);
+/// When all that comes has been late for so long, more comes than can be passed on, and it is shed.
+pub const VOICE_LATE_FOR: Duration = Duration::from_millis(100);
+/// Until it waited no longer than that.
 pub const VOICE_FRESH: Duration = Duration::from_millis(5);
 
 /// What a report on a talker costs its listener: at most 200 a second in the long run; more are dropped and counted.

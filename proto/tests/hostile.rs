@@ -217,7 +217,7 @@ impl Driver {
                     assert!(self.server.peer_of(to).is_some(), "{to:?} has left");
                 }
                 Relayed::Tunnel { payload, to } => self.feed(Input::Voice { payload: &payload, to: &to }),
-                Relayed::Alive(session) => self.feed(Input::Alive { session }),
+                Relayed::Alive(session) => self.feed(Input::Alive { session, at: self.now }),
             }
         }
         let mut seated: Vec<_> = self.voice.relay.seated().map(|(session, _)| session).collect();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chinwag_proto::{
     Duration, Instant, RoomId, SessionId,
-    limits::{FRAMES_PER_DATAGRAM, PING_INTERVAL, VOICE_FRESH, VOICE_HOLD, VOICE_STALE},
+    limits::{FRAMES_PER_DATAGRAM, PING_INTERVAL, VOICE_FRESH, VOICE_HOLD, VOICE_LATE, VOICE_LATE_FOR},
     relay::{Order, VoicePath},
     wire::{path::DatagramKind, voice::Frames},
 };
@@ -157,31 +157,40 @@ fn everybody_is_first_in_his_turn() {
 }
 
 #[test]
-fn voice_that_waited_too_long_is_shed_until_it_is_fresh_again() {
+fn voice_is_shed_when_it_has_been_late_for_a_while_until_it_is_fresh_again() {
     let mut rig = rig(2);
-    let mut kind = |kind, waited| {
+    let mut now = START;
+    let mut passes = |kind, waited, after| {
+        now = now + after;
         let before = rig.relay.stats();
         let payload = if kind == DatagramKind::Voice { voice(session(1, 0), 1, &[1]) } else { vec![1; 8] };
-        rig.arrive(START, session(1, 0), kind, &payload, waited);
-        rig.due(START);
+        rig.arrive(now, session(1, 0), kind, &payload, waited);
+        rig.due(now);
         let after = rig.relay.stats();
         assert_eq!(after.stale - before.stale + after.received - before.received, 1);
         after.received > before.received
     };
-    let (just, fresh) = (VOICE_STALE + millis(1), VOICE_FRESH);
-    // (how long it waited, whether voice passes)
-    for (waited, passes) in [
-        (VOICE_STALE, true),
-        (just, false),
-        (VOICE_STALE, false),
-        (fresh + millis(1), false),
-        (fresh, true),
-        (fresh + millis(1), true),
-        (just, false),
+    let (late, fresh) = (VOICE_LATE + millis(1), VOICE_FRESH);
+    // (how long it waited, how long after the one before it is taken, whether voice passes)
+    for (waited, after, does_pass) in [
+        // A server that stood still for a moment.
+        (late * 5, millis(0), true),
+        (late * 3, millis(1), true),
+        (VOICE_LATE, millis(1), true),
+        // One that is asked too much.
+        (late, millis(1), true),
+        (late, VOICE_LATE_FOR - millis(1), true),
+        (late, millis(1), false),
+        (VOICE_LATE, millis(1), false),
+        (fresh + millis(1), millis(1), false),
+        (fresh, millis(1), true),
+        (fresh + millis(1), millis(1), true),
+        (late, millis(1), true),
+        (late, VOICE_LATE_FOR, false),
     ] {
-        assert_eq!(kind(DatagramKind::Voice, waited), passes, "{waited:?}");
+        assert_eq!(passes(DatagramKind::Voice, waited, after), does_pass, "{waited:?} {after:?}");
     }
-    assert!(kind(DatagramKind::Probe, just), "probes are answered whatever happens");
+    assert!(passes(DatagramKind::Probe, late, millis(1)), "probes are answered whatever happens");
 }
 
 #[test]

@@ -65,11 +65,12 @@ impl Egress for Sink {
         self.bytes += self.buffer.len();
     }
 
-    fn tunnel(&mut self, _payload: &[u8], to: impl Iterator<Item = SessionId>) {
+    fn tunnel(&mut self, _payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
         self.tunnelled += to.count();
+        true
     }
 
-    fn alive(&mut self, _session: SessionId) {}
+    fn alive(&mut self, _now: Instant, _session: SessionId) {}
 }
 
 struct Rig {

@@ -2,7 +2,10 @@
 
 mod watch;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, SessionId,
@@ -38,13 +41,15 @@ enum Work {
 /// What the relay wants of the machine.
 enum Relayed {
     Tunnel(Vec<u8>, Vec<SessionId>),
-    Alive(SessionId),
+    Alive(SessionId, Instant),
 }
 
 /// Where the relay's output goes.
 struct Sink<'a, 'n> {
     net: &'a mut Net<'n>,
-    relayed: &'a mut Vec<Relayed>,
+    /// When what is handed back now is seen.
+    seen: Instant,
+    relayed: &'a mut VecDeque<(Instant, Relayed)>,
 }
 
 impl Egress for Sink<'_, '_> {
@@ -54,12 +59,13 @@ impl Egress for Sink<'_, '_> {
         self.net.send_sealed(to, bytes);
     }
 
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
-        self.relayed.push(Relayed::Tunnel(payload.to_vec(), to.collect()));
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
+        self.relayed.push_back((self.seen, Relayed::Tunnel(payload.to_vec(), to.collect())));
+        true
     }
 
-    fn alive(&mut self, session: SessionId) {
-        self.relayed.push(Relayed::Alive(session));
+    fn alive(&mut self, now: Instant, session: SessionId) {
+        self.relayed.push_back((self.seen, Relayed::Alive(session, now)));
     }
 }
 
@@ -69,8 +75,8 @@ pub(crate) struct ServerNode {
     relay: Relay<ToySeal>,
     /// How long it lets voice wait for more.
     hold: Duration,
-    /// What it wants of the machine.
-    relayed: Vec<Relayed>,
+    /// What it wants of the machine, and when that sees it: as late as voice waits, since both are threads of their own.
+    relayed: VecDeque<(Instant, Relayed)>,
     /// The connection behind each handle; a handle is used again as soon as it is free.
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
@@ -107,7 +113,7 @@ impl ServerNode {
             machine: Server::new(places as usize, seed),
             relay,
             hold,
-            relayed: Vec::new(),
+            relayed: VecDeque::new(),
             conns: Vec::new(),
             classic: Vec::new(),
             peers: BTreeMap::new(),
@@ -163,7 +169,8 @@ impl ServerNode {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.machine.poll_timeout().into_iter().chain(self.relay.poll_timeout()).min()
+        let back = self.relayed.front().map(|(seen, _)| *seen);
+        self.machine.poll_timeout().into_iter().chain(self.relay.poll_timeout()).chain(back).min()
     }
 
     /// True unless it crashed.
@@ -274,7 +281,8 @@ impl ServerNode {
         let remote = |relay: &Relay<ToySeal>| session.and_then(|session| relay.remote(session));
         let (before, forged) = (remote(&self.relay), self.relay.stats().voice_forged);
         let arrival = Arrival { socket: 0, from, waited: Duration::ZERO, bytes: &mut bytes };
-        let opened = self.relay.handle_datagram(now, arrival, &mut Sink { net, relayed: &mut self.relayed });
+        let mut sink = Sink { net, seen: now + self.hold, relayed: &mut self.relayed };
+        let opened = self.relay.handle_datagram(now, arrival, &mut sink);
         let after = remote(&self.relay);
         let what = match &opened {
             Ok(()) if before.is_some() && before != after => Some(Sometimes::Rebound),
@@ -319,17 +327,19 @@ impl ServerNode {
             let now = net.now(Node::Server);
             if self.relay.poll_timeout().is_some_and(|due| due <= now) {
                 let before = self.relay.stats();
-                self.relay.handle_timeout(now, &mut Sink { net, relayed: &mut self.relayed });
+                let mut sink = Sink { net, seen: now + self.hold, relayed: &mut self.relayed };
+                self.relay.handle_timeout(now, &mut sink);
                 let after = self.relay.stats();
                 net.counts.datagrams_homeless += after.voice_unsent - before.voice_unsent;
                 if after.voice_out - before.voice_out > after.datagrams_out - before.datagrams_out {
                     net.sometimes(Sometimes::VoiceShared);
                 }
             }
-            for relayed in std::mem::take(&mut self.relayed) {
+            while self.relayed.front().is_some_and(|(seen, _)| *seen <= now) {
+                let Some((_, relayed)) = self.relayed.pop_front() else { break };
                 let input = match &relayed {
                     Relayed::Tunnel(payload, to) => Input::Voice { payload, to },
-                    Relayed::Alive(session) => Input::Alive { session: *session },
+                    Relayed::Alive(session, at) => Input::Alive { session: *session, at: *at },
                 };
                 self.machine.handle_input(now, input);
                 self.drain_outputs(net, check);
@@ -372,6 +382,7 @@ impl ServerNode {
         let Self {
             machine,
             relay,
+            hold,
             relayed,
             conns,
             classic,
@@ -411,7 +422,7 @@ impl ServerNode {
                 }
                 Output::Relay(order) => {
                     let now = net.now(Node::Server);
-                    relay.obey(now, order, &mut Sink { net, relayed });
+                    relay.obey(now, order, &mut Sink { net, seen: now + *hold, relayed });
                 }
                 Output::OpenPath { peer, session, room } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };

@@ -226,7 +226,7 @@ impl<'a> World<'a> {
         let is_calm =
             spec.unusual().all(|key| matches!(key, Key::Delay | Key::Hold | Key::Text | Key::Restless));
         if is_calm && spec.get(Key::Text) == 0 && spec.get(Key::Restless) == 0 && script.is_empty() {
-            check.expect_calm(2 * spec.get(Key::Delay) + spec.get(Key::Hold) + CALM_US);
+            check.expect_calm(2 * spec.get(Key::Delay) + 2 * spec.get(Key::Hold) + CALM_US);
         }
         if spec.get(Key::Small) > 0 {
             net.sometimes(Sometimes::SmallLimit);

@@ -159,8 +159,9 @@ pub fn enable_times(socket: impl AsFd) -> io::Result<()> {
     system::enable_times(socket.as_fd())
 }
 
-/// How many datagrams the system dropped because the queue of `socket` was full; `None` where it does not say.
-pub fn kernel_drops(socket: impl AsFd) -> Option<u64> {
+/// How many datagrams the system dropped because the queue of `socket` was full, a number that wraps around; `None` where it does
+/// not say.
+pub fn kernel_drops(socket: impl AsFd) -> Option<u32> {
     system::kernel_drops(socket.as_fd())
 }
 
@@ -339,7 +340,7 @@ mod tests {
         assert_eq!(sent.sent, 200, "the sender is not told");
         let received = drain(&mut Inbox::new(32), 32, &b).len() as u64;
         assert!((1..200).contains(&received), "{received}");
-        assert_eq!(kernel_drops(&b), Some(200 - received));
+        assert_eq!(kernel_drops(&b), Some((200 - received) as u32));
     }
 
     #[test]

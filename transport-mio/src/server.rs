@@ -64,6 +64,8 @@ const FIRST_VOICE: usize = 1 << 24;
 const READ_BUDGET: usize = 128 * 1024;
 /// What a read costs of that at least: many small TLS records are more work than few large ones.
 const READ_COST: usize = 2 * 1024;
+/// What the relay handed back and is done before connections have their turn.
+const BACK_BUDGET: usize = 64;
 /// When the server stops, peers have so long to read what was sent.
 const STOP_LINGER: Duration = Duration::from_secs(2);
 
@@ -84,6 +86,8 @@ pub struct ServerLoop {
     /// The relay's loop, until this one runs.
     relay_loop: Option<RelayLoop>,
     relay: RelayHandle,
+    /// It may have handed back more than one turn took.
+    has_back: bool,
     /// Voice that connections were too slow for.
     voice_dropped: u64,
     /// Connections with more to read than their budget allowed.
@@ -143,6 +147,7 @@ impl ServerLoop {
             classic_voice: None,
             relay_loop: Some(relay_loop),
             relay,
+            has_back: false,
             voice_dropped: 0,
             unread: Vec::new(),
             unflushed: Vec::new(),
@@ -253,7 +258,10 @@ impl ServerLoop {
 
     /// How long to sleep.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if !self.unread.is_empty() || self.listeners.iter().any(|listener| listener.has_connections) {
+        if self.has_back
+            || !self.unread.is_empty()
+            || self.listeners.iter().any(|listener| listener.has_connections)
+        {
             return Some(Duration::ZERO);
         }
         let peers = [self.peers.next_cut(), self.peers.next_pace()];
@@ -293,16 +301,19 @@ impl ServerLoop {
         self.turn_voice(now, observe);
     }
 
-    /// Does what the relay handed back.
+    /// Does what the relay handed back, within its budget.
     fn take_back(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
-        while let Some(back) = self.relay.handed_back() {
+        self.has_back = false;
+        for _ in 0..BACK_BUDGET {
+            let Some(back) = self.relay.handed_back() else { return };
             let input = match &back {
                 HandedBack::Voice { payload, to } => Input::Voice { payload, to },
-                HandedBack::Alive(session) => Input::Alive { session: *session },
+                HandedBack::Alive(session, at) => Input::Alive { session: *session, at: *at },
             };
             self.server.handle_input(now, input);
             self.carry_out(now, observe);
         }
+        self.has_back = true;
     }
 
     fn take_orders(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -437,7 +448,7 @@ impl ServerLoop {
                         }
                     }
                 }
-                Output::Relay(order) => self.relay.order(order),
+                Output::Relay(order) => self.relay.order(now, order),
                 Output::OpenPath { peer, session, room } => {
                     let connection = self.peers.get_mut(peer);
                     let seal = connection.and_then(|connection| connection.stream.seal());

@@ -187,7 +187,7 @@ impl Throng {
     /// How many datagrams the system dropped because the queues of sockets that are open now were full; `None` where it does not say.
     pub fn kernel_drops(&self) -> Option<u64> {
         let connections = self.members.iter().filter_map(|member| member.connection.as_ref());
-        connections.map(|connection| mmsg::kernel_drops(&connection.udp)).sum()
+        connections.map(|connection| mmsg::kernel_drops(&connection.udp).map(u64::from)).sum()
     }
 
     /// One turn: what is due and what has come, as much as can be done without keeping the caller for long. With nothing to do

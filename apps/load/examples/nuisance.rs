@@ -1,10 +1,10 @@
-//! What a server must bear: `nuisance half-open SERVER N` opens connections and says nothing, `nuisance forge SERVER` sends
+//! What a server must bear: `nuisance half-open SERVER N FROM` opens connections from an address and says nothing, `nuisance forge SERVER` sends
 //! forged datagrams as fast as it can, each in the name of a session that may be there. Both until they are ended. For
 //! `script/bench-load`; only try your own server.
 
 use std::{
     collections::VecDeque,
-    net::{SocketAddr, ToSocketAddrs as _, UdpSocket},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -25,9 +25,11 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["half-open", server, count] => half_open(resolve(server)?, count.parse().context("N")?),
+        ["half-open", server, count, from] => {
+            half_open(resolve(server)?, count.parse().context("N")?, from.parse().context("FROM")?)
+        }
         ["forge", server] => forge(resolve(server)?),
-        _ => bail!("usage: nuisance half-open HOST:PORT N | nuisance forge HOST:PORT"),
+        _ => bail!("usage: nuisance half-open HOST:PORT N IP | nuisance forge HOST:PORT"),
     }
 }
 
@@ -36,12 +38,13 @@ fn resolve(server: &str) -> Result<SocketAddr> {
 }
 
 /// Opens so many connections at once, then some more each second, whatever the server does with them.
-fn half_open(server: SocketAddr, count: usize) -> Result<()> {
+fn half_open(server: SocketAddr, count: usize, from: IpAddr) -> Result<()> {
     descriptors::raise_limit();
     let (mut open, mut begun, mut told) = (VecDeque::new(), 0_u64, Instant::now());
     loop {
         let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
         // It is under way, or refused, which is the server's right.
         let _ = socket.connect(&server.into());
         begun += 1;

@@ -100,7 +100,7 @@ impl Console {
     /// The last line of the log: what was done and what was dropped.
     pub(crate) fn summary(&self, stats: &ServerStats, voice: &VoiceStats) {
         let ServerStats { messages, voice_homeless, .. } = stats;
-        let VoiceStats { relay, sent, unsent, overflowed, voice_dropped } = voice;
+        let VoiceStats { relay, sent, unsent, overflowed, handed_late, voice_dropped } = voice;
         let RelayStats { voice_in, voice_out, .. } = relay;
         let refused = voice.refused() + voice_homeless + relay.voice_over_rate;
         tracing::info!(
@@ -113,7 +113,7 @@ impl Console {
             relay.not_ours,
             relay.replayed,
             relay.forged,
-            relay.stale,
+            relay.stale + handed_late,
         );
     }
 }

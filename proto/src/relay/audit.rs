@@ -92,8 +92,10 @@ mod tests {
 
     impl Egress for Nowhere {
         fn datagram(&mut self, _socket: usize, _to: SocketAddr, _seal: impl FnOnce(&mut Vec<u8>)) {}
-        fn tunnel(&mut self, _payload: &[u8], _to: impl Iterator<Item = SessionId>) {}
-        fn alive(&mut self, _session: SessionId) {}
+        fn tunnel(&mut self, _payload: &[u8], _to: impl Iterator<Item = SessionId>) -> bool {
+            true
+        }
+        fn alive(&mut self, _now: Instant, _session: SessionId) {}
     }
 
     fn session(index: usize) -> SessionId {

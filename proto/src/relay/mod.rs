@@ -10,13 +10,14 @@
 //! there, then looks at the timeout, makes the fewest datagrams without waiting for any.
 
 mod audit;
+mod queue;
 mod room;
 mod seat;
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::SocketAddr;
 
-use self::{room::Room, seat::Seat};
+use self::{queue::Queue, room::Room, seat::Seat};
 use crate::{
     hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
@@ -94,12 +95,13 @@ pub trait Egress {
     /// A datagram for `to`, by the socket that the listener reaches; `seal` appends it.
     fn datagram(&mut self, socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>));
 
-    /// A voice payload for sessions that do not get it by datagram: [`crate::server::Input::Voice`] says what becomes of it. It
-    /// may be dropped.
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>);
+    /// A voice payload for sessions that do not get it by datagram: [`crate::server::Input::Voice`] says what becomes of it.
+    /// False when it is dropped.
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool;
 
-    /// A datagram showed that the session's peer is alive: [`crate::server::Input::Alive`], before its next timeout. Seldom.
-    fn alive(&mut self, session: SessionId);
+    /// A datagram showed that the session's peer was alive at `now`: [`crate::server::Input::Alive`], before the server's next
+    /// timeout. Seldom.
+    fn alive(&mut self, now: Instant, session: SessionId);
 }
 
 /// What the relay counts.
@@ -144,8 +146,8 @@ pub struct Relay<S> {
     /// Rooms in which voice waits for [`Relay::handle_timeout`].
     waiting: Vec<RoomId>,
     hold: Duration,
-    /// More comes than can be passed on: what waited is shed until what comes is fresh again.
-    is_shedding: bool,
+    /// What is known of the system's queues, by the driver's sockets.
+    queues: Vec<Queue>,
     stats: RelayStats,
 }
 
@@ -156,7 +158,7 @@ impl<S> Default for Relay<S> {
             rooms: BTreeMap::new(),
             waiting: Vec::new(),
             hold: Duration::ZERO,
-            is_shedding: false,
+            queues: Vec::new(),
             stats: RelayStats::default(),
         }
     }
@@ -233,12 +235,18 @@ impl<S: Seal> Relay<S> {
             self.stats.not_ours += 1;
             return Err(OpenError::NotOurs);
         };
-        if self.is_stale(waited) && header.kind == DatagramKind::Voice {
+        let session = header.session;
+        let seat = find(&mut self.seats, session);
+        if self.queues.len() <= socket {
+            self.queues.resize(socket + 1, Queue::default());
+        }
+        // Before it is opened, so that it costs next to nothing; forged voice is shed as well.
+        let sheds = self.queues.get_mut(socket).is_some_and(|queue| queue.sheds(now, waited));
+        if sheds && seat.is_some() && header.kind == DatagramKind::Voice {
             self.stats.stale += 1;
             return Ok(());
         }
-        let session = header.session;
-        let opened = match find(&mut self.seats, session) {
+        let opened = match seat {
             Some(seat) => seat.open(now, socket, from, bytes),
             None => Err(OpenError::NotOurs),
         };
@@ -249,7 +257,7 @@ impl<S: Seal> Relay<S> {
         })?;
         self.stats.received += 1;
         if is_news {
-            egress.alive(session);
+            egress.alive(now, session);
         }
         match opened.kind {
             DatagramKind::Voice => self.voice(now, session, opened.payload, egress),
@@ -340,14 +348,6 @@ impl<S: Seal> Relay<S> {
                 self.waiting.retain(|&waiting| waiting != seat.room);
             }
         }
-    }
-
-    /// Whether voice that waited for so long is to be shed. Once it is, it is until what comes is fresh: else all voice would
-    /// be late for as long as too much of it comes.
-    fn is_stale(&mut self, waited: Duration) -> bool {
-        let most = if self.is_shedding { limits::VOICE_FRESH } else { limits::VOICE_STALE };
-        self.is_shedding = waited > most;
-        self.is_shedding
     }
 }
 

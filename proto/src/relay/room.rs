@@ -60,14 +60,11 @@ impl Room {
         self.udp.iter().any(|&listener| is_for(listener, talker))
     }
 
-    /// Hands a payload over for those who do not get it by datagram; returns how many they are.
+    /// Hands a payload over for those who do not get it by datagram; returns how many they are, if it is taken.
     pub(super) fn tunnel(&self, talker: SessionId, payload: &[u8], egress: &mut impl Egress) -> u64 {
         let listeners = || self.tcp.iter().copied().filter(|&listener| is_for(listener, talker));
         let count = listeners().count();
-        if count > 0 {
-            egress.tunnel(payload, listeners());
-        }
-        count as u64
+        if count > 0 && egress.tunnel(payload, listeners()) { count as u64 } else { 0 }
     }
 
     /// True when a payload of so many frames may join those that wait. A talker's frames stand together in a datagram, the newest

@@ -11,6 +11,7 @@ use crate::{
     outbox::Class,
     relay::Order,
     report::ReceiverReport,
+    time::Instant,
     wire::{control, frame::Oversized},
 };
 
@@ -51,10 +52,12 @@ pub enum Input<'a> {
         /// Whose connections it goes over.
         to: &'a [SessionId],
     },
-    /// A datagram showed that the session's peer is alive ([`crate::relay::Egress::alive`]).
+    /// A datagram showed that the session's peer was alive ([`crate::relay::Egress::alive`]).
     Alive {
         /// Whose.
         session: SessionId,
+        /// When.
+        at: Instant,
     },
     /// The connection ended, however. The handle is free once all outputs are polled.
     Closed {

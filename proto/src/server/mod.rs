@@ -107,7 +107,7 @@ impl Server {
         self.seats.has_operator = true;
     }
 
-    /// The connection that seals datagrams of `session`.
+    /// The connection of `session`.
     pub fn peer_of(&self, session: SessionId) -> Option<Peer> {
         self.seats.peer_of(session)
     }
@@ -120,9 +120,9 @@ impl Server {
             Input::Accepted { peer, dialect } => self.accept(now, peer, dialect),
             Input::Received { peer, bytes } => self.receive(now, peer, bytes),
             Input::Voice { payload, to } => self.carry_voice(payload, to),
-            Input::Alive { session } => {
+            Input::Alive { session, at } => {
                 if let Some(conn) = self.seats.peer_of(session).and_then(|peer| self.conn_mut(peer)) {
-                    conn.last_heard = now;
+                    conn.last_heard = conn.last_heard.max(at);
                 }
             }
             Input::Closed { peer } => self.lose(now, peer, false),
@@ -306,6 +306,9 @@ impl Server {
                     Path::Udp => VoicePath::Udp,
                     Path::Both => VoicePath::Both,
                 };
+                if let Some(conn) = self.conn_mut(peer) {
+                    conn.rate.charge(now, limits::VOICE_PATH_COST);
+                }
                 self.out.push(Queued::Listen { session, path }, |_, _| {});
             }
             (Kind::VoiceReport(report), State::Member { session, room }) => {

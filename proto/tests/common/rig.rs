@@ -147,7 +147,7 @@ impl ServerRig {
                     }
                 }
                 Relayed::Tunnel { payload, to } => self.feed(Input::Voice { payload: &payload, to: &to }),
-                Relayed::Alive(session) => self.feed(Input::Alive { session }),
+                Relayed::Alive(session) => self.feed(Input::Alive { session, at: self.now }),
             }
             lines.extend(self.drain_server());
         }

@@ -47,11 +47,12 @@ impl Egress for Sink {
         self.0.push(Relayed::Datagram { kind, payload, to: SessionId::from_wire(to.ip().to_bits()) });
     }
 
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
         self.0.push(Relayed::Tunnel { payload: payload.to_vec(), to: to.collect() });
+        true
     }
 
-    fn alive(&mut self, session: SessionId) {
+    fn alive(&mut self, _now: Instant, session: SessionId) {
         self.0.push(Relayed::Alive(session));
     }
 }

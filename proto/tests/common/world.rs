@@ -294,7 +294,7 @@ impl World {
                 Relayed::Tunnel { payload, to } => {
                     self.server_input(Input::Voice { payload: &payload, to: &to });
                 }
-                Relayed::Alive(session) => self.server_input(Input::Alive { session }),
+                Relayed::Alive(session) => self.server_input(Input::Alive { session, at: self.now }),
             }
         }
         // Whoever was paused again at once is not read from.

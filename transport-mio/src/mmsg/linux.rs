@@ -1,5 +1,5 @@
-//! `recvmmsg` and `sendmmsg`. The only unsafe code of this crate that talks to the system; each structure is private to
-//! its owner and what it points to lives as long.
+//! `recvmmsg` and `sendmmsg`, called as the system has them. Each structure is private to its owner, and what it points to lives
+//! as long.
 
 use std::{
     fmt, io,
@@ -171,8 +171,7 @@ pub(super) struct Outgoing {
     names: Vec<sockaddr_storage>,
 }
 
-// SAFETY: the pointers in it are used by `send` only, which is called with the very bytes that `prepare` was given before;
-// nothing is tied to a thread.
+// SAFETY: the pointers in it are used by `send` only, which writes each of them anew before; nothing is tied to a thread.
 unsafe impl Send for Outgoing {}
 // SAFETY: nothing can be done with a shared reference but print how many fit.
 unsafe impl Sync for Outgoing {}
@@ -244,7 +243,7 @@ pub(super) fn enable_times(socket: BorrowedFd<'_>) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u64> {
+pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u32> {
     let mut figures = [0u32; MEMINFO_FIGURES];
     let mut length = size_of_val(&figures) as socklen_t;
     // SAFETY: the system writes at most `length` bytes, which the array has, and any bytes are valid in it.
@@ -258,7 +257,7 @@ pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u64> {
         )
     };
     let is_told = result == 0 && length as usize >= (MEMINFO_DROPS + 1) * size_of::<u32>();
-    is_told.then(|| figures.get(MEMINFO_DROPS).copied().map(u64::from)).flatten()
+    is_told.then(|| figures.get(MEMINFO_DROPS).copied()).flatten()
 }
 
 fn no_header() -> mmsghdr {

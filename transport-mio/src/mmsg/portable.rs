@@ -85,6 +85,6 @@ pub(super) fn enable_times(_socket: BorrowedFd<'_>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(super) fn kernel_drops(_socket: BorrowedFd<'_>) -> Option<u64> {
+pub(super) fn kernel_drops(_socket: BorrowedFd<'_>) -> Option<u32> {
     None
 }

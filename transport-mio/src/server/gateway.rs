@@ -153,7 +153,7 @@ struct Sink<'a> {
 
 impl VoiceOut for Sink<'_> {
     fn send(&mut self, session: u32, payload: &[u8]) {
-        self.relay.order(Order::Talk { session: SessionId::from_wire(session), payload });
+        self.relay.order(self.now, Order::Talk { session: SessionId::from_wire(session), payload });
     }
 
     fn report(&mut self, talker: u32, report: ReceiverReport) {

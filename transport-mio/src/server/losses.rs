@@ -34,7 +34,7 @@ pub struct Losses {
     pub unsent: u64,
     /// Datagrams that the system dropped before they were received, since more came than could be taken.
     pub overflowed: u64,
-    /// Voice that was shed, since it had waited too long to be taken.
+    /// Voice that was shed, since more came than could be passed on in time.
     pub stale: u64,
     /// Voice that slow readers did not get.
     pub voice_dropped: u64,
@@ -47,9 +47,9 @@ pub struct Losses {
 impl Losses {
     /// Takes over what others count.
     pub(super) fn note(&mut self, voice: &VoiceStats, server: &ServerStats) {
-        let VoiceStats { relay, unsent, overflowed, voice_dropped, .. } = *voice;
+        let VoiceStats { relay, unsent, overflowed, handed_late, voice_dropped, .. } = *voice;
         let RelayStats { not_ours, replayed, forged, stale, .. } = relay;
-        let unsent = unsent + relay.voice_unsent;
+        let (unsent, stale) = (unsent + relay.voice_unsent, stale + handed_late);
         *self = Self { unsent, overflowed, stale, voice_dropped, not_ours, replayed, forged, ..*self };
         self.over_rate = relay.voice_over_rate + relay.probes_dropped;
         self.voice_refused = voice.refused() + server.voice_homeless;

@@ -3,11 +3,11 @@
 
 use std::{net::SocketAddr, ops::Range, sync::mpsc::SyncSender};
 
-use chinwag_proto::{SessionId, relay::Egress};
+use chinwag_proto::{Instant, SessionId, relay::Egress};
 use mio::net::UdpSocket;
 
 use super::relay::HandedBack;
-use crate::mmsg::{Outgoing, Sent};
+use crate::mmsg::{Outgoing, Sent, kernel_drops};
 
 /// Datagrams that are sent together. More in one call would cost no less, and come later.
 const TOGETHER: usize = 16;
@@ -18,11 +18,24 @@ pub(super) struct Outlet {
     pub(super) socket: UdpSocket,
     bytes: Vec<u8>,
     datagrams: Vec<(Range<usize>, SocketAddr)>,
+    /// What the system said last of the drops of its queue, and all of them.
+    told_drops: u32,
+    drops: u64,
 }
 
 impl Outlet {
     pub(super) fn new(socket: UdpSocket) -> Self {
-        Self { socket, bytes: Vec::new(), datagrams: Vec::new() }
+        Self { socket, bytes: Vec::new(), datagrams: Vec::new(), told_drops: 0, drops: 0 }
+    }
+
+    /// Datagrams that the system dropped before they were received. Its own counter wraps around, a flood of an hour suffices: it
+    /// is to be asked more often.
+    pub(super) fn drops(&mut self) -> u64 {
+        if let Some(told) = kernel_drops(&self.socket) {
+            self.drops += u64::from(told.wrapping_sub(self.told_drops));
+            self.told_drops = told;
+        }
+        self.drops
     }
 
     /// Sends all. What the system does not take is dropped and counted: voice does not wait.
@@ -46,7 +59,7 @@ pub(super) struct Outlets {
     /// Something was handed back that the server's loop is to look at now.
     pub(super) is_urgent: bool,
     pub(super) sent: Sent,
-    /// Voice for connections that found no room on its way to the server's loop.
+    /// Voice for connections that found no room on its way to the server's loop, once for all of them.
     pub(super) tunnel_dropped: u64,
 }
 
@@ -75,14 +88,17 @@ impl Egress for Outlets {
         }
     }
 
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) {
+    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
         let voice = HandedBack::Voice { payload: payload.into(), to: to.collect() };
-        self.tunnel_dropped += u64::from(self.back.try_send(voice).is_err());
+        let is_taken = self.back.try_send(voice).is_ok();
+        self.tunnel_dropped += u64::from(!is_taken);
         self.is_urgent = true;
+        is_taken
     }
 
-    fn alive(&mut self, session: SessionId) {
-        // It is looked at before anybody is found silent. If there is no room for it now, it will be told again.
-        self.is_urgent |= self.back.try_send(HandedBack::Alive(session)).is_err();
+    fn alive(&mut self, now: Instant, session: SessionId) {
+        // It is looked at before anybody is found silent. If there is no room for it, it is told again when a peer that says no more
+        // than this has still more than half of its time.
+        self.is_urgent |= self.back.try_send(HandedBack::Alive(session, now)).is_err();
     }
 }

@@ -200,9 +200,11 @@ impl Peers {
             return Ok(0);
         };
         let (waited, dropped) = (connection.stream.queued(), connection.stream.voice_dropped());
-        connection.stream.queue(class, bytes)?;
-        connection.flush_later(peer, unflushed);
+        let result = connection.stream.queue(class, bytes);
+        // Part of what found no room was queued.
         self.queued = self.queued - waited + connection.stream.queued();
+        result?;
+        connection.flush_later(peer, unflushed);
         Ok(connection.stream.voice_dropped() - dropped)
     }
 

@@ -1,9 +1,9 @@
 //! The relay's loop: the UDP sockets on one side, [`chinwag_proto::relay::Relay`] on the other, in a thread of its own, so
 //! that nothing that connections want ever delays voice.
 //!
-//! A turn takes what is there, a system call's worth from each socket, passes on what it can, and flushes; then comes the next. What
-//! the server's loop says comes before any datagram that arrived later. Nothing here waits for the server's loop; that may
-//! wait for this one, which always moves on.
+//! A turn takes what is there, a system call's worth from each socket and as much voice of connections, passes on what it can, and
+//! flushes; then comes the next. What the server's loop says of sessions comes before any datagram that arrived later. Nothing here
+//! waits for the server's loop; that may wait for this one, which always moves on.
 
 use std::{
     io,
@@ -15,24 +15,26 @@ use std::{
 };
 
 use chinwag_proto::{
-    Duration, Instant, RoomId, SessionId,
+    Duration, Instant, RoomId, SessionId, limits,
     relay::{Arrival, Order, Relay, RelayStats, VoicePath},
 };
 use mio::{Events, Interest, Poll, Token, Waker, net::UdpSocket};
 
-use super::outlet::Outlets;
+use super::outlet::{Outlet, Outlets};
 use crate::{
     clock,
-    mmsg::{Inbox, enable_times, kernel_drops},
+    mmsg::{Inbox, enable_times},
     seal::AesSeal,
 };
 
 /// The relay's waker; sockets have the tokens before it.
 const WAKER: Token = Token(usize::MAX);
-/// Datagrams taken from a socket in one call.
+/// Datagrams taken from a socket in one call, and voice payloads of connections in one turn.
 const TOGETHER: usize = 32;
-/// What the server's loop has said and the relay's has not done. More wait with the server's loop.
+/// What the server's loop has said of sessions and the relay's has not done; for more the server's loop waits.
 const WAITING_ORDERS: usize = 4096;
+/// Voice of connections that the relay has not taken; what comes beyond it, or waited too long in it, is dropped and counted.
+const WAITING_TALKS: usize = 256;
 /// What is handed back and not done; voice beyond it is dropped and counted.
 const WAITING_BACK: usize = 1024;
 /// While something happens, its counters are published so often.
@@ -44,8 +46,15 @@ enum Said {
     Open { session: SessionId, room: RoomId, seal: Option<Box<AesSeal>> },
     Listen { session: SessionId, path: VoicePath },
     Leave { session: SessionId },
-    Talk { session: SessionId, payload: Box<[u8]> },
     Stop,
+}
+
+/// A voice payload of a connection, or of the gateway.
+#[derive(Debug)]
+struct Talk {
+    session: SessionId,
+    payload: Box<[u8]>,
+    since: Instant,
 }
 
 /// What the relay hands back.
@@ -53,8 +62,8 @@ enum Said {
 pub(super) enum HandedBack {
     /// Voice for these connections.
     Voice { payload: Box<[u8]>, to: Box<[SessionId]> },
-    /// This one's peer is alive.
-    Alive(SessionId),
+    /// This one's peer was alive then.
+    Alive(SessionId, Instant),
 }
 
 /// What became of voice and datagrams, since the start.
@@ -68,6 +77,8 @@ pub struct VoiceStats {
     pub unsent: u64,
     /// Datagrams that the system dropped before they were received, since their queue was full; 0 where it does not say.
     pub overflowed: u64,
+    /// Voice dropped between the server's loop and the relay's, since one of them had too much to do.
+    pub handed_late: u64,
     /// Voice that was dropped since connections were too slow for it.
     pub voice_dropped: u64,
 }
@@ -76,6 +87,7 @@ pub struct VoiceStats {
 #[derive(Debug)]
 pub(super) struct RelayHandle {
     orders: SyncSender<Said>,
+    talks: SyncSender<Talk>,
     back: Receiver<HandedBack>,
     waker: Arc<Waker>,
     /// Something was said since it was woken last.
@@ -91,14 +103,14 @@ impl RelayHandle {
         self.say(Said::Open { session, room, seal: seal.map(Box::new) });
     }
 
-    pub(super) fn order(&mut self, order: Order<'_>) {
+    pub(super) fn order(&mut self, now: Instant, order: Order<'_>) {
         match order {
             Order::Listen { session, path } => self.say(Said::Listen { session, path }),
             Order::Leave { session } => self.say(Said::Leave { session }),
             Order::Talk { session, payload } => {
                 // Voice does not wait.
-                let said = Said::Talk { session, payload: payload.into() };
-                self.talk_dropped += u64::from(self.orders.try_send(said).is_err());
+                let talk = Talk { session, payload: payload.into(), since: now };
+                self.talk_dropped += u64::from(self.talks.try_send(talk).is_err());
                 self.has_said = true;
             }
         }
@@ -140,7 +152,7 @@ impl RelayHandle {
     /// What it published last, a moment ago.
     pub(super) fn stats(&self) -> VoiceStats {
         let mut stats = *self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.voice_dropped += self.talk_dropped;
+        stats.handed_late += self.talk_dropped;
         stats
     }
 
@@ -161,6 +173,11 @@ pub(super) struct RelayLoop {
     ready: Vec<bool>,
     inbox: Inbox,
     orders: Receiver<Said>,
+    talks: Receiver<Talk>,
+    /// There may be more of them than one turn took.
+    has_talks: bool,
+    /// Those that had waited too long.
+    talks_shed: u64,
     /// Wakes the server's loop.
     server: Arc<Waker>,
     published: Arc<Mutex<VoiceStats>>,
@@ -183,6 +200,7 @@ impl RelayLoop {
         }
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (orders, said) = sync_channel(WAITING_ORDERS);
+        let (talks, talked) = sync_channel(WAITING_TALKS);
         let (hand, back) = sync_channel(WAITING_BACK);
         let published = Arc::new(Mutex::new(VoiceStats::default()));
         let mut relay = Relay::default();
@@ -194,24 +212,34 @@ impl RelayLoop {
             outlets: Outlets::new(sockets.into_iter(), hand),
             inbox: Inbox::new(TOGETHER),
             orders: said,
+            talks: talked,
+            has_talks: false,
+            talks_shed: 0,
             server,
             published: Arc::clone(&published),
             next_look: None,
             is_stopping: false,
         };
-        let handle =
-            RelayHandle { orders, back, waker, has_said: false, talk_dropped: 0, published, is_gone: false };
+        let handle = RelayHandle {
+            orders,
+            talks,
+            back,
+            waker,
+            has_said: false,
+            talk_dropped: 0,
+            published,
+            is_gone: false,
+        };
         Ok((this, handle))
     }
 
     /// Runs in a thread of its own until it is told to stop.
-    pub(super) fn start(mut self) -> io::Result<JoinHandle<io::Result<()>>> {
+    pub(super) fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new().name("relay".into()).spawn(move || {
-            let result = self.run();
-            // The server's loop is to learn of it at once.
-            let server = Arc::clone(&self.server);
-            drop(self);
-            server.wake().and(result)
+            // The server's loop is to learn of the end at once, however that comes: it sees it by what is dropped before.
+            let _wakes = WakesAtEnd(Arc::clone(&self.server));
+            let mut this = self;
+            this.run()
         })
     }
 
@@ -240,7 +268,7 @@ impl RelayLoop {
     }
 
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if self.ready.contains(&true) {
+        if self.has_talks || self.ready.contains(&true) {
             return Some(Duration::ZERO);
         }
         let due = self.relay.poll_timeout().into_iter().chain(self.next_look).min()?;
@@ -256,6 +284,7 @@ impl RelayLoop {
             }
         }
         self.obey(now);
+        self.take_talks(now);
         self.relay.handle_timeout(now, &mut self.outlets);
         self.outlets.flush();
         if std::mem::take(&mut self.outlets.is_urgent) {
@@ -271,9 +300,9 @@ impl RelayLoop {
         };
         match self.inbox.receive(&outlet.socket) {
             Ok(count) => *ready = count >= TOGETHER,
-            Err(error) => {
-                // Any other error is what an earlier datagram met (ICMP), and concerns none that is to be received.
-                *ready = error.kind() != io::ErrorKind::WouldBlock;
+            // There was nothing, or the system cannot give it now: what comes next is told.
+            Err(_) => {
+                *ready = false;
                 return;
             }
         }
@@ -289,36 +318,50 @@ impl RelayLoop {
         }
     }
 
-    /// Does what the server's loop said.
+    /// Does what the server's loop said of sessions, all that it has said by now.
     fn obey(&mut self, now: Instant) {
-        while let Ok(said) = self.orders.try_recv() {
-            let order = match &said {
-                Said::Open { .. } => None,
-                Said::Listen { session, path } => Some(Order::Listen { session: *session, path: *path }),
-                Said::Leave { session } => Some(Order::Leave { session: *session }),
-                Said::Talk { session, payload } => Some(Order::Talk { session: *session, payload }),
-                Said::Stop => {
+        for _ in 0..WAITING_ORDERS {
+            let order = match self.orders.try_recv() {
+                Ok(Said::Open { session, room, seal }) => {
+                    self.relay.open(session, room, seal.map(|seal| *seal));
+                    continue;
+                }
+                Ok(Said::Listen { session, path }) => Order::Listen { session, path },
+                Ok(Said::Leave { session }) => Order::Leave { session },
+                Err(TryRecvError::Empty) => return,
+                // Whoever would say so is gone.
+                Ok(Said::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
-                    None
+                    return;
                 }
             };
-            if let Some(order) = order {
-                self.relay.obey(now, order, &mut self.outlets);
-            } else if let Said::Open { session, room, seal } = said {
-                self.relay.open(session, room, seal.map(|seal| *seal));
+            self.relay.obey(now, order, &mut self.outlets);
+        }
+    }
+
+    /// Takes voice of connections, no more in a turn than of a socket.
+    fn take_talks(&mut self, now: Instant) {
+        self.has_talks = false;
+        for _ in 0..TOGETHER {
+            let Ok(Talk { session, payload, since }) = self.talks.try_recv() else { return };
+            if now.since(since) > limits::VOICE_LATE {
+                self.talks_shed += 1;
+            } else {
+                self.relay.obey(now, Order::Talk { session, payload: &payload }, &mut self.outlets);
             }
         }
+        self.has_talks = true;
     }
 
     /// Lets the server's loop see the counters.
     fn publish(&mut self) {
-        let drops = self.outlets.sockets.iter().filter_map(|outlet| kernel_drops(&outlet.socket));
         let stats = VoiceStats {
             relay: self.relay.stats(),
             sent: self.outlets.sent.sent,
             unsent: self.outlets.sent.unsent,
-            overflowed: drops.sum(),
-            voice_dropped: self.outlets.tunnel_dropped,
+            overflowed: self.outlets.sockets.iter_mut().map(Outlet::drops).sum(),
+            handed_late: self.talks_shed + self.outlets.tunnel_dropped,
+            voice_dropped: 0,
         };
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         let has_lost_more = stats.dropped() > published.dropped();
@@ -330,13 +373,23 @@ impl RelayLoop {
     }
 }
 
+/// Wakes a loop when it is dropped.
+struct WakesAtEnd(Arc<Waker>);
+
+impl Drop for WakesAtEnd {
+    fn drop(&mut self) {
+        // If it cannot be woken, it is gone itself.
+        let _ = self.0.wake();
+    }
+}
+
 impl VoiceStats {
     /// What was lost, in whatever way.
     fn dropped(&self) -> u64 {
         let RelayStats { not_ours, replayed, forged, stale, voice_unsent, .. } = self.relay;
         let refused = self.refused() + self.relay.voice_over_rate + self.relay.probes_dropped;
         let datagrams = not_ours + replayed + forged + stale + voice_unsent;
-        refused + datagrams + self.unsent + self.overflowed + self.voice_dropped
+        refused + datagrams + self.unsent + self.overflowed + self.handed_late + self.voice_dropped
     }
 
     /// Voice that was no voice, in another's name, or from nobody's room.
@@ -384,13 +437,17 @@ mod tests {
                 let (mine, theirs) = AesSeal::pair(index as u8);
                 let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 rig.handle.open(session(index), RoomId::from_wire(1), Some(theirs));
-                rig.handle.order(Order::Listen { session: session(index), path: VoicePath::Udp });
+                rig.order(Order::Listen { session: session(index), path: VoicePath::Udp });
                 rig.clients.push((socket, SealedPath::new(session(index), mine)));
                 rig.send(index, DatagramKind::Probe, &[7; 8]);
-                rig.turn();
+                rig.turn(clock::now());
                 assert_eq!(rig.receive(index), Some((DatagramKind::Echo, vec![7; 8])));
             }
             rig
+        }
+
+        fn order(&mut self, order: Order<'_>) {
+            self.handle.order(clock::now(), order);
         }
 
         fn send(&mut self, index: usize, kind: DatagramKind, payload: &[u8]) {
@@ -417,12 +474,13 @@ mod tests {
             Some((opened.kind, opened.payload.to_vec()))
         }
 
-        /// A turn with all that waits; returns how often it allocated.
-        fn turn(&mut self) -> u64 {
+        /// Turns until nothing waits; returns how often they allocated.
+        fn turn(&mut self, now: Instant) -> u64 {
             self.relay.ready.fill(true);
             let before = allocations();
-            while self.relay.ready.contains(&true) {
-                self.relay.turn(clock::now());
+            self.relay.turn(now);
+            while self.relay.has_talks || self.relay.ready.contains(&true) {
+                self.relay.turn(now);
             }
             allocations() - before
         }
@@ -434,7 +492,7 @@ mod tests {
         // Buffers grow once, for the most that there is.
         for (talkers, is_warm) in [(40, false), (1, true), (4, true), (40, true)] {
             (0..talkers).for_each(|index| rig.talk(index));
-            let allocated = rig.turn();
+            let allocated = rig.turn(clock::now());
             let heard = |rig: &mut Rig, index| {
                 let mut heard = vec![];
                 while let Some((DatagramKind::Voice, payload)) = rig.receive(index) {
@@ -457,39 +515,41 @@ mod tests {
     #[test]
     fn what_was_said_before_a_datagram_came_is_done_before_it() {
         let mut rig = Rig::new(2);
-        rig.handle.order(Order::Leave { session: session(1) });
+        rig.order(Order::Leave { session: session(1) });
         rig.talk(0);
-        rig.turn();
+        rig.turn(clock::now());
         assert_eq!(rig.receive(1), None);
         let (mine, theirs) = AesSeal::pair(77);
         rig.clients[1].1 = SealedPath::new(session(1), mine);
         rig.handle.open(session(1), RoomId::from_wire(1), Some(theirs));
         rig.send(1, DatagramKind::Probe, &[8; 8]);
-        rig.turn();
+        rig.turn(clock::now());
         assert_eq!(rig.receive(1), Some((DatagramKind::Echo, vec![8; 8])));
     }
 
     #[test]
     fn voice_that_finds_no_room_on_its_way_is_dropped_and_all_else_is_not() {
         let mut rig = Rig::new(2);
-        rig.handle.order(Order::Listen { session: session(1), path: VoicePath::Tcp });
+        rig.order(Order::Listen { session: session(1), path: VoicePath::Tcp });
         let (talker, mut payload) = (session(0), vec![]);
         let frame = VoiceFrame { talker, sequence: 1, end: false, level: 30, opus: &[1] };
         assert!(frame.write(&mut payload));
         // More voice than there is room for, to the relay and, as much as its rate allows, back.
-        for _ in 0..WAITING_ORDERS + 9 {
-            rig.handle.order(Order::Talk { session: talker, payload: &payload });
+        let now = clock::now();
+        rig.handle.order(now - limits::VOICE_LATE * 2, Order::Talk { session: talker, payload: &payload });
+        for _ in 0..WAITING_TALKS + 9 {
+            rig.handle.order(now, Order::Talk { session: talker, payload: &payload });
         }
         assert_eq!(rig.handle.talk_dropped, 10);
-        rig.turn();
+        rig.turn(now);
         let back = std::iter::from_fn(|| rig.handle.handed_back());
         let (voice, alive): (Vec<_>, Vec<_>) =
             back.partition(|back| matches!(back, HandedBack::Voice { to, .. } if **to == [session(1)]));
         assert!(voice.len() >= 100 && alive.len() == 2, "{} {}", voice.len(), alive.len());
         rig.relay.publish();
         let stats = rig.handle.stats();
-        assert_eq!(stats.voice_dropped, 10);
-        assert_eq!(stats.relay.voice_in, WAITING_ORDERS as u64 - 1);
+        assert_eq!(stats.handed_late, 11, "with the one that came too late");
+        assert_eq!(stats.relay.voice_in, WAITING_TALKS as u64 - 1);
         assert_eq!(stats.relay.voice_over_rate + voice.len() as u64, stats.relay.voice_in);
     }
 }
