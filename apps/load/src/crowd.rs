@@ -1,6 +1,6 @@
 //! The clients: let in, asked to talk and write, measured, taken home.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use chinwag_proto::{
@@ -14,6 +14,7 @@ use chinwag_transport_mio::{
     clock,
     throng::{Handler, Throng, ThrongOptions},
 };
+use rustix::io::Errno;
 
 use crate::{
     process::{CpuTime, Process, own_cpu_ns},
@@ -99,8 +100,8 @@ struct Book {
     by_udp: usize,
     ended: usize,
     broken: u64,
-    /// Why one was not let in, or why a connection was lost: the first of each.
-    refused: Option<String>,
+    /// Who did not get in or had to leave, and why a connection was lost: the first of each.
+    missing: Option<String>,
     lost: Option<String>,
     /// Voice that came, whenever it was sent.
     payloads: u64,
@@ -137,7 +138,7 @@ impl Crowd {
             by_udp: 0,
             ended: 0,
             broken: 0,
-            refused: None,
+            missing: None,
             lost: None,
             payloads: 0,
             tally: None,
@@ -157,7 +158,7 @@ impl Crowd {
                 self.throng.add(config, &mut self.book)?;
             }
             self.throng.turn(clock::now_ns() + GLANCE_NS, &mut self.book)?;
-            self.book.check(self.plan.clients)?;
+            self.book.check()?;
             progress.show(|| format!("connecting {}/{}", self.book.welcomed, self.plan.clients));
         }
         let seconds = seconds_since(begun_ns);
@@ -184,7 +185,7 @@ impl Crowd {
         let end = clock::now_ns() + PATHS_NS;
         while self.book.by_udp < self.plan.clients && clock::now_ns() < end {
             self.throng.turn(clock::now_ns() + GLANCE_NS, &mut self.book)?;
-            self.book.check(self.plan.clients)?;
+            self.book.check()?;
             progress.show(|| format!("finding voice paths {}/{}", self.book.by_udp, self.plan.clients));
         }
         Ok(())
@@ -206,7 +207,7 @@ impl Crowd {
         let end = clock::now_ns() + ns;
         while clock::now_ns() < end {
             self.throng.turn(end, &mut self.book)?;
-            self.book.check(self.plan.clients)?;
+            self.book.check()?;
             progress.show(|| what.to_owned());
         }
         Ok(())
@@ -451,6 +452,18 @@ fn voice(tally: &Tally, clients: usize, wish: Wish, before: Moment, after: Momen
     }
 }
 
+/// What befell a client without a connection that ended so.
+fn unconnected(why: Option<&str>) -> String {
+    let nobody_listens = io::Error::from(Errno::CONNREFUSED).to_string();
+    match why {
+        Some(why) if *why == nobody_listens => {
+            format!("could not connect: {why}; is the server running?")
+        }
+        Some(why) => format!("could not connect: {why}"),
+        None => "got no answer; is the server running, and is the address right?".to_owned(),
+    }
+}
+
 fn text(texts: &Texts, unsent: u64, wish: Wish) -> Text {
     let (seconds, wrong) = (wish.seconds as f64, texts.verdict());
     Text {
@@ -470,10 +483,18 @@ fn text(texts: &Texts, unsent: u64, wish: Wish) -> Text {
 
 impl Book {
     /// # Errors
-    /// When somebody is not let in.
-    fn check(&self, clients: usize) -> Result<()> {
-        let Some(why) = &self.refused else { return Ok(()) };
-        bail!("client {} of {clients} was not let in: {why}", self.welcomed + 1)
+    /// When somebody did not get in, or had to leave.
+    fn check(&self) -> Result<()> {
+        let Some(what) = &self.missing else { return Ok(()) };
+        bail!("{what}")
+    }
+
+    /// Notes what befell a client. One that never was in has the number after all who are.
+    fn miss(&mut self, member: usize, what: &str) {
+        let was_in = self.members.get(member).is_some_and(|member| member.session.is_some());
+        let number = if was_in { member } else { self.welcomed } + 1;
+        let clients = self.members.len();
+        self.missing.get_or_insert_with(|| format!("client {number} of {clients} {what}"));
     }
 }
 
@@ -505,19 +526,24 @@ impl Handler for Book {
                 }
             }
             ClientEvent::Refused { why, .. } => {
-                self.refused.get_or_insert(why);
+                self.miss(member, &format!("was not let in: {why}"));
             }
             ClientEvent::Ended(reason) => {
                 self.ended += 1;
-                let why = match reason {
-                    EndReason::Quit => return,
-                    EndReason::Unreachable => self.lost.clone().unwrap_or("it cannot be reached".to_owned()),
-                    EndReason::Refused => "it refused".to_owned(),
-                    EndReason::Replaced => "its session went on elsewhere".to_owned(),
-                    EndReason::Removed => "the operator removed it".to_owned(),
-                    EndReason::Protocol => "the server does not speak chinwag/1".to_owned(),
-                };
-                self.refused.get_or_insert(why);
+                match reason {
+                    EndReason::Quit => {}
+                    EndReason::Unreachable => self.miss(member, &unconnected(self.lost.as_deref())),
+                    EndReason::Refused => self.miss(member, "was not let in"),
+                    EndReason::Protocol => {
+                        self.miss(member, "was not let in: the server does not speak chinwag/1");
+                    }
+                    EndReason::Replaced => {
+                        self.miss(member, "had to leave: its session went on elsewhere");
+                    }
+                    EndReason::Removed => {
+                        self.miss(member, "had to leave: the server's operator removed it");
+                    }
+                }
             }
             ClientEvent::Joined { .. }
             | ClientEvent::Left { .. }

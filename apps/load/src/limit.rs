@@ -2,7 +2,7 @@
 
 /// The shortest frames that are tried, in milliseconds: a server lets a talker send 250 a second in the long run, and tries
 /// should stay below that.
-const SHORTEST_FRAME_MS: u64 = 5;
+pub(crate) const SHORTEST_FRAME_MS: u64 = 5;
 /// The gap between what held and what did not is halved until it is this part of what held, or one step.
 const FINE: u64 = 16;
 

@@ -15,13 +15,13 @@ mod tally;
 mod texts;
 
 use std::{
-    io::Write as _,
+    io::{self, ErrorKind, Write as _},
     net::{SocketAddr, TcpStream, ToSocketAddrs as _},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use chinwag_proto::{
     limits,
     link::{Fingerprint, Link},
@@ -31,7 +31,7 @@ use chinwag_proto::{
     },
 };
 use chinwag_transport_mio::{clock, descriptors, throng::ThrongOptions};
-use clap::{CommandFactory as _, Parser, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, error};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
@@ -55,50 +55,56 @@ const WAITED_MS: f64 = 100.0;
 const LIMIT_LOSS_PERCENT: f64 = 0.1;
 const LIMIT_P99_MS: f64 = 10.0;
 
+const EXIT_CODES: &str = "\
+Exit codes: 0 measured, and all is well; 1 failed: it could not be measured, a connection broke, text was not delivered as it must be, \
+a bound was exceeded or no load held (the report, or with --json standard error, says which); 2 the command line was wrong.";
+
 /// Drives many clients against a chinwag server and tells what it delivers, how late, and what that costs.
 ///
 /// The clients join rooms named load-0, load-1 and so on, where they disturb nobody, talk and write as told, and leave. Only try
 /// your own server; it must let so many in (chinwag-server --max-clients). The best figures come from a quiet machine. On the
 /// machine of the server, give its process number by --server-pid to see its memory and processor time as well.
 #[derive(Debug, Parser)]
-#[command(name = "chinwag-load", version)]
+#[command(name = "chinwag-load", version, after_help = EXIT_CODES)]
 struct Arguments {
     /// The server: HOST, HOST:PORT or a chinwag:// link
-    #[arg(value_name = "SERVER")]
-    server: String,
+    #[arg(value_name = "SERVER", value_parser = Link::parse)]
+    server: Link,
 
-    /// How many clients join. In one room each knows all others, so that memory grows with the square of this
+    /// How many clients join, from 1 to 10000. In one room each knows all others, so that memory grows with the square of this
     #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=limits::SESSIONS as u64))]
     clients: u64,
 
-    /// How many of them talk all the time; 0 to see what an idle server takes
+    /// How many of them talk all the time, up to all; 0 to see what an idle server takes
     #[arg(long, value_name = "K", default_value_t = 1)]
     talkers: u64,
 
-    /// Milliseconds between two frames of a talker; the server lets one send 250 a second in the long run
+    /// Milliseconds between two frames of a talker, from 4 to 1000; the server lets one send 250 a second in the long run
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(4..=1000))]
     frame_ms: u64,
 
-    /// Bytes of voice in a frame
+    /// Bytes of voice in a frame, from 8 to 1000
     #[arg(long, value_name = "BYTES", default_value_t = 80,
           value_parser = clap::value_parser!(u64).range(8..=limits::OPUS_BYTES as u64))]
     payload: u64,
 
-    /// For how long they talk and write; with --find-limit, in each step
+    /// For how long they talk and write, from 1 to 3600; with --find-limit, in each step
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 
-    /// Over how many rooms clients and talkers are spread
+    /// Over how many rooms clients and talkers are spread, from 1 to 63
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=OTHER_ROOMS))]
     rooms: u64,
 
-    /// Messages a second, of all clients together. Each must reach everybody in its room, once and in order
+    /// Messages a second, of all clients together. Each must reach everybody in its room, once and in order. Not together with
+    /// --find-limit
     #[arg(long, value_name = "M", default_value_t = 0.0, value_parser = rate)]
     text_rate: f64,
 
-    /// How often voice sockets are looked at, in microseconds; 0: when the system says that something came, which costs more on both
-    /// sides. When something came is told by the system all the same [default: so that about 8 datagrams wait, from 300 to 20000]
+    /// How often voice sockets are looked at, in microseconds, up to 100000; 0: whenever the system says that something came, which
+    /// costs more on both sides. Delays do not change with it: they are taken from the times at which the system received the
+    /// datagrams [default: so that about 8 datagrams wait, from 300 to 20000]
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=100_000))]
     poll_us: Option<u64>,
 
@@ -115,16 +121,17 @@ struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Look for the highest load that holds: more talkers, from --talkers on, then shorter frames, until more than 0.1 % is lost or a
-    /// frame in a hundred takes 10 ms; what fails while other programs are busy is tried once more; --max-loss and --max-p99-ms set other bounds
+    /// Look for the highest load that holds: more talkers, from --talkers on, then shorter frames, down to 5 ms, until more than 0.1 %
+    /// is lost or one frame in a hundred takes longer than 10 ms (--max-loss and --max-p99-ms set other bounds). What fails while other
+    /// programs are busy is tried once more. Not together with --text-rate
     #[arg(long, conflicts_with = "text_rate")]
     find_limit: bool,
 
-    /// Exit with 1 when more than this share of the frames is lost, in percent
+    /// Exit with 1 when more than this share of the frames is lost, in percent; with --find-limit, what a load may lose and still holds
     #[arg(long, value_name = "PERCENT", value_parser = rate)]
     max_loss: Option<f64>,
 
-    /// Exit with 1 when one frame in a hundred takes longer than this
+    /// Exit with 1 when one frame in a hundred takes longer than this; with --find-limit, how long it may take in a load that holds
     #[arg(long, value_name = "MS", value_parser = rate)]
     max_p99_ms: Option<f64>,
 
@@ -140,9 +147,8 @@ fn rate(text: &str) -> Result<f64, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.talkers > arguments.clients {
-        let message = format!("{} talkers are more than {} clients", arguments.talkers, arguments.clients);
-        Arguments::command().error(ErrorKind::ValueValidation, message).exit();
+    if let Err(message) = check(&arguments) {
+        Arguments::command().error(error::ErrorKind::ValueValidation, message).exit();
     }
     let mut progress = Progress::new();
     let result = run(&arguments, &mut progress);
@@ -154,27 +160,63 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let text = if arguments.json {
-        serde_json::to_string(&report).map_or_else(|error| error.to_string(), |json| json + "\n")
-    } else {
-        report.to_string()
-    };
-    // Who does not want to read it any more is no reason to fail.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let printed = print(&report, arguments.json);
+    if let Err(error) = &printed {
+        progress.say(&format!("chinwag-load: the report cannot be written: {error}"));
+    }
     if arguments.json {
         for line in report.warnings.iter().chain(&report.failures) {
             progress.say(&format!("chinwag-load: {line}"));
         }
     }
-    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if printed.is_ok() && report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What no argument shows alone.
+fn check(arguments: &Arguments) -> Result<(), String> {
+    let &Arguments { clients, talkers, rooms, .. } = arguments;
+    if talkers > clients {
+        return Err(format!("{talkers} talkers are more than {clients} clients"));
+    }
+    let judges = [
+        ("--find-limit", arguments.find_limit),
+        ("--max-loss", arguments.max_loss.is_some()),
+        ("--max-p99-ms", arguments.max_p99_ms.is_some()),
+    ];
+    let Some((judge, _)) = judges.into_iter().find(|(_, is_given)| *is_given) else { return Ok(()) };
+    if talkers == 0 {
+        return Err(format!(
+            "{judge} is about voice, and with --talkers 0 nobody talks: give --talkers 1 or more"
+        ));
+    }
+    // The first room has the first talker, and never fewer clients than another one.
+    if clients <= rooms {
+        return Err(format!(
+            "{judge} is about voice, and with --clients {clients} and --rooms {rooms} nobody hears anybody, since each is alone in a \
+             room: give --clients {} or more{}",
+            rooms + 1,
+            if clients > 1 { format!(", or --rooms {} or fewer", clients - 1) } else { String::new() }
+        ));
+    }
+    Ok(())
+}
+
+fn print(report: &Report, is_json: bool) -> io::Result<()> {
+    let text = if is_json { serde_json::to_string(report)? + "\n" } else { report.to_string() };
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Who does not want to read it any more is no reason to fail.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 fn run(arguments: &Arguments, progress: &mut Progress) -> Result<Report> {
     let clients = usize::try_from(arguments.clients)?;
     let rooms = usize::try_from(arguments.rooms)?;
     let payload_bytes = usize::try_from(arguments.payload)?;
-    let link = Link::parse(&arguments.server).context("SERVER")?;
-    let server = resolve(&link)?;
+    let link = &arguments.server;
+    let server = resolve(link)?;
     let process = arguments.server_pid.map(Process);
     let memory = |when: &str| {
         process
@@ -266,7 +308,6 @@ fn find_limit(
     wish: Wish,
     progress: &mut Progress,
 ) -> Result<(Run, Limit)> {
-    ensure!(arguments.clients > 1, "a limit is found with two clients or more");
     let max_loss_percent = arguments.max_loss.unwrap_or(LIMIT_LOSS_PERCENT);
     let max_p99_ms = arguments.max_p99_ms.unwrap_or(LIMIT_P99_MS);
     let ladder = Ladder { clients: usize::try_from(arguments.clients)?, frame_ms: wish.frame_ms };
@@ -389,6 +430,10 @@ fn failures(arguments: &Arguments, report: &Report, why_lost: Option<&str>) -> V
         return failures;
     }
     let Some(voice) = run.voice else { return failures };
+    if voice.frames_expected == 0 && (arguments.max_loss.is_some() || arguments.max_p99_ms.is_some()) {
+        failures.push("no frame was sent that anybody could hear".to_owned());
+        return failures;
+    }
     if let Some(max) = arguments.max_loss.filter(|&max| voice.loss_percent > max) {
         failures.push(format!("{:.4} % of the frames were lost, {max} % are allowed", voice.loss_percent));
     }
@@ -398,8 +443,6 @@ fn failures(arguments: &Arguments, report: &Report, why_lost: Option<&str>) -> V
             Some(delay) => {
                 failures.push(format!("p99 of the delay is {:.3} ms, {max} ms are allowed", delay.p99_ms));
             }
-            // One client alone has nobody to hear.
-            None if voice.frames_expected == 0 => {}
             None => failures.push("no frame arrived".to_owned()),
         }
     }
@@ -479,6 +522,56 @@ mod tests {
         }
         let silent = Voice { delay: None, loss_percent: 100.0, ..voice };
         assert_eq!(failed(&with(silent), "--max-p99-ms 2"), ["no frame arrived"]);
+        let unsaid = Voice::default();
+        assert_eq!(failed(&with(unsaid), ""), [""; 0]);
+        for arguments in ["--max-loss 1", "--max-p99-ms 2"] {
+            assert_eq!(
+                failed(&with(unsaid), arguments),
+                ["no frame was sent that anybody could hear"],
+                "{arguments}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_are_taken_only_where_somebody_hears_a_talker() {
+        for judge in ["--find-limit", "--max-loss 1", "--max-p99-ms 2"] {
+            for (arguments, advice) in [
+                ("", None),
+                ("--clients 2", None),
+                ("--clients 3 --rooms 2", None),
+                ("--talkers 0", Some("give --talkers 1 or more")),
+                ("--clients 1", Some("give --clients 2 or more")),
+                ("--rooms 10", Some("give --clients 11 or more, or --rooms 9 or fewer")),
+                ("--rooms 63", Some("give --clients 64 or more, or --rooms 9 or fewer")),
+            ] {
+                let parse = |line: String| Arguments::parse_from(line.split_whitespace());
+                assert_eq!(check(&parse(format!("chinwag-load host {arguments}"))), Ok(()));
+                let checked = check(&parse(format!("chinwag-load host {arguments} {judge}")));
+                let is_right = match (&checked, advice) {
+                    (Ok(()), None) => true,
+                    (Err(message), Some(advice)) => message.ends_with(advice),
+                    _ => false,
+                };
+                assert!(is_right, "{arguments} {judge}: {checked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_tells_the_ranges_and_the_exit_codes() {
+        let help = Arguments::command().term_width(0).render_long_help().to_string();
+        for told in [
+            format!("from 1 to {}", limits::SESSIONS),
+            format!("from 8 to {}", limits::OPUS_BYTES),
+            format!("from 1 to {OTHER_ROOMS}"),
+            format!("down to {} ms", limit::SHORTEST_FRAME_MS),
+            format!("more than {LIMIT_LOSS_PERCENT} %"),
+            format!("longer than {LIMIT_P99_MS} ms"),
+            "Exit codes: 0 ".to_owned(),
+        ] {
+            assert!(help.contains(&told), "{told}: {help}");
+        }
     }
 
     #[test]
