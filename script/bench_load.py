@@ -29,7 +29,7 @@ class Server:
         )
         for line in self.process.stdout:
             if "chinwag://" in line:
-                self.link = line[line.index("chinwag://"):].split()[0]
+                self.link = line[line.index("chinwag://"):].split()[0].strip("'")
                 break
         # Nobody reads the rest, and it must not wait for that.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
@@ -153,7 +153,7 @@ def program(*command, **options):
 
 def deaf(server):
     """One who listens in the room and takes nothing any more."""
-    link = server.link.replace("#", "/load-0#") if "/load" not in server.link else server.link
+    link = server.link.replace("#", "/load-0#")
     known = f"{server.folder.name}/config"
     listener = program(f"{BIN}/chinwag", "--name", "deaf", "--mic", "none", "--speaker", "none", link,
                        stdin=subprocess.PIPE, env={**os.environ, "XDG_CONFIG_HOME": known})
@@ -184,11 +184,13 @@ def disturbed(runs):
         for _ in range(runs):
             with Server("--max-clients", "2000") as server:
                 processes = start(server)
-                time.sleep(1)
-                found.append(load(server, "--clients 100 --talkers 4 --poll-us 300 --seconds 10"))
-                for process in processes:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                try:
+                    time.sleep(1)
+                    found.append(load(server, "--clients 100 --talkers 4 --poll-us 300 --seconds 10"))
+                finally:
+                    for process in processes:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
         which = [shown([delay(run, key) for run in found], 2) for key in ("p50_ms", "p99_ms", "p999_ms")]
         print(f"| {name} | {' | '.join(which)} | {shown([loss(run) for run in found], 3)} |", flush=True)
 
