@@ -249,6 +249,8 @@ impl ServerLoop {
             self.catch_up(now, observe);
             self.relay.wake();
             self.flush(now, observe);
+            // Who was lost by that has left.
+            self.relay.wake();
             if self.peers.is_burst_over() {
                 heap::give_back();
             }

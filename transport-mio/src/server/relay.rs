@@ -122,6 +122,8 @@ impl RelayHandle {
         if let Err(TrySendError::Full(said)) = self.orders.try_send(said) {
             self.wake();
             self.is_gone |= self.orders.send(said).is_err();
+            // The relay may have gone to sleep again between making room and this.
+            self.has_said = true;
         }
     }
 
@@ -525,6 +527,34 @@ mod tests {
         rig.send(1, DatagramKind::Probe, &[8; 8]);
         rig.turn(clock::now());
         assert_eq!(rig.receive(1), Some((DatagramKind::Echo, vec![8; 8])));
+    }
+
+    #[test]
+    fn what_waited_for_room_wakes_the_relay_once_more() {
+        let Rig { mut relay, mut handle, _server, .. } = Rig::new(1);
+        for _ in 0..WAITING_ORDERS {
+            handle.order(clock::now(), Order::Listen { session: session(0), path: VoicePath::Tcp });
+        }
+        let mut events = Events::with_capacity(4);
+        let mut until_woken = |relay: &mut RelayLoop| {
+            events.clear();
+            while !events.iter().any(|event| event.token() == WAKER) {
+                relay.poll.poll(&mut events, None).unwrap();
+            }
+        };
+        handle.wake();
+        until_woken(&mut relay);
+        let waiting = thread::spawn(move || {
+            handle.order(clock::now(), Order::Leave { session: session(0) });
+            handle
+        });
+        // It found no room, and says so before it waits.
+        until_woken(&mut relay);
+        while relay.relay.seated().count() > 0 {
+            relay.turn(clock::now());
+            thread::yield_now();
+        }
+        assert!(waiting.join().unwrap().has_said);
     }
 
     #[test]
