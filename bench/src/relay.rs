@@ -7,7 +7,7 @@ use chinwag_proto::{
     limits::DATAGRAM_BYTES,
     relay::{Arrival, Egress, Order, Relay, RelayStats, VoicePath},
     wire::{
-        path::{DatagramKind, Seal, SealedPath, TAG_BYTES},
+        path::{DatagramKind, Draft, Seal, SealedPath, TAG_BYTES},
         voice::VoiceFrame,
     },
 };
@@ -124,10 +124,10 @@ impl Default for Sink {
     }
 }
 
-impl Egress for Sink {
-    fn datagram(&mut self, socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+impl<S: Seal> Egress<S> for Sink {
+    fn datagram(&mut self, socket: usize, to: SocketAddr, draft: Draft<'_, S>) {
         self.0.clear();
-        seal(&mut self.0);
+        draft.write_sealed(&mut self.0);
         black_box((socket, to, &self.0));
     }
 

@@ -16,7 +16,7 @@ use chinwag_proto::{
         chinwag1::to_client::Kind,
         control::{self, Body},
         frame::FrameReader,
-        path::{DatagramKind, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
+        path::{DatagramKind, Draft, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
         voice::Frames,
     },
 };
@@ -66,10 +66,10 @@ enum Relayed {
 #[derive(Default)]
 struct Sink(Vec<Relayed>);
 
-impl Egress for Sink {
-    fn datagram(&mut self, _socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+impl<S: Seal> Egress<S> for Sink {
+    fn datagram(&mut self, _socket: usize, to: SocketAddr, draft: Draft<'_, S>) {
         let mut bytes = Vec::new();
-        seal(&mut bytes);
+        draft.write_sealed(&mut bytes);
         let header = Header::parse(&bytes).expect("a datagram");
         assert_eq!(to, address(header.session), "sealed for somebody else");
         let payload = bytes[HEADER_BYTES..bytes.len() - TAG_BYTES].to_vec();

@@ -14,7 +14,7 @@ use chinwag_proto::{
     limits::DATAGRAM_BYTES,
     relay::{Arrival, Egress, Order, Relay, VoicePath},
     wire::{
-        path::{DatagramKind, HEADER_BYTES, SealedPath, TAG_BYTES},
+        path::{DatagramKind, Draft, HEADER_BYTES, Seal, SealedPath, TAG_BYTES},
         voice::FRAME_HEADER_BYTES,
     },
 };
@@ -57,10 +57,10 @@ struct Sink {
     tunnelled: usize,
 }
 
-impl Egress for Sink {
-    fn datagram(&mut self, _socket: usize, _to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+impl<S: Seal> Egress<S> for Sink {
+    fn datagram(&mut self, _socket: usize, _to: SocketAddr, draft: Draft<'_, S>) {
         self.buffer.clear();
-        seal(&mut self.buffer);
+        draft.write_sealed(&mut self.buffer);
         self.datagrams += 1;
         self.bytes += self.buffer.len();
     }

@@ -1,23 +1,25 @@
 //! The server: the machine and a driver between it and the network, which does what the driver of real sockets does.
 
+mod relay;
 mod watch;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng, SessionId,
+    Duration, Instant, Peer, Rng,
     hooks::Limit,
     hub::LeaveReason,
-    limits::{CLASSIC_NAME_TIMEOUT, DATAGRAM_BYTES, HELLO_TIMEOUT},
-    relay::{Arrival, Egress, Relay},
+    limits::{CLASSIC_NAME_TIMEOUT, HELLO_TIMEOUT},
+    relay::Relay,
     server::{Dialect, Input, Output, Server, ServerEvent},
     wire::path::{Header, OpenError},
 };
 
-use self::watch::{admit, welcome_in, worth_of};
+pub(crate) use self::relay::Manner;
+use self::{
+    relay::{RelayNode, Relayed},
+    watch::{admit, welcome_in, worth_of},
+};
 use crate::{
     alarm::Alarm,
     check::{Checker, Rule},
@@ -38,45 +40,10 @@ enum Work {
     Read(ConnId),
 }
 
-/// What the relay wants of the machine.
-enum Relayed {
-    Tunnel(Vec<u8>, Vec<SessionId>),
-    Alive(SessionId, Instant),
-}
-
-/// Where the relay's output goes.
-struct Sink<'a, 'n> {
-    net: &'a mut Net<'n>,
-    /// When what is handed back now is seen.
-    seen: Instant,
-    relayed: &'a mut VecDeque<(Instant, Relayed)>,
-}
-
-impl Egress for Sink<'_, '_> {
-    fn datagram(&mut self, _socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = Vec::with_capacity(DATAGRAM_BYTES);
-        seal(&mut bytes);
-        self.net.send_sealed(to, bytes);
-    }
-
-    fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
-        self.relayed.push_back((self.seen, Relayed::Tunnel(payload.to_vec(), to.collect())));
-        true
-    }
-
-    fn alive(&mut self, now: Instant, session: SessionId) {
-        self.relayed.push_back((self.seen, Relayed::Alive(session, now)));
-    }
-}
-
 pub(crate) struct ServerNode {
     pub(crate) machine: Server,
     /// Which on real sockets has a thread of its own.
-    relay: Relay<ToySeal>,
-    /// How long it lets voice wait for more.
-    hold: Duration,
-    /// What it wants of the machine, and when that sees it: as late as voice waits, since both are threads of their own.
-    relayed: VecDeque<(Instant, Relayed)>,
+    voice: RelayNode,
     /// The connection behind each handle; a handle is used again as soon as it is free.
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
@@ -106,14 +73,10 @@ pub(crate) struct ServerNode {
 
 impl ServerNode {
     /// A server for so many sessions.
-    pub(crate) fn new(places: u32, hold: Duration, seed: Rng) -> Self {
-        let mut relay = Relay::default();
-        relay.set_hold(hold);
+    pub(crate) fn new(places: u32, manner: Manner, seed: Rng) -> Self {
         Self {
             machine: Server::new(places as usize, seed),
-            relay,
-            hold,
-            relayed: VecDeque::new(),
+            voice: RelayNode::new(manner),
             conns: Vec::new(),
             classic: Vec::new(),
             peers: BTreeMap::new(),
@@ -154,14 +117,15 @@ impl ServerNode {
 
     /// What must hold of the relay, alone and beside the machine.
     pub(crate) fn audit_voice(&self) -> Result<(), String> {
-        self.relay.audit()?;
-        for (session, room) in self.relay.seated() {
+        let relay = &self.voice.relay;
+        relay.audit()?;
+        for (session, room) in relay.seated() {
             let is_in = self.machine.hub().voice_room(session);
             if is_in != Some(room) {
                 return Err(format!("{session:?} talks in {room:?}, the hub has it in {is_in:?}"));
             }
         }
-        let (here, seated) = (self.machine.hub().connected(), self.relay.seated().count());
+        let (here, seated) = (self.machine.hub().connected(), relay.seated().count());
         if self.is_up && here != seated {
             return Err(format!("{here} sessions are connected, {seated} have a seat"));
         }
@@ -169,8 +133,7 @@ impl ServerNode {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let back = self.relayed.front().map(|(seen, _)| *seen);
-        self.machine.poll_timeout().into_iter().chain(self.relay.poll_timeout()).chain(back).min()
+        self.machine.poll_timeout().into_iter().chain(self.voice.poll_timeout()).min()
     }
 
     /// True unless it crashed.
@@ -197,7 +160,7 @@ impl ServerNode {
         self.conns.clear();
         self.classic.clear();
         self.work.clear();
-        self.relayed.clear();
+        self.voice.crash();
     }
 
     /// Its clock jumped: what it waits for comes at another time.
@@ -214,7 +177,7 @@ impl ServerNode {
         check.restarted();
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
         let alarm = std::mem::take(&mut self.alarm);
-        *self = Self { alarm: alarm.cancelled(), ..Self::new(self.places, self.hold, seed) };
+        *self = Self { alarm: alarm.cancelled(), ..Self::new(self.places, self.voice.manner, seed) };
     }
 
     // What the network brings.
@@ -276,19 +239,16 @@ impl ServerNode {
         if !self.is_up {
             return;
         }
-        let now = net.now(Node::Server);
         let session = Header::parse(&bytes).map(|header| header.session);
         let remote = |relay: &Relay<ToySeal>| session.and_then(|session| relay.remote(session));
-        let (before, forged) = (remote(&self.relay), self.relay.stats().voice_forged);
-        let arrival = Arrival { socket: 0, from, waited: Duration::ZERO, bytes: &mut bytes };
-        let mut sink = Sink { net, seen: now + self.hold, relayed: &mut self.relayed };
-        let opened = self.relay.handle_datagram(now, arrival, &mut sink);
-        let after = remote(&self.relay);
+        let (before, forged) = (remote(&self.voice.relay), self.voice.relay.stats().voice_forged);
+        let opened = self.voice.datagram(net, from, &mut bytes);
+        let after = remote(&self.voice.relay);
         let what = match &opened {
             Ok(()) if before.is_some() && before != after => Some(Sometimes::Rebound),
             Err(OpenError::Replayed) => Some(Sometimes::ReplayRefused),
             Err(OpenError::Forged) => Some(Sometimes::ForgeryRefused),
-            Ok(()) if self.relay.stats().voice_forged > forged => Some(Sometimes::ForgedTalker),
+            Ok(()) if self.voice.relay.stats().voice_forged > forged => Some(Sometimes::ForgedTalker),
             Ok(()) | Err(OpenError::NotOurs) => None,
         };
         if let Some(what) = what {
@@ -324,19 +284,9 @@ impl ServerNode {
     fn drain(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         loop {
             self.drain_outputs(net, check);
+            self.voice.pass_on(net);
             let now = net.now(Node::Server);
-            if self.relay.poll_timeout().is_some_and(|due| due <= now) {
-                let before = self.relay.stats();
-                let mut sink = Sink { net, seen: now + self.hold, relayed: &mut self.relayed };
-                self.relay.handle_timeout(now, &mut sink);
-                let after = self.relay.stats();
-                net.counts.datagrams_homeless += after.voice_unsent - before.voice_unsent;
-                if after.voice_out - before.voice_out > after.datagrams_out - before.datagrams_out {
-                    net.sometimes(Sometimes::VoiceShared);
-                }
-            }
-            while self.relayed.front().is_some_and(|(seen, _)| *seen <= now) {
-                let Some((_, relayed)) = self.relayed.pop_front() else { break };
+            while let Some(relayed) = self.voice.handed_back(now) {
                 let input = match &relayed {
                     Relayed::Tunnel(payload, to) => Input::Voice { payload, to },
                     Relayed::Alive(session, at) => Input::Alive { session: *session, at: *at },
@@ -361,6 +311,7 @@ impl ServerNode {
                 None => break,
             }
         }
+        self.voice.send(net);
         net.flush();
         self.alarm.set(net, Node::Server, self.poll_timeout());
     }
@@ -379,20 +330,8 @@ impl ServerNode {
     }
 
     fn drain_outputs(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        let Self {
-            machine,
-            relay,
-            hold,
-            relayed,
-            conns,
-            classic,
-            peers,
-            strange,
-            work,
-            is_woken,
-            has_lost_classic,
-            ..
-        } = self;
+        let Self { machine, voice, conns, classic, peers, strange, work, is_woken, has_lost_classic, .. } =
+            self;
         let is_classic = |peer: Peer| classic.get(peer.index()) == Some(&true);
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
@@ -420,14 +359,11 @@ impl ServerNode {
                         }
                     }
                 }
-                Output::Relay(order) => {
-                    let now = net.now(Node::Server);
-                    relay.obey(now, order, &mut Sink { net, seen: now + *hold, relayed });
-                }
+                Output::Relay(order) => voice.obey(net, order),
                 Output::OpenPath { peer, session, room } => {
                     let Some(conn) = conn_of(conns, peer) else { continue };
                     strange.remove(&conn);
-                    relay.open(session, room, (!is_classic(peer)).then(|| ToySeal::server(conn.0)));
+                    voice.relay.open(session, room, (!is_classic(peer)).then(|| ToySeal::server(conn.0)));
                     if is_classic(peer) {
                         check.classic_admitted(conn, session);
                         continue;

@@ -35,6 +35,7 @@ sometimes! {
     BackToUdp = "voice went back to UDP after that";
     VoiceBothWays = "a voice frame came both ways";
     VoiceShared = "frames of several talkers shared a datagram";
+    SentByThreads = "several threads sent what was to be sent at once";
     VoiceDropped = "an outbox dropped voice";
     Rebound = "a voice path followed a client to another address";
     ReplayRefused = "a replay window refused a datagram";

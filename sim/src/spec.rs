@@ -117,6 +117,8 @@ keys! {
     Classic = "classic", 0 places, 0 to 16, usual 0, swarm 1 to 5, "a number of peers, 0 to 16";
     /// How long the relay lets voice wait for more of it, in microseconds.
     Hold = "hold", 3 places, 0 to 20_000, usual 0, swarm 500 to 20_000, "a time in milliseconds, 0 to 20";
+    /// How many threads seal and send voice.
+    Threads = "threads", 0 places, 1 to 16, usual 1, swarm 2 to 4, "a number of threads, 1 to 16";
 }
 
 impl Key {

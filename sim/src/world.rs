@@ -20,7 +20,7 @@ use crate::{
     person::Person,
     random::{Domain, stream},
     scenario::{Failure, Report, Scenario},
-    server::ServerNode,
+    server::{Manner, ServerNode},
     sometimes::Sometimes,
     sound::{Sound, Voice, VoiceReport},
     spec::Key,
@@ -223,21 +223,21 @@ impl<'a> World<'a> {
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
         let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty());
-        let is_calm =
-            spec.unusual().all(|key| matches!(key, Key::Delay | Key::Hold | Key::Text | Key::Restless));
+        let is_calm = spec
+            .unusual()
+            .all(|key| matches!(key, Key::Delay | Key::Hold | Key::Threads | Key::Text | Key::Restless));
         if is_calm && spec.get(Key::Text) == 0 && spec.get(Key::Restless) == 0 && script.is_empty() {
             check.expect_calm(2 * spec.get(Key::Delay) + 2 * spec.get(Key::Hold) + CALM_US);
         }
         if spec.get(Key::Small) > 0 {
             net.sometimes(Sometimes::SmallLimit);
         }
-        let hold = std::time::Duration::from_micros(spec.get(Key::Hold));
         let mut world = Self {
             scenario: scenario.clone(),
             rooms,
             chances: Chances::new(seed, clients),
             check,
-            server: ServerNode::new(clients + classics, hold, stream(seed, Domain::Server, 0)),
+            server: ServerNode::new(clients + classics, Manner::of(&spec), stream(seed, Domain::Server, 0)),
             seats,
             strangers: (0..strangers)
                 .map(|n| Stranger::new(clients + n, clients, rooms, stream(seed, Domain::Stranger, n)))

@@ -8,6 +8,7 @@ mod api;
 mod arrivals;
 mod classic;
 mod crowd;
+mod fanout;
 mod gateway;
 mod losses;
 mod outlet;
@@ -132,7 +133,8 @@ impl ServerLoop {
             udp.extend(listener.udp.take());
             listeners.push(listener);
         }
-        let (relay_loop, relay) = RelayLoop::new(udp, options.voice_hold, Arc::clone(&waker))?;
+        let (relay_loop, relay) =
+            RelayLoop::new(udp, options.voice_threads.get() - 1, options.voice_hold, Arc::clone(&waker))?;
         let most = options.max_clients.min(limits::SESSIONS) + limits::PENDING_HELLOS;
         Ok(Self {
             poll,

@@ -91,6 +91,7 @@ fn whoever_is_idle_costs_little_whatever_went_on_before() {
         identity,
         max_clients: CLIENTS,
         voice_hold: std::time::Duration::ZERO,
+        voice_threads: std::num::NonZeroUsize::MIN,
     })
     .unwrap();
     let address = server.addresses(Service::Native).next().unwrap();

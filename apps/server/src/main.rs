@@ -9,8 +9,10 @@ mod printer;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
+    thread,
     time::Duration,
 };
 
@@ -32,6 +34,9 @@ use crate::{
     gateway::RoomVoice,
     printer::{Kind, Printer},
 };
+
+/// Threads that pass voice on, unless told otherwise: more of them carry more than any network that this is likely to stand at.
+const MAX_VOICE_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// Text and voice chat on your own machine: the server.
 ///
@@ -97,6 +102,10 @@ struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=limits::VOICE_HOLD.as_millis() as u64))]
     voice_hold_ms: u64,
+
+    /// Threads that pass voice on; one for each processor unless told otherwise
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    voice_threads: Option<u16>,
 
     /// How much is logged on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
@@ -187,6 +196,10 @@ fn serve(arguments: &Arguments, terminal: &Terminal, console: &Console) -> Resul
             "this process may open {limit} files only (ulimit -n): fewer than --max-clients may come in"
         );
     }
+    let voice_threads = match arguments.voice_threads.and_then(|threads| NonZeroUsize::new(threads.into())) {
+        Some(threads) => threads,
+        None => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_VOICE_THREADS),
+    };
     let bind = |listen: Vec<SocketAddr>| {
         let (classic_text, classic_voice) = (arguments.classic_text.clone(), arguments.classic_voice.clone());
         ServerLoop::bind(ServerOptions {
@@ -196,6 +209,7 @@ fn serve(arguments: &Arguments, terminal: &Terminal, console: &Console) -> Resul
             identity: identity.clone(),
             max_clients,
             voice_hold: Duration::from_millis(arguments.voice_hold_ms),
+            voice_threads,
         })
     };
     let mut server = match bind(arguments.listen.clone()) {

@@ -67,7 +67,7 @@ mod tests {
         relay::{Egress, Order, VoicePath},
         time::{Duration, Instant},
         wire::{
-            path::{Seal, TAG_BYTES},
+            path::{Draft, Seal, TAG_BYTES},
             voice::VoiceFrame,
         },
     };
@@ -90,8 +90,8 @@ mod tests {
 
     struct Nowhere;
 
-    impl Egress for Nowhere {
-        fn datagram(&mut self, _socket: usize, _to: SocketAddr, _seal: impl FnOnce(&mut Vec<u8>)) {}
+    impl<S> Egress<S> for Nowhere {
+        fn datagram(&mut self, _socket: usize, _to: SocketAddr, _draft: Draft<'_, S>) {}
         fn tunnel(&mut self, _payload: &[u8], _to: impl Iterator<Item = SessionId>) -> bool {
             true
         }

@@ -2,8 +2,9 @@
 //!
 //! It is a machine of its own beside [`crate::server::Server`], so that a driver may run it in a thread of its own: who is where,
 //! and how voice reaches him, it is told in order ([`Relay::open`], [`Relay::obey`]); what it cannot send itself, because
-//! the listener has no datagrams, it hands back ([`Egress::tunnel`]). It owns the sealed paths, opens and seals datagrams, but has no
-//! socket and no clock, and decodes no voice.
+//! the listener has no datagrams, it hands back ([`Egress::tunnel`]). It owns the sealed paths, opens datagrams, and drafts those that
+//! it makes: sealing and sending them, nearly all of the work, may be shared out among threads. It has no socket and no clock, and
+//! decodes no voice.
 //!
 //! Frames of several talkers that are at hand at once share a datagram: what arrived waits until [`Relay::handle_timeout`],
 //! which is due at once, or after the time that an operator allows ([`Relay::set_hold`]). A driver that takes all datagrams that are
@@ -24,7 +25,7 @@ use crate::{
     limits,
     time::{Duration, Instant},
     wire::{
-        path::{DatagramKind, Header, OpenError, PROBE_BYTES, Seal},
+        path::{DatagramKind, Draft, Header, OpenError, PROBE_BYTES, Seal},
         voice::Frames,
     },
 };
@@ -90,10 +91,11 @@ pub struct Arrival<'a> {
     pub bytes: &'a mut [u8],
 }
 
-/// Where the relay's output goes.
-pub trait Egress {
-    /// A datagram for `to`, by the socket that the listener reaches; `seal` appends it.
-    fn datagram(&mut self, socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>));
+/// Where the output of a [`Relay<S>`] goes.
+pub trait Egress<S> {
+    /// A datagram for `to`, by the socket that the listener reaches. To seal and send it is most of the work that there is, and may be
+    /// done by anybody, after this and beside other datagrams.
+    fn datagram(&mut self, socket: usize, to: SocketAddr, draft: Draft<'_, S>);
 
     /// A voice payload for sessions that do not get it by datagram: [`crate::server::Input::Voice`] says what becomes of it.
     /// False when it is dropped.
@@ -206,7 +208,7 @@ impl<S: Seal> Relay<S> {
     }
 
     /// Does what the server says.
-    pub fn obey(&mut self, now: Instant, order: Order<'_>, egress: &mut impl Egress) {
+    pub fn obey(&mut self, now: Instant, order: Order<'_>, egress: &mut impl Egress<S>) {
         match order {
             Order::Listen { session, path } => {
                 if let Some(seat) = find(&mut self.seats, session)
@@ -228,7 +230,7 @@ impl<S: Seal> Relay<S> {
         &mut self,
         now: Instant,
         arrival: Arrival<'_>,
-        egress: &mut impl Egress,
+        egress: &mut impl Egress<S>,
     ) -> Result<(), OpenError> {
         let Arrival { socket, from, waited, bytes } = arrival;
         let Some(header) = Header::parse(bytes) else {
@@ -269,7 +271,7 @@ impl<S: Seal> Relay<S> {
     }
 
     /// Passes on what is due.
-    pub fn handle_timeout(&mut self, now: Instant, egress: &mut impl Egress) {
+    pub fn handle_timeout(&mut self, now: Instant, egress: &mut impl Egress<S>) {
         let Self { seats, rooms, waiting, stats, .. } = self;
         waiting.retain(|id| {
             let Some(room) = rooms.get_mut(id) else { return false };
@@ -287,7 +289,7 @@ impl<S: Seal> Relay<S> {
 
     // Voice.
 
-    fn voice(&mut self, now: Instant, session: SessionId, payload: &[u8], egress: &mut impl Egress) {
+    fn voice(&mut self, now: Instant, session: SessionId, payload: &[u8], egress: &mut impl Egress<S>) {
         let Self { seats, rooms, waiting, hold, stats, .. } = self;
         stats.voice_in += 1;
         let Some(seat) = find(seats, session) else {
@@ -328,7 +330,7 @@ impl<S: Seal> Relay<S> {
         }
     }
 
-    fn probe(&mut self, now: Instant, session: SessionId, payload: &[u8], egress: &mut impl Egress) {
+    fn probe(&mut self, now: Instant, session: SessionId, payload: &[u8], egress: &mut impl Egress<S>) {
         let Self { seats, stats, .. } = self;
         let Some(seat) = find(seats, session) else { return };
         if payload.len() != PROBE_BYTES || !seat.may_send(now) {

@@ -61,7 +61,7 @@ impl Room {
     }
 
     /// Hands a payload over for those who do not get it by datagram; returns how many they are, if it is taken.
-    pub(super) fn tunnel(&self, talker: SessionId, payload: &[u8], egress: &mut impl Egress) -> u64 {
+    pub(super) fn tunnel<S>(&self, talker: SessionId, payload: &[u8], egress: &mut impl Egress<S>) -> u64 {
         let listeners = || self.tcp.iter().copied().filter(|&listener| is_for(listener, talker));
         let count = listeners().count();
         if count > 0 && egress.tunnel(payload, listeners()) { count as u64 } else { 0 }
@@ -91,7 +91,7 @@ impl Room {
         &mut self,
         seats: &mut [Option<Seat<S>>],
         stats: &mut RelayStats,
-        egress: &mut impl Egress,
+        egress: &mut impl Egress<S>,
     ) {
         self.first = (self.first + 1).checked_rem(self.udp.len()).unwrap_or(0);
         let (last, first) = self.udp.split_at(self.first);

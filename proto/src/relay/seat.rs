@@ -74,14 +74,13 @@ impl<S: Seal> Seat<S> {
         may
     }
 
-    /// Seals a payload and sends it; false when it is not known where to.
-    pub(super) fn send(&mut self, kind: DatagramKind, payload: &[u8], egress: &mut impl Egress) -> bool {
+    /// Sends a payload; false when it is not known where to.
+    pub(super) fn send(&mut self, kind: DatagramKind, payload: &[u8], egress: &mut impl Egress<S>) -> bool {
         let Some(sealed) = &mut self.sealed else { return false };
         let Some(remote) = sealed.remote() else { return false };
-        egress.datagram(self.socket, remote, |out| {
-            // What waits in a room fits, and so does an echo.
-            sealed.seal(kind, payload, out);
-        });
+        // What waits in a room fits, and so does an echo.
+        let Some(draft) = sealed.draft(kind, payload) else { return false };
+        egress.datagram(self.socket, remote, draft);
         true
     }
 }

@@ -4,7 +4,7 @@
 //! big-endian), then the sealed payload with its 16-byte tag. The keys belong to one control connection, so that whose
 //! path it is cannot come into question. The cipher itself is the driver's ([`Seal`]): the core has no cryptography.
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::net::SocketAddr;
 
 use super::replay::ReplayWindow;
@@ -31,6 +31,16 @@ pub trait Seal {
 
     /// Verifies `sealed` (payload and tag) and `header` and decrypts the payload in place; false when it is forged.
     fn open(&self, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool;
+}
+
+impl<S: Seal + ?Sized> Seal for Arc<S> {
+    fn seal(&self, counter: u64, header: &[u8], payload: &mut [u8]) -> [u8; TAG_BYTES] {
+        (**self).seal(counter, header, payload)
+    }
+
+    fn open(&self, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {
+        (**self).open(counter, header, sealed)
+    }
 }
 
 /// What a datagram is for.
@@ -116,6 +126,45 @@ pub struct Opened<'a> {
     pub payload: &'a [u8],
 }
 
+/// A datagram that has its counter and is not sealed yet. Since nobody else has that counter, sealing may be done later, in any order
+/// and in another thread.
+#[derive(Debug)]
+pub struct Draft<'a, S> {
+    header: Header,
+    payload: &'a [u8],
+    seal: &'a S,
+}
+
+impl<'a, S: Seal> Draft<'a, S> {
+    /// What seals it.
+    pub fn seal(&self) -> &'a S {
+        self.seal
+    }
+
+    /// Appends it to `out`, with room for the tag. It must not leave before [`seal_in_place`].
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header.to_wire());
+        out.extend_from_slice(self.payload);
+        out.extend_from_slice(&[0; TAG_BYTES]);
+    }
+
+    /// Appends it to `out`, sealed.
+    pub fn write_sealed(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write(out);
+        seal_in_place(self.seal, out.get_mut(start..).unwrap_or_default());
+    }
+}
+
+/// Seals what [`Draft::write`] wrote, by [`Draft::seal`]; once.
+pub fn seal_in_place(seal: &impl Seal, datagram: &mut [u8]) {
+    let Some((header, rest)) = datagram.split_first_chunk_mut::<HEADER_BYTES>() else { return };
+    let Some((payload, tag)) = rest.split_last_chunk_mut::<TAG_BYTES>() else { return };
+    let &mut [_, _, _, _, _, c0, c1, c2, c3, c4, c5, c6, c7] = header;
+    let counter = u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]);
+    *tag = seal.seal(counter, header, payload);
+}
+
 /// One end of a voice path.
 #[derive(Debug)]
 pub struct SealedPath<S> {
@@ -143,19 +192,19 @@ impl<S: Seal> SealedPath<S> {
         self.remote
     }
 
+    /// The next datagram, to be sealed. `payload` has at most [`PAYLOAD_BYTES`]; a larger one is refused.
+    pub fn draft<'a>(&'a mut self, kind: DatagramKind, payload: &'a [u8]) -> Option<Draft<'a, S>> {
+        if payload.len() > PAYLOAD_BYTES {
+            return None;
+        }
+        let header = Header { kind, session: self.session, counter: self.next_counter };
+        self.next_counter += 1;
+        Some(Draft { header, payload, seal: &self.seal })
+    }
+
     /// Appends a sealed datagram to `out`. `payload` has at most [`PAYLOAD_BYTES`]; a larger one is refused: false.
     pub fn seal(&mut self, kind: DatagramKind, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        if payload.len() > PAYLOAD_BYTES {
-            return false;
-        }
-        let header = Header { kind, session: self.session, counter: self.next_counter }.to_wire();
-        out.extend_from_slice(&header);
-        let start = out.len();
-        out.extend_from_slice(payload);
-        let tag = self.seal.seal(self.next_counter, &header, out.get_mut(start..).unwrap_or_default());
-        out.extend_from_slice(&tag);
-        self.next_counter += 1;
-        true
+        self.draft(kind, payload).map(|draft| draft.write_sealed(out)).is_some()
     }
 
     /// Opens a datagram that came from `from`, in place.
@@ -239,6 +288,22 @@ mod tests {
         assert_eq!(b.remote(), Some(address(2)));
         assert_eq!(b.open(address(3), &mut third).unwrap().payload, b"third");
         assert_eq!(b.remote(), Some(address(3)));
+    }
+
+    #[test]
+    fn drafts_are_sealed_in_any_order() {
+        let ((mut a, _), (mut other, mut b)) = (pair(), pair());
+        let payloads: [&[u8]; 3] = [b"first", b"", b"third"];
+        let mut drafts = payloads.map(|payload| {
+            let mut bytes = vec![];
+            a.draft(DatagramKind::Voice, payload).unwrap().write(&mut bytes);
+            bytes
+        });
+        drafts.iter_mut().rev().for_each(|draft| seal_in_place(&Toy, draft));
+        assert_eq!(drafts, payloads.map(|payload| sealed(&mut other, payload)));
+        for (draft, payload) in drafts.iter_mut().zip(payloads) {
+            assert_eq!(b.open(address(1), draft).unwrap().payload, payload);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use chinwag_proto::{
     Duration, Instant, RoomId, SessionId,
     relay::{Arrival, Egress, Order, Relay},
     server::Output,
-    wire::path::{DatagramKind, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
+    wire::path::{DatagramKind, Draft, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
 };
 
 /// Seals nothing, takes everything.
@@ -37,10 +37,10 @@ pub(crate) enum Relayed {
 #[derive(Default)]
 struct Sink(Vec<Relayed>);
 
-impl Egress for Sink {
-    fn datagram(&mut self, _socket: usize, to: SocketAddr, seal: impl FnOnce(&mut Vec<u8>)) {
+impl<S: Seal> Egress<S> for Sink {
+    fn datagram(&mut self, _socket: usize, to: SocketAddr, draft: Draft<'_, S>) {
         let mut bytes = vec![];
-        seal(&mut bytes);
+        draft.write_sealed(&mut bytes);
         let kind = Header::parse(&bytes).expect("a datagram of ours").kind;
         let SocketAddr::V4(to) = to else { panic!("only IPv4 is here") };
         let payload = bytes[HEADER_BYTES..bytes.len() - TAG_BYTES].to_vec();

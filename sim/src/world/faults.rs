@@ -315,8 +315,8 @@ impl Sleep {
 
 /// The world is different from now on; what is settled at its beginning stays.
 fn set(spec: Spec, key: Key, value: u64) -> Spec {
-    let is_settled =
-        matches!(key, Key::Small | Key::Hostile | Key::Classic | Key::Hold | Key::NoUdp | Key::Drift);
+    use Key::{Classic, Drift, Hold, Hostile, NoUdp, Small, Threads};
+    let is_settled = matches!(key, Small | Hostile | Classic | Hold | Threads | NoUdp | Drift);
     // Times between things are looked at when these happen: what never happens is not begun by it.
     if is_settled { spec } else { spec.with(key, value) }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::SocketAddr,
+    num::NonZeroUsize,
     sync::{Arc, mpsc::SyncSender},
 };
 
@@ -51,6 +52,8 @@ pub struct ServerOptions {
     pub max_clients: usize,
     /// How long the relay may let voice wait for more of it, so that more shares a datagram; none as a rule.
     pub voice_hold: Duration,
+    /// How many threads seal and send voice; more than there are processors are no use.
+    pub voice_threads: NonZeroUsize,
 }
 
 /// How the PCM of classic programs is to be counted.

@@ -20,10 +20,10 @@ use chinwag_proto::{
 };
 use mio::{Events, Interest, Poll, Token, Waker, net::UdpSocket};
 
-use super::outlet::{Outlet, Outlets};
+use super::{fanout::FanOut, outlet::Outlets};
 use crate::{
     clock,
-    mmsg::{Inbox, enable_times},
+    mmsg::{Inbox, Sent, enable_times},
     seal::AesSeal,
 };
 
@@ -43,7 +43,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// What the server's loop says. See [`Order`]; what it lends is owned here.
 #[derive(Debug)]
 enum Said {
-    Open { session: SessionId, room: RoomId, seal: Option<Box<AesSeal>> },
+    Open { session: SessionId, room: RoomId, seal: Option<Arc<AesSeal>> },
     Listen { session: SessionId, path: VoicePath },
     Leave { session: SessionId },
     Stop,
@@ -100,7 +100,7 @@ pub(super) struct RelayHandle {
 
 impl RelayHandle {
     pub(super) fn open(&mut self, session: SessionId, room: RoomId, seal: Option<AesSeal>) {
-        self.say(Said::Open { session, room, seal: seal.map(Box::new) });
+        self.say(Said::Open { session, room, seal: seal.map(Arc::new) });
     }
 
     pub(super) fn order(&mut self, now: Instant, order: Order<'_>) {
@@ -169,7 +169,7 @@ impl RelayHandle {
 #[derive(Debug)]
 pub(super) struct RelayLoop {
     poll: Poll,
-    relay: Relay<AesSeal>,
+    relay: Relay<Arc<AesSeal>>,
     outlets: Outlets,
     /// Which of the sockets may have more datagrams.
     ready: Vec<bool>,
@@ -188,9 +188,10 @@ pub(super) struct RelayLoop {
 }
 
 impl RelayLoop {
-    /// A relay for these sockets, which wakes the server's loop by `server`.
+    /// A relay for these sockets, with so many helpers to send by them, which wakes the server's loop by `server`.
     pub(super) fn new(
         mut sockets: Vec<UdpSocket>,
+        helpers: usize,
         hold: Duration,
         server: Arc<Waker>,
     ) -> io::Result<(Self, RelayHandle)> {
@@ -211,7 +212,7 @@ impl RelayLoop {
             poll,
             relay,
             ready: vec![false; sockets.len()],
-            outlets: Outlets::new(sockets.into_iter(), hand),
+            outlets: Outlets::new(FanOut::new(sockets, helpers)?, hand),
             inbox: Inbox::new(TOGETHER),
             orders: said,
             talks: talked,
@@ -260,11 +261,15 @@ impl RelayLoop {
             let now = clock::now();
             self.turn(now);
             if now >= *self.next_look.get_or_insert(now + LOOK_INTERVAL) {
+                if self.outlets.fan_out.has_failed() {
+                    return Err(io::Error::other("a thread that sends voice has failed"));
+                }
                 self.publish();
                 // As long as nothing happens there is nothing to look at.
                 self.next_look = None;
             }
         }
+        self.outlets.fan_out.stop();
         self.publish();
         Ok(())
     }
@@ -297,10 +302,9 @@ impl RelayLoop {
 
     /// Takes a call's worth of datagrams.
     fn receive(&mut self, now: Instant, index: usize) {
-        let (Some(outlet), Some(ready)) = (self.outlets.sockets.get(index), self.ready.get_mut(index)) else {
-            return;
-        };
-        match self.inbox.receive(&outlet.socket) {
+        let sockets = self.outlets.fan_out.sockets();
+        let (Some(socket), Some(ready)) = (sockets.get(index), self.ready.get_mut(index)) else { return };
+        match self.inbox.receive(socket) {
             Ok(count) => *ready = count >= TOGETHER,
             // There was nothing, or the system cannot give it now: what comes next is told.
             Err(_) => {
@@ -325,7 +329,7 @@ impl RelayLoop {
         for _ in 0..WAITING_ORDERS {
             let order = match self.orders.try_recv() {
                 Ok(Said::Open { session, room, seal }) => {
-                    self.relay.open(session, room, seal.map(|seal| *seal));
+                    self.relay.open(session, room, seal);
                     continue;
                 }
                 Ok(Said::Listen { session, path }) => Order::Listen { session, path },
@@ -357,11 +361,12 @@ impl RelayLoop {
 
     /// Lets the server's loop see the counters.
     fn publish(&mut self) {
+        let Sent { sent, unsent } = self.outlets.sent();
         let stats = VoiceStats {
             relay: self.relay.stats(),
-            sent: self.outlets.sent.sent,
-            unsent: self.outlets.sent.unsent,
-            overflowed: self.outlets.sockets.iter_mut().map(Outlet::drops).sum(),
+            sent,
+            unsent,
+            overflowed: self.outlets.drops(),
             handed_late: self.talks_shed + self.outlets.tunnel_dropped,
             voice_dropped: 0,
         };
@@ -433,7 +438,7 @@ mod tests {
             let address = socket.local_addr().unwrap();
             let server = Poll::new().unwrap();
             let waker = Arc::new(Waker::new(server.registry(), Token(0)).unwrap());
-            let (relay, handle) = RelayLoop::new(vec![socket], Duration::ZERO, waker).unwrap();
+            let (relay, handle) = RelayLoop::new(vec![socket], 0, Duration::ZERO, waker).unwrap();
             let mut rig = Self { relay, handle, address, clients: vec![], _server: server };
             for index in 0..clients {
                 let (mine, theirs) = AesSeal::pair(index as u8);

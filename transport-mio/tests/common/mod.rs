@@ -4,6 +4,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     path::Path,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
@@ -56,6 +57,7 @@ impl RunningServer {
             identity,
             max_clients: 100,
             voice_hold: Duration::ZERO,
+            voice_threads: NonZeroUsize::MIN.saturating_add(1),
         };
         let mut server = ServerLoop::bind(options).unwrap();
         let gateway = Box::new(Passing::default());
