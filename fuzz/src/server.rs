@@ -7,6 +7,7 @@ use std::{
 };
 
 use arbitrary::Unstructured;
+use chinwag_bench::Open;
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, SessionId,
     limits::{CLASSIC_BYTES, HELD_SESSIONS, ROOMS},
@@ -39,20 +40,6 @@ pub fn server(data: &[u8]) {
         driver.play(u32::from(peer) % PEERS, op);
     }
     driver.empty();
-}
-
-/// Seals nothing, takes everything.
-#[derive(Debug)]
-struct Open;
-
-impl Seal for Open {
-    fn seal(&self, _counter: u64, _header: &[u8], _payload: &mut [u8]) -> [u8; TAG_BYTES] {
-        [0; TAG_BYTES]
-    }
-
-    fn open(&self, _counter: u64, _header: &[u8], _sealed: &mut [u8]) -> bool {
-        true
-    }
 }
 
 /// What the relay wants done.

@@ -5,26 +5,13 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+pub(crate) use chinwag_bench::Open;
 use chinwag_proto::{
     Duration, Instant, RoomId, SessionId,
     relay::{Arrival, Egress, Order, Relay},
     server::Output,
     wire::path::{DatagramKind, Draft, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
 };
-
-/// Seals nothing, takes everything.
-#[derive(Debug)]
-pub(crate) struct Open;
-
-impl Seal for Open {
-    fn seal(&self, _counter: u64, _header: &[u8], _payload: &mut [u8]) -> [u8; TAG_BYTES] {
-        [0; TAG_BYTES]
-    }
-
-    fn open(&self, _counter: u64, _header: &[u8], _sealed: &mut [u8]) -> bool {
-        true
-    }
-}
 
 /// What the relay wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
