@@ -90,12 +90,12 @@ impl Header {
         if datagram.len() > limits::DATAGRAM_BYTES || datagram.len() < HEADER_BYTES + TAG_BYTES {
             return None;
         }
-        let &[kind, s0, s1, s2, s3, c0, c1, c2, c3, c4, c5, c6, c7] =
-            datagram.first_chunk::<HEADER_BYTES>()?;
+        let header = datagram.first_chunk::<HEADER_BYTES>()?;
+        let &[kind, s0, s1, s2, s3, ..] = header;
         Some(Self {
             kind: DatagramKind::from_wire(kind)?,
             session: SessionId::from_wire(u32::from_be_bytes([s0, s1, s2, s3])),
-            counter: u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]),
+            counter: counter_in(header),
         })
     }
 
@@ -104,6 +104,11 @@ impl Header {
         let [c0, c1, c2, c3, c4, c5, c6, c7] = self.counter.to_be_bytes();
         [self.kind.to_wire(), s0, s1, s2, s3, c0, c1, c2, c3, c4, c5, c6, c7]
     }
+}
+
+fn counter_in(header: &[u8; HEADER_BYTES]) -> u64 {
+    let &[_, _, _, _, _, c0, c1, c2, c3, c4, c5, c6, c7] = header;
+    u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7])
 }
 
 /// Why a datagram was dropped. Each is worth a counter, none is worth a close: anybody can send datagrams.
@@ -136,33 +141,27 @@ pub struct Draft<'a, S> {
 }
 
 impl<'a, S: Seal> Draft<'a, S> {
-    /// What seals it.
-    pub fn seal(&self) -> &'a S {
-        self.seal
-    }
-
-    /// Appends it to `out`, with room for the tag. It must not leave before [`seal_in_place`].
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// Appends it to `out`, with room for the tag. It must not leave before [`seal_in_place`], once, with the seal that is returned.
+    pub fn write(self, out: &mut Vec<u8>) -> &'a S {
         out.extend_from_slice(&self.header.to_wire());
         out.extend_from_slice(self.payload);
         out.extend_from_slice(&[0; TAG_BYTES]);
+        self.seal
     }
 
     /// Appends it to `out`, sealed.
-    pub fn write_sealed(&self, out: &mut Vec<u8>) {
+    pub fn write_sealed(self, out: &mut Vec<u8>) {
         let start = out.len();
-        self.write(out);
-        seal_in_place(self.seal, out.get_mut(start..).unwrap_or_default());
+        let seal = self.write(out);
+        seal_in_place(seal, out.get_mut(start..).unwrap_or_default());
     }
 }
 
-/// Seals what [`Draft::write`] wrote, by [`Draft::seal`]; once.
+/// Seals what [`Draft::write`] wrote, with the seal that it returned; once: sealed twice it would be bare.
 pub fn seal_in_place(seal: &impl Seal, datagram: &mut [u8]) {
     let Some((header, rest)) = datagram.split_first_chunk_mut::<HEADER_BYTES>() else { return };
     let Some((payload, tag)) = rest.split_last_chunk_mut::<TAG_BYTES>() else { return };
-    let &mut [_, _, _, _, _, c0, c1, c2, c3, c4, c5, c6, c7] = header;
-    let counter = u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]);
-    *tag = seal.seal(counter, header, payload);
+    *tag = seal.seal(counter_in(header), header, payload);
 }
 
 /// One end of a voice path.

@@ -27,7 +27,7 @@ pub(super) enum Relayed {
 /// How the relay is run.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner {
-    /// How long voice waits for more of it, and what it wants of the machine for being seen: as long, since both are threads of their own.
+    /// How long voice waits for more of it, and as long until the machine sees what the relay wants of it: both are threads of their own.
     hold: Duration,
     /// How many seal and send.
     threads: usize,
@@ -59,8 +59,8 @@ struct Sink<'a> {
 impl Egress<ToySeal> for Sink<'_> {
     fn datagram(&mut self, _socket: usize, to: SocketAddr, draft: Draft<'_, ToySeal>) {
         let mut bytes = Vec::with_capacity(DATAGRAM_BYTES);
-        draft.write(&mut bytes);
-        self.drafts.push((to, bytes, *draft.seal()));
+        let seal = *draft.write(&mut bytes);
+        self.drafts.push((to, bytes, seal));
     }
 
     fn tunnel(&mut self, payload: &[u8], to: impl Iterator<Item = SessionId>) -> bool {
@@ -85,10 +85,9 @@ impl RelayNode {
         self.relay.poll_timeout().into_iter().chain(seen).min()
     }
 
-    /// Nobody is left who would see or send anything.
+    /// Nobody is left who would see anything.
     pub(super) fn crash(&mut self) {
         self.back.clear();
-        self.drafts.clear();
     }
 
     pub(super) fn obey(&mut self, net: &mut Net<'_>, order: Order<'_>) {

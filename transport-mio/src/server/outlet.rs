@@ -11,10 +11,7 @@ use super::{
     fanout::{Batch, FanOut},
     relay::HandedBack,
 };
-use crate::{
-    mmsg::{Sent, kernel_drops},
-    seal::AesSeal,
-};
+use crate::{mmsg::kernel_drops, seal::AesSeal};
 
 /// What is kept for a UDP socket.
 #[derive(Debug)]
@@ -55,11 +52,6 @@ impl Outlets {
         self.fan_out.finish();
     }
 
-    /// What became of all datagrams so far.
-    pub(super) fn sent(&self) -> Sent {
-        self.fan_out.sent()
-    }
-
     /// Datagrams that the system dropped before they were received. Its own counters wrap around, a flood of an hour suffices: it
     /// is to be asked more often.
     pub(super) fn drops(&mut self) -> u64 {
@@ -76,7 +68,7 @@ impl Outlets {
 impl Egress<Arc<AesSeal>> for Outlets {
     fn datagram(&mut self, socket: usize, to: SocketAddr, draft: Draft<'_, Arc<AesSeal>>) {
         let Some(outlet) = self.outlets.get_mut(socket) else { return };
-        outlet.batch.push(to, &draft);
+        outlet.batch.push(to, draft);
         if outlet.batch.is_full() {
             self.fan_out.give(&mut outlet.batch);
         }

@@ -361,7 +361,7 @@ impl RelayLoop {
 
     /// Lets the server's loop see the counters.
     fn publish(&mut self) {
-        let Sent { sent, unsent } = self.outlets.sent();
+        let Sent { sent, unsent } = self.outlets.fan_out.sent();
         let stats = VoiceStats {
             relay: self.relay.stats(),
             sent,
@@ -517,6 +517,18 @@ mod tests {
         let before = allocations();
         std::hint::black_box(vec![1u8; 10]);
         assert_eq!(allocations() - before, 1);
+    }
+
+    #[test]
+    fn it_ends_when_a_helper_has_failed() {
+        let mut rig = Rig::new(1);
+        rig.relay.outlets.fan_out.take_in(thread::spawn(|| {}));
+        while !rig.relay.outlets.fan_out.has_failed() {
+            thread::yield_now();
+        }
+        rig.relay.next_look = Some(clock::now());
+        rig.handle.stop();
+        assert!(rig.relay.run().is_err());
     }
 
     #[test]
