@@ -93,9 +93,32 @@ VOICE = [
     ("lost, %", loss, 4),
 ]
 
+LIMIT = [
+    ("frames/s that held", lambda run: run["run"]["voice"]["frames_per_second"], 0),
+    ("datagrams/s in that", lambda run: run["run"]["voice"]["datagrams_per_second"], 0),
+    ("delay p99, ms", lambda run: delay(run, "p99_ms"), 2),
+    ("server CPU, µs for each delivered frame", per_frame, 2),
+]
+
+OVERLOAD = [
+    ("frames/s asked", lambda run: run["run"]["voice"]["frames_expected"] / run["run"]["seconds"], 0),
+    ("frames/s delivered", lambda run: run["run"]["voice"]["frames_per_second"], 0),
+    ("lost, %", loss, 1),
+    ("lost by the worst pair of talker and listener, %", lambda run: run["run"]["voice"]["worst_loss_percent"], 1),
+    ("delay p50, ms", lambda run: delay(run, "p50_ms"), 0),
+    ("delay p99, ms", lambda run: delay(run, "p99_ms"), 0),
+    ("text lost", lambda run: run["run"]["text"]["lost"], 0),
+    ("text delay p99, ms", lambda run: run["run"]["text"]["delay"]["p99_ms"], 0),
+]
+
 CASES = {
     "4 talkers": ([], "--clients 100 --talkers 4 --poll-us 300 --seconds 10 --floor", VOICE),
     "1 talker": ([], "--clients 100 --talkers 1 --poll-us 300 --seconds 10 --floor", VOICE),
+    "1 talker, 1 thread": (
+        ["--voice-threads", "1"],
+        "--clients 100 --talkers 1 --poll-us 300 --seconds 10 --floor",
+        VOICE,
+    ),
     "20 talkers, hold 2 ms": (
         ["--voice-hold-ms", "2"],
         "--clients 100 --talkers 20 --poll-us 300 --seconds 10 --floor",
@@ -118,30 +141,19 @@ CASES = {
         "--clients 400 --talkers 40 --rooms 20 --poll-us 300 --seconds 10 --floor",
         VOICE,
     ),
-    "limit": (
-        [],
+    "limit": ([], "--clients 100 --talkers 16 --poll-us 300 --seconds 3 --find-limit", LIMIT),
+    "limit, 1 thread": (
+        ["--voice-threads", "1"],
         "--clients 100 --talkers 16 --poll-us 300 --seconds 3 --find-limit",
-        [
-            ("frames/s that held", lambda run: run["run"]["voice"]["frames_per_second"], 0),
-            ("datagrams/s in that", lambda run: run["run"]["voice"]["datagrams_per_second"], 0),
-            ("delay p99, ms", lambda run: delay(run, "p99_ms"), 2),
-            ("server CPU, µs for each delivered frame", per_frame, 2),
-        ],
+        LIMIT,
     ),
-    "more than can be passed on": (
-        [],
-        "--clients 1000 --talkers 80 --text-rate 20 --seconds 10",
-        [
-            ("frames/s asked", lambda run: run["run"]["voice"]["frames_expected"] / run["run"]["seconds"], 0),
-            ("frames/s delivered", lambda run: run["run"]["voice"]["frames_per_second"], 0),
-            ("lost, %", loss, 1),
-            ("lost by the worst pair of talker and listener, %", lambda run: run["run"]["voice"]["worst_loss_percent"], 1),
-            ("delay p50, ms", lambda run: delay(run, "p50_ms"), 0),
-            ("delay p99, ms", lambda run: delay(run, "p99_ms"), 0),
-            ("text lost", lambda run: run["run"]["text"]["lost"], 0),
-            ("text delay p99, ms", lambda run: run["run"]["text"]["delay"]["p99_ms"], 0),
-        ],
+    "3 million frames/s": ([], "--clients 1000 --talkers 60 --text-rate 20 --seconds 10", OVERLOAD),
+    "3 million frames/s, 1 thread": (
+        ["--voice-threads", "1"],
+        "--clients 1000 --talkers 60 --text-rate 20 --seconds 10",
+        OVERLOAD,
     ),
+    "4 million frames/s": ([], "--clients 1000 --talkers 80 --text-rate 20 --seconds 10", OVERLOAD),
     "1000 idle clients": (
         [],
         "--clients 1000 --talkers 0 --seconds 20",

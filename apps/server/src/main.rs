@@ -35,7 +35,7 @@ use crate::{
     printer::{Kind, Printer},
 };
 
-/// Threads that pass voice on, unless told otherwise: more of them carry more than any network that this is likely to stand at.
+/// Threads that pass voice on, unless told otherwise: a guess at what is more than any server's network carries.
 const MAX_VOICE_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// Text and voice chat on your own machine: the server.
@@ -103,7 +103,7 @@ struct Arguments {
           value_parser = clap::value_parser!(u64).range(0..=limits::VOICE_HOLD.as_millis() as u64))]
     voice_hold_ms: u64,
 
-    /// Threads that pass voice on; one for each processor unless told otherwise
+    /// Threads that pass voice on; unless told otherwise one for each processor, at most 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     voice_threads: Option<u16>,
 
@@ -196,10 +196,11 @@ fn serve(arguments: &Arguments, terminal: &Terminal, console: &Console) -> Resul
             "this process may open {limit} files only (ulimit -n): fewer than --max-clients may come in"
         );
     }
-    let voice_threads = match arguments.voice_threads.and_then(|threads| NonZeroUsize::new(threads.into())) {
-        Some(threads) => threads,
-        None => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_VOICE_THREADS),
-    };
+    let processors = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_VOICE_THREADS);
+    let voice_threads = arguments
+        .voice_threads
+        .and_then(|threads| NonZeroUsize::new(threads.into()))
+        .unwrap_or_else(processors);
     let bind = |listen: Vec<SocketAddr>| {
         let (classic_text, classic_voice) = (arguments.classic_text.clone(), arguments.classic_voice.clone());
         ServerLoop::bind(ServerOptions {
