@@ -4,6 +4,8 @@
 //! A turn takes what is there, a system call's worth from each socket and as much voice of connections, passes on what it can, and
 //! flushes; then comes the next. What the server's loop says of sessions comes before any datagram that arrived later. Nothing here
 //! waits for the server's loop; that may wait for this one, which always moves on.
+//!
+//! What the relay drafts is sealed and sent by this thread and its helpers ([`super::fanout`]).
 
 use std::{
     io,
