@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod audit;
 pub mod client;
+pub mod history;
 pub mod hooks;
 pub mod hub;
 mod ids;

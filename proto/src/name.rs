@@ -59,6 +59,15 @@ impl Name {
         Self(SERVER.into())
     }
 
+    /// A name as it was kept: also the server's own.
+    ///
+    /// # Errors
+    ///
+    /// It cannot have been one.
+    pub fn kept(raw: &str) -> Result<Self, NameError> {
+        if raw == SERVER { Ok(Self::of_the_server()) } else { Self::new(raw) }
+    }
+
     /// True for the server's own.
     pub fn is_of_the_server(&self) -> bool {
         &*self.0 == SERVER

@@ -10,6 +10,7 @@ pub mod clock;
 mod counting;
 pub mod descriptors;
 mod heap;
+pub mod history;
 pub mod identity;
 pub mod mmsg;
 mod seal;
