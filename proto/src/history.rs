@@ -1,6 +1,7 @@
 //! What a lasting history keeps. The core asks for it by outputs and is answered by inputs; how it is kept is the driver's matter.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::fmt;
 
 use crate::{
     ids::{MessageId, RoomId, Seq},
@@ -43,7 +44,7 @@ pub struct KeptMessage {
     /// The name that its author had then.
     pub name: Name,
     /// Its text, as it was sent: not safe to print raw.
-    pub text: Box<str>,
+    pub text: Arc<str>,
 }
 
 /// Something to be kept. What was asked for earlier is to be kept earlier, or together.
@@ -53,6 +54,26 @@ pub enum Write {
     Room(KeptRoom),
     /// A new message, in a room that was written before.
     Message(KeptMessage),
+    /// A room of which nothing is kept any more is gone.
+    Gone(RoomId),
+}
+
+/// Why something could not be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeepError {
+    /// There is no room for it.
+    Full,
+    /// Something else, which the operator is told by whoever keeps.
+    Failed,
+}
+
+impl fmt::Display for KeepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => write!(f, "the server cannot keep it, its disk is full; try again later"),
+            Self::Failed => write!(f, "the server cannot keep it, its disk does not work; try again later"),
+        }
+    }
 }
 
 /// A room as it is found again when the server starts.

@@ -32,8 +32,8 @@ macro_rules! limits {
 limits! {
     /// [`limits::HISTORY_MESSAGES`].
     HistoryMessages = 0, limits::HISTORY_MESSAGES, 8;
-    /// [`limits::HISTORY_EVENTS`].
-    HistoryEvents = 1, limits::HISTORY_EVENTS, 24;
+    /// [`limits::HISTORY_BYTES`]; small, it has room for a message.
+    HistoryBytes = 1, limits::HISTORY_BYTES, 4_096;
     /// [`limits::UNACKED_MESSAGES`].
     UnackedMessages = 2, limits::UNACKED_MESSAGES, 3;
     /// [`limits::OUTGOING_MESSAGES`].
@@ -121,6 +121,9 @@ mistakes! {
     ClassicLineOpen = "who ends his lines is sent lines that do not end";
     ClassicGoodbyeForgotten = "a classic peer is closed without a word";
     ClassicLossUntold = "nobody is told that a classic peer is gone";
+    ToldBeforeKept = "a message is told before it is kept";
+    AuthorsForgotten = "a server that starts does not know what clients may say again";
+    RefusedIsKept = "what could not be kept is taken for kept";
 }
 
 #[cfg(debug_assertions)]
@@ -133,9 +136,9 @@ mod set {
 
     /// Sets which limits are small (a bit each), and the mistake that is made, if any.
     pub fn set(small: u32, mistake: Option<super::Mistake>) {
-        use super::Limit::{ControlQueueBytes, HistoryEvents, HistoryMessages, UnackedMessages};
+        use super::Limit::{ControlQueueBytes, HistoryBytes, HistoryMessages, UnackedMessages};
         // A small queue has room only for a small history, and for few messages at once.
-        let few = HistoryEvents as u32 | HistoryMessages as u32 | UnackedMessages as u32;
+        let few = HistoryBytes as u32 | HistoryMessages as u32 | UnackedMessages as u32;
         let needed = if small & ControlQueueBytes as u32 != 0 { few } else { 0 };
         SMALL.store(small | needed, Relaxed);
         MISTAKE.store(mistake.map_or(0, |mistake| mistake as u32 + 1), Relaxed);

@@ -26,7 +26,9 @@ pub const OPUS_BYTES: usize = 1000;
 pub const FRAMES_PER_DATAGRAM: usize = 16;
 
 /// Rooms of a server.
-pub const ROOMS: usize = 64;
+pub const ROOMS: usize = 256;
+/// The largest number of a room; then they begin anew.
+pub const LAST_ROOM: u32 = (1 << 22) - 1;
 /// Sessions of a server, attached ones; `--max-clients` may lower it.
 pub const SESSIONS: usize = 10_000;
 /// Sessions whose connection is gone, kept for whoever resumes them. The oldest is forgotten first.
@@ -35,20 +37,37 @@ pub const HELD_SESSIONS: usize = 4096;
 pub const PENDING_HELLOS: usize = 1024;
 /// Messages that a room remembers for those who resume.
 pub const HISTORY_MESSAGES: usize = 1024;
-/// Events of any kind (messages, joins, leaves) that a room remembers.
-pub const HISTORY_EVENTS: usize = 4096;
-/// Members that a client keeps: a full room, and whoever came while it was away and is gone again. It is told of them all,
-/// one after the other, but after a list of those who are there now.
-pub const MEMBERS: usize = SESSIONS + HISTORY_EVENTS;
+/// Bytes of the texts of these. What is older is read from the store, if there is one.
+pub const HISTORY_BYTES: usize = 1024 * 1024;
+/// Members that a client keeps: a full room.
+pub const MEMBERS: usize = SESSIONS;
 /// Bytes of a resume token that a client keeps.
 pub const RESUME_TOKEN_BYTES: usize = 64;
 /// Members in one `Members` frame (a name is at most 128 bytes, so that a frame stays under [`FRAME_BYTES`]).
 pub const MEMBERS_PER_FRAME: usize = 256;
 
-/// Messages of one client that may be unacknowledged; so many acknowledgements the server remembers for repeats.
+/// Messages of one client that may be unacknowledged; so many acknowledgements the server remembers for repeats, and with so many that
+/// are not kept yet a client is not read from.
 pub const UNACKED_MESSAGES: usize = 64;
+/// Clients without a session whose acknowledgements the server remembers. The oldest are forgotten first.
+pub const FORMER_AUTHORS: usize = 8192;
+/// Bytes of messages that may wait to be kept by the store; while there are more nobody who says more is read from.
+pub const KEEPING_BYTES: usize = 8 * 1024 * 1024;
+/// Messages of a room, beyond those that it remembers, that a starting server looks through for what clients may say again.
+pub const ACCEPTED_AT_START: usize = 16_384;
 /// Messages that a client holds until they are acknowledged; one more is refused to the caller.
 pub const OUTGOING_MESSAGES: usize = 1024;
+
+/// Messages in one page of a history, at most; fewer where their texts have more than [`PAGE_BYTES`].
+pub const PAGE_MESSAGES: usize = 200;
+/// Bytes of the texts in one page: it fits a frame, names and numbers included.
+pub const PAGE_BYTES: usize = 16 * 1024;
+/// Bytes of the words that somebody searches for.
+pub const SEARCH_BYTES: usize = 256;
+/// Pages and searches that may wait for the store at once; one more is refused.
+pub const READS: usize = 256;
+/// Of these, so many for one member.
+pub const READS_EACH: usize = 4;
 
 /// Bytes of control frames that may wait for one peer; a peer that lets more pile up is closed. The largest welcome
 /// (full history, all members) fits with room to spare: else whoever missed much could never come back.
@@ -93,6 +112,8 @@ pub const CONTROL_BURST: Duration = Duration::from_secs(2);
 /// What it costs a member to hear voice another way: a client does so a few times in a minute at most, and each time a room is
 /// looked through. Counts as [`CONTROL_FRAME_COST`] does.
 pub const VOICE_PATH_COST: Duration = Duration::from_millis(20);
+/// What a page of the history costs who asks for it, and a search. Counts as [`CONTROL_FRAME_COST`] does.
+pub const HISTORY_COST: Duration = Duration::from_millis(20);
 /// What a voice datagram costs its talker: at most 250 a second in the long run; more are dropped and counted.
 pub const VOICE_DATAGRAM_COST: Duration = Duration::from_millis(4);
 /// How far a talker may be ahead of [`VOICE_DATAGRAM_COST`].

@@ -92,6 +92,15 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// True when `text` has all of these words, or parts of words, however they are written. For histories without an index.
+pub(crate) fn has_words(text: &str, words: &str) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let text = text.to_lowercase();
+    words.split_whitespace().all(|word| text.contains(&word.to_lowercase()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +118,15 @@ mod tests {
             ("back\\slash", "back\\slash"),
         ] {
             assert_eq!(escape(text), shown);
+        }
+    }
+
+    #[test]
+    fn words_are_found_in_any_order_and_case() {
+        for (words, is_found) in
+            [("", true), ("grün FEE", true), ("fee  GRÜN ", true), ("Kaff", true), ("grün tee", false)]
+        {
+            assert_eq!(has_words("Die Grüne Fee trinkt Kaffee", words), is_found, "{words:?}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a client is told, what it asks of its driver, what it tells its user.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use crate::{
+    history::UnixMillis,
     hub::LeaveReason,
     ids::{MessageId, Seq, SessionId},
     outbox::Class,
@@ -23,6 +24,8 @@ pub struct ClientConfig {
     pub room: String,
     /// The program and its version, for the server's log.
     pub software: String,
+    /// So many messages of the room's history are asked for at the first welcome ([`ClientEvent::History`]).
+    pub history: usize,
 }
 
 /// Something that happened to the driver.
@@ -92,15 +95,20 @@ pub enum ClientEvent {
         name: String,
         /// The room's name.
         room: String,
-        /// True after a lost connection, when the server still knew the session and nothing was missed.
+        /// True after a lost connection, when the server still knew the session.
         resumed: bool,
         /// True for all but the first welcome.
         again: bool,
     },
+    /// Who came and who left while the connection was lost, by their names, if anybody did.
+    Meanwhile {
+        /// Who is here now.
+        joined: Vec<String>,
+        /// Who is not here any more.
+        left: Vec<String>,
+    },
     /// Somebody came.
     Joined {
-        /// Its place in the room.
-        seq: Seq,
         /// Whose session.
         session: SessionId,
         /// Who.
@@ -108,8 +116,6 @@ pub enum ClientEvent {
     },
     /// Somebody is gone.
     Left {
-        /// Its place in the room.
-        seq: Seq,
         /// Whose session.
         session: SessionId,
         /// Who.
@@ -125,9 +131,13 @@ pub enum ClientEvent {
         name: String,
         /// What.
         text: String,
+        /// When the server took it.
+        at: UnixMillis,
         /// One's own message, for which this is the acknowledgement.
         own: Option<MessageId>,
     },
+    /// A part of the room's history that was asked for ([`crate::client::Client::ask_history`]).
+    History(Page),
     /// The server did not accept a message.
     NotSaid {
         /// Which.
@@ -137,10 +147,10 @@ pub enum ClientEvent {
         /// Why.
         why: String,
     },
-    /// So many events of the room were missed: the server did not remember them.
+    /// So many messages of the room were missed. They may be in its history.
     Missed {
         /// How many.
-        events: u64,
+        messages: u64,
     },
     /// The server does not let this client in.
     Refused {
@@ -181,6 +191,32 @@ pub enum EndReason {
     Removed,
     /// The server does not speak this protocol.
     Protocol,
+}
+
+/// A part of a room's history.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// What it is the answer to.
+    pub token: u32,
+    /// Oldest first.
+    pub lines: Vec<PageLine>,
+    /// There are more, before the first of these.
+    pub more: bool,
+    /// Why there is nothing, if something went wrong.
+    pub error: Option<String>,
+}
+
+/// A message in a room's history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageLine {
+    /// Its place in the room.
+    pub seq: Seq,
+    /// When it was said.
+    pub at: UnixMillis,
+    /// Who said it.
+    pub name: String,
+    /// What.
+    pub text: String,
 }
 
 /// Why [`crate::client::Client::say`] did not take a message.

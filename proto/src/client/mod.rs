@@ -10,12 +10,14 @@ mod receive;
 
 use alloc::{
     borrow::ToOwned as _,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
     vec::Vec,
 };
 
-pub use self::api::{ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats, EndReason, SayError};
+pub use self::api::{
+    ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats, EndReason, Page, PageLine, SayError,
+};
 use self::path::PathProber;
 pub use self::path::spread_of;
 use crate::{
@@ -75,6 +77,8 @@ struct Link {
     ping: Option<(u64, Instant)>,
     /// Messages up to this one were sent on this connection.
     sent_up_to: MessageId,
+    /// How many members the welcome lists, of whom some are yet to be told.
+    listed: usize,
 }
 
 /// What outlives connections.
@@ -98,6 +102,11 @@ pub struct Client {
     state: State,
     session: Option<Session>,
     members: BTreeMap<SessionId, String>,
+    /// Those who were here when the connection was lost, until it is known who still is.
+    former_members: Option<BTreeSet<String>>,
+    /// By which the server knows what is said again.
+    author: [u8; 16],
+    last_question: u32,
     reader: FrameReader,
     outgoing: VecDeque<(MessageId, String)>,
     last_id: MessageId,
@@ -115,12 +124,16 @@ pub struct Client {
 impl Client {
     /// A client that wants to connect at once.
     pub fn new(now: Instant, config: ClientConfig, seed: Rng) -> Self {
+        let mut seed = seed;
         let mut client = Self {
             config,
+            author: seed.bytes(),
             rng: seed,
             state: State::Ended,
             session: None,
             members: BTreeMap::new(),
+            former_members: None,
+            last_question: 0,
             reader: FrameReader::default(),
             outgoing: VecDeque::new(),
             last_id: MessageId::default(),
@@ -294,6 +307,18 @@ impl Client {
         }
     }
 
+    /// Asks for what was said in the room before `before` (or most recently), at most `limit` messages; only those that have all of
+    /// `words`, if there are any. The answer is [`ClientEvent::History`] with the number that this returns; none without a connection.
+    pub fn ask_history(&mut self, before: Option<Seq>, limit: usize, words: &str) -> Option<u32> {
+        let room = self.session.as_ref().filter(|_| self.is_in())?.room.to_wire();
+        self.last_question = self.last_question.wrapping_add(1);
+        let token = self.last_question;
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let (before, words) = (before.unwrap_or_default().to_wire(), words.to_owned());
+        self.send(pb::to_server::Kind::History(pb::HistoryRequest { room, before, limit, words, token }));
+        Some(token)
+    }
+
     /// Leaves for good. What was said before is sent before; [`ClientEvent::Ended`] comes when the server has
     /// said goodbye, or after [`limits::QUIT_TIMEOUT`].
     pub fn quit(&mut self, now: Instant) {
@@ -380,6 +405,7 @@ impl Client {
             name: self.config.name.clone(),
             room: room.clone(),
             resume,
+            author: self.author.to_vec(),
         };
         self.send(pb::to_server::Kind::Hello(hello));
     }

@@ -1,9 +1,10 @@
 //! What the server says, and what a client makes of it.
 
-use alloc::{borrow::ToOwned as _, string::String};
+use alloc::{borrow::ToOwned as _, collections::BTreeSet, string::String, vec::Vec};
 
-use super::{Client, ClientEvent, EndReason, Link, PathProber, Queued, Session, State};
+use super::{Client, ClientEvent, EndReason, Link, Page, PageLine, PathProber, Queued, Session, State};
 use crate::{
+    history::UnixMillis,
     hooks::{Limit, Mistake, is_made},
     hub::LeaveReason,
     ids::{MessageId, RoomId, Seq, SessionId},
@@ -75,6 +76,7 @@ impl Client {
             | Kind::Left(_)
             | Kind::Pong(_)
             | Kind::VoiceReport(_)
+            | Kind::History(_)
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Members(members) => {
@@ -83,8 +85,12 @@ impl Client {
                         return self.protocol_error(now);
                     }
                 }
+                self.compare_members();
             }
-            Kind::Ack(ack) => self.acknowledged(MessageId::from_wire(ack.id), Seq::from_wire(ack.seq)),
+            Kind::Ack(ack) => {
+                let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
+                self.acknowledged(id, seq, UnixMillis(ack.at_ms));
+            }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
                 if let Some(text) = self.take_outgoing(id) {
@@ -94,13 +100,12 @@ impl Client {
             }
             Kind::Said(said) => self.said(said),
             Kind::Joined(joined) => {
-                if let Some((session, name)) = joined.member.map(member).filter(|_| self.is_next(joined.seq))
-                {
+                if let Some((session, name)) = joined.member.map(member) {
                     if !self.note_member(session, &name) {
                         return self.protocol_error(now);
                     }
                     if Some(session) != self.session() {
-                        self.event(ClientEvent::Joined { seq: Seq::from_wire(joined.seq), session, name });
+                        self.event(ClientEvent::Joined { session, name });
                     }
                 }
             }
@@ -110,13 +115,13 @@ impl Client {
                     pb::left::Reason::Lost => LeaveReason::Lost,
                     pb::left::Reason::Removed => LeaveReason::Removed,
                 };
-                if let Some((session, name)) = left.member.map(member).filter(|_| self.is_next(left.seq))
+                if let Some((session, name)) = left.member.map(member)
                     && Some(session) != self.session()
                 {
                     if !is_made(Mistake::MembersStay) {
                         self.members.remove(&session);
                     }
-                    self.event(ClientEvent::Left { seq: Seq::from_wire(left.seq), session, name, reason });
+                    self.event(ClientEvent::Left { session, name, reason });
                 }
             }
             Kind::Pong(pong) => {
@@ -125,6 +130,17 @@ impl Client {
                 {
                     self.stats.control_rtt = Some(now.since(sent));
                 }
+            }
+            Kind::History(page) => {
+                let error = Some(page.error).filter(|error| !error.is_empty());
+                let lines = page.messages.into_iter().map(|said| PageLine {
+                    seq: Seq::from_wire(said.seq),
+                    at: UnixMillis(said.at_ms),
+                    name: said.name,
+                    text: said.text,
+                });
+                let page = Page { token: page.token, lines: lines.collect(), more: page.more, error };
+                self.event(ClientEvent::History(page));
             }
             Kind::VoiceReport(report) => {
                 self.stats.reports_received += 1;
@@ -140,7 +156,11 @@ impl Client {
     fn welcome(&mut self, now: Instant, welcome: pb::Welcome) {
         let State::Greeting { .. } = self.state else { return };
         let Some(room) = welcome.room else { return self.protocol_error(now) };
-        self.members.clear();
+        let former = core::mem::take(&mut self.members);
+        if self.session.is_some() {
+            // If it is lost again before it is known who is here, those who were told of last count.
+            self.former_members.get_or_insert_with(|| former.into_values().collect());
+        }
         let is_bounded =
             welcome.members.into_iter().map(member).all(|(id, name)| self.note_member(id, &name))
                 && [&welcome.name, &room.name].iter().all(|name| name.len() <= limits::NAME_BYTES)
@@ -159,12 +179,12 @@ impl Client {
             next_ping: now,
             ping: None,
             sent_up_to: if is_made(Mistake::OutgoingUnsent) { self.last_id } else { MessageId::default() },
+            listed: usize::try_from(welcome.member_count).unwrap_or(usize::MAX),
         });
         let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
-        // A server that has forgotten the session may still have the same room; one's own coming is not missed.
+        // A server that has forgotten the session may still have the same room.
         if let Some(session) = self.session.as_ref().filter(|former| former.epoch == room.epoch) {
-            let told = session.last_seq.to_wire().saturating_add(u64::from(!welcome.resumed));
-            missed = last_seq.to_wire().saturating_sub(told);
+            missed = last_seq.to_wire().saturating_sub(session.last_seq.to_wire());
         }
         self.session = Some(Session {
             id,
@@ -178,10 +198,31 @@ impl Client {
         self.out.push(Queued::OpenPath(id), |_, _| {});
         let (name, resumed) = (welcome.name, welcome.resumed);
         self.event(ClientEvent::Welcome { session: id, name, room: room.name, resumed, again });
+        self.compare_members();
         if missed > 0 && !is_made(Mistake::GapHidden) {
-            self.event(ClientEvent::Missed { events: missed });
+            self.event(ClientEvent::Missed { messages: missed });
+        }
+        if !again && self.config.history > 0 {
+            self.ask_history(Some(last_seq.next()), self.config.history, "");
         }
         self.send_outgoing(Limit::UnackedMessages.value());
+    }
+
+    /// Tells who came and left meanwhile, once it is known who is here.
+    fn compare_members(&mut self) {
+        let State::In(link) = &self.state else { return };
+        if self.members.len() < link.listed {
+            return;
+        }
+        let Some(former) = self.former_members.take() else { return };
+        let is_own = |name: &&String| self.session.as_ref().is_some_and(|session| session.name == **name);
+        let now: BTreeSet<&String> = self.members.values().collect();
+        let joined = now.iter().copied().filter(|name| !former.contains(*name) && !is_own(name)).cloned();
+        let left = former.iter().filter(|name| !now.contains(name) && !is_own(name)).cloned();
+        let (joined, left): (Vec<_>, Vec<_>) = (joined.collect(), left.collect());
+        if !joined.is_empty() || !left.is_empty() {
+            self.event(ClientEvent::Meanwhile { joined, left });
+        }
     }
 
     fn refused(&mut self, now: Instant, refused: pb::Refused) {
@@ -235,18 +276,19 @@ impl Client {
             && self.outgoing.iter().any(|(outgoing, _)| *outgoing == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(id, seq);
+            return self.acknowledged(id, seq, UnixMillis(said.at_ms));
         }
         if self.is_next(said.seq) {
-            self.event(ClientEvent::Said { seq, name: said.name, text: said.text, own: None });
+            let (name, text, at) = (said.name, said.text, UnixMillis(said.at_ms));
+            self.event(ClientEvent::Said { seq, name, text, at, own: None });
         }
     }
 
-    fn acknowledged(&mut self, id: MessageId, seq: Seq) {
+    fn acknowledged(&mut self, id: MessageId, seq: Seq, at: UnixMillis) {
         self.is_next(seq.to_wire());
         let Some(text) = self.take_outgoing(id) else { return };
         let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
-        self.event(ClientEvent::Said { seq, name, text, own: Some(id) });
+        self.event(ClientEvent::Said { seq, name, text, at, own: Some(id) });
         self.send_outgoing(Limit::UnackedMessages.value());
     }
 
@@ -260,7 +302,7 @@ impl Client {
         session.last_seq = Seq::from_wire(seq);
         let missed = seq - last.next().to_wire();
         if missed > 0 && !is_made(Mistake::GapHidden) {
-            self.event(ClientEvent::Missed { events: missed });
+            self.event(ClientEvent::Missed { messages: missed });
         }
         true
     }

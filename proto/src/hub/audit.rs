@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeSet, format, string::String};
 
-use super::{Hub, Presence, is_default, room::Room, session::Session};
+use super::{Hub, Presence, is_default, session::Session};
 use crate::{
     audit::{at_most, ensure, same},
     hooks::Limit,
@@ -16,10 +16,8 @@ impl Hub {
     pub fn audit(&self) -> Result<(), String> {
         self.sessions.audit().map_err(|wrong| format!("sessions: {wrong}"))?;
         at_most("places for sessions", self.sessions.places(), self.most_sessions())?;
-        for (id, session) in self.sessions.iter() {
-            let last = self.rooms.get(&session.room).map(Room::last_seq);
-            session.audit(last).map_err(|wrong| format!("{id:?}: {wrong}"))?;
-        }
+        self.authors.audit(self.sessions.iter().map(|(_, session)| session.author))?;
+        self.audit_keeping()?;
         self.audit_names()?;
         self.audit_rooms()?;
         let deadlines =
@@ -81,7 +79,7 @@ impl Hub {
                 ensure!(listed.insert(member), "{id:?}: {member:?} is listed twice");
             }
             // Nobody else could resume in it, so that nothing would ever remove it.
-            let is_kept = awaited.contains(id) || is_default(&room.name);
+            let is_kept = room.is_kept || awaited.contains(id) || is_default(&room.name);
             ensure!(is_kept, "{id:?}: no session belongs to it, with {} members", room.members.len());
         }
         let present = self.present();
@@ -97,8 +95,10 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::room::Room;
     use crate::{
         audit::assert_told,
+        history::{AuthorKey, UnixMillis},
         hub::{Admission, JoinRequest, ResumeRequest},
         ids::{MessageId, SessionId},
         limits,
@@ -111,7 +111,9 @@ mod tests {
     const NOW: Instant = Instant::from_micros(1_000_000);
 
     fn join(hub: &mut Hub, name: &str, room: &str) -> SessionId {
-        hub.join(NOW, &JoinRequest { name, room, resume: None }, &mut |_, _| {}).unwrap().session
+        hub.join(NOW, &JoinRequest { name, room, author: None, resume: None }, &mut |_, _| {})
+            .unwrap()
+            .session
     }
 
     /// Foo and Bar in the lobby, Baz lost there, Qux gone from the den, which is empty; one place among them is free.
@@ -122,7 +124,7 @@ mod tests {
         let qux = join(&mut hub, "Qux", "den");
         let room = hub.sessions.get(foo).unwrap().room;
         for id in 1..=3 {
-            hub.say(foo, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
+            hub.say(UnixMillis(1), foo, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
         }
         hub.quit(former, &mut |_, _| {});
         hub.lose(NOW, baz, false, &mut |_, _| {});
@@ -171,13 +173,13 @@ mod tests {
             hub,
             Hub::audit,
             &[
-                ("rooms: 65, the limit is 64", |hub| {
+                ("rooms: 257, the limit is 256", |hub| {
                     for n in 0..limits::ROOMS as u32 - 1 {
                         let name = Name::new(&format!("room {n}")).unwrap();
                         hub.rooms.insert(RoomId::new(100 + n), Room::new(name, 0));
                     }
                 }),
-                ("rooms: 65, the limit is 64", |hub| {
+                ("rooms: 257, the limit is 256", |hub| {
                     *hub = Hub::new(8, Rng::from_number(1));
                     for n in 0..limits::ROOMS as u32 {
                         let name = Name::new(&format!("room {n}")).unwrap();
@@ -203,15 +205,6 @@ mod tests {
                 ("no session belongs to it", |hub| {
                     hub.rooms.insert(RoomId::new(9), Room::new(Name::new("empty").unwrap(), 0));
                 }),
-                ("is at 1", |hub| {
-                    let name = room(hub, "lobby").name.clone();
-                    let members = room(hub, "lobby").members.clone();
-                    let mut fresh = Room::new(name.clone(), 0);
-                    fresh.members = members;
-                    let what = crate::hub::What::Joined;
-                    fresh.append(crate::hub::Event { member: id_of(hub, "Foo"), name, what });
-                    *room(hub, "lobby") = fresh;
-                }),
             ],
         );
     }
@@ -231,8 +224,10 @@ mod tests {
                 ("1 sessions are gone, 2 were counted", |hub| hub.gone += 1),
                 ("sessions that are gone: 4097, the limit is 4096", |hub| {
                     let (room, presence) = (session(hub, "Qux").room, session(hub, "Qux").presence);
+                    let author = AuthorKey::default();
                     for _ in 0..limits::HELD_SESSIONS {
-                        let mut gone = Session::new(Name::new("Qux").unwrap(), room, [0; 16]);
+                        hub.authors.enter(author);
+                        let mut gone = Session::new(Name::new("Qux").unwrap(), room, [0; 16], author);
                         gone.presence = presence;
                         let id = hub.sessions.insert(gone);
                         hub.deadlines.extend(presence.deadline().map(|deadline| (deadline, id)));
@@ -242,7 +237,12 @@ mod tests {
                 ("places for sessions: 4105, the limit is 4104", |hub| {
                     for _ in hub.sessions.places()..hub.most_sessions() + 2 {
                         let room = session(hub, "Foo").room;
-                        hub.sessions.insert(Session::new(Name::new("x").unwrap(), room, [0; 16]));
+                        hub.sessions.insert(Session::new(
+                            Name::new("x").unwrap(),
+                            room,
+                            [0; 16],
+                            AuthorKey::default(),
+                        ));
                     }
                 }),
             ],
@@ -259,7 +259,7 @@ mod tests {
         for _ in 0..4_000 {
             now = now + Duration::from_millis(rng.below(5_000));
             hub.handle_timeout(now, &mut |_, _| {});
-            let (name, room) = (format!("n{}", rng.below(90)), format!("r{}", rng.below(200)));
+            let (name, room) = (format!("n{}", rng.below(400)), format!("r{}", rng.below(900)));
             let at = usize::try_from(rng.below(known.len().max(1) as u64)).unwrap();
             let former: Option<&Admission> = known.get(at).filter(|_| rng.below(3) == 0);
             let resume = former.map(|former| ResumeRequest {
@@ -269,7 +269,11 @@ mod tests {
                 last_seq: former.told_up_to,
                 attempt: 0,
             });
-            match hub.join(now, &JoinRequest { name: &name, room: &room, resume }, &mut |_, _| {}) {
+            match hub.join(
+                now,
+                &JoinRequest { name: &name, room: &room, author: None, resume },
+                &mut |_, _| {},
+            ) {
                 Ok(admission) => {
                     resumed += u32::from(admission.resumed);
                     known.push(admission);

@@ -4,6 +4,8 @@
 //! calls, and its notices into bytes. Every change is told through a `tell` function, in order.
 
 mod audit;
+mod authors;
+mod keeping;
 mod room;
 mod session;
 
@@ -14,14 +16,17 @@ use alloc::{
 use core::fmt;
 
 use self::{
+    authors::{Authors, Repeat},
+    keeping::Keeping,
     room::Room,
-    session::{Presence, Repeat, Session, Sessions},
+    session::{Presence, Session, Sessions},
 };
 pub use self::{
-    room::{Event, LeaveReason, What},
+    room::{LeaveReason, Message},
     session::ResumeToken,
 };
 use crate::{
+    history::{AuthorKey, KeepError, KeptMessage, UnixMillis},
     hooks::{self, Limit, Mistake, is_made},
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
@@ -34,15 +39,28 @@ use crate::{
 /// Something that sessions are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notice<'a> {
-    /// An event in their room. The sender of a message is told [`Notice::Accepted`] instead.
-    Happened {
+    /// Somebody came into their room.
+    Joined {
         /// Where.
         room: RoomId,
-        /// Its place there.
-        seq: Seq,
-        /// What.
-        event: &'a Event,
+        /// Who.
+        member: SessionId,
+        /// As whom.
+        name: &'a Name,
     },
+    /// Somebody left their room.
+    Left {
+        /// Where.
+        room: RoomId,
+        /// Who.
+        member: SessionId,
+        /// As whom.
+        name: &'a Name,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A message in their room. Its sender is told [`Notice::Accepted`] instead.
+    Said(&'a Message),
     /// Their message got this place. A repeat of an accepted message is told its first place again.
     Accepted {
         /// Where.
@@ -51,6 +69,8 @@ pub enum Notice<'a> {
         seq: Seq,
         /// Which message.
         id: MessageId,
+        /// When, if that is remembered.
+        at: Option<UnixMillis>,
     },
     /// Their message will not be delivered.
     Rejected {
@@ -70,6 +90,8 @@ pub enum Rejection {
     Stale,
     /// The sender is not in that room.
     NotInRoom,
+    /// It could not be kept.
+    NotKept(KeepError),
 }
 
 impl fmt::Display for Rejection {
@@ -78,6 +100,7 @@ impl fmt::Display for Rejection {
             Self::Message(error) => error.fmt(f),
             Self::Stale => write!(f, "a message with a later number was already delivered"),
             Self::NotInRoom => write!(f, "you are not in that room"),
+            Self::NotKept(error) => error.fmt(f),
         }
     }
 }
@@ -90,6 +113,11 @@ pub struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
+    /// The sessions, and whoever did what they are told of, if he is in the room.
+    pub fn with_author(self) -> impl Iterator<Item = SessionId> + 'a {
+        self.members.iter().copied()
+    }
+
     /// The sessions.
     pub fn iter(self) -> impl Iterator<Item = SessionId> + 'a {
         self.members.iter().copied().filter(move |member| Some(*member) != self.except)
@@ -103,6 +131,8 @@ pub struct JoinRequest<'a> {
     pub name: &'a str,
     /// The room as it was typed; empty for the default room.
     pub room: &'a str,
+    /// By what the client is known again; `None` for one that says nothing twice.
+    pub author: Option<AuthorKey>,
     /// A former session to go on with.
     pub resume: Option<ResumeRequest<'a>>,
 }
@@ -116,7 +146,7 @@ pub struct ResumeRequest<'a> {
     pub token: &'a [u8],
     /// The numbering that `last_seq` belongs to.
     pub epoch: u64,
-    /// The last event it saw.
+    /// The last message it saw.
     pub last_seq: Seq,
     /// Which of its connections this is; 0 if it does not count them.
     pub attempt: u64,
@@ -129,6 +159,8 @@ pub struct Admission {
     pub session: SessionId,
     /// The secret to resume it by.
     pub token: ResumeToken,
+    /// Under which key what it says is remembered.
+    pub author: AuthorKey,
     /// The name, normalised.
     pub name: Name,
     /// The room.
@@ -139,7 +171,9 @@ pub struct Admission {
     pub epoch: u64,
     /// True when the former session goes on.
     pub resumed: bool,
-    /// Everything after this in the room is yet to be told ([`Hub::events_after`]).
+    /// True when the others were told that he joined.
+    pub entered: bool,
+    /// Everything after this in the room is yet to be told ([`Hub::messages_after`]).
     pub told_up_to: Seq,
 }
 
@@ -191,6 +225,9 @@ pub struct Hub {
     /// When a session without a connection changes its [`Presence`].
     deadlines: BTreeSet<(Instant, SessionId)>,
     gone: usize,
+    authors: Authors,
+    /// What waits to be kept; nothing does when the history is in memory alone.
+    keeping: Option<Keeping>,
 }
 
 impl Hub {
@@ -205,6 +242,8 @@ impl Hub {
             next_room: 1,
             deadlines: BTreeSet::new(),
             gone: 0,
+            authors: Authors::default(),
+            keeping: None,
         }
     }
 
@@ -241,9 +280,14 @@ impl Hub {
         self.names.get(&Name::new(name).ok()?.folded()).copied()
     }
 
-    /// What is remembered of `room` after `seq`.
-    pub fn events_after(&self, room: RoomId, seq: Seq) -> impl Iterator<Item = (Seq, &Event)> {
-        self.rooms.get(&room).into_iter().flat_map(move |room| room.events_after(seq))
+    /// What is remembered of `room` after `seq`, oldest first.
+    pub fn messages_after(&self, room: RoomId, seq: Seq) -> impl DoubleEndedIterator<Item = &Message> {
+        self.rooms.get(&room).into_iter().flat_map(move |room| room.messages_after(seq))
+    }
+
+    /// The place of the first message of `room` that is remembered, or of the next one.
+    pub fn first_remembered(&self, room: RoomId) -> Option<Seq> {
+        self.rooms.get(&room).map(Room::first_seq)
     }
 
     /// Every room: its number, the name of its numbering, and the last number given out there.
@@ -292,14 +336,22 @@ impl Hub {
         }
         let room = self.find_or_make_room(room)?;
         let token = self.rng.bytes();
-        let session = self.sessions.insert(Session::new(name.clone(), room, token));
+        let author = request.author.unwrap_or_else(|| AuthorKey(self.rng.bytes()));
+        self.authors.enter(author);
+        let session = self.sessions.insert(Session::new(name.clone(), room, token, author));
         self.enter(session, tell);
-        self.admission(session, None).ok_or(Refusal::Full)
+        // A session that is forgotten does not make the room another one.
+        let last = self.rooms.get(&room).map(Room::last_seq).unwrap_or_default();
+        let seen = request.resume.as_ref().filter(|former| self.has_numbering(room, former.epoch));
+        let told_up_to = seen.map_or(last, |former| former.last_seq.min(last));
+        self.admission(session, told_up_to, (false, true)).ok_or(Refusal::Full)
     }
 
-    /// Says `text` in `room`. Exactly one notice goes to the sender: accepted, or rejected.
+    /// Says `text` in `room`, at the time `at`. Exactly one notice goes to the sender: accepted, or rejected; at once, or when it was
+    /// kept, or could not be.
     pub fn say(
         &mut self,
+        at: UnixMillis,
         sender: SessionId,
         room: RoomId,
         id: MessageId,
@@ -308,9 +360,20 @@ impl Hub {
     ) {
         let to_sender = [sender];
         let to_sender = Audience { members: &to_sender, except: None };
-        let Some(session) = self.sessions.get_mut(sender) else { return };
-        let why = match session.repeat(id) {
-            Repeat::Accepted(seq) => return tell(to_sender, Notice::Accepted { room, seq, id }),
+        let Some(session) = self.sessions.get(sender) else { return };
+        let author = session.author;
+        let why = match self.authors.repeat(author, id) {
+            Repeat::Accepted(room, seq) => {
+                let place = self.rooms.get(&room);
+                if place.is_some_and(|place| seq > place.last_seq()) {
+                    // It waits to be kept.
+                    return;
+                }
+                let before = Seq::from_wire(seq.to_wire() - 1);
+                let told = place.and_then(|place| place.messages_after(before).next());
+                let at = told.filter(|told| told.kept.seq == seq).map(|told| told.kept.at);
+                return tell(to_sender, Notice::Accepted { room, seq, id, at });
+            }
             Repeat::Stale => Some(Rejection::Stale),
             Repeat::New if session.room != room => Some(Rejection::NotInRoom),
             Repeat::New => text::check_message(text).err().map(Rejection::Message),
@@ -318,15 +381,10 @@ impl Hub {
         if let Some(why) = why {
             return tell(to_sender, Notice::Rejected { id, why });
         }
-        let Some(place) = self.rooms.get_mut(&room) else { return };
-        let what = What::Said { id, text: text.into() };
-        let event = Event { member: sender, name: session.name.clone(), what };
-        let seq = place.append(event);
-        session.accept(id, seq);
-        let before = if is_made(Mistake::AckBeforeOrder) { 1 } else { 0 };
-        let place = Seq::from_wire(seq.to_wire() - before);
-        tell(to_sender, Notice::Accepted { room, seq: place, id });
-        self.tell_of_last_event(room, tell);
+        let Some(place) = self.rooms.get(&room) else { return };
+        let (seq, name) = (place.next_seq(), session.name.clone());
+        self.authors.accept(author, id, room, seq);
+        self.take(sender, KeptMessage { room, seq, at, author, id, name, text: text.into() }, tell);
     }
 
     /// The server itself says something, in every room.
@@ -336,16 +394,16 @@ impl Hub {
     /// It is no message.
     pub fn announce(
         &mut self,
+        at: UnixMillis,
         text: &str,
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Result<(), MessageError> {
         text::check_message(text)?;
-        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
-        for id in rooms {
-            let Some(room) = self.rooms.get_mut(&id) else { continue };
-            let what = What::Said { id: MessageId::from_wire(0), text: text.into() };
-            room.append(Event { member: SessionId::NOBODY, name: Name::of_the_server(), what });
-            self.tell_of_last_event(id, tell);
+        let rooms: Vec<(RoomId, Seq)> = self.rooms.iter().map(|(&id, room)| (id, room.next_seq())).collect();
+        for (room, seq) in rooms {
+            let (author, id, name) = (AuthorKey::default(), MessageId::default(), Name::of_the_server());
+            let said = KeptMessage { room, seq, at, author, id, name, text: text.into() };
+            self.take(SessionId::NOBODY, said, tell);
         }
         Ok(())
     }
@@ -410,7 +468,7 @@ impl Hub {
     ) -> Option<Result<Admission, Refusal>> {
         let session = self.sessions.get(resume.session).filter(|s| s.knows_token(resume.token))?;
         let (room, presence) = (session.room, session.presence);
-        if self.rooms.get(&room)?.epoch != resume.epoch {
+        if !self.has_numbering(room, resume.epoch) {
             return None;
         }
         if resume.attempt != 0 && resume.attempt < session.attempt {
@@ -435,7 +493,8 @@ impl Hub {
         }
         self.sessions.get_mut(resume.session)?.attempt = resume.attempt;
         self.set_presence(resume.session, Presence::Here);
-        if let Presence::Gone { .. } = presence {
+        let entered = matches!(presence, Presence::Gone { .. });
+        if entered {
             self.enter(resume.session, tell);
         }
         let last = self.rooms.get(&room)?.last_seq();
@@ -444,7 +503,11 @@ impl Hub {
             seq if is_made(Mistake::ReplayFromBefore) => Seq::from_wire(seq.to_wire().saturating_sub(1)),
             seq => seq,
         };
-        self.admission(resume.session, Some(told.min(last))).map(Ok)
+        self.admission(resume.session, told.min(last), (true, entered)).map(Ok)
+    }
+
+    fn has_numbering(&self, room: RoomId, epoch: u64) -> bool {
+        self.rooms.get(&room).is_some_and(|room| room.epoch == epoch)
     }
 
     /// Makes sure that nobody who is here has `name`. Whoever lost their connection loses the name to a newcomer:
@@ -496,14 +559,18 @@ impl Hub {
         // One place is kept for the default room, so that nobody can shut out those who ask for none.
         let places = Limit::Rooms.value() - usize::from(!has_default);
         if self.rooms.len() >= places {
-            // A room in which nobody is only waits for those who might resume.
-            let empty =
-                self.rooms.iter().find(|(_, room)| room.members.is_empty() && !is_default(&room.name));
+            // A room in which nobody is only waits for those who might resume, unless it is kept.
+            let empty = self.rooms.iter().find(|(_, room)| is_unused(room));
             let (&empty, _) = empty.ok_or(Refusal::RoomsFull)?;
             self.rooms.remove(&empty);
         }
-        let id = RoomId::new(self.next_room);
-        self.next_room = self.next_room.wrapping_add(1);
+        let id = loop {
+            let id = RoomId::new(self.next_room);
+            self.next_room = self.next_room % limits::LAST_ROOM + 1;
+            if !self.rooms.contains_key(&id) {
+                break id;
+            }
+        };
         let epoch = if is_made(Mistake::NumberingForgotten) { 1 } else { self.rng.next_u64() };
         self.rooms.insert(id, Room::new(name, epoch));
         Ok(id)
@@ -514,18 +581,8 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(&session.room) else { return };
         self.names.insert(session.name.folded(), id);
         room.members.push(id);
-        room.append(Event { member: id, name: session.name.clone(), what: What::Joined });
-        self.tell_of_last_event(session.room, tell);
-    }
-
-    /// Tells everybody in the room but its author of the newest event.
-    fn tell_of_last_event(&self, id: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        let before = Seq::from_wire(room.last_seq().to_wire() - 1);
-        for (seq, event) in room.events_after(before) {
-            let audience = Audience { members: &room.members, except: Some(event.member) };
-            tell(audience, Notice::Happened { room: id, seq, event });
-        }
+        let audience = Audience { members: &room.members, except: Some(id) };
+        tell(audience, Notice::Joined { room: session.room, member: id, name: &session.name });
     }
 
     /// Takes a session out of its room and tells the others.
@@ -539,9 +596,9 @@ impl Hub {
         }
         let Some(room) = self.rooms.get_mut(&session.room) else { return };
         room.remove(id);
-        room.append(Event { member: id, name: session.name.clone(), what: What::Left(reason) });
         if !is_made(Mistake::LeaveUntold) {
-            self.tell_of_last_event(session.room, tell);
+            let audience = Audience { members: &room.members, except: None };
+            tell(audience, Notice::Left { room: session.room, member: id, name: &session.name, reason });
         }
     }
 
@@ -562,12 +619,9 @@ impl Hub {
     fn forget(&mut self, id: SessionId) {
         self.set_presence(id, Presence::Here);
         let Some(session) = self.sessions.remove(id) else { return };
-        let is_empty = self
-            .rooms
-            .get(&session.room)
-            .is_some_and(|room| room.members.is_empty() && !is_default(&room.name));
-        // The log of an empty room stays for those who may resume; with the last of them it goes.
-        if is_empty && !self.sessions.any_in(session.room) {
+        self.authors.leave(session.author);
+        // The log of an empty room stays for those who may resume; with the last of them it goes, unless it is kept.
+        if self.rooms.get(&session.room).is_some_and(is_unused) && !self.sessions.any_in(session.room) {
             self.rooms.remove(&session.room);
         }
     }
@@ -585,20 +639,32 @@ impl Hub {
         self.gone += usize::from(matches!(presence, Presence::Gone { .. }));
     }
 
-    fn admission(&self, id: SessionId, resumed_at: Option<Seq>) -> Option<Admission> {
+    fn admission(
+        &self,
+        id: SessionId,
+        told_up_to: Seq,
+        (resumed, entered): (bool, bool),
+    ) -> Option<Admission> {
         let session = self.sessions.get(id)?;
         let room = self.rooms.get(&session.room)?;
         Some(Admission {
             session: id,
             token: session.token,
+            author: session.author,
             name: session.name.clone(),
             room: session.room,
             room_name: room.name.clone(),
             epoch: room.epoch,
-            resumed: resumed_at.is_some(),
-            told_up_to: resumed_at.unwrap_or_else(|| room.last_seq()),
+            resumed,
+            entered,
+            told_up_to,
         })
     }
+}
+
+/// True for a room that nobody would find again: empty, without anything that is kept, and not the default one.
+fn is_unused(room: &Room) -> bool {
+    room.members.is_empty() && !room.is_kept && !is_default(&room.name)
 }
 
 /// True for the default room's name, however it was typed by whoever came first.

@@ -1,40 +1,23 @@
-//! One room: who is in it and the numbered log of what happened there.
+//! One room: who is in it and the numbered log of what was said there.
 
-use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
+use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use crate::{
     audit::{at_most, ensure},
+    history::{KeptMessage, KeptRoom},
     hooks::{Limit, Mistake, is_made},
-    ids::{MessageId, Seq, SessionId},
+    ids::{RoomId, Seq, SessionId},
     limits::MESSAGE_BYTES,
     name::Name,
 };
 
-/// Something that happened in a room; everybody in it sees it at the same place in the same order.
+/// A message with its place in a room; everybody there sees it at the same place in the same order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Event {
-    /// Whose doing it was.
+pub struct Message {
+    /// Whose session said it: nobody's when the server did, or in an earlier start of the server.
     pub member: SessionId,
-    /// That member's name at the time.
-    pub name: Name,
-    /// What happened.
-    pub what: What,
-}
-
-/// The kinds of [`Event`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum What {
-    /// A message.
-    Said {
-        /// The sender's own number of it.
-        id: MessageId,
-        /// Its text, as it was sent: not safe to print raw.
-        text: Box<str>,
-    },
-    /// The member came.
-    Joined,
-    /// The member is gone.
-    Left(LeaveReason),
+    /// What was said, when and where.
+    pub kept: KeptMessage,
 }
 
 /// Why somebody left.
@@ -56,43 +39,89 @@ pub(super) struct Room {
     pub(super) epoch: u64,
     /// Everybody in the room, those with a lost connection too.
     pub(super) members: Vec<SessionId>,
-    log: VecDeque<Event>,
-    messages: usize,
+    /// The store was told of it.
+    pub(super) is_kept: bool,
+    /// Messages that have their place and are not kept yet.
+    pub(super) waiting: u64,
+    log: VecDeque<Message>,
+    /// Bytes of the texts in the log.
+    bytes: usize,
     last: Seq,
 }
 
 impl Room {
     pub(super) fn new(name: Name, epoch: u64) -> Self {
-        Self { name, epoch, members: Vec::new(), log: VecDeque::new(), messages: 0, last: Seq::ZERO }
+        let (members, log) = (Vec::new(), VecDeque::new());
+        Self { name, epoch, members, is_kept: false, waiting: 0, log, bytes: 0, last: Seq::ZERO }
     }
 
-    /// The number given out last.
+    /// A room that a store had kept.
+    pub(super) fn restored(room: KeptRoom, last: Seq, messages: Vec<KeptMessage>) -> Self {
+        let mut restored = Self { is_kept: true, ..Self::new(room.name, room.epoch) };
+        let before = last.to_wire().saturating_sub(messages.len() as u64);
+        restored.last = Seq::from_wire(before);
+        for kept in messages {
+            restored.append(Message { member: SessionId::NOBODY, kept });
+        }
+        restored
+    }
+
+    /// As it is kept.
+    pub(super) fn kept(&self, id: RoomId) -> KeptRoom {
+        KeptRoom { id, name: self.name.clone(), epoch: self.epoch }
+    }
+
+    /// The number given out last of those that were told.
     pub(super) fn last_seq(&self) -> Seq {
         self.last
     }
 
-    /// Appends an event. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`]
-    /// messages or [`crate::limits::HISTORY_EVENTS`].
-    pub(super) fn append(&mut self, event: Event) -> Seq {
-        self.last = self.last.next();
-        self.messages += usize::from(is_message(&event));
-        self.log.push_back(event);
-        let (messages, events) = (Limit::HistoryMessages.value(), Limit::HistoryEvents.value());
-        while (self.messages > messages || self.log.len() > events) && !is_made(Mistake::HistoryGrows) {
-            let forgotten = self.log.pop_front();
-            self.messages -= usize::from(forgotten.as_ref().is_some_and(is_message));
-        }
-        self.last
+    /// The number of the next message.
+    pub(super) fn next_seq(&self) -> Seq {
+        Seq::from_wire(self.last.to_wire().saturating_add(self.waiting + 1))
     }
 
-    /// The remembered events after `seq`, oldest first, with their numbers.
-    pub(super) fn events_after(&self, seq: Seq) -> impl Iterator<Item = (Seq, &Event)> {
-        let first = self.last.to_wire() - self.log.len() as u64 + 1;
-        let skip = seq.next().to_wire().saturating_sub(first);
+    /// True while nobody would miss it.
+    pub(super) fn is_blank(&self) -> bool {
+        self.last == Seq::ZERO && self.waiting == 0
+    }
+
+    /// Appends a message, which has the next place. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`]
+    /// or [`crate::limits::HISTORY_BYTES`].
+    pub(super) fn append(&mut self, message: Message) {
+        self.last = self.last.next();
+        self.bytes += message.kept.text.len();
+        self.log.push_back(message);
+        let (messages, bytes) = (Limit::HistoryMessages.value(), Limit::HistoryBytes.value());
+        while (self.log.len() > messages || self.bytes > bytes) && !is_made(Mistake::HistoryGrows) {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets what came before `seq`.
+    pub(super) fn forget_before(&mut self, seq: Seq) {
+        while !self.log.is_empty() && self.first_seq() < seq {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(forgotten) = self.log.pop_front() {
+            self.bytes -= forgotten.kept.text.len();
+        }
+    }
+
+    /// The place of the first message that is remembered, or of the next one if none is.
+    pub(super) fn first_seq(&self) -> Seq {
+        Seq::from_wire(self.last.to_wire() + 1 - self.log.len() as u64)
+    }
+
+    /// The remembered messages after `seq`, oldest first.
+    pub(super) fn messages_after(&self, seq: Seq) -> impl DoubleEndedIterator<Item = &Message> {
+        let skip = seq.next().to_wire().saturating_sub(self.first_seq().to_wire());
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.log.len());
         // Not past each of them: most often all but the last are skipped.
-        let rest = self.log.range(skip..).zip(first + skip as u64..);
-        rest.map(|(event, seq)| (Seq::from_wire(seq), event))
+        self.log.range(skip..)
     }
 
     pub(super) fn remove(&mut self, member: SessionId) {
@@ -101,110 +130,124 @@ impl Room {
 
     /// What must hold of the log; the members are the hub's matter.
     pub(super) fn audit(&self) -> Result<(), String> {
-        let (events, limit) = (self.log.len(), Limit::HistoryEvents.value());
-        at_most("events in the log", events, limit)?;
-        let messages = self.log.iter().filter(|event| is_message(event)).count();
-        ensure!(
-            messages == self.messages,
-            "{messages} messages are in the log, {} were counted",
-            self.messages
-        );
-        let most_messages = Limit::HistoryMessages.value();
-        at_most("messages in the log", messages, most_messages)?;
+        let (messages, bytes) = (self.log.len(), Limit::HistoryBytes.value());
+        at_most("messages in the log", messages, Limit::HistoryMessages.value())?;
+        let sum: usize = self.log.iter().map(|message| message.kept.text.len()).sum();
+        ensure!(sum == self.bytes, "{sum} bytes are in the log, {} were counted", self.bytes);
+        at_most("bytes in the log", sum, bytes)?;
         let last = self.last.to_wire();
-        ensure!(last >= events as u64, "the log has {events} events, {last} were numbered");
-        // Nothing is forgotten before there is too much.
-        let is_full = events == limit || messages == most_messages;
-        ensure!(
-            is_full || last == events as u64,
-            "of {last} events only {events} are in the log, which is not full"
-        );
-        let texts = self.log.iter().filter_map(|event| match &event.what {
-            What::Said { text, .. } => Some(text.len()),
-            What::Joined | What::Left(_) => None,
-        });
-        at_most("bytes of a message", texts.max().unwrap_or_default(), MESSAGE_BYTES)
+        ensure!(last >= messages as u64, "the log has {messages} messages, {last} were numbered");
+        for (message, seq) in self.log.iter().zip(self.first_seq().to_wire()..) {
+            let place = message.kept.seq.to_wire();
+            ensure!(place == seq, "the message at {seq} says that it is at {place}");
+        }
+        let longest = self.log.iter().map(|message| message.kept.text.len()).max();
+        at_most("bytes of a message", longest.unwrap_or_default(), MESSAGE_BYTES)
     }
-}
-
-fn is_message(event: &Event) -> bool {
-    matches!(event.what, What::Said { .. })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::assert_told;
-    use crate::limits::{HISTORY_EVENTS, HISTORY_MESSAGES};
+    use crate::{
+        audit::assert_told,
+        history::{AuthorKey, UnixMillis},
+        ids::MessageId,
+        limits::{HISTORY_BYTES, HISTORY_MESSAGES},
+    };
+    use alloc::sync::Arc;
 
-    fn event(what: What) -> Event {
-        Event { member: SessionId::from_wire(1), name: Name::new("Foo").unwrap(), what }
+    fn said(seq: u64, text: &str) -> Message {
+        let kept = KeptMessage {
+            room: RoomId::from_wire(1),
+            seq: Seq::from_wire(seq),
+            at: UnixMillis(seq),
+            author: AuthorKey::default(),
+            id: MessageId::from_wire(seq),
+            name: Name::new("Foo").unwrap(),
+            text: Arc::from(text),
+        };
+        Message { member: SessionId::from_wire(1), kept }
     }
 
-    fn said(id: u64) -> Event {
-        event(What::Said { id: MessageId::from_wire(id), text: "x".into() })
+    fn den() -> Room {
+        Room::new(Name::new("den").unwrap(), 1)
     }
 
     #[test]
-    fn the_log_remembers_so_many_messages_and_what_came_between() {
-        let mut room = Room::new(Name::new("den").unwrap(), 1);
-        room.append(event(What::Joined));
+    fn the_log_remembers_so_many_messages() {
+        let mut room = den();
         let total = HISTORY_MESSAGES as u64 + 5;
-        for id in 1..=total {
-            assert_eq!(room.append(said(id)), Seq::from_wire(id + 1));
+        for seq in 1..=total {
+            assert_eq!(room.next_seq(), Seq::from_wire(seq));
+            room.append(said(seq, "x"));
         }
-        let kept: Vec<u64> = room.events_after(Seq::ZERO).map(|(seq, _)| seq.to_wire()).collect();
-        assert_eq!((kept.len(), kept[0]), (HISTORY_MESSAGES, 7));
-        assert_eq!(room.events_after(Seq::from_wire(total)).count(), 1);
-        assert_eq!(room.events_after(Seq::from_wire(total + 1)).count(), 0);
-        assert_eq!(room.events_after(Seq::from_wire(u64::MAX - 1)).count(), 0);
+        let kept: Vec<u64> =
+            room.messages_after(Seq::ZERO).map(|message| message.kept.seq.to_wire()).collect();
+        assert_eq!((kept.len(), kept[0]), (HISTORY_MESSAGES, 6));
+        assert_eq!(room.messages_after(Seq::from_wire(total - 1)).count(), 1);
+        assert_eq!(room.messages_after(Seq::from_wire(total)).count(), 0);
+        assert_eq!(room.messages_after(Seq::from_wire(u64::MAX - 1)).count(), 0);
     }
 
     #[test]
-    fn joins_alone_do_not_fill_memory() {
-        let mut room = Room::new(Name::new("den").unwrap(), 1);
-        for _ in 0..HISTORY_EVENTS + 10 {
-            room.append(event(What::Joined));
+    fn the_log_remembers_so_many_bytes() {
+        let (mut room, text) = (den(), "x".repeat(MESSAGE_BYTES));
+        for seq in 1..=(HISTORY_BYTES / MESSAGE_BYTES) as u64 + 3 {
+            room.append(said(seq, &text));
         }
-        assert_eq!(room.events_after(Seq::ZERO).count(), HISTORY_EVENTS);
+        room.audit().unwrap();
+        assert_eq!(room.messages_after(Seq::ZERO).count(), HISTORY_BYTES / MESSAGE_BYTES);
+        assert_eq!(room.first_seq(), Seq::from_wire(4));
+    }
+
+    #[test]
+    fn what_is_restored_goes_on_with_its_numbers() {
+        let kept = |seq| said(seq, "x").kept;
+        let room = den().kept(RoomId::from_wire(1));
+        let mut restored = Room::restored(room.clone(), Seq::from_wire(9), [kept(8), kept(9)].to_vec());
+        assert_eq!((restored.first_seq(), restored.next_seq()), (Seq::from_wire(8), Seq::from_wire(10)));
+        restored.forget_before(Seq::from_wire(9));
+        assert_eq!(restored.messages_after(Seq::ZERO).count(), 1);
+        restored.forget_before(Seq::from_wire(99));
+        assert_eq!((restored.first_seq(), restored.next_seq()), (Seq::from_wire(10), Seq::from_wire(10)));
+        restored.audit().unwrap();
+        let empty = Room::restored(room, Seq::from_wire(9), Vec::new());
+        assert_eq!((empty.first_seq(), empty.last_seq()), (Seq::from_wire(10), Seq::from_wire(9)));
     }
 
     #[test]
     fn an_audit_tells_what_is_wrong_with_the_log() {
         let full = || {
-            let mut room = Room::new(Name::new("den").unwrap(), 1);
-            for id in 0..HISTORY_MESSAGES as u64 + 5 {
-                room.append(event(What::Joined));
-                room.append(said(id));
+            let mut room = den();
+            for seq in 1..=HISTORY_MESSAGES as u64 + 5 {
+                room.append(said(seq, "x"));
             }
             room.audit().unwrap();
-            for _ in 0..HISTORY_EVENTS {
-                room.audit().unwrap();
-                room.append(event(What::Joined));
-            }
-            room.append(said(1));
             room
         };
         assert_told(
             full,
             Room::audit,
             &[
-                ("events in the log: 4097, the limit is 4096", |room| {
-                    room.log.push_back(event(What::Joined));
-                }),
                 ("messages in the log: 1025, the limit is 1024", |room| {
-                    room.log.drain(..HISTORY_MESSAGES);
-                    room.log.extend((0..HISTORY_MESSAGES as u64).map(said));
-                    room.messages += HISTORY_MESSAGES;
+                    room.log.push_back(said(1030, "x"));
                 }),
-                ("1 messages are in the log, 2 were counted", |room| room.messages += 1),
-                ("the log has 4096 events, 7 were numbered", |room| room.last = Seq::from_wire(7)),
-                ("only 4095 are in the log, which is not full", |room| {
-                    room.log.pop_front();
+                ("1024 bytes are in the log, 1025 were counted", |room| room.bytes += 1),
+                ("bytes in the log: 1048579, the limit is 1048576", |room| {
+                    room.log.clear();
+                    let whole = (1..=HISTORY_BYTES / MESSAGE_BYTES).map(|_| "x".repeat(MESSAGE_BYTES));
+                    room.log.extend(whole.zip(1..).map(|(text, seq)| said(seq, &text)));
+                    room.log.push_back(said(257, "xxx"));
+                    room.bytes = HISTORY_BYTES + 3;
+                }),
+                ("the log has 1024 messages, 7 were numbered", |room| room.last = Seq::from_wire(7)),
+                ("the message at 5 says that it is at 6", |room| {
+                    room.last = Seq::from_wire(1028);
                 }),
                 ("bytes of a message: 4097, the limit is 4096", |room| {
-                    let (id, text) = (MessageId::from_wire(1), "x".repeat(MESSAGE_BYTES + 1).into());
-                    room.log[4095].what = What::Said { id, text };
+                    room.log[1023] = said(1029, &"x".repeat(MESSAGE_BYTES + 1));
+                    room.bytes += MESSAGE_BYTES;
                 }),
             ],
         );

@@ -3,9 +3,10 @@
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use crate::{
-    audit::{at_most, ensure},
-    hooks::{Limit, Mistake, is_made},
-    ids::{MessageId, RoomId, Seq, SessionId},
+    audit::ensure,
+    history::AuthorKey,
+    hooks::{Mistake, is_made},
+    ids::{RoomId, SessionId},
     name::Name,
     time::Instant,
 };
@@ -52,45 +53,15 @@ pub(super) struct Session {
     pub(super) presence: Presence,
     /// Which of the client's connections it is, or was, here by.
     pub(super) attempt: u64,
-    /// The highest message number that was accepted.
-    last_id: MessageId,
-    /// The last accepted messages and their places, for repeats.
-    accepted: VecDeque<(MessageId, Seq)>,
-}
-
-/// What a message number means to its session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Repeat {
-    /// Not seen before.
-    New,
-    /// Accepted before, at this place.
-    Accepted(Seq),
-    /// Not newer than what was accepted, and not remembered.
-    Stale,
+    /// Under which key what it says is remembered.
+    pub(super) author: AuthorKey,
+    /// Messages of it that are not kept yet.
+    pub(super) waiting: usize,
 }
 
 impl Session {
-    pub(super) fn new(name: Name, room: RoomId, token: ResumeToken) -> Self {
-        let (last_id, accepted) = (MessageId::default(), VecDeque::new());
-        Self { name, room, token, presence: Presence::Here, attempt: 0, last_id, accepted }
-    }
-
-    pub(super) fn repeat(&self, id: MessageId) -> Repeat {
-        if id > self.last_id || is_made(Mistake::SaidTwice) {
-            return Repeat::New;
-        }
-        match self.accepted.iter().find(|(accepted, _)| *accepted == id) {
-            Some(&(_, seq)) => Repeat::Accepted(seq),
-            None => Repeat::Stale,
-        }
-    }
-
-    pub(super) fn accept(&mut self, id: MessageId, seq: Seq) {
-        self.last_id = id;
-        if self.accepted.len() == Limit::UnackedMessages.value() {
-            self.accepted.pop_front();
-        }
-        self.accepted.push_back((id, seq));
+    pub(super) fn new(name: Name, room: RoomId, token: ResumeToken, author: AuthorKey) -> Self {
+        Self { name, room, token, presence: Presence::Here, attempt: 0, author, waiting: 0 }
     }
 
     /// Compares in a time that tells nothing about the token.
@@ -98,23 +69,6 @@ impl Session {
         is_made(Mistake::StolenSession)
             || token.len() == self.token.len()
                 && self.token.iter().zip(token).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
-    }
-
-    /// What must hold of a session in a room whose last place is `last`, if that room still exists.
-    pub(super) fn audit(&self, last: Option<Seq>) -> Result<(), String> {
-        at_most("accepted messages", self.accepted.len(), Limit::UnackedMessages.value())?;
-        for ((id, seq), (next_id, next_seq)) in self.accepted.iter().zip(self.accepted.iter().skip(1)) {
-            ensure!(
-                id < next_id && seq < next_seq,
-                "{next_id:?} was accepted at {next_seq:?}, after {id:?} at {seq:?}"
-            );
-        }
-        let (id, seq) = self.accepted.back().copied().unwrap_or_default();
-        ensure!(id == self.last_id, "{id:?} was accepted last, {:?} is noted", self.last_id);
-        if let Some(last) = last {
-            ensure!(seq <= last, "{id:?} was accepted at {seq:?}, the room is at {}", last.to_wire());
-        }
-        Ok(())
     }
 }
 
@@ -199,37 +153,10 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{audit::assert_told, limits::UNACKED_MESSAGES};
+    use crate::audit::assert_told;
 
     fn session() -> Session {
-        let mut session = Session::new(Name::new("Foo").unwrap(), RoomId::new(1), [0; 16]);
-        for n in 1..=UNACKED_MESSAGES as u64 + 1 {
-            session.accept(MessageId::from_wire(n), Seq::from_wire(10 + n));
-        }
-        session
-    }
-
-    #[test]
-    fn what_was_accepted_is_in_order_and_bounded() {
-        assert_told(
-            session,
-            |session| session.audit(Some(last_place())),
-            &[
-                ("accepted messages: 65, the limit is 64", |session| {
-                    session.accepted.push_front(Default::default());
-                }),
-                ("after MessageId(3)", |session| session.accepted[2].0 = MessageId::from_wire(3)),
-                ("after MessageId(3)", |session| session.accepted[2].1 = Seq::from_wire(13)),
-                ("MessageId(64) was accepted last, MessageId(65) is noted", |session| {
-                    session.accepted.pop_back();
-                }),
-                ("Seq(76), the room is at 75", |session| session.accepted[63].1 = last_place().next()),
-            ],
-        );
-    }
-
-    fn last_place() -> Seq {
-        Seq::from_wire(11 + UNACKED_MESSAGES as u64)
+        Session::new(Name::new("Foo").unwrap(), RoomId::new(1), [0; 16], AuthorKey::default())
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What happens to a server's driver, what it must do, what its operator is told.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 
 use crate::{
+    history::{KeepError, KeptMessage, PageRequest, SearchRequest, Write},
     hub::{LeaveReason, Refusal},
-    ids::{Peer, RoomId, SessionId},
+    ids::{Peer, RoomId, Seq, SessionId},
     limits,
     name::Name,
     outbox::Class,
@@ -87,6 +88,34 @@ pub enum Input<'a> {
         /// Whose session.
         session: SessionId,
     },
+    /// The next `count` of what was to be kept ([`Output::Keep`]) are kept: no crash takes them away.
+    Kept {
+        /// Of which run.
+        run: u32,
+        /// How many.
+        count: usize,
+    },
+    /// What was to be kept in this run and is not yet, is not kept, nor will be. There is another run from here on.
+    NotKept {
+        /// Which.
+        run: u32,
+        /// Why.
+        why: KeepError,
+    },
+    /// The store has forgotten messages that it is not to keep for longer.
+    Expired {
+        /// Of which room.
+        room: RoomId,
+        /// All before this place.
+        before: Seq,
+    },
+    /// What was asked for by [`Output::Read`].
+    Read {
+        /// Of which question.
+        ticket: u32,
+        /// Messages, oldest first; nothing when the store could not say.
+        found: Option<&'a [KeptMessage]>,
+    },
     /// The server stops: everybody is told and closed.
     Shutdown,
 }
@@ -144,15 +173,44 @@ pub enum Output<'a> {
         /// How it arrives.
         report: ReceiverReport,
     },
+    /// Have the store keep this, after all of the same run that it was given before; the answer is [`Input::Kept`] or
+    /// [`Input::NotKept`]. What is of an earlier run than one that failed must not be kept. Only after
+    /// [`crate::server::Server::restore`].
+    Keep {
+        /// Of which run.
+        run: u32,
+        /// What.
+        write: Write,
+    },
+    /// Have the store read this; the answer is [`Input::Read`]. It must know all that was kept before.
+    Read {
+        /// For the answer.
+        ticket: u32,
+        /// What.
+        what: ReadRequest,
+    },
     /// Something worth a line for the operator.
     Event(ServerEvent),
 }
 
-/// What an operator is told.
+/// What a store is to read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadRequest {
+    /// A part of a room's history.
+    Page(PageRequest),
+    /// What in it has some words.
+    Search(SearchRequest),
+}
+
+/// What an operator is told, each where the members of that room are told of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ServerEvent {
     /// Somebody joined.
     Joined {
+        /// Where.
+        room: RoomId,
+        /// Whose session.
+        member: SessionId,
         /// Who.
         name: Name,
     },
@@ -163,13 +221,23 @@ pub enum ServerEvent {
     },
     /// Somebody said something, in any room. Only when an operator has a seat ([`crate::server::Server::seat_operator`]).
     Said {
+        /// Where.
+        room: RoomId,
+        /// At which place.
+        seq: Seq,
+        /// Whose session.
+        member: SessionId,
         /// Who.
         name: Name,
         /// What.
-        text: Box<str>,
+        text: Arc<str>,
     },
     /// Somebody left.
     Left {
+        /// Where.
+        room: RoomId,
+        /// Whose session.
+        member: SessionId,
         /// Who.
         name: Name,
         /// Why.
@@ -249,6 +317,14 @@ pub struct ServerStats {
     pub reports_dropped: u64,
     /// Connections paused for sending faster than allowed.
     pub pauses: u64,
+    /// Connections paused until more of what they said was kept.
+    pub store_pauses: u64,
+    /// Messages that could not be kept, which those who said them were told.
+    pub not_kept: u64,
+    /// Pages and searches of the history that were answered.
+    pub pages: u64,
+    /// Pages and searches that were refused, or that the store could not answer.
+    pub pages_refused: u64,
     /// Messages of unknown kinds that were skipped.
     pub unknown_messages: u64,
 }

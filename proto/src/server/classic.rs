@@ -15,7 +15,6 @@ use super::CloseCause;
 use crate::{
     audit::at_most,
     hooks::{Mistake, is_made},
-    hub::{Event, What},
     ids::MessageId,
     limits::{CLASSIC_BYTES, CLASSIC_HOLD},
     text::escape,
@@ -153,13 +152,8 @@ pub(super) fn said(name: &str, text: &str) -> String {
     format!("{name}: {}", escape(text))
 }
 
-pub(super) fn event(event: &Event) -> String {
-    let name = event.name.as_str();
-    match &event.what {
-        What::Said { text, .. } => said(name, text),
-        What::Joined => joined(name),
-        What::Left(_) => format!("{name} has left the chat."),
-    }
+pub(super) fn left(name: &str) -> String {
+    format!("{name} has left the chat.")
 }
 
 /// A word of the server's own. Nobody else can have that name.

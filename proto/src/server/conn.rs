@@ -48,6 +48,10 @@ pub(super) struct Conn {
     pub(super) last_ping: Instant,
     /// Not read from at the moment.
     pub(super) paused: bool,
+    /// That is, until more of what it said is kept.
+    pub(super) waits_for_store: bool,
+    /// It leaves when all that it said is kept.
+    pub(super) is_quitting: bool,
     /// The entry in the server's timers.
     pub(super) timer: Option<Instant>,
 }
@@ -64,6 +68,8 @@ impl Conn {
             last_heard: now,
             last_ping: now,
             paused: false,
+            waits_for_store: false,
+            is_quitting: false,
             timer: None,
         }
     }
@@ -117,7 +123,9 @@ impl Conn {
             State::Member { .. } => self.ping_due(),
         };
         let held = self.lines.as_ref().and_then(Lines::held_until);
-        if self.paused {
+        if self.waits_for_store {
+            due
+        } else if self.paused {
             // A paused peer cannot show life on this connection; it is judged when it is read again.
             due.min(self.rate.falls_to(limits::CONTROL_BURST / 2))
         } else {

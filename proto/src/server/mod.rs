@@ -7,21 +7,27 @@ mod api;
 mod audit;
 mod classic;
 mod conn;
+mod history;
 mod native;
 mod reports;
 mod seats;
 
 use alloc::{collections::BTreeSet, string::ToString as _, vec::Vec};
 
-pub use self::api::{CloseCause, Dialect, Input, Output, ServerEvent, ServerStats};
+pub use self::api::{CloseCause, Dialect, Input, Output, ReadRequest, ServerEvent, ServerStats};
 use self::{
     classic::Lines,
     conn::{Conn, State},
+    history::Reads,
     seats::Seats,
 };
 use crate::{
+    history::{AuthorKey, RestoredRoom, UnixMillis, Write},
     hooks::{Limit, Mistake, is_made},
-    hub::{Admission, Audience, Hub, JoinRequest, LeaveReason, Notice, Refusal, ResumeRequest, What},
+    hub::{
+        Admission, Audience, Hub, JoinRequest, LeaveReason, Message, Notice, Refusal, Rejection,
+        ResumeRequest,
+    },
     ids::{MessageId, Peer, RoomId, Seq, SessionId},
     limits,
     outbox::Class,
@@ -51,6 +57,8 @@ enum Queued {
     Unpause { peer: Peer },
     Close { peer: Peer, cause: CloseCause },
     Report { talker: SessionId, report: ReceiverReport },
+    Keep { run: u32, write: Write },
+    Read { ticket: u32, what: ReadRequest },
     Event(ServerEvent),
 }
 
@@ -70,6 +78,11 @@ pub struct Server {
     timers: BTreeSet<(Instant, Peer)>,
     /// Connections that have not said who they are, by dialect.
     newcomers: [usize; 2],
+    /// Connections that are not read from until more of what they said is kept.
+    waiting_for_store: Vec<Peer>,
+    reads: Reads,
+    /// What the calendar said at some instant.
+    calendar: (Instant, UnixMillis),
     is_stopping: bool,
     stats: ServerStats,
 }
@@ -85,9 +98,23 @@ impl Server {
             out: OutQueue::default(),
             timers: BTreeSet::new(),
             newcomers: [0; 2],
+            waiting_for_store: Vec::new(),
+            reads: Reads::default(),
+            calendar: (Instant::ZERO, UnixMillis::default()),
             is_stopping: false,
             stats: ServerStats::default(),
         }
+    }
+
+    /// From now on everything that is said is kept by a store before anybody is told ([`Output::Keep`]); `rooms` are what it had. To
+    /// be called before anybody is let in. Without it the history is in memory, and rooms end with their last member.
+    pub fn restore(&mut self, rooms: impl IntoIterator<Item = RestoredRoom>) {
+        self.hub.restore(rooms);
+    }
+
+    /// What the calendar says at `now`. It may be set anew whenever the driver likes; times of messages go on from it.
+    pub fn set_calendar(&mut self, now: Instant, calendar: UnixMillis) {
+        self.calendar = (now, calendar);
     }
 
     // Getters.
@@ -128,10 +155,11 @@ impl Server {
             Input::Closed { peer } => self.lose(now, peer, false),
             Input::Overflowed { peer } => self.drop_peer(now, peer, CloseCause::TooSlow),
             Input::Announce { text } => {
+                let at = self.calendar_at(now);
                 let Self { hub, out, seats, stats, .. } = self;
                 // What is no message is not said.
-                let _ =
-                    hub.announce(text, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+                let _ = hub
+                    .announce(at, text, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
             }
             Input::Remove { session } => self.remove_member(session),
             Input::Reported { talker, report } => {
@@ -140,8 +168,34 @@ impl Server {
                 self.stats.reports_in += 1;
                 self.stats.reports_dropped += u64::from(!is_told);
             }
+            Input::Kept { run, count } => {
+                let Self { hub, out, seats, stats, .. } = self;
+                hub.kept(run, count, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+                self.read_again_who_waited(now);
+            }
+            Input::NotKept { run, why } => {
+                let Self { hub, out, seats, stats, .. } = self;
+                hub.not_kept(run, why, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+                self.read_again_who_waited(now);
+            }
+            Input::Expired { room, before } => self.hub.expired(room, before),
+            Input::Read { ticket, found } => self.has_read(ticket, found),
             Input::Shutdown => self.shut_down(),
         }
+        self.give_out_writes();
+    }
+
+    /// What the hub wants kept becomes outputs.
+    fn give_out_writes(&mut self) {
+        while let Some((run, write)) = self.hub.next_write() {
+            self.out.push(Queued::Keep { run, write }, |_, _| {});
+        }
+    }
+
+    fn calendar_at(&self, now: Instant) -> UnixMillis {
+        let (then, UnixMillis(millis)) = self.calendar;
+        let since = u64::try_from(now.since(then).as_millis()).unwrap_or_default();
+        UnixMillis(millis.saturating_add(since))
     }
 
     /// Does what is due at `now`.
@@ -158,6 +212,7 @@ impl Server {
         }
         let Self { hub, out, seats, stats, .. } = self;
         hub.handle_timeout(now, &mut |audience, notice| deliver(out, seats, stats, audience, notice));
+        self.give_out_writes();
     }
 
     // Outputs.
@@ -176,6 +231,8 @@ impl Server {
             Queued::Unpause { peer } => Output::Unpause { peer },
             Queued::Close { peer, cause } => Output::Close { peer, cause },
             Queued::Report { talker, report } => Output::Report { talker, report },
+            Queued::Keep { run, write } => Output::Keep { run, write },
+            Queued::Read { ticket, what } => Output::Read { ticket, what },
             Queued::Event(event) => Output::Event(event),
         })
     }
@@ -242,7 +299,9 @@ impl Server {
     fn read_frames(&mut self, now: Instant, peer: Peer) {
         let Some(conn) = self.conn_mut(peer) else { return };
         let mut reader = core::mem::take(&mut conn.reader);
-        while let Some(conn) = self.conn_mut(peer) {
+        while !self.must_wait_for_store(peer)
+            && let Some(conn) = self.conn_mut(peer)
+        {
             if conn.rate.ahead(now) > limits::CONTROL_BURST {
                 conn.reader = reader;
                 return self.pause(peer);
@@ -258,6 +317,10 @@ impl Server {
             conn.charge(now, body.len());
             self.handle_body(now, peer, body);
         }
+        if let Some(conn) = self.conn_mut(peer) {
+            conn.reader = reader;
+            self.wait_for_store(peer);
+        }
     }
 
     /// Nothing is read from a peer until it is no more ahead of its rate.
@@ -268,6 +331,74 @@ impl Server {
             self.out.push(Queued::Pause { peer }, |_, _| {});
         }
         self.schedule(peer);
+    }
+
+    /// True for a peer that has said more than is kept yet, or that leaves when all of it is.
+    fn must_wait_for_store(&self, peer: Peer) -> bool {
+        let Some(Some(conn)) = self.conns.get(peer.index()) else { return false };
+        let State::Member { session, .. } = conn.state else { return false };
+        self.hub.must_wait(session) || conn.is_quitting && self.hub.waiting_of(session) > 0
+    }
+
+    /// Nothing is read from a peer until more of what it said is kept.
+    fn wait_for_store(&mut self, peer: Peer) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        if !core::mem::replace(&mut conn.waits_for_store, true) {
+            self.waiting_for_store.push(peer);
+        }
+        if let Some(conn) = self.conn_mut(peer)
+            && !core::mem::replace(&mut conn.paused, true)
+        {
+            self.stats.store_pauses += 1;
+            self.out.push(Queued::Pause { peer }, |_, _| {});
+        }
+        self.schedule(peer);
+    }
+
+    /// The store has answered: whoever waited for that is read again.
+    fn read_again_who_waited(&mut self, now: Instant) {
+        for peer in core::mem::take(&mut self.waiting_for_store) {
+            if self.conn_mut(peer).is_none_or(|conn| !conn.waits_for_store) {
+                // Another one has that handle.
+                continue;
+            }
+            if self.must_wait_for_store(peer) {
+                self.waiting_for_store.push(peer);
+                continue;
+            }
+            if let Some(conn) = self.conn_mut(peer) {
+                conn.waits_for_store = false;
+            }
+            self.read_again(now, peer);
+            self.schedule(peer);
+        }
+    }
+
+    /// Reads a paused peer again, unless there is still a reason not to.
+    fn read_again(&mut self, now: Instant, peer: Peer) {
+        let Some(conn) = self.conn_mut(peer) else { return };
+        if !conn.paused || conn.waits_for_store || conn.rate.falls_to(limits::CONTROL_BURST / 2) > now {
+            return;
+        }
+        conn.paused = false;
+        conn.last_heard = now;
+        let (is_quitting, state) = (conn.is_quitting, conn.state.clone());
+        if let State::Member { session, .. } = state
+            && is_quitting
+        {
+            return self.quit(peer, session);
+        }
+        if let Some(lines) = self.conn_mut(peer).and_then(|conn| conn.lines.as_mut()) {
+            lines.hold_anew();
+        }
+        if !is_made(Mistake::PauseForever) {
+            self.out.push(Queued::Unpause { peer }, |_, _| {});
+        }
+        match self.conn_mut(peer).map(|conn| conn.dialect()) {
+            Some(Dialect::Native) => self.read_frames(now, peer),
+            Some(Dialect::Classic) => self.read_lines(now, peer),
+            None => {}
+        }
     }
 
     fn handle_body(&mut self, now: Instant, peer: Peer, body: &[u8]) {
@@ -294,8 +425,9 @@ impl Server {
             (Kind::Pong(_), _) => {}
             (Kind::Say(say), State::Member { session, .. }) => {
                 let (room, id) = (RoomId::from_wire(say.room), MessageId::from_wire(say.id));
+                let at = self.calendar_at(now);
                 let Self { hub, out, seats, stats, .. } = self;
-                hub.say(session, room, id, &say.text, &mut |audience, notice| {
+                hub.say(at, session, room, id, &say.text, &mut |audience, notice| {
                     deliver(out, seats, stats, audience, notice);
                 });
             }
@@ -314,12 +446,18 @@ impl Server {
             (Kind::VoiceReport(report), State::Member { session, room }) => {
                 self.report(now, peer, (session, room), &report);
             }
-            (Kind::Quit(_), State::Member { session, .. }) => self.quit(peer, session),
+            (Kind::History(request), State::Member { session, room }) => {
+                self.read_history(now, peer, (session, room), &request);
+            }
+            (Kind::Quit(_), State::Member { session, .. }) => self.quit_when_kept(peer, session),
             (Kind::Quit(_), State::WaitsForHello { .. }) => self.close(peer, CloseCause::Quit),
             // Voice of other encodings than the usual one; its form is the same.
             (Kind::Voice(payload), _) => self.talk(peer, &payload),
             (Kind::Hello(_), State::Member { .. })
-            | (Kind::Say(_) | Kind::VoicePath(_) | Kind::VoiceReport(_), State::WaitsForHello { .. }) => {
+            | (
+                Kind::Say(_) | Kind::VoicePath(_) | Kind::VoiceReport(_) | Kind::History(_),
+                State::WaitsForHello { .. },
+            ) => {
                 self.drop_peer(now, peer, CloseCause::OutOfOrder);
             }
         }
@@ -333,6 +471,10 @@ impl Server {
             if conn.rate.ahead(now) > limits::CONTROL_BURST {
                 return self.pause(peer);
             }
+            if self.must_wait_for_store(peer) {
+                return self.wait_for_store(peer);
+            }
+            let Some(conn) = self.conn_mut(peer) else { return };
             let Some(line) = conn.lines.as_mut().and_then(|lines| lines.next(now)) else {
                 return self.schedule(peer);
             };
@@ -346,23 +488,13 @@ impl Server {
         match conn.state {
             State::WaitsForHello { .. } if line == classic::QUIT => self.close(peer, CloseCause::Quit),
             State::WaitsForHello { .. } => self.name_given(now, peer, line),
-            State::Member { session, .. } if line == classic::QUIT => self.quit(peer, session),
+            State::Member { session, .. } if line == classic::QUIT => self.quit_when_kept(peer, session),
             State::Member { session, room } => {
                 let Some(id) = conn.lines.as_mut().map(Lines::next_id) else { return };
+                let at = self.calendar_at(now);
                 let Self { hub, out, seats, stats, .. } = self;
-                let name = hub.name_of(session).cloned();
-                hub.say(session, room, id, line, &mut |audience, notice| match (notice, &name) {
-                    // The sender gets his own line back, as everybody does.
-                    (Notice::Accepted { .. }, Some(_)) if is_made(Mistake::ClassicEchoForgotten) => {}
-                    (Notice::Accepted { .. }, Some(name)) => {
-                        write_line(out, peer, &classic::said(name.as_str(), line));
-                    }
-                    (Notice::Rejected { why, .. }, _) => {
-                        write_line(out, peer, &classic::remark(&why.to_string()));
-                    }
-                    (Notice::Accepted { .. } | Notice::Happened { .. }, _) => {
-                        deliver(out, seats, stats, audience, notice);
-                    }
+                hub.say(at, session, room, id, line, &mut |audience, notice| {
+                    deliver(out, seats, stats, audience, notice);
                 });
             }
         }
@@ -370,7 +502,7 @@ impl Server {
 
     /// A newcomer says a name; who cannot have it is asked again.
     fn name_given(&mut self, now: Instant, peer: Peer, name: &str) {
-        let request = JoinRequest { name: name.trim(), room: "", resume: None };
+        let request = JoinRequest { name: name.trim(), room: "", author: None, resume: None };
         let Self { hub, out, seats, stats, .. } = self;
         let tell =
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
@@ -405,7 +537,8 @@ impl Server {
             last_seq: Seq::from_wire(resume.last_seq),
             attempt: resume.attempt,
         });
-        let request = JoinRequest { name: &hello.name, room: &hello.room, resume };
+        let author = hello.author.as_slice().try_into().ok().map(AuthorKey);
+        let request = JoinRequest { name: &hello.name, room: &hello.room, author, resume };
         let Self { hub, out, seats, stats, .. } = self;
         let tell =
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
@@ -420,8 +553,10 @@ impl Server {
         let Self { hub, out, .. } = self;
         out.push(Queued::Send(Class::Control), |bytes, to| {
             native::write_welcome(bytes, hub, &admission);
-            for (seq, event) in hub.events_after(admission.room, admission.told_up_to) {
-                native::write_event(bytes, admission.room, seq, event);
+            for Message { member, kept } in hub.messages_after(admission.room, admission.told_up_to) {
+                // He is to know his own, also what he said in an earlier session.
+                let is_own = kept.author == admission.author;
+                native::write_said(bytes, if is_own { admission.session } else { *member }, kept);
             }
             to.push(peer);
         });
@@ -430,15 +565,16 @@ impl Server {
 
     /// A newcomer is let in: it has a seat, and hears the room.
     fn admit(&mut self, peer: Peer, admission: &Admission) {
-        let &Admission { session, room, resumed, .. } = admission;
+        let &Admission { session, room, resumed, entered, .. } = admission;
         let Some(conn) = self.conn_mut(peer) else { return };
         let dialect = conn.dialect();
         conn.state = State::Member { session, room };
         self.newcomers[dialect as usize] -= 1;
         self.seats.seat(session, peer, dialect);
-        let name = admission.name.clone();
-        let event = if resumed { ServerEvent::Resumed { name } } else { ServerEvent::Joined { name } };
-        self.out.push(Queued::Event(event), |_, _| {});
+        if resumed && !entered {
+            let name = admission.name.clone();
+            self.out.push(Queued::Event(ServerEvent::Resumed { name }), |_, _| {});
+        }
         self.out.push(Queued::OpenPath { peer, session, room }, |_, _| {});
     }
 
@@ -455,6 +591,17 @@ impl Server {
         if let Some(peer) = peer {
             self.close(peer, CloseCause::Removed);
         }
+    }
+
+    /// A member leaves, but not before what he said.
+    fn quit_when_kept(&mut self, peer: Peer, session: SessionId) {
+        if self.hub.waiting_of(session) == 0 {
+            return self.quit(peer, session);
+        }
+        if let Some(conn) = self.conn_mut(peer) {
+            conn.is_quitting = true;
+        }
+        self.wait_for_store(peer);
     }
 
     /// A member leaves.
@@ -557,20 +704,7 @@ impl Server {
                 to.push(peer);
             });
         }
-        if let Some(conn) = self.conn_mut(peer)
-            && conn.paused
-            && conn.rate.falls_to(limits::CONTROL_BURST / 2) <= now
-        {
-            conn.paused = false;
-            conn.last_heard = now;
-            if let Some(lines) = &mut conn.lines {
-                lines.hold_anew();
-            }
-            if !is_made(Mistake::PauseForever) {
-                self.out.push(Queued::Unpause { peer }, |_, _| {});
-            }
-            self.read_frames(now, peer);
-        }
+        self.read_again(now, peer);
         if let Some(conn) = self.conn_mut(peer).filter(|conn| conn.lines.is_some() && !conn.paused) {
             // What was held back as half of something counts as heard now: it is charged now.
             conn.last_heard = now;
@@ -593,6 +727,7 @@ impl Server {
 
     fn lose_session(&mut self, now: Instant, peer: Peer, silent: bool) {
         let dialect = self.conn_mut(peer).map(|conn| conn.dialect());
+        let is_quitting = self.conn_mut(peer).is_some_and(|conn| conn.is_quitting);
         if let Some(session) = self.unseat(peer) {
             let Self { hub, out, seats, stats, .. } = self;
             let tell = &mut |audience: Audience<'_>, notice: Notice<'_>| {
@@ -600,6 +735,7 @@ impl Server {
             };
             match dialect {
                 Some(Dialect::Classic) if is_made(Mistake::ClassicLossUntold) => {}
+                Some(_) if is_quitting => hub.quit(session, tell),
                 // Nobody can come back to it.
                 Some(Dialect::Classic) => hub.end(session, LeaveReason::Lost, tell),
                 Some(Dialect::Native) | None => hub.lose(now, session, silent, tell),
@@ -665,36 +801,56 @@ fn deliver(
     audience: Audience<'_>,
     notice: Notice<'_>,
 ) {
-    if let Notice::Happened { event, .. } = notice {
-        let name = event.name.clone();
-        match event.what {
-            What::Said { ref text, .. } => {
-                stats.messages += 1;
-                if seats.has_operator {
-                    let text = text.clone();
-                    out.push(Queued::Event(ServerEvent::Said { name, text }), |_, _| {});
-                }
+    match notice {
+        Notice::Said(message) => {
+            stats.messages += 1;
+            if seats.has_operator {
+                let kept = &message.kept;
+                let (room, seq, name, text) = (kept.room, kept.seq, kept.name.clone(), kept.text.clone());
+                let said = ServerEvent::Said { room, seq, member: message.member, name, text };
+                out.push(Queued::Event(said), |_, _| {});
             }
-            // Who joins is announced when the connection is known.
-            What::Joined => {}
-            What::Left(reason) => out.push(Queued::Event(ServerEvent::Left { name, reason }), |_, _| {}),
         }
+        Notice::Joined { room, member, name } => {
+            let name = name.clone();
+            out.push(Queued::Event(ServerEvent::Joined { room, member, name }), |_, _| {});
+        }
+        Notice::Left { room, member, name, reason } => {
+            let name = name.clone();
+            out.push(Queued::Event(ServerEvent::Left { room, member, name, reason }), |_, _| {});
+        }
+        Notice::Rejected { why: Rejection::NotKept(_), .. } => stats.not_kept += 1,
+        Notice::Accepted { .. } | Notice::Rejected { .. } => {}
     }
-    let peers = |dialect| {
+    let natives = || {
         let seats = audience.iter().filter_map(|session| seats.find(session));
-        seats.filter(move |(_, speaks)| *speaks == dialect).map(|(peer, _)| peer)
+        seats.filter(|(_, speaks)| *speaks == Dialect::Native).map(|(peer, _)| peer)
     };
-    if peers(Dialect::Native).next().is_some() {
+    if natives().next().is_some() {
         out.push(Queued::Send(Class::Control), |bytes, to| {
             native::write_notice(bytes, notice);
-            to.extend(peers(Dialect::Native));
+            to.extend(natives());
         });
     }
-    if let Notice::Happened { event, .. } = notice
-        && peers(Dialect::Classic).next().is_some()
-    {
-        write_pieces(out, &classic::event(event), |to| to.extend(peers(Dialect::Classic)));
+    // Whoever says something there is told of it as everybody is.
+    let with_author = matches!(notice, Notice::Said(_)) && !is_made(Mistake::ClassicEchoForgotten);
+    let classics = || {
+        let author = audience.with_author().filter(|_| with_author);
+        let others = audience.iter().filter(|_| !with_author);
+        let seats = author.chain(others).filter_map(|session| seats.find(session));
+        seats.filter(|(_, speaks)| *speaks == Dialect::Classic).map(|(peer, _)| peer)
+    };
+    if classics().next().is_none() {
+        return;
     }
+    let line = match notice {
+        Notice::Said(message) => classic::said(message.kept.name.as_str(), &message.kept.text),
+        Notice::Joined { name, .. } => classic::joined(name.as_str()),
+        Notice::Left { name, .. } => classic::left(name.as_str()),
+        Notice::Rejected { why, .. } => classic::remark(&why.to_string()),
+        Notice::Accepted { .. } => return,
+    };
+    write_pieces(out, &line, |to| to.extend(classics()));
 }
 
 /// Queues a line for one classic peer.

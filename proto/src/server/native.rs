@@ -1,12 +1,18 @@
 //! The native dialect, `chinwag/1`: what the hub has to say, as frames.
 
-use alloc::{borrow::ToOwned as _, string::ToString as _, vec::Vec};
+use alloc::{
+    borrow::ToOwned as _,
+    string::{String, ToString as _},
+    vec::Vec,
+};
 
 use super::CloseCause;
 use crate::{
+    history::KeptMessage,
     hooks::Limit,
-    hub::{Admission, Event, Hub, LeaveReason, Notice, Refusal, What},
-    ids::{RoomId, Seq},
+    hub::{Admission, Hub, LeaveReason, Message, Notice, Refusal},
+    ids::SessionId,
+    name::Name,
     wire::{
         chinwag1 as pb,
         control::{self, write_to_client},
@@ -19,10 +25,26 @@ const SOFTWARE: &str = concat!("chinwag-server ", env!("CARGO_PKG_VERSION"));
 pub(super) fn write_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
     use pb::to_client::Kind;
     match notice {
-        Notice::Happened { room, seq, event } => write_event(out, room, seq, event),
-        Notice::Accepted { room, seq, id } => {
+        Notice::Joined { room, member, name } => {
+            write_to_client(
+                out,
+                Kind::Joined(pb::Joined { room: room.to_wire(), member: found(member, name) }),
+            );
+        }
+        Notice::Left { room, member, name, reason } => {
+            let reason = match reason {
+                LeaveReason::Quit => pb::left::Reason::Quit,
+                LeaveReason::Lost => pb::left::Reason::Lost,
+                LeaveReason::Removed => pb::left::Reason::Removed,
+            };
+            let (room, reason) = (room.to_wire(), reason.into());
+            write_to_client(out, Kind::Left(pb::Left { room, member: found(member, name), reason }));
+        }
+        Notice::Said(Message { member, kept }) => write_said(out, *member, kept),
+        Notice::Accepted { room, seq, id, at } => {
             let (room, seq, id) = (room.to_wire(), seq.to_wire(), id.to_wire());
-            write_to_client(out, Kind::Ack(pb::Ack { room, seq, id }));
+            let at_ms = at.unwrap_or_default().0;
+            write_to_client(out, Kind::Ack(pb::Ack { room, seq, id, at_ms }));
         }
         Notice::Rejected { id, why } => {
             write_to_client(out, Kind::Nack(pb::Nack { id: id.to_wire(), text: why.to_string() }));
@@ -30,27 +52,26 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
     }
 }
 
-pub(super) fn write_event(out: &mut Vec<u8>, room: RoomId, seq: Seq, event: &Event) {
-    use pb::to_client::Kind;
-    let (room, seq) = (room.to_wire(), seq.to_wire());
-    let (session, name) = (event.member.to_wire(), event.name.as_str().to_owned());
-    let kind = match &event.what {
-        What::Said { id, text } => {
-            let (id, text) = (id.to_wire(), text.clone().into_string());
-            Kind::Said(pb::Said { room, seq, session, name, id, text })
-        }
-        What::Joined => Kind::Joined(pb::Joined { room, seq, member: Some(pb::Member { session, name }) }),
-        What::Left(reason) => {
-            let reason = match reason {
-                LeaveReason::Quit => pb::left::Reason::Quit,
-                LeaveReason::Lost => pb::left::Reason::Lost,
-                LeaveReason::Removed => pb::left::Reason::Removed,
-            };
-            let member = Some(pb::Member { session, name });
-            Kind::Left(pb::Left { room, seq, member, reason: reason.into() })
-        }
-    };
-    write_to_client(out, kind);
+/// A message as it is told by `member`, under which number its author is known now.
+pub(super) fn write_said(out: &mut Vec<u8>, member: SessionId, kept: &KeptMessage) {
+    write_to_client(out, pb::to_client::Kind::Said(said(member, kept)));
+}
+
+/// A message as it is on the wire.
+pub(super) fn said(member: SessionId, kept: &KeptMessage) -> pb::Said {
+    pb::Said {
+        room: kept.room.to_wire(),
+        seq: kept.seq.to_wire(),
+        session: member.to_wire(),
+        name: kept.name.as_str().to_owned(),
+        id: kept.id.to_wire(),
+        text: String::from(&*kept.text),
+        at_ms: kept.at.0,
+    }
+}
+
+fn found(member: SessionId, name: &Name) -> Option<pb::Member> {
+    Some(pb::Member { session: member.to_wire(), name: name.as_str().to_owned() })
 }
 
 /// The welcome, and everybody in the room in as many frames as that takes.
@@ -72,6 +93,7 @@ pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission)
         }),
         members: Vec::new(),
         resumed: admission.resumed,
+        member_count: u32::try_from(members.clone().count()).unwrap_or(u32::MAX),
     };
     control::write_welcome(out, welcome, members.clone().take(per_frame));
     // Past those that were written.

@@ -89,17 +89,18 @@ pub fn write_welcome<'a>(
     mut welcome: Welcome,
     members: impl Iterator<Item = (SessionId, &'a str)> + Clone,
 ) {
-    // The only field behind the members.
-    let resumed = core::mem::take(&mut welcome.resumed);
+    // The fields behind the members.
+    let rest = Welcome {
+        resumed: core::mem::take(&mut welcome.resumed),
+        member_count: core::mem::take(&mut welcome.member_count),
+        ..Welcome::default()
+    };
     let bytes = welcome.encoded_len() + members_bytes(WELCOME_MEMBERS, members.clone());
-    let resumed_bytes = if resumed { encoding::bool::encoded_len(WELCOME_RESUMED, &resumed) } else { 0 };
     frame::write(out, |out| {
-        write_length(out, TO_CLIENT_WELCOME, bytes + resumed_bytes);
+        write_length(out, TO_CLIENT_WELCOME, bytes + rest.encoded_len());
         welcome.encode_raw(out);
         write_members_fields(out, WELCOME_MEMBERS, members);
-        if resumed {
-            encoding::bool::encode(WELCOME_RESUMED, &resumed, out);
-        }
+        rest.encode_raw(out);
     });
 }
 
@@ -147,7 +148,6 @@ pub fn report_from_wire(report: &VoiceReport) -> (SessionId, ReceiverReport) {
 const TO_CLIENT_WELCOME: u32 = 1;
 const TO_CLIENT_MEMBERS: u32 = 10;
 const WELCOME_MEMBERS: u32 = 8;
-const WELCOME_RESUMED: u32 = 9;
 const MEMBERS_MEMBERS: u32 = 2;
 const MEMBER_SESSION: u32 = 1;
 const MEMBER_NAME: u32 = 2;
@@ -233,6 +233,7 @@ mod tests {
                 resume_token: vec![7; 16],
                 room: Some(room),
                 resumed,
+                member_count: count as u32,
                 ..Welcome::default()
             };
             let (mut quick, mut plain) = (vec![], vec![]);

@@ -1,0 +1,216 @@
+//! What waits to be kept: a message has its place when it is taken, and is told when the store has it.
+
+use alloc::{collections::VecDeque, string::String, vec::Vec};
+
+use super::{Audience, Hub, Message, Notice, Rejection, Room, is_unused};
+use crate::{
+    audit::ensure,
+    history::{KeepError, KeptMessage, RestoredRoom, Write},
+    hooks::{Mistake, is_made},
+    ids::{RoomId, Seq, SessionId},
+    limits,
+};
+
+/// What was given out to be kept and is not answered yet, in that order.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// Since what was asked for before a failure must not be kept after it, each failure begins another run.
+    run: u32,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of the texts among it.
+    bytes: usize,
+    /// What was not given out yet.
+    new: VecDeque<Write>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Room(RoomId),
+    Message { member: SessionId, kept: KeptMessage },
+    Gone,
+}
+
+impl Hub {
+    /// From now on everything is kept before it is told. These are the rooms that a store had.
+    pub fn restore(&mut self, rooms: impl IntoIterator<Item = RestoredRoom>) {
+        self.keeping = Some(Keeping::default());
+        for RestoredRoom { room, last, messages, accepted } in rooms {
+            for (author, id, seq) in accepted {
+                self.authors.restore(author, id, room.id, seq);
+            }
+            self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
+            self.rooms.insert(room.id, Room::restored(room, last, messages));
+        }
+    }
+
+    /// True when what is said is kept by a store.
+    pub fn is_lasting(&self) -> bool {
+        self.keeping.is_some()
+    }
+
+    /// Something to be kept, of which run: to be given to the store in this order. Each is answered by [`Hub::kept`], or all of the run by
+    /// [`Hub::not_kept`].
+    pub(crate) fn next_write(&mut self) -> Option<(u32, Write)> {
+        let keeping = self.keeping.as_mut()?;
+        Some((keeping.run, keeping.new.pop_front()?))
+    }
+
+    /// The next `count` of what was given out are kept.
+    pub(crate) fn kept(&mut self, run: u32, count: usize, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        for _ in 0..count {
+            let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.run == run) else { return };
+            match keeping.waiting.pop_front() {
+                Some(Waiting::Message { member, kept }) => {
+                    keeping.bytes -= kept.text.len();
+                    if let Some(room) = self.rooms.get_mut(&kept.room) {
+                        room.waiting -= 1;
+                    }
+                    if let Some(session) = self.sessions.get_mut(member) {
+                        session.waiting -= 1;
+                    }
+                    self.settle(Message { member, kept }, tell);
+                }
+                Some(Waiting::Room(_) | Waiting::Gone) | None => {}
+            }
+        }
+    }
+
+    /// Nothing of what waits in this run is kept, nor will be: whoever said it is told.
+    pub(crate) fn not_kept(
+        &mut self,
+        run: u32,
+        why: KeepError,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.run == run) else { return };
+        if is_made(Mistake::RefusedIsKept) {
+            let count = keeping.waiting.len();
+            return self.kept(run, count, tell);
+        }
+        keeping.run = keeping.run.wrapping_add(1);
+        keeping.bytes = 0;
+        keeping.new.clear();
+        for waiting in core::mem::take(&mut keeping.waiting) {
+            let id = match waiting {
+                Waiting::Gone => continue,
+                Waiting::Room(id) => {
+                    if let Some(room) = self.rooms.get_mut(&id) {
+                        room.is_kept = false;
+                    }
+                    id
+                }
+                Waiting::Message { member, kept } => {
+                    self.authors.withdraw(kept.author, kept.id);
+                    if let Some(room) = self.rooms.get_mut(&kept.room) {
+                        room.waiting -= 1;
+                    }
+                    if let Some(session) = self.sessions.get_mut(member) {
+                        session.waiting -= 1;
+                    }
+                    let to_sender = Audience { members: &[member], except: None };
+                    tell(to_sender, Notice::Rejected { id: kept.id, why: Rejection::NotKept(why) });
+                    kept.room
+                }
+            };
+            if self.rooms.get(&id).is_some_and(is_unused) && !self.sessions.any_in(id) {
+                self.rooms.remove(&id);
+            }
+        }
+    }
+
+    /// The store has forgotten what came before `seq` in `room`. A room of which nothing is left and in which nobody is goes.
+    pub(crate) fn expired(&mut self, id: RoomId, seq: Seq) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.forget_before(seq);
+        let is_over = seq > room.last_seq() && room.waiting == 0 && room.members.is_empty();
+        if is_over && room.is_kept && !super::is_default(&room.name) && !self.sessions.any_in(id) {
+            self.rooms.remove(&id);
+            if let Some(keeping) = &mut self.keeping {
+                keeping.waiting.push_back(Waiting::Gone);
+                keeping.new.push_back(Write::Gone(id));
+            }
+        }
+    }
+
+    /// True while this member, or all together, have said more than the store has kept yet: nothing more of it is to be read.
+    pub(crate) fn must_wait(&self, session: SessionId) -> bool {
+        let is_behind = self.keeping.as_ref().is_some_and(|keeping| keeping.bytes > limits::KEEPING_BYTES);
+        let waiting = self.waiting_of(session);
+        waiting >= limits::UNACKED_MESSAGES || waiting > 0 && is_behind
+    }
+
+    /// Messages of a session that are not kept yet.
+    pub fn waiting_of(&self, session: SessionId) -> usize {
+        self.sessions.get(session).map_or(0, |session| session.waiting)
+    }
+
+    /// A message has its place: it is told, or waits to be kept.
+    pub(super) fn take(
+        &mut self,
+        member: SessionId,
+        kept: KeptMessage,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let Some(keeping) = &mut self.keeping else { return self.settle(Message { member, kept }, tell) };
+        let Some(room) = self.rooms.get_mut(&kept.room) else { return };
+        if !core::mem::replace(&mut room.is_kept, true) {
+            keeping.waiting.push_back(Waiting::Room(kept.room));
+            keeping.new.push_back(Write::Room(room.kept(kept.room)));
+        }
+        keeping.new.push_back(Write::Message(kept.clone()));
+        if is_made(Mistake::ToldBeforeKept) {
+            keeping.waiting.push_back(Waiting::Gone);
+            return self.settle(Message { member, kept }, tell);
+        }
+        room.waiting += 1;
+        if let Some(session) = self.sessions.get_mut(member) {
+            session.waiting += 1;
+        }
+        keeping.bytes += kept.text.len();
+        keeping.waiting.push_back(Waiting::Message { member, kept });
+    }
+
+    /// Tells a message: to its sender that it is accepted, to the others what was said.
+    fn settle(&mut self, message: Message, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let member = message.member;
+        let &KeptMessage { room: id, seq, at, id: number, .. } = &message.kept;
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.append(message);
+        if member != SessionId::NOBODY {
+            let before = u64::from(is_made(Mistake::AckBeforeOrder));
+            let seq = Seq::from_wire(seq.to_wire() - before);
+            let to_sender = Audience { members: &[member], except: None };
+            tell(to_sender, Notice::Accepted { room: id, seq, id: number, at: Some(at) });
+        }
+        if let Some(message) = room.messages_after(Seq::from_wire(seq.to_wire() - 1)).next() {
+            tell(Audience { members: &room.members, except: Some(member) }, Notice::Said(message));
+        }
+    }
+
+    /// What must hold of what waits.
+    pub(super) fn audit_keeping(&self) -> Result<(), String> {
+        let none = Keeping::default();
+        let keeping = self.keeping.as_ref().unwrap_or(&none);
+        let messages: Vec<(SessionId, &KeptMessage)> = keeping
+            .waiting
+            .iter()
+            .filter_map(|waiting| match waiting {
+                Waiting::Message { member, kept } => Some((*member, kept)),
+                Waiting::Room(_) | Waiting::Gone => None,
+            })
+            .collect();
+        let bytes: usize = messages.iter().map(|(_, kept)| kept.text.len()).sum();
+        ensure!(bytes == keeping.bytes, "{bytes} bytes wait to be kept, {} were counted", keeping.bytes);
+        for (id, room) in &self.rooms {
+            let waiting = messages.iter().filter(|(_, kept)| kept.room == *id).count() as u64;
+            ensure!(waiting == room.waiting, "{id:?}: {waiting} wait to be kept, not {}", room.waiting);
+            let must_last = self.keeping.is_some() && !room.is_blank();
+            ensure!(!must_last || room.is_kept, "{id:?}: it has messages and is not kept");
+        }
+        for (id, session) in self.sessions.iter() {
+            let waiting = messages.iter().filter(|(member, _)| *member == id).count();
+            ensure!(waiting == session.waiting, "{id:?}: {waiting} wait to be kept, not {}", session.waiting);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Pages and searches of a room's history: from memory where that reaches back far enough, else from the store.
+
+use alloc::{borrow::ToOwned as _, collections::BTreeMap, string::String, vec::Vec};
+
+use super::{Queued, ReadRequest, Server, native};
+use crate::{
+    history::{KeptMessage, PageRequest, SearchRequest},
+    ids::{Peer, RoomId, Seq, SessionId},
+    limits,
+    outbox::Class,
+    text,
+    time::Instant,
+    wire::{
+        chinwag1::{self as pb, to_client::Kind},
+        control,
+    },
+};
+
+/// What the store was asked for and did not answer yet.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    waiting: BTreeMap<u32, Question>,
+    last_ticket: u32,
+}
+
+#[derive(Debug)]
+struct Question {
+    session: SessionId,
+    token: u32,
+    room: RoomId,
+    limit: usize,
+}
+
+impl Reads {
+    /// A ticket for a question, unless there are too many.
+    fn ask(&mut self, question: Question) -> Option<u32> {
+        let of_session = self.waiting.values().filter(|other| other.session == question.session).count();
+        if self.waiting.len() >= limits::READS || of_session >= limits::READS_EACH {
+            return None;
+        }
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        self.waiting.insert(self.last_ticket, question);
+        Some(self.last_ticket)
+    }
+}
+
+impl Server {
+    pub(super) fn read_history(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        (session, room): (SessionId, RoomId),
+        request: &pb::HistoryRequest,
+    ) {
+        if let Some(conn) = self.conn_mut(peer) {
+            conn.rate.charge(now, limits::HISTORY_COST);
+        }
+        let token = request.token;
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).clamp(1, limits::PAGE_MESSAGES);
+        let before = Seq::from_wire(if request.before == 0 { u64::MAX } else { request.before });
+        let words = request.words.as_str();
+        if RoomId::from_wire(request.room) != room {
+            return self.refuse_page(peer, room, token, "you are not in that room");
+        } else if words.len() > limits::SEARCH_BYTES {
+            return self.refuse_page(peer, room, token, "that is too much to search for");
+        } else if words.is_empty() || !self.hub.is_lasting() {
+            if let Some(page) = self.remembered_page(room, token, before, limit, words) {
+                return self.send_page(peer, page);
+            }
+        }
+        let Some(ticket) = self.reads.ask(Question { session, token, room, limit }) else {
+            return self.refuse_page(peer, room, token, "the server reads too much at once; try again");
+        };
+        // One more than was asked for tells whether there are more.
+        let limit = limit + 1;
+        let what = if words.is_empty() {
+            ReadRequest::Page(PageRequest { room, before, limit })
+        } else {
+            ReadRequest::Search(SearchRequest { room, words: words.into(), before, limit })
+        };
+        self.out.push(Queued::Read { ticket, what }, |_, _| {});
+    }
+
+    /// A page from memory, if that reaches back far enough.
+    fn remembered_page(
+        &self,
+        room: RoomId,
+        token: u32,
+        before: Seq,
+        limit: usize,
+        words: &str,
+    ) -> Option<pb::HistoryPage> {
+        let earlier = self.hub.messages_after(room, Seq::ZERO).rev();
+        let earlier = earlier.filter(|message| message.kept.seq < before);
+        let mut matching = earlier.filter(|message| text::has_words(&message.kept.text, words));
+        let messages: Vec<_> = matching.by_ref().take(limit).collect();
+        let has_all = !self.hub.is_lasting() || self.hub.first_remembered(room) == Some(Seq::from_wire(1));
+        if messages.len() < limit && !has_all {
+            return None;
+        }
+        let more = matching.next().is_some() || !has_all;
+        let messages = messages.into_iter().map(|message| (message.member, &message.kept));
+        Some(page(room, token, messages, more))
+    }
+
+    /// The store's answer.
+    pub(super) fn has_read(&mut self, ticket: u32, found: Option<&[KeptMessage]>) {
+        let Some(Question { session, token, room, limit }) = self.reads.waiting.remove(&ticket) else {
+            return;
+        };
+        let Some(peer) = self.seats.peer_of(session) else { return };
+        let Some(found) = found else {
+            return self.refuse_page(peer, room, token, "the server cannot read its history");
+        };
+        let messages = found.iter().rev().take(limit).map(|kept| (SessionId::NOBODY, kept));
+        let page = page(room, token, messages, found.len() > limit);
+        self.send_page(peer, page);
+    }
+
+    fn refuse_page(&mut self, peer: Peer, room: RoomId, token: u32, why: &str) {
+        self.stats.pages_refused += 1;
+        let (room, error) = (room.to_wire(), why.to_owned());
+        self.write_page(peer, pb::HistoryPage { room, token, messages: Vec::new(), more: false, error });
+    }
+
+    fn send_page(&mut self, peer: Peer, page: pb::HistoryPage) {
+        self.stats.pages += 1;
+        self.write_page(peer, page);
+    }
+
+    fn write_page(&mut self, peer: Peer, page: pb::HistoryPage) {
+        self.out.push(Queued::Send(Class::Control), |bytes, to| {
+            control::write_to_client(bytes, Kind::History(page));
+            to.push(peer);
+        });
+    }
+}
+
+/// A page of these messages, which come newest first: as many as fit.
+fn page<'a>(
+    room: RoomId,
+    token: u32,
+    messages: impl Iterator<Item = (SessionId, &'a KeptMessage)>,
+    more: bool,
+) -> pb::HistoryPage {
+    let (mut taken, mut bytes, mut is_cut) = (Vec::new(), 0, false);
+    for (member, kept) in messages {
+        bytes += kept.text.len();
+        if bytes > limits::PAGE_BYTES && !taken.is_empty() {
+            is_cut = true;
+            break;
+        }
+        taken.push(native::said(member, kept));
+    }
+    taken.reverse();
+    pb::HistoryPage {
+        room: room.to_wire(),
+        token,
+        messages: taken,
+        more: more || is_cut,
+        error: String::new(),
+    }
+}
