@@ -1,6 +1,6 @@
 //! The system's monotonic clock, as the core counts time.
 
-use chinwag_proto::Instant;
+use chinwag_proto::{Instant, history::UnixMillis};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -21,6 +21,11 @@ fn read_ns(clock: ClockId) -> u64 {
 /// Now. The origin is that of `CLOCK_MONOTONIC`.
 pub fn now() -> Instant {
     Instant::from_micros(now_ns() / 1000)
+}
+
+/// What the calendar says.
+pub fn calendar() -> UnixMillis {
+    UnixMillis(real_ns() / 1_000_000)
 }
 
 /// A seed of 32 bytes from the operating system.

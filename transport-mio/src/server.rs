@@ -10,6 +10,7 @@ mod classic;
 mod crowd;
 mod fanout;
 mod gateway;
+mod keeper;
 mod losses;
 mod outlet;
 mod peers;
@@ -37,6 +38,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use self::{
     api::WAITING_ORDERS,
     gateway::ClassicVoice,
+    keeper::{Answer, Keeper},
     losses::Reporter,
     peers::{ALL_QUEUES_BYTES, Peers},
     relay::{HandedBack, RelayHandle, RelayLoop},
@@ -51,7 +53,13 @@ pub use self::{
     losses::Losses,
     relay::VoiceStats,
 };
-use crate::{clock, heap, identity::Identity, signals, stream::ReadEnd};
+use crate::{
+    clock, heap,
+    history::{OpenedStore, StoreError},
+    identity::Identity,
+    signals,
+    stream::ReadEnd,
+};
 
 const SIGNAL: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -67,6 +75,10 @@ const READ_BUDGET: usize = 128 * 1024;
 const READ_COST: usize = 2 * 1024;
 /// What the relay handed back and is done before connections have their turn.
 const BACK_BUDGET: usize = 64;
+/// How often it is asked what the calendar says: a message's time is right to within that when somebody sets the clock.
+const CALENDAR_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two words on a store that does not work.
+const STORE_TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 /// When the server stops, peers have so long to read what was sent.
 const STOP_LINGER: Duration = Duration::from_secs(2);
 
@@ -84,6 +96,11 @@ pub struct ServerLoop {
     peers: Peers,
     /// The voice of classic programs, if there is any.
     classic_voice: Option<ClassicVoice>,
+    /// The lasting history, if there is one.
+    keeper: Option<Keeper>,
+    /// When the operator was told last that it does not work, as long as it does not.
+    store_trouble: Option<Instant>,
+    calendar_due: Instant,
     /// The relay's loop, until this one runs.
     relay_loop: Option<RelayLoop>,
     relay: RelayHandle,
@@ -147,6 +164,9 @@ impl ServerLoop {
             server: Server::new(options.max_clients, Rng::from_seed(clock::random_seed()?)),
             peers: Peers::new(most, ALL_QUEUES_BYTES),
             classic_voice: None,
+            keeper: None,
+            store_trouble: None,
+            calendar_due: Instant::ZERO,
             relay_loop: Some(relay_loop),
             relay,
             has_back: false,
@@ -179,6 +199,16 @@ impl ServerLoop {
         self.server.seat_operator();
     }
 
+    /// From now on what is said is kept by this store before anybody is told.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or the store cannot be read.
+    pub fn keep_history(&mut self, opened: OpenedStore) -> io::Result<()> {
+        self.keeper = Some(Keeper::start(opened.store, &self.waker)?);
+        self.server.restore(opened.rooms);
+        Ok(())
+    }
+
     /// The machine, for its counters.
     pub fn server(&self) -> &Server {
         &self.server
@@ -207,6 +237,7 @@ impl ServerLoop {
         let thread = relay.start()?;
         let result = self.serve(observe);
         self.relay.stop();
+        let result = result.and(self.keeper.take().map_or(Ok(()), Keeper::finish));
         let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the relay has failed")));
         // What came first is the cause of the other, if there is one.
         ended.and(result)
@@ -224,7 +255,12 @@ impl ServerLoop {
                 result => result?,
             }
             let now = clock::now();
+            if now >= self.calendar_due {
+                self.server.set_calendar(now, clock::calendar());
+                self.calendar_due = now + CALENDAR_INTERVAL;
+            }
             self.take_back(now, observe);
+            self.take_answers(now, observe)?;
             for event in &events {
                 match event.token() {
                     SIGNAL => self.stop(now, observe),
@@ -250,6 +286,9 @@ impl ServerLoop {
             }
             self.catch_up(now, observe);
             self.relay.wake();
+            if let Some(keeper) = &mut self.keeper {
+                keeper.flush();
+            }
             self.flush(now, observe);
             // Who was lost by that has left.
             self.relay.wake();
@@ -318,6 +357,64 @@ impl ServerLoop {
             self.carry_out(now, observe);
         }
         self.has_back = true;
+    }
+
+    /// Takes what the store answered.
+    fn take_answers(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) -> io::Result<()> {
+        let Some(keeper) = self.keeper.take() else { return Ok(()) };
+        let mut result = Ok(());
+        let mut answers = Vec::new();
+        loop {
+            match keeper.answer() {
+                Ok(Some(answer)) => answers.push(answer),
+                Ok(None) => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        self.keeper = Some(keeper);
+        for answer in answers {
+            let input = match &answer {
+                &Answer::Kept { run, count } => {
+                    if self.store_trouble.take().is_some() {
+                        observe(Observation::StoreWorks);
+                    }
+                    Input::Kept { run, count }
+                }
+                Answer::NotKept { run, why, error } => {
+                    self.tell_store_trouble(now, error, observe);
+                    Input::NotKept { run: *run, why: *why }
+                }
+                &Answer::Expired { room, before } => Input::Expired { room, before },
+                Answer::Read { ticket, found } => {
+                    if let Err(error) = found {
+                        self.tell_store_trouble(now, error, observe);
+                    }
+                    Input::Read { ticket: *ticket, found: found.as_deref().ok() }
+                }
+                Answer::Untidy(error) => {
+                    self.tell_store_trouble(now, error, observe);
+                    continue;
+                }
+            };
+            self.server.handle_input(now, input);
+            self.carry_out(now, observe);
+        }
+        result
+    }
+
+    fn tell_store_trouble(
+        &mut self,
+        now: Instant,
+        error: &StoreError,
+        observe: &mut dyn FnMut(Observation<'_>),
+    ) {
+        if self.store_trouble.is_none_or(|told| now >= told + STORE_TROUBLE_INTERVAL) {
+            self.store_trouble = Some(now);
+            observe(Observation::StoreFailed(error));
+        }
     }
 
     fn take_orders(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -488,6 +585,16 @@ impl ServerLoop {
                 Output::Report { talker, report } => {
                     if let Some(voice) = &mut self.classic_voice {
                         voice.reported(now, talker, report);
+                    }
+                }
+                Output::Keep { run, write } => {
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.keep(run, write);
+                    }
+                }
+                Output::Read { ticket, what } => {
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.read(ticket, what);
                     }
                 }
                 Output::Event(event) => observe(Observation::Event(&event)),

@@ -65,7 +65,7 @@ fn throng(server: &RunningServer, fingerprint: Option<Fingerprint>, look_every: 
 
 fn add(throng: &mut Throng, notes: &mut Notes) -> usize {
     let name = format!("Foo{}", throng.len());
-    let config = ClientConfig { name, room: "crowded".into(), software: "test".into() };
+    let config = ClientConfig { name, room: "crowded".into(), software: "test".into(), history: 0 };
     throng.add(config, notes).unwrap()
 }
 

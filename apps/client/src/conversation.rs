@@ -211,8 +211,21 @@ impl Handler for Conversation {
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
-            ClientEvent::Missed { events } => {
-                self.screen.notice(&format!("{events} lines were missed while the connection was lost"));
+            ClientEvent::Missed { messages } => {
+                self.screen.notice(&format!("{messages} messages were missed while the connection was lost"));
+            }
+            ClientEvent::Meanwhile { joined, left } => {
+                for name in left {
+                    self.screen.left(&name);
+                }
+                for name in joined {
+                    self.screen.joined(&name);
+                }
+            }
+            ClientEvent::History(page) => {
+                for line in &page.lines {
+                    self.screen.said(&line.name, &line.text);
+                }
             }
             ClientEvent::Refused { why, suggestion, will_retry } => {
                 self.trouble(&format!("the server did not let you in: {}", escape(&why)));

@@ -42,6 +42,8 @@ use crate::{
     voice::{Voice, VoiceChoices},
 };
 
+/// So many earlier messages of a room are shown to whoever comes into it.
+const HISTORY: usize = 20;
 /// The command line was wrong.
 const USAGE: u8 = 2;
 
@@ -103,6 +105,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         name,
         room: link.room.clone().unwrap_or_default(),
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
+        history: HISTORY,
     };
     if let Some(path) = &arguments.stats {
         // Better now than when the conversation that they are about is over.

@@ -177,6 +177,7 @@ impl Crowd {
             name: format!("load-{:05x}-{number}", self.plan.run & 0xf_ffff),
             room: format!("load-{}", number % self.plan.rooms),
             software: concat!("chinwag-load/", env!("CARGO_PKG_VERSION")).to_owned(),
+            history: 0,
         }
     }
 
@@ -478,6 +479,7 @@ fn text(texts: &Texts, unsent: u64, wish: Wish) -> Text {
         doubled: wrong.doubled,
         reordered: wrong.reordered,
         delay: texts.delays.percentiles(),
+        acknowledged: texts.acknowledgements.percentiles(),
     }
 }
 
@@ -501,9 +503,9 @@ impl Book {
 impl Handler for Book {
     fn event(&mut self, member: usize, event: ClientEvent) {
         match event {
-            ClientEvent::Said { text, .. } => {
+            ClientEvent::Said { text, own, .. } => {
                 if let Some(texts) = &mut self.texts {
-                    texts.take(member, &text, clock::real_ns());
+                    texts.take(member, &text, own.is_some(), clock::real_ns());
                 }
             }
             ClientEvent::Welcome { session, again, .. } => {
@@ -549,6 +551,8 @@ impl Handler for Book {
             | ClientEvent::Left { .. }
             | ClientEvent::NotSaid { .. }
             | ClientEvent::Missed { .. }
+            | ClientEvent::Meanwhile { .. }
+            | ClientEvent::History(_)
             | ClientEvent::Reported(_) => {}
         }
     }

@@ -88,6 +88,8 @@ pub(crate) struct Text {
     pub(crate) doubled: u64,
     pub(crate) reordered: u64,
     pub(crate) delay: Option<Percentiles>,
+    /// How long senders waited for the server's word that it has their messages: that they are kept, where it keeps them.
+    pub(crate) acknowledged: Option<Percentiles>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -298,7 +300,7 @@ fn run_rows(f: &mut Formatter<'_>, run: &Run, payload_bytes: usize) -> fmt::Resu
                 voice.tcp_received
             ),
         )?;
-        delay_row(f, voice.delay)?;
+        delay_row(f, "delay", voice.delay)?;
     }
     if let Some(text) = &run.text {
         row(
@@ -319,7 +321,8 @@ fn run_rows(f: &mut Formatter<'_>, run: &Run, payload_bytes: usize) -> fmt::Resu
             "",
             format_args!("{} lost, {} doubled, {} reordered", text.lost, text.doubled, text.reordered),
         )?;
-        delay_row(f, text.delay)?;
+        delay_row(f, "delay", text.delay)?;
+        delay_row(f, "acknowledged", text.acknowledged)?;
     }
     if let Some(server) = run.server {
         let each = |what: &str, us: Option<f64>| {
@@ -353,9 +356,9 @@ fn run_rows(f: &mut Formatter<'_>, run: &Run, payload_bytes: usize) -> fmt::Resu
     )
 }
 
-fn delay_row(f: &mut Formatter<'_>, delay: Option<Percentiles>) -> fmt::Result {
+fn delay_row(f: &mut Formatter<'_>, what: &str, delay: Option<Percentiles>) -> fmt::Result {
     let Some(Percentiles { p50_ms, p99_ms, p999_ms, max_ms }) = delay else { return Ok(()) };
-    row(f, "delay", format_args!("p50 {p50_ms:.3} ms, p99 {p99_ms:.3}, p99.9 {p999_ms:.3}, max {max_ms:.3}"))
+    row(f, what, format_args!("p50 {p50_ms:.3} ms, p99 {p99_ms:.3}, p99.9 {p999_ms:.3}, max {max_ms:.3}"))
 }
 
 fn row(f: &mut Formatter<'_>, label: &str, what: fmt::Arguments<'_>) -> fmt::Result {

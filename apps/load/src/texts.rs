@@ -30,6 +30,8 @@ pub(crate) struct Texts {
     pub(crate) wrong: Wrong,
     pub(crate) delivered: u64,
     pub(crate) delays: Delays,
+    /// How long those who said them waited for the server's word that it has them.
+    pub(crate) acknowledgements: Delays,
 }
 
 /// What must not happen to text.
@@ -52,6 +54,7 @@ impl Texts {
             wrong: Wrong::default(),
             delivered: 0,
             delays: Delays::default(),
+            acknowledgements: Delays::default(),
         }
     }
 
@@ -75,14 +78,15 @@ impl Texts {
     }
 
     /// What `listener` was told. Other people's words are no matter of ours.
-    pub(crate) fn take(&mut self, listener: usize, text: &str, now_ns: u64) {
+    pub(crate) fn take(&mut self, listener: usize, text: &str, is_own: bool, now_ns: u64) {
         let Some((sender, number, sent_ns)) = self.parse(text) else { return };
         let room = listener % self.rooms.len();
         let (Some(room), Some(told)) = (self.rooms.get_mut(room), self.told.get_mut(listener)) else {
             return;
         };
         let Some(place) = self.places.get_mut(number as usize) else { return };
-        self.delays.record(now_ns.saturating_sub(sent_ns));
+        let delays = if is_own { &mut self.acknowledgements } else { &mut self.delays };
+        delays.record(now_ns.saturating_sub(sent_ns));
         match room.order.get(*told) {
             Some(&expected) if expected == number => {
                 *told += 1;
@@ -163,7 +167,7 @@ mod tests {
         // The room's order need not be that in which different people spoke.
         for (listener, order) in [(2, [2, 0, 3].as_slice()), (0, &[2, 0, 3]), (1, &[1]), (3, &[1])] {
             assert!(!texts.is_complete());
-            order.iter().for_each(|&n| texts.take(listener, &said[n], 150));
+            order.iter().for_each(|&n| texts.take(listener, &said[n], false, 150));
         }
         assert!(texts.is_complete());
         assert_eq!((texts.verdict(), texts.delivered), (Wrong::default(), 8));
@@ -182,8 +186,8 @@ mod tests {
         ] {
             let mut texts = Texts::new(7, 2, 1);
             let said = say(&mut texts, &[0, 1, 0]);
-            first.iter().for_each(|&n| texts.take(0, &said[n], 150));
-            second.iter().for_each(|&n| texts.take(1, &said[n], 150));
+            first.iter().for_each(|&n| texts.take(0, &said[n], false, 150));
+            second.iter().for_each(|&n| texts.take(1, &said[n], true, 150));
             assert_eq!(texts.verdict(), wrong, "{first:?} {second:?}");
         }
     }
@@ -194,7 +198,7 @@ mod tests {
         let said = say(&mut Texts::new(8, 1, 1), &[0]);
         let long = format!("{} more", say(&mut texts, &[0])[0]);
         for text in ["", "hello", "load", "load 7", "load 7 0 x 1", &said[0], &long] {
-            texts.take(0, text, 0);
+            texts.take(0, text, false, 0);
         }
         assert_eq!((texts.delivered, texts.delays.percentiles()), (0, None));
     }

@@ -33,12 +33,12 @@ impl Console {
             Observation::Connected { from } => {
                 self.0.line(Kind::Connection, &format!("{} has connected.", plain(*from)));
             }
-            Observation::Event(ServerEvent::Joined { name }) => {
+            Observation::Event(ServerEvent::Joined { name, .. }) => {
                 self.0.line(Kind::Membership, &format!("{name} has joined the chat!"));
             }
             Observation::Event(ServerEvent::Said { name, .. })
                 if sees_own_lines && name.is_of_the_server() => {}
-            Observation::Event(ServerEvent::Said { name, text }) => {
+            Observation::Event(ServerEvent::Said { name, text, .. }) => {
                 self.0.line(Kind::Said, &format!("{name}: {}", escape(text)));
             }
             Observation::Members(rooms) => {
@@ -58,7 +58,7 @@ impl Console {
             Observation::Event(ServerEvent::Resumed { name }) => {
                 self.0.line(Kind::Membership, &format!("{name} is back."));
             }
-            Observation::Event(ServerEvent::Left { name, reason }) => {
+            Observation::Event(ServerEvent::Left { name, reason, .. }) => {
                 let how = match reason {
                     LeaveReason::Quit => "",
                     LeaveReason::Lost => " (connection lost)",
@@ -91,6 +91,10 @@ impl Console {
             Observation::CannotAccept(error) => {
                 tracing::error!("cannot accept connections for the moment: {error}");
             }
+            Observation::StoreFailed(error) => {
+                tracing::error!("the history cannot be kept, and messages are refused: {error}");
+            }
+            Observation::StoreWorks => tracing::info!("the history is kept again"),
             Observation::CannotServe { from, error } => {
                 tracing::error!("{} cannot be served: {error}", plain(*from));
             }

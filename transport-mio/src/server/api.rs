@@ -14,7 +14,7 @@ use chinwag_proto::{
 use mio::Waker;
 
 use super::losses::Losses;
-use crate::identity::Identity;
+use crate::{history::StoreError, identity::Identity};
 
 /// What a listening socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +139,10 @@ pub enum Observation<'a> {
     Lossy(&'a Losses),
     /// The system has no more connections to give for the moment. Said again only after it went well for a while.
     CannotAccept(&'a io::Error),
+    /// The history's store failed. What it was to keep is refused; said again once a minute at most while that goes on.
+    StoreFailed(&'a StoreError),
+    /// It keeps again.
+    StoreWorks,
     /// A connection could not be served.
     CannotServe {
         /// Whose.

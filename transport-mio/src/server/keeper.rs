@@ -1,0 +1,220 @@
+//! The threads of a lasting history: one writes, one reads, so that the server's loop waits for neither.
+//!
+//! What came while the last batch was written is the next one (group commit): the slower the disk, the more a batch takes. What waits
+//! is bounded by the core, which reads nothing more from members who are far ahead of the disk.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use chinwag_proto::{
+    Duration, RoomId, Seq,
+    history::{KeepError, KeptMessage, Write},
+    limits,
+    server::ReadRequest,
+};
+use mio::Waker;
+
+use crate::{
+    clock,
+    history::{Store, StoreError, StoreReader},
+};
+
+/// Most that is kept by one transaction: enough for the disk, few enough for whoever waits.
+const BATCH: usize = 4096;
+/// How often what is too old is looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An answer of the store.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Kept { run: u32, count: usize },
+    NotKept { run: u32, why: KeepError, error: StoreError },
+    Expired { room: RoomId, before: Seq },
+    Read { ticket: u32, found: Result<Vec<KeptMessage>, StoreError> },
+    /// What is too old could not be forgotten.
+    Untidy(StoreError),
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    jobs: Option<Sender<(u32, Vec<Write>)>>,
+    questions: Option<SyncSender<(u32, ReadRequest)>>,
+    answers: Receiver<Answer>,
+    threads: Vec<JoinHandle<()>>,
+    /// What is given out with the next [`Keeper::flush`].
+    run: u32,
+    gathered: Vec<Write>,
+}
+
+impl Keeper {
+    /// Starts the threads. `waker` is told of each answer.
+    pub(super) fn start(store: Box<dyn Store>, waker: &Arc<Waker>) -> io::Result<Self> {
+        let (jobs, waiting_jobs) = mpsc::channel();
+        let (questions, waiting_questions) = sync_channel(limits::READS);
+        let (answer, answers) = mpsc::channel();
+        let reader = store.reader()?;
+        let answers_to = Answers { answers: answer, waker: Arc::clone(waker) };
+        let writer = Writer { store, answers: answers_to.clone(), failed_run: None };
+        let write = thread::Builder::new().name("history".into());
+        let read = thread::Builder::new().name("history-read".into());
+        let threads = vec![
+            write.spawn(move || writer.run(&waiting_jobs))?,
+            read.spawn(move || read_all(reader, &waiting_questions, &answers_to))?,
+        ];
+        let (jobs, questions) = (Some(jobs), Some(questions));
+        Ok(Self { jobs, questions, answers, threads, run: 0, gathered: Vec::new() })
+    }
+
+    /// To be kept, with the next [`Keeper::flush`].
+    pub(super) fn keep(&mut self, run: u32, write: Write) {
+        if run != self.run {
+            // Of a run that failed meanwhile.
+            self.gathered.clear();
+            self.run = run;
+        }
+        self.gathered.push(write);
+    }
+
+    /// To be read.
+    pub(super) fn read(&mut self, ticket: u32, what: ReadRequest) {
+        // There is a place for each question that the core asks at once; if the thread has failed, `answer` says so.
+        let _ = self.questions.as_ref().map(|questions| questions.try_send((ticket, what)));
+    }
+
+    /// Hands over what was gathered.
+    pub(super) fn flush(&mut self) {
+        if !self.gathered.is_empty() {
+            let job = (self.run, std::mem::take(&mut self.gathered));
+            // If the thread has failed, `answer` says so.
+            let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        }
+    }
+
+    /// The next answer.
+    ///
+    /// # Errors
+    /// A thread has failed.
+    pub(super) fn answer(&self) -> io::Result<Option<Answer>> {
+        match self.answers.try_recv() {
+            Ok(answer) => Ok(Some(answer)),
+            Err(TryRecvError::Empty) if self.threads.iter().any(JoinHandle::is_finished) => {
+                Err(io::Error::other("the history's thread has failed"))
+            }
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("the history's threads have failed")),
+        }
+    }
+
+    /// Waits until all is kept that was handed over.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.flush();
+        (self.jobs, self.questions) = (None, None);
+        let ends = self.threads.drain(..).map(JoinHandle::join);
+        let failed = ends.filter(Result::is_err).count();
+        if failed > 0 { Err(io::Error::other("the history's thread has failed")) } else { Ok(()) }
+    }
+}
+
+/// Answers go through a queue that is as long as what was asked for; the loop takes all of it in each turn.
+#[derive(Clone, Debug)]
+struct Answers {
+    answers: Sender<Answer>,
+    waker: Arc<Waker>,
+}
+
+impl Answers {
+    fn give(&self, answer: Answer) {
+        // A loop that has ended needs no answers, and a waker fails only when there is nobody to wake.
+        let _ = self.answers.send(answer);
+        let _ = self.waker.wake();
+    }
+}
+
+struct Writer {
+    store: Box<dyn Store>,
+    answers: Answers,
+    /// What is left of this run is not to be kept.
+    failed_run: Option<u32>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<(u32, Vec<Write>)>) {
+        let mut tidy_at = clock::now();
+        loop {
+            let now = clock::now();
+            if now >= tidy_at && !self.tidy() {
+                tidy_at = now + TIDY_INTERVAL;
+            }
+            match jobs.recv_timeout(tidy_at.since(now)) {
+                Ok((run, mut batch)) => {
+                    let mut next = None;
+                    while batch.len() < BATCH {
+                        match jobs.try_recv() {
+                            Ok((other, more)) if other == run => batch.extend(more),
+                            Ok(of_another_run) => {
+                                next = Some(of_another_run);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.write(run, &batch);
+                    if let Some((run, batch)) = next {
+                        self.write(run, &batch);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn write(&mut self, run: u32, batch: &[Write]) {
+        if self.failed_run == Some(run) {
+            return;
+        }
+        match self.store.write(batch) {
+            Ok(()) => self.answers.give(Answer::Kept { run, count: batch.len() }),
+            Err(error) => {
+                self.failed_run = Some(run);
+                let why = match error {
+                    StoreError::Full => KeepError::Full,
+                    StoreError::Failed(_) => KeepError::Failed,
+                };
+                self.answers.give(Answer::NotKept { run, why, error });
+            }
+        }
+    }
+
+    /// Forgets some of what is too old. False when nothing is left of it.
+    fn tidy(&mut self) -> bool {
+        match self.store.tidy(clock::calendar()) {
+            Ok(Some((room, before))) => {
+                self.answers.give(Answer::Expired { room, before });
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                self.answers.give(Answer::Untidy(error));
+                false
+            }
+        }
+    }
+}
+
+fn read_all(mut reader: Box<dyn StoreReader>, questions: &Receiver<(u32, ReadRequest)>, answers: &Answers) {
+    while let Ok((ticket, what)) = questions.recv() {
+        let found = match &what {
+            ReadRequest::Page(page) => reader.page(page),
+            ReadRequest::Search(search) => reader.search(search),
+        };
+        answers.give(Answer::Read { ticket, found });
+    }
+}
