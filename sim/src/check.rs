@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     Instant, SessionId,
-    client::{ClientEvent, EndReason},
-    server::Server,
+    client::{ClientEvent, EndReason, Page},
+    server::{Server, ServerEvent},
 };
 
 pub(crate) use self::names::{Rooms, name_of};
@@ -29,6 +29,7 @@ use crate::{
     net::Net,
     person::Message,
     sometimes::Sometimes,
+    spec::Key,
     tcp::ConnId,
     trace::{Mark, Node, hash},
 };
@@ -51,6 +52,8 @@ rules! {
     NothingTwice = "nothing is delivered twice";
     NoForgery = "nobody is told what nobody said, or in another's name, or of another room";
     Acknowledged = "what is acknowledged is in the room's log, once, and nothing else is acknowledged";
+    Lasting = "what somebody was told is still there when the server is started again with its disk";
+    History = "a page of a room's history is what was said there, right before what was asked for";
     Resume = "who comes back in time goes on with his own session and in his own name, and nobody else does";
     Connection = "nobody loses a connection, is refused, or ends without a cause";
     Limits = "every table is within its limits and agrees with the others";
@@ -75,10 +78,13 @@ pub(crate) struct Admission {
     pub(crate) name: String,
     pub(crate) resumed: bool,
     pub(crate) log: LogId,
-    /// Everything after this was sent with the welcome.
+    /// Every message after this and up to `last` was sent with the welcome.
     pub(crate) told: u64,
-    /// The first event that the server still remembered.
+    pub(crate) last: u64,
+    /// But for those before this one, which the server did not remember.
     pub(crate) first_kept: u64,
+    /// What is told next is at this place of the journal.
+    pub(crate) place: usize,
 }
 
 /// One client, as its user sees it.
@@ -90,9 +96,12 @@ struct Member {
     name: String,
     view: Option<View>,
     said_in_life: u64,
-    /// Its messages in this life that were acknowledged.
+    /// Its messages in this life that were acknowledged, and those that were refused since they could not be kept.
     acknowledged: BTreeSet<u64>,
+    refused: BTreeSet<u64>,
     has_missed: bool,
+    /// The pages of history that it asked for, by their numbers: what is before this message.
+    questions: BTreeMap<u32, u64>,
 }
 
 #[derive(Debug)]
@@ -100,6 +109,8 @@ pub(crate) struct Checker {
     rooms: Rooms,
     /// Connections may break; if not, nobody may lose one.
     may_break: bool,
+    /// The disk may be full, so that messages are refused.
+    may_refuse: bool,
     members: Vec<Member>,
     said: Vec<Said>,
     pub(crate) logs: Logs,
@@ -112,11 +123,12 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool) -> Self {
+    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool, may_refuse: bool) -> Self {
         let member = |client| Member { name: name_of(client), ..Member::default() };
         Self {
             rooms,
             may_break,
+            may_refuse,
             members: (0..clients).map(member).collect(),
             said: vec![Vec::new(); clients as usize],
             logs: Logs::new(rooms.has_classics),
@@ -139,15 +151,29 @@ impl Checker {
 
     // The server.
 
-    /// The server was started again.
-    pub(crate) fn restarted(&mut self) {
-        self.logs.generation += 1;
+    /// The server was started again, with what its disk had, if it has one.
+    pub(crate) fn restarted(&mut self, net: &mut Net<'_>, server: &Server) {
+        let Self { logs, said, failure, .. } = self;
+        let untold = logs.restarted(server, said, &mut |rule, what| {
+            failure.get_or_insert((rule, what));
+        });
+        if untold > 0 {
+            net.sometimes(Sometimes::KeptUntold);
+        }
+    }
+
+    /// The server tells the members of a room of something.
+    pub(crate) fn happened(&mut self, event: &ServerEvent, now: Instant) {
+        let Self { logs, said, classics, failure, .. } = self;
+        logs.happened(event, now, said, classics, &mut |rule, what| {
+            failure.get_or_insert((rule, what));
+        });
     }
 
     /// Looks at what is new on the server.
-    pub(crate) fn observe(&mut self, server: &Server, now: Instant) {
-        let Self { logs, said, classics, failure, .. } = self;
-        logs.observe(server, now, said, classics, &mut |rule, what| {
+    pub(crate) fn observe(&mut self, server: &Server) {
+        let Self { logs, failure, .. } = self;
+        logs.observe(server, &mut |rule, what| {
             failure.get_or_insert((rule, what));
         });
         self.judge_classics();
@@ -174,7 +200,7 @@ impl Checker {
         }
         if let Some(view) = self.members.get(link as usize).and_then(|member| member.view.as_ref())
             && !admission.resumed
-            && view.log.generation == self.logs.generation
+            && view.generation == self.logs.generation
             && view.session != session
             && server.hub().name_of(view.session).is_some()
         {
@@ -200,9 +226,10 @@ impl Checker {
     /// A client's machine took a message.
     pub(crate) fn said(&mut self, message: Message, text: &str) {
         let said = &mut self.said[message.client as usize];
-        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), 0);
-        said.push(hash(text.as_bytes()));
-        self.members[message.client as usize].said_in_life += 1;
+        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), (0, 0));
+        let member = &mut self.members[message.client as usize];
+        said.push((hash(text.as_bytes()), member.life));
+        member.said_in_life += 1;
     }
 
     /// A client's user wants to leave.
@@ -233,32 +260,57 @@ impl Checker {
                     self.fail(Rule::NoForgery, format!("client {client} was let into {room}"));
                 }
                 self.welcomed(net, client, conn, *session, name, *resumed);
+                if !again && let Some(last) = self.last_of(client) {
+                    // The machine asks by itself.
+                    self.asked(client, 1, last + 1);
+                }
             }
-            ClientEvent::Joined { seq, session, name } => {
+            ClientEvent::Joined { session, name } => {
                 net.record(node, Mark::Joined, u64::from(session.to_wire()), 0);
                 let told = log::Entry::Joined { session: *session, name: name.clone() };
-                self.told(client, seq.to_wire(), &told);
+                self.told(client, &told);
             }
-            ClientEvent::Left { seq, session, name, reason } => {
+            ClientEvent::Left { session, name, reason } => {
                 net.record(node, Mark::Left, u64::from(session.to_wire()), 0);
                 let told = log::Entry::Left { session: *session, name: name.clone(), reason: *reason };
-                self.told(client, seq.to_wire(), &told);
+                self.told(client, &told);
             }
-            ClientEvent::Said { seq, name, text, own } => {
+            ClientEvent::Meanwhile { joined, left } => {
+                net.record(node, Mark::Meanwhile, joined.len() as u64, left.len() as u64);
+                let Self { members, logs, .. } = self;
+                let view = members[client as usize].view.as_mut();
+                if let Some(Err((rule, what))) = view.map(|view| view.meanwhile(logs, joined, left)) {
+                    self.fail(rule, format!("client {client} {what}"));
+                }
+            }
+            ClientEvent::History(page) => {
+                net.record(node, Mark::History, page.lines.len() as u64, u64::from(page.more));
+                self.page(net, client, page);
+            }
+            ClientEvent::Said { seq, name, text, own, .. } => {
                 net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
                 self.text(net, client, seq.to_wire(), name, text, own.is_some());
+            }
+            ClientEvent::NotSaid { text, why, .. } if self.may_refuse && why.contains("cannot keep it") => {
+                net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
+                net.sometimes(Sometimes::NotKept);
+                let message = Message::parse(text).filter(|message| message.client == client);
+                let number = message.map_or(0, |message| message.number);
+                if !self.members[client as usize].refused.insert(number) {
+                    self.fail(Rule::Acknowledged, format!("client {client} was refused twice: {text}"));
+                }
             }
             ClientEvent::NotSaid { text, why, .. } => {
                 let what = format!("a message of client {client} was not accepted ({why}): {text}");
                 self.fail(Rule::Acknowledged, what);
             }
-            ClientEvent::Missed { events } => {
-                net.record(node, Mark::Missed, *events, 0);
-                net.counts.missed += events;
+            ClientEvent::Missed { messages } => {
+                net.record(node, Mark::Missed, *messages, 0);
+                net.counts.missed += messages;
                 let member = &mut self.members[client as usize];
                 member.has_missed = true;
                 let Some(view) = &mut member.view else { return };
-                if let Err(what) = view.missed(*events) {
+                if let Err(what) = view.missed(*messages) {
                     self.fail(Rule::OneOrder, format!("client {client} {what}"));
                 }
             }
@@ -322,22 +374,22 @@ impl Checker {
         let member = &mut members[client as usize];
         member.is_in = true;
         name.clone_into(&mut member.name);
-        let life = member.life;
-        let owner = Owner::Client { client, life };
-        let outcome = match &mut member.view {
-            Some(view) if resumed => view.resume(logs, owner, &admission),
-            view => {
-                match view {
-                    Some(view) if view.log.generation == admission.log.generation => {
-                        net.tally.note(Sometimes::NotResumed);
-                    }
-                    Some(_) => net.tally.note(Sometimes::NewNumbering),
-                    None => {}
-                }
-                self.voices.new_numbers(client);
-                *view = Some(View::begin(view.take(), logs, owner, &admission));
+        if !resumed && let Some(former) = &member.view {
+            match former.log == admission.log {
+                true if former.generation != logs.generation => net.tally.note(Sometimes::FoundAgain),
+                true => net.tally.note(Sometimes::NotResumed),
+                false => net.tally.note(Sometimes::NewNumbering),
+            }
+        }
+        if !resumed {
+            self.voices.new_numbers(client);
+        }
+        let outcome = match View::begin(member.view.take(), logs, &admission) {
+            Ok(view) => {
+                member.view = Some(view);
                 Ok(())
             }
+            Err(error) => Err(error),
         };
         if resumed {
             net.sometimes(Sometimes::Resumed);
@@ -360,51 +412,93 @@ impl Checker {
             let is_last = member.acknowledged.last().is_none_or(|&last| last < number);
             // What was missed is acknowledged when it is said again, after what was not missed.
             let is_in_turn = is_last || member.has_missed;
-            if !member.acknowledged.insert(number) || !is_in_turn {
+            let is_new = !member.refused.contains(&number) && member.acknowledged.insert(number);
+            if !is_new || !is_in_turn {
                 let what = format!("message {number} of client {client} was acknowledged out of turn");
                 return self.fail(Rule::Acknowledged, what);
+            }
+            if seq == 0 {
+                // It was accepted in a room that was forgotten since, before the client came into this one of the same name.
+                if !self.logs.has_message(client, number) {
+                    let what = format!("message {number} of client {client} is acknowledged, and in no room");
+                    self.fail(Rule::Acknowledged, what);
+                }
+                return;
             }
         } else {
             net.counts.texts_delivered += 1;
         }
-        let entry = self.logs.log(view.log).and_then(|log| log.at(seq));
-        let session = match entry {
-            Some(log::Entry::Said { session, .. }) => *session,
-            Some(log::Entry::Unknown) => view.session,
-            Some(log::Entry::Joined { .. } | log::Entry::Left { .. }) | None => {
-                let rule = if own { Rule::Acknowledged } else { Rule::OneOrder };
-                return self
-                    .fail(rule, format!("client {client} was told at {seq} what is not there: {text}"));
-            }
+        let entry = self.logs.log(view.log).and_then(|log| log.message(seq));
+        let Some(log::Entry::Said { owner, name: logged, .. }) = entry else {
+            let rule = if own { Rule::Acknowledged } else { Rule::OneOrder };
+            return self.fail(rule, format!("client {client} was told at {seq} what is not there: {text}"));
         };
-        let owner = self.logs.owner(view.log.generation, session);
+        let owner = *owner;
         if matches!(owner, Some(Owner::Classic(_))) {
             net.sometimes(Sometimes::ClassicHeard);
         }
         let is_own =
             matches!(owner, Some(Owner::Client { client: of, life }) if of == client && life == member.life);
-        if own != is_own && entry != Some(&log::Entry::Unknown) {
+        if own != is_own {
             let rule = if own { Rule::Acknowledged } else { Rule::NoForgery };
             return self.fail(rule, format!("client {client} was told at {seq}, as its own or not: {text}"));
         }
         // Its own messages are told in the name that it has now.
-        let name = match entry {
-            Some(log::Entry::Said { name: logged, .. }) if own && name == member.name => logged.clone(),
-            _ => name.to_owned(),
+        let name = if own && name == member.name { logged.clone() } else { name.to_owned() };
+        let told = log::Entry::Said { seq, owner, name, text: hash(text.as_bytes()) };
+        self.told(client, &told);
+    }
+
+    /// A client asks for a page of what was said before a message.
+    pub(crate) fn asked(&mut self, client: u32, token: u32, before: u64) {
+        self.members[client as usize].questions.insert(token, before);
+    }
+
+    /// The last message that a client knows of.
+    pub(crate) fn last_of(&self, client: u32) -> Option<u64> {
+        self.members[client as usize].view.as_ref().map(View::last)
+    }
+
+    /// A client was given a page of its room's history.
+    fn page(&mut self, net: &mut Net<'_>, client: u32, page: &Page) {
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        let Some(before) = member.questions.remove(&page.token) else {
+            return self.fail(Rule::History, format!("client {client} was given a page that it did not ask for"));
         };
-        let told = log::Entry::Said { session, name, text: hash(text.as_bytes()) };
-        self.told(client, seq, &told);
+        let Some(log) = member.view.as_ref().and_then(|view| logs.log(view.log)) else { return };
+        if let Some(error) = &page.error {
+            return self.fail(Rule::History, format!("client {client} was given no page: {error}"));
+        }
+        let first = before.saturating_sub(page.lines.len() as u64);
+        let are_said = page.lines.iter().zip(first..).all(|(line, seq)| {
+            let is = |name: &str, text| name == line.name && text == hash(line.text.as_bytes());
+            let truth = log.message(seq);
+            line.seq.to_wire() == seq
+                && matches!(truth, Some(log::Entry::Said { name, text, .. }) if is(name, *text))
+        });
+        if !are_said {
+            let what = format!("client {client} was told of what is before {before}: {:?}", page.lines);
+            return self.fail(Rule::History, what);
+        }
+        if !page.more && first > 1 && net.spec.get(Key::Disk) > 0 {
+            let what = format!("client {client} was told that there is nothing before {first}");
+            return self.fail(Rule::History, what);
+        }
+        if !page.lines.is_empty() {
+            net.sometimes(Sometimes::PageGiven);
+        }
     }
 
     /// A client was told of an event of its room.
-    fn told(&mut self, client: u32, seq: u64, told: &log::Entry) {
+    fn told(&mut self, client: u32, told: &log::Entry) {
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
         let owner = Owner::Client { client, life: member.life };
         let Some(view) = &mut member.view else {
             return self.fail(Rule::OneOrder, format!("client {client} was told {told:?} and is not in"));
         };
-        if let Err((rule, what)) = view.told(logs, owner, seq, told) {
+        if let Err((rule, what)) = view.told(logs, owner, told) {
             self.fail(rule, format!("client {client} {what}"));
         }
     }
@@ -427,7 +521,8 @@ impl Checker {
         if let Some(what) = view.lack(&self.logs, owner) {
             return Some(what);
         }
-        let (said, acknowledged) = (member.said_in_life, member.acknowledged.len() as u64);
+        let (said, acknowledged) =
+            (member.said_in_life, (member.acknowledged.len() + member.refused.len()) as u64);
         (said != acknowledged).then(|| format!("{acknowledged} of {said} messages are acknowledged"))
     }
 }

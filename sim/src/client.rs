@@ -3,7 +3,7 @@
 
 use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
-    Rng,
+    Rng, Seq,
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason},
     relay::VoicePath,
     wire::{path::SealedPath, voice::VoiceFrame},
@@ -25,6 +25,11 @@ use crate::{
 
 /// Whoever will start the program.
 pub(crate) type Idle = (Person, Option<Sound>);
+
+/// So much of the history a client asks for when it comes.
+const FIRST_PAGE: usize = 5;
+/// Every so many messages its user wants to read what was said earlier.
+const LOOK_BACK_EVERY: u64 = 5;
 
 pub(crate) struct ClientNode {
     number: u32,
@@ -58,8 +63,8 @@ impl ClientNode {
         (person, sound): Idle,
     ) -> Self {
         check.born(number);
-        let config =
-            ClientConfig { name: name_of(number), room: rooms.name_for(number), software: "sim".to_owned() };
+        let (name, room, software) = (name_of(number), rooms.name_for(number), "sim".to_owned());
+        let config = ClientConfig { name, room, software, history: FIRST_PAGE };
         let mut client = Self {
             number,
             machine: Client::new(net.now(Node::Client(number)), config, seed),
@@ -187,9 +192,23 @@ impl ClientNode {
             if let Err(error) = self.machine.say(&text) {
                 check.fail(Rule::Connection, format!("client {} could not speak: {error}", self.number));
             }
+            self.look_back(check, message.number);
         }
         self.drain(net, check, Way::Tcp);
         has_room
+    }
+
+    /// Now and then its user wants to read what was said earlier.
+    fn look_back(&mut self, check: &mut Checker, number: u64) {
+        if number % LOOK_BACK_EVERY == 0
+            && let Some(last) = check.last_of(self.number)
+        {
+            let before = 1 + number * 7 % (last + 1);
+            let limit = 1 + usize::try_from(number % 9).unwrap_or(0);
+            if let Some(token) = self.machine.ask_history(Some(Seq::from_wire(before)), limit, "") {
+                check.asked(self.number, token, before);
+            }
+        }
     }
 
     /// Sends one voice frame; returns when there is another one.

@@ -58,6 +58,8 @@ pub(crate) enum Domain {
     Classic = 23,
     /// How many of them a swarm's world has.
     Classics = 24,
+    /// How fast the server's disk is, and when it is full.
+    Disk = 25,
 }
 
 /// A time until the next of things that are so far apart on the mean: from a millisecond to twice the mean.

@@ -1,5 +1,6 @@
 //! The server: the machine and a driver between it and the network, which does what the driver of real sockets does.
 
+mod disk;
 mod relay;
 mod watch;
 
@@ -7,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng,
+    history::KeepError,
     hooks::Limit,
     hub::LeaveReason,
     limits::{CLASSIC_NAME_TIMEOUT, HELLO_TIMEOUT},
@@ -17,6 +19,7 @@ use chinwag_proto::{
 
 pub(crate) use self::relay::Manner;
 use self::{
+    disk::{Answer, Disk},
     relay::{RelayNode, Relayed},
     watch::{admit, welcome_in, worth_of},
 };
@@ -26,6 +29,7 @@ use crate::{
     net::{Net, Read},
     seal::ToySeal,
     sometimes::Sometimes,
+    spec::Spec,
     tcp::{ConnId, Side},
     trace::{Mark, Node},
 };
@@ -44,6 +48,7 @@ pub(crate) struct ServerNode {
     pub(crate) machine: Server,
     /// Which on real sockets has a thread of its own.
     voice: RelayNode,
+    disk: Disk,
     /// The connection behind each handle; a handle is used again as soon as it is free.
     conns: Vec<Option<ConnId>>,
     peers: BTreeMap<ConnId, Peer>,
@@ -72,11 +77,22 @@ pub(crate) struct ServerNode {
 }
 
 impl ServerNode {
-    /// A server for so many sessions.
-    pub(crate) fn new(places: u32, manner: Manner, seed: Rng) -> Self {
+    /// A server for so many sessions, with a disk or without one.
+    pub(crate) fn new(places: u32, manner: Manner, seed: Rng, (spec, disk): (&Spec, Rng)) -> Self {
+        Self::on(Disk::new(spec, disk), places, manner, seed)
+    }
+
+    fn on(disk: Disk, places: u32, manner: Manner, seed: Rng) -> Self {
+        let mut machine = Server::new(places as usize, seed);
+        // What is said is told to the checker as to an operator.
+        machine.seat_operator();
+        if disk.is_there() {
+            machine.restore(disk.restore());
+        }
         Self {
-            machine: Server::new(places as usize, seed),
+            machine,
             voice: RelayNode::new(manner),
+            disk,
             conns: Vec::new(),
             classic: Vec::new(),
             peers: BTreeMap::new(),
@@ -133,7 +149,8 @@ impl ServerNode {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.machine.poll_timeout().into_iter().chain(self.voice.poll_timeout()).min()
+        let voice_and_disk = self.voice.poll_timeout().into_iter().chain(self.disk.poll_timeout());
+        self.machine.poll_timeout().into_iter().chain(voice_and_disk).min()
     }
 
     /// True unless it crashed.
@@ -161,6 +178,12 @@ impl ServerNode {
         self.classic.clear();
         self.work.clear();
         self.voice.crash();
+        self.disk.crash();
+    }
+
+    /// Its disk is never full any more.
+    pub(crate) fn heal(&mut self) {
+        self.disk.heal();
     }
 
     /// Its clock jumped: what it waits for comes at another time.
@@ -174,10 +197,12 @@ impl ServerNode {
 
     /// The server is started again.
     pub(crate) fn restart(&mut self, net: &mut Net<'_>, check: &mut Checker, seed: Rng) {
-        check.restarted();
+        let alarm = std::mem::take(&mut self.alarm).cancelled();
+        let spare = Disk::new(&Spec::default(), Rng::from_number(0));
+        let disk = std::mem::replace(&mut self.disk, spare);
+        *self = Self { alarm, ..Self::on(disk, self.places, self.voice.manner, seed) };
+        check.restarted(net, &self.machine);
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
-        let alarm = std::mem::take(&mut self.alarm);
-        *self = Self { alarm: alarm.cancelled(), ..Self::new(self.places, self.voice.manner, seed) };
     }
 
     // What the network brings.
@@ -275,6 +300,18 @@ impl ServerNode {
             self.machine.handle_timeout(now);
             (self.has_news, self.is_woken) = (true, true);
         }
+        for answer in self.disk.answers(now) {
+            let input = match &answer {
+                &Answer::Kept { run, count } => Input::Kept { run, count },
+                &Answer::NotKept { run } => Input::NotKept { run, why: KeepError::Full },
+                Answer::Read { ticket, found } => {
+                    net.sometimes(Sometimes::PageRead);
+                    Input::Read { ticket: *ticket, found: Some(found) }
+                }
+            };
+            self.machine.handle_input(now, input);
+            self.has_news = true;
+        }
         self.drain(net, check);
     }
 
@@ -313,12 +350,13 @@ impl ServerNode {
         }
         self.voice.send(net);
         net.flush();
+        self.disk.begin(net.now(Node::Server));
         self.alarm.set(net, Node::Server, self.poll_timeout());
     }
 
     /// Looks at what is new in the rooms.
     fn look(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        check.observe(&self.machine, net.now(Node::Server));
+        check.observe(&self.machine);
         for what in check.classics.seen.drain(..) {
             net.sometimes(what);
         }
@@ -330,8 +368,20 @@ impl ServerNode {
     }
 
     fn drain_outputs(&mut self, net: &mut Net<'_>, check: &mut Checker) {
-        let Self { machine, voice, conns, classic, peers, strange, work, is_woken, has_lost_classic, .. } =
-            self;
+        let Self {
+            machine,
+            voice,
+            disk,
+            conns,
+            classic,
+            peers,
+            strange,
+            work,
+            is_woken,
+            has_lost_classic,
+            ..
+        } = self;
+        let now = net.now(Node::Server);
         let is_classic = |peer: Peer| classic.get(peer.index()) == Some(&true);
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
@@ -340,7 +390,7 @@ impl ServerNode {
             match output {
                 Output::Send { bytes, class, to } => {
                     if let Some(conn) = opened.take() {
-                        welcome = welcome_in(bytes).map(|welcome| (conn, welcome));
+                        welcome = welcome_in(bytes).map(|welcome| (conn, welcome, bytes.to_vec()));
                         if welcome.is_none() {
                             check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
                         }
@@ -402,10 +452,11 @@ impl ServerNode {
                 }
                 // There is no voice gateway here.
                 Output::Overheard { .. } | Output::Report { .. } => {}
-                Output::Event(
-                    ServerEvent::Joined { .. } | ServerEvent::Resumed { .. } | ServerEvent::Said { .. },
-                ) => {}
-                Output::Event(ServerEvent::Left { reason, .. }) => {
+                Output::Keep { run, write } => disk.keep(run, write),
+                Output::Read { ticket, what } => disk.read(ticket, what),
+                Output::Event(event) => {
+                    check.happened(&event, now);
+                    let ServerEvent::Left { reason, .. } = event else { continue };
                     // Who is lost is announced when it is time, or since somebody took the name.
                     let is_held = reason == LeaveReason::Lost && !*has_lost_classic;
                     if is_held && !*is_woken {
@@ -416,8 +467,8 @@ impl ServerNode {
                     }
                 }
             }
-            if let Some((conn, welcome)) = welcome {
-                admit(net, check, machine, conn, &welcome);
+            if let Some((conn, welcome, bytes)) = welcome {
+                admit(net, check, machine, conn, (&welcome, &bytes));
             }
         }
         (*is_woken, *has_lost_classic) = (false, false);

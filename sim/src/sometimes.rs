@@ -63,6 +63,14 @@ sometimes! {
     ClassicCutCharacter = "what was read of a classic peer ended within a character";
     ClassicHeard = "a client was told what a classic peer said";
     ClassicTold = "a classic peer was told what a client said";
+    FoundAgain = "a client came back to a room that was kept over a start of the server";
+    KeptUntold = "a message was kept, and the server crashed before it told anybody";
+    SaidAgain = "what was kept before a crash was said again after it, and counted once";
+    NotKept = "a message was refused, since it could not be kept";
+    StorePaused = "the server stopped reading from a connection until more was kept";
+    PageGiven = "a client was given a page of its room's history";
+    PageRead = "a page of a room's history was read from the disk";
+    Met = "who resumed was told who came and left meanwhile";
 }
 
 /// How often each happened.

@@ -119,6 +119,10 @@ keys! {
     Hold = "hold", 3 places, 0 to 20_000, usual 0, swarm 500 to 20_000, "a time in milliseconds, 0 to 20";
     /// How many threads seal and send voice.
     Threads = "threads", 0 places, 1 to 16, usual 1, swarm 2 to 4, "a number of threads, 1 to 16";
+    /// How long the server's disk takes at most to keep a batch of messages, in microseconds; 0: its history is in memory.
+    Disk = "disk", 3 places, 0 to 10_000_000, usual 0, swarm 200 to 100_000, "milliseconds, 0 (no disk) to 10000";
+    /// Mean time between times when that disk is full.
+    Full = "full", 0 places, 0 to 86_400, usual 0, swarm 3 to 40, "seconds, 0 (never) to 86400";
 }
 
 impl Key {
@@ -160,8 +164,8 @@ impl Key {
 
     /// True for what stays when everything heals: the plain network, and what is no fault.
     fn survives_healing(self) -> bool {
-        use Key::{Delay, Drift, Jitter, Queue, Restless, Small, Talk, Text};
-        matches!(self, Delay | Jitter | Drift | Queue | Restless | Small | Talk | Text)
+        use Key::{Delay, Disk, Drift, Jitter, Queue, Restless, Small, Talk, Text};
+        matches!(self, Delay | Disk | Jitter | Drift | Queue | Restless | Small | Talk | Text)
     }
 
     /// True for what breaks connections, or what lets somebody be refused.

@@ -222,7 +222,7 @@ impl<'a> World<'a> {
             let idle = Some((person, sound));
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
-        let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty());
+        let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), spec.get(Key::Full) > 0);
         let is_calm = spec
             .unusual()
             .all(|key| matches!(key, Key::Delay | Key::Hold | Key::Threads | Key::Text | Key::Restless));
@@ -237,7 +237,12 @@ impl<'a> World<'a> {
             rooms,
             chances: Chances::new(seed, clients),
             check,
-            server: ServerNode::new(clients + classics, Manner::of(&spec), stream(seed, Domain::Server, 0)),
+            server: ServerNode::new(
+                clients + classics,
+                Manner::of(&spec),
+                stream(seed, Domain::Server, 0),
+                (&spec, stream(seed, Domain::Disk, 0)),
+            ),
             seats,
             strangers: (0..strangers)
                 .map(|n| Stranger::new(clients + n, clients, rooms, stream(seed, Domain::Stranger, n)))

@@ -88,8 +88,10 @@ impl Client {
                 self.compare_members();
             }
             Kind::Ack(ack) => {
-                let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
-                self.acknowledged(id, seq, UnixMillis(ack.at_ms));
+                // What was accepted in another room, before that was forgotten, has no place in this one.
+                let is_here = self.session.as_ref().is_some_and(|session| session.room.to_wire() == ack.room);
+                let (id, seq) = (MessageId::from_wire(ack.id), if is_here { ack.seq } else { 0 });
+                self.acknowledged(id, Seq::from_wire(seq), UnixMillis(ack.at_ms));
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
@@ -156,8 +158,9 @@ impl Client {
     fn welcome(&mut self, now: Instant, welcome: pb::Welcome) {
         let State::Greeting { .. } = self.state else { return };
         let Some(room) = welcome.room else { return self.protocol_error(now) };
-        let former = core::mem::take(&mut self.members);
-        if self.session.is_some() {
+        let mut former = core::mem::take(&mut self.members);
+        if let Some(session) = &self.session {
+            former.remove(&session.id);
             // If it is lost again before it is known who is here, those who were told of last count.
             self.former_members.get_or_insert_with(|| former.into_values().collect());
         }
@@ -215,10 +218,10 @@ impl Client {
             return;
         }
         let Some(former) = self.former_members.take() else { return };
-        let is_own = |name: &&String| self.session.as_ref().is_some_and(|session| session.name == **name);
-        let now: BTreeSet<&String> = self.members.values().collect();
-        let joined = now.iter().copied().filter(|name| !former.contains(*name) && !is_own(name)).cloned();
-        let left = former.iter().filter(|name| !now.contains(name) && !is_own(name)).cloned();
+        let others = self.members.iter().filter(|(id, _)| Some(**id) != self.session());
+        let now: BTreeSet<&String> = others.map(|(_, name)| name).collect();
+        let joined = now.iter().copied().filter(|name| !former.contains(*name)).cloned();
+        let left = former.iter().filter(|name| !now.contains(name)).cloned();
         let (joined, left): (Vec<_>, Vec<_>) = (joined.collect(), left.collect());
         if !joined.is_empty() || !left.is_empty() {
             self.event(ClientEvent::Meanwhile { joined, left });

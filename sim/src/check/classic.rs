@@ -131,17 +131,6 @@ impl Classics {
         talk.spoken.take_text(text, now)
     }
 
-    /// What happened in the classic room was forgotten before anybody looked: anybody may have said it.
-    pub(super) fn has_missed(&mut self) {
-        for talk in self.talks.values_mut() {
-            let name = talk.name_in_news();
-            // Who was let in under a name that he did not say is told so when the welcome is judged.
-            if talk.spoken.name().is_some() || name.is_some_and(|name| talk.spoken.take_name(&name).is_ok()) {
-                talk.spoken.has_missed();
-            }
-        }
-    }
-
     fn judge(&mut self, logs: &Logs, may_break: bool) -> Judgement {
         let Self { talks, touched, seen } = self;
         for conn in touched.drain(..) {

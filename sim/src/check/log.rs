@@ -1,19 +1,19 @@
-//! What the server did: the log of every room as it grew, and who was let in as whom.
+//! What the server did: the journal of every room, in the order in which its members were told, and who was let in as whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     Instant, RoomId, Seq, SessionId,
-    hub::{Event, LeaveReason, What},
+    hub::LeaveReason,
     limits::DEFAULT_ROOM,
-    server::Server,
+    server::{Server, ServerEvent},
     text::escape,
 };
 
 use super::{Rule, classic::Classics};
 use crate::{person::Message, tcp::ConnId, trace::hash};
 
-/// A numbering of a room: which start of the server, and which room of it.
+/// A numbering of a room: in which start of the server it began, and which room of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct LogId {
     pub(crate) generation: u32,
@@ -31,11 +31,9 @@ pub(crate) enum Owner {
     Classic(ConnId),
 }
 
-/// A place of a log.
+/// Something that happened in a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Entry {
-    /// The server forgot it before anybody looked.
-    Unknown,
     Joined {
         session: SessionId,
         name: String,
@@ -46,81 +44,104 @@ pub(crate) enum Entry {
         reason: LeaveReason,
     },
     Said {
-        session: SessionId,
+        seq: u64,
+        /// Nobody known, if the server had it from before it was started again and nobody was told then.
+        owner: Option<Owner>,
         name: String,
         text: u64,
     },
+    /// The server was started again, and has found this room.
+    Restarted,
 }
 
-impl Entry {
-    /// True for one's own coming and going, of which nobody is told.
-    pub(crate) fn is_unseen_by(&self, is_own: impl Fn(SessionId) -> bool) -> bool {
-        match self {
-            Self::Joined { session, .. } | Self::Left { session, .. } => is_own(*session),
-            Self::Said { .. } | Self::Unknown => false,
-        }
-    }
-}
-
-/// A place of a log as a classic peer reads it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Line<'a> {
-    /// There is nothing there yet.
-    None,
-    /// The server forgot it before anybody looked.
-    Unknown,
-    Known(&'a str),
-}
-
+/// One room's journal.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) entries: Vec<Entry>,
+    /// In which start of the server each happened.
+    generations: Vec<u32>,
     /// The same as lines, if classic peers are in that room.
-    lines: Vec<Option<Box<str>>>,
-    /// The room is forgotten: what happened there last, nobody has seen.
-    is_over: bool,
+    lines: Vec<Box<str>>,
+    /// Where the messages are among the entries, by their numbers.
+    messages: Vec<usize>,
+    /// Who is in the room.
+    members: BTreeMap<SessionId, String>,
+    /// Messages of clients in it, by client and number.
+    numbers: BTreeSet<(u32, u64)>,
     /// The last message of each session.
-    last_of: BTreeMap<SessionId, u64>,
+    last_of: BTreeMap<(u32, SessionId), u64>,
 }
 
 impl Log {
     /// The number given out last.
     pub(crate) fn last(&self) -> u64 {
-        self.entries.len() as u64
+        self.messages.len() as u64
     }
 
-    /// What happened at a place.
-    pub(crate) fn at(&self, seq: u64) -> Option<&Entry> {
-        let entry = self.entries.get(usize::try_from(seq.checked_sub(1)?).ok()?);
-        entry.or(if self.is_over { Some(&Entry::Unknown) } else { None })
+    /// The message with this number.
+    pub(crate) fn message(&self, seq: u64) -> Option<&Entry> {
+        let index = usize::try_from(seq.checked_sub(1)?).ok()?;
+        self.entries.get(*self.messages.get(index)?)
     }
 
     /// What a classic peer reads at a place.
-    pub(crate) fn line(&self, seq: u64) -> Line<'_> {
-        let index = seq.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        match index.and_then(|index| self.lines.get(index)) {
-            Some(line) => line.as_ref().map_or(Line::Unknown, |line| Line::Known(line)),
-            None if self.is_over => Line::Unknown,
-            None => Line::None,
+    pub(crate) fn line(&self, place: usize) -> Option<&str> {
+        self.lines.get(place).map(|line| &**line)
+    }
+
+    /// In which start of the server an entry happened.
+    pub(crate) fn generation(&self, place: usize) -> u32 {
+        self.generations.get(place).copied().unwrap_or_default()
+    }
+
+    /// Who was in the room before the entry at `place`, and as whom.
+    pub(crate) fn members_at(&self, place: usize) -> BTreeMap<SessionId, String> {
+        let mut members = BTreeMap::new();
+        for entry in self.entries.iter().take(place) {
+            follow(&mut members, entry);
         }
+        members
+    }
+
+    fn push(&mut self, generation: u32, entry: Entry, line: Option<Box<str>>) {
+        follow(&mut self.members, &entry);
+        if let Entry::Said { .. } = entry {
+            self.messages.push(self.entries.len());
+        }
+        self.entries.push(entry);
+        self.generations.push(generation);
+        self.lines.extend(line);
     }
 }
+
+fn follow(members: &mut BTreeMap<SessionId, String>, entry: &Entry) {
+    match entry {
+        Entry::Joined { session, name } => {
+            members.insert(*session, name.clone());
+        }
+        Entry::Left { session, .. } => {
+            members.remove(session);
+        }
+        Entry::Restarted => members.clear(),
+        Entry::Said { .. } => {}
+    }
+}
+
+/// What a client said: by its number the text's hash, and in which of its lives it was.
+pub(crate) type Said = Vec<(u64, u32)>;
 
 /// All logs and sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     pub(crate) generation: u32,
     logs: BTreeMap<LogId, Log>,
+    /// The numberings of rooms that exist.
+    open: BTreeMap<RoomId, LogId>,
     sessions: BTreeMap<(u32, SessionId), Owner>,
-    /// The logs of rooms that exist.
-    open: Vec<LogId>,
     /// There are classic peers, and the log of the room in which all of them are.
     has_classics: bool,
     classic: Option<LogId>,
 }
-
-/// What a client said, by its number: the text's hash.
-pub(crate) type Said = Vec<u64>;
 
 impl Logs {
     pub(crate) fn log(&self, id: LogId) -> Option<&Log> {
@@ -132,13 +153,18 @@ impl Logs {
         Self { has_classics, ..Self::default() }
     }
 
+    /// The numbering of a room of the running server.
+    pub(crate) fn of_room(&self, room: RoomId) -> LogId {
+        self.open.get(&room).copied().unwrap_or(LogId { generation: self.generation, room })
+    }
+
     /// The log of the room in which classic peers are.
     pub(crate) fn classic(&self) -> Option<(LogId, &Log)> {
-        let id = self.classic.filter(|id| id.generation == self.generation)?;
+        let id = self.classic?;
         Some((id, self.logs.get(&id)?))
     }
 
-    /// Whose a session of the running server is.
+    /// Whose a session of a start of the server is.
     pub(crate) fn owner(&self, generation: u32, session: SessionId) -> Option<Owner> {
         self.sessions.get(&(generation, session)).copied()
     }
@@ -148,94 +174,161 @@ impl Logs {
         *self.sessions.entry((self.generation, session)).or_insert(owner) == owner
     }
 
-    /// Takes what is new in the server's rooms, and judges it.
-    pub(crate) fn observe(
+    /// True when a message of a client is in any room's log.
+    pub(crate) fn has_message(&self, client: u32, number: u64) -> bool {
+        self.logs.values().any(|log| log.numbers.contains(&(client, number)))
+    }
+
+    /// The server was started again, with what it had kept: all that anybody was told is there. How many messages it kept and told nobody.
+    pub(crate) fn restarted(
         &mut self,
         server: &Server,
+        said: &[Said],
+        fail: &mut impl FnMut(Rule, String),
+    ) -> u64 {
+        self.generation += 1;
+        self.classic = None;
+        let hub = server.hub();
+        let mut untold = 0;
+        if !hub.is_lasting() {
+            self.open.clear();
+            return untold;
+        }
+        for (room, id) in &self.open {
+            let last = self.logs.get(id).map_or(0, Log::last);
+            let found = hub.numberings().find(|(found, ..)| found == room).map_or(0, |(.., last)| last.to_wire());
+            if found < last {
+                fail(Rule::Lasting, format!("{last} messages of {room:?} were told, {found} are found again"));
+            }
+        }
+        self.open.retain(|room, _| hub.numberings().any(|(found, ..)| found == *room));
+        for (room, _, last) in hub.numberings() {
+            let id = self.of_room(room);
+            self.open.insert(room, id);
+            let log = self.logs.entry(id).or_default();
+            let is_classic = self.has_classics
+                && hub.room_names().any(|(other, name)| other == room && name.as_str() == DEFAULT_ROOM);
+            let line = |text: &str| is_classic.then(|| text.into());
+            log.push(self.generation, Entry::Restarted, line(""));
+            for message in hub.messages_after(room, Seq::ZERO) {
+                let kept = &message.kept;
+                let (seq, name, text) = (kept.seq.to_wire(), kept.name.as_str(), hash(kept.text.as_bytes()));
+                if seq <= log.last() {
+                    let is_same = matches!(log.message(seq), Some(Entry::Said { name: n, text: t, .. })
+                        if n == name && *t == text);
+                    if !is_same {
+                        let what = format!("at {seq} of {room:?} there was another message than {}", kept.text);
+                        fail(Rule::Lasting, what);
+                    }
+                    continue;
+                }
+                let number = Message::parse(&kept.text);
+                let owner = number.and_then(|Message { client, number }| {
+                    let (hash, life) =
+                        *said.get(client as usize)?.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+                    (hash == text).then_some(Owner::Client { client, life })
+                });
+                if let (Some(Message { client, number }), Some(_)) = (number, owner)
+                    && !log.numbers.insert((client, number))
+                {
+                    fail(Rule::NothingTwice, format!("message {number} of client {client} was kept twice"));
+                }
+                untold += 1;
+                let line = line(&format!("{name}: {}", escape(&kept.text)));
+                log.push(self.generation, Entry::Said { seq, owner, name: name.to_owned(), text }, line);
+            }
+            if log.last() != last.to_wire() {
+                let what = format!("{room:?} goes on after {}, {} are known", last.to_wire(), log.last());
+                fail(Rule::Lasting, what);
+            }
+        }
+        untold
+    }
+
+    /// The server tells the members of a room of something.
+    pub(crate) fn happened(
+        &mut self,
+        event: &ServerEvent,
         now: Instant,
         said: &[Said],
         classics: &mut Classics,
         fail: &mut impl FnMut(Rule, String),
     ) {
-        let Self { generation, logs, sessions, open, has_classics, classic } = self;
+        let generation = self.generation;
+        let (entry, room, line) = match event {
+            ServerEvent::Resumed { .. } => return,
+            ServerEvent::Joined { room, member, name } => {
+                let name = name.as_str().to_owned();
+                let line = format!("{name} has joined the chat!");
+                (Entry::Joined { session: *member, name }, *room, line)
+            }
+            ServerEvent::Left { room, member, name, reason } => {
+                let name = name.as_str().to_owned();
+                let line = format!("{name} has left the chat.");
+                (Entry::Left { session: *member, name, reason: *reason }, *room, line)
+            }
+            ServerEvent::Said { room, seq, member, name, text } => {
+                let owner = self.owner(generation, *member);
+                let (seq, name) = (seq.to_wire(), name.as_str().to_owned());
+                let line = format!("{name}: {}", escape(text));
+                if let Some(Owner::Classic(conn)) = owner {
+                    if let Err((rule, what)) = classics.has_said(conn, &name, text, now) {
+                        fail(rule, format!("classic connection {} {what}", conn.0));
+                    }
+                } else {
+                    let id = self.of_room(*room);
+                    let log = self.logs.entry(id).or_default();
+                    judge_text(log, (generation, *member), owner, text, said, fail);
+                }
+                (Entry::Said { seq, owner, name, text: hash(text.as_bytes()) }, *room, line)
+            }
+        };
+        let id = self.of_room(room);
+        let log = self.logs.entry(id).or_default();
+        if let Entry::Said { seq, .. } = entry
+            && seq != log.last() + 1
+        {
+            fail(Rule::OneOrder, format!("room {room:?} goes on at {seq} after {}", log.last()));
+        }
+        // Whoever opens the default room for classic peers joins it first.
+        let is_classic = self.has_classics && log.lines.len() == log.entries.len();
+        log.push(generation, entry, is_classic.then(|| line.into_boxed_str()));
+        self.open.insert(room, id);
+    }
+
+    /// Holds what the server has against what it told.
+    pub(crate) fn observe(&mut self, server: &Server, fail: &mut impl FnMut(Rule, String)) {
+        let Self { generation, logs, open, has_classics, classic, .. } = self;
         let hub = server.hub();
         if *has_classics {
             let room = hub.room_names().find(|(_, name)| name.as_str() == DEFAULT_ROOM);
-            *classic = room.map(|(room, _)| LogId { generation: *generation, room });
+            *classic = room.and_then(|(room, _)| open.get(&room).copied());
         }
-        open.retain(|&id| {
-            let exists = id.generation == *generation && hub.numberings().any(|(room, ..)| room == id.room);
-            if let Some(log) = logs.get_mut(&id).filter(|_| !exists) {
-                log.is_over = true;
-            }
-            exists
-        });
+        open.retain(|&id, _| hub.numberings().any(|(room, ..)| room == id));
         for (room, _, last) in hub.numberings() {
-            let id = LogId { generation: *generation, room };
-            let log = logs.entry(id).or_insert_with(|| {
-                open.push(id);
-                Log::default()
-            });
-            if last.to_wire() < log.last() {
-                fail(Rule::OneOrder, format!("room {room:?} went back to {}", last.to_wire()));
+            let id = *open.entry(room).or_insert(LogId { generation: *generation, room });
+            let log = logs.entry(id).or_default();
+            if last.to_wire() != log.last() {
+                let what = format!("room {room:?} is at {}, and told {}", last.to_wire(), log.last());
+                fail(Rule::OneOrder, what);
             }
-            if last.to_wire() <= log.last() {
-                continue;
-            }
-            let mut next = log.last() + 1;
-            for (seq, event) in hub.events_after(room, Seq::from_wire(log.last())) {
-                while next < seq.to_wire() {
-                    log.entries.push(Entry::Unknown);
-                    if *classic == Some(id) {
-                        log.lines.push(None);
-                        classics.has_missed();
-                    }
-                    next += 1;
-                }
-                next += 1;
-                if *classic == Some(id) {
-                    log.lines.push(Some(line_of(event)));
-                }
-                let (session, name) = (event.member, event.name.as_str().to_owned());
-                let entry = match &event.what {
-                    What::Joined => Entry::Joined { session, name },
-                    What::Left(reason) => Entry::Left { session, name, reason: *reason },
-                    What::Said { id: _, text } => {
-                        match sessions.get(&(*generation, session)).copied() {
-                            Some(Owner::Classic(conn)) => {
-                                if let Err((rule, what)) = classics.has_said(conn, &name, text, now) {
-                                    fail(rule, format!("classic connection {} {what}", conn.0));
-                                }
-                            }
-                            owner => judge_text(log, session, owner, text, said, fail),
-                        }
-                        Entry::Said { session, name, text: hash(text.as_bytes()) }
-                    }
-                };
-                log.entries.push(entry);
-            }
-            if next != last.to_wire() + 1 {
-                fail(Rule::OneOrder, format!("room {room:?} says {} and holds {next}", last.to_wire()));
+            let is_same = hub.members_of(room).count() == log.members.len()
+                && hub.members_of(room).all(|(id, name)| {
+                    log.members.get(&id).is_some_and(|known| *known == name.as_str())
+                });
+            if !is_same {
+                let members: Vec<_> = hub.members_of(room).collect();
+                let what = format!("in {room:?} are {members:?}, and the others were told {:?}", log.members);
+                fail(Rule::OneOrder, what);
             }
         }
     }
 }
 
-/// An event as a classic peer reads it.
-fn line_of(event: &Event) -> Box<str> {
-    let name = event.name.as_str();
-    let line = match &event.what {
-        What::Joined => format!("{name} has joined the chat!"),
-        What::Left(_) => format!("{name} has left the chat."),
-        What::Said { text, .. } => format!("{name}: {}", escape(text)),
-    };
-    line.into_boxed_str()
-}
-
 /// A message in the log is one that its session's owner said, and not twice.
 fn judge_text(
     log: &mut Log,
-    session: SessionId,
+    session: (u32, SessionId),
     owner: Option<Owner>,
     text: &str,
     said: &[Said],
@@ -249,11 +342,13 @@ fn judge_text(
     let number = Message::parse(text).filter(|message| message.client == client).map(|m| m.number);
     let of_client = said.get(client as usize);
     let is_said = number.and_then(|number| of_client?.get(usize::try_from(number).ok()?.checked_sub(1)?));
-    let Some(number) = number.filter(|_| is_said == Some(&hash(text.as_bytes()))) else {
+    let Some(number) =
+        number.filter(|_| is_said.is_some_and(|(known, _)| *known == hash(text.as_bytes())))
+    else {
         return fail(Rule::NoForgery, format!("client {client} is said to have said: {text}"));
     };
     let last = log.last_of.insert(session, number).unwrap_or(0);
-    if number <= last {
+    if number <= last || !log.numbers.insert((client, number)) {
         fail(Rule::NothingTwice, format!("message {number} of client {client} came after its number {last}"));
     }
 }

@@ -1,13 +1,13 @@
-//! What one client was told of its room, held against the room's log: a part of it without holes, but for those that the
-//! server no longer remembered and the client told of.
+//! What one client was told of its room, held against the room's journal: every message after what it knows, without holes but for
+//! those that the server no longer remembered and the client told of; and, while it is connected, everything in the order of the journal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::SessionId;
 
 use super::{
     Admission, Rule,
-    log::{Entry, LogId, Logs, Owner},
+    log::{Entry, Log, LogId, Logs, Owner},
 };
 
 /// How far a client got in a log.
@@ -15,127 +15,186 @@ use super::{
 pub(crate) struct View {
     pub(crate) log: LogId,
     pub(crate) session: SessionId,
-    /// The last event that it knows of.
+    /// In which start of the server.
+    pub(crate) generation: u32,
+    /// The last message that it knows of.
     last: u64,
-    /// So many of those behind may be left out, which it was told are missed.
+    /// Messages up to this one came, or are to come, with the welcome.
+    replayed_to: u64,
+    /// The entry of the journal that it is told next.
+    place: usize,
+    /// So many of the messages behind may be left out, which it was told are missed.
     gap: u64,
     /// Those that it missed: its own among them may yet be acknowledged.
     missed: BTreeSet<u64>,
     /// What is older, the server had forgotten at the last welcome.
     first_kept: u64,
-    /// It came back to the same room by another session and has to be told that something is missed.
-    must_miss: bool,
-    /// It may be told so.
-    may_miss: bool,
+    /// Who was here when it was told last, until it is told who came and left since.
+    former: Option<BTreeSet<String>>,
 }
 
 impl View {
-    /// The first welcome, or one that goes on with nothing.
-    pub(crate) fn begin(former: Option<Self>, logs: &Logs, owner: Owner, admission: &Admission) -> Self {
-        let &Admission { session, log, told, first_kept, .. } = admission;
-        let same = former.filter(|former| former.log == log);
-        // Its own coming is the last event that the welcome counts.
-        let is_missed = |former: &Self| {
-            (former.last + 1..told).any(|seq| {
-                let entry = logs.log(log).and_then(|log| log.at(seq));
-                entry.is_none_or(|entry| !is_unseen(entry, logs, log, owner))
-            })
-        };
-        let must_miss = same.as_ref().is_some_and(is_missed);
-        Self {
-            log,
-            session,
-            last: told,
-            gap: 0,
-            missed: BTreeSet::new(),
-            first_kept,
-            must_miss,
-            may_miss: same.is_some(),
+    /// A welcome, the first or another one.
+    pub(crate) fn begin(
+        former: Option<Self>,
+        logs: &Logs,
+        admission: &Admission,
+    ) -> Result<Self, (Rule, String)> {
+        let &Admission { session, log, told, first_kept, place, .. } = admission;
+        let (replayed_to, generation) = (admission.last, logs.generation);
+        let (mut last, mut missed, mut names) = (told, BTreeSet::new(), None);
+        if let Some(former) = former {
+            if former.log == log {
+                if admission.resumed && (former.session, former.generation) != (session, generation) {
+                    let what = format!("resumed {session:?} and had {:?}", former.session);
+                    return Err((Rule::Resume, what));
+                }
+                if told < former.last {
+                    let what = format!("will be told again what came after {told}, and knows {}", former.last);
+                    return Err((Rule::NothingTwice, what));
+                }
+                if told > former.last {
+                    let what = format!("will not be told what came after {}, but after {told}", former.last);
+                    return Err((Rule::OneOrder, what));
+                }
+                (last, missed) = (former.last, former.missed.clone());
+            } else if told != replayed_to {
+                let what = format!("knows nothing of this numbering, and is told what comes after {told}");
+                return Err((Rule::OneOrder, what));
+            }
+            names = Some(former.names_then(logs));
+        } else if told != replayed_to {
+            return Err((Rule::OneOrder, format!("is new, and is told what comes after {told}")));
         }
+        let view =
+            Self { log, session, generation, last, replayed_to, place, gap: 0, missed, first_kept, former: names };
+        Ok(view.settled(logs))
     }
 
-    /// A welcome that goes on where it was.
-    pub(crate) fn resume(
+    /// The last message that it knows of.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Nobody need be told of what did not change.
+    fn settled(mut self, logs: &Logs) -> Self {
+        let now = self.names_at(logs, self.place);
+        if self.former.as_ref().is_some_and(|former| *former == now) {
+            self.former = None;
+        }
+        self
+    }
+
+    /// Who was here, besides this client, when it was told last.
+    fn names_then(&self, logs: &Logs) -> BTreeSet<String> {
+        self.former.clone().unwrap_or_else(|| self.names_at(logs, self.place))
+    }
+
+    fn names_at(&self, logs: &Logs, place: usize) -> BTreeSet<String> {
+        let members: BTreeMap<SessionId, String> =
+            logs.log(self.log).map(|log| log.members_at(place)).unwrap_or_default();
+        members.into_iter().filter(|(session, _)| *session != self.session).map(|(_, name)| name).collect()
+    }
+
+    /// It is told who came and left while it was away.
+    pub(crate) fn meanwhile(
         &mut self,
         logs: &Logs,
-        owner: Owner,
-        admission: &Admission,
+        joined: &[String],
+        left: &[String],
     ) -> Result<(), (Rule, String)> {
-        let &Admission { session, log, told, first_kept, .. } = admission;
-        if (log, session) != (self.log, self.session) {
-            return Err((Rule::Resume, format!("resumed {session:?} and had {:?}", self.session)));
-        }
-        if told < self.last {
-            let what = format!("will be told again what came after {told}, and knows {}", self.last);
-            return Err((Rule::NothingTwice, what));
-        }
-        // What is between can only be its own coming and going.
-        self.skip_to(logs, owner, told + 1)?;
-        (self.last, self.first_kept) = (told, first_kept);
-        Ok(())
-    }
-
-    /// It is told that so many events are missed.
-    pub(crate) fn missed(&mut self, events: u64) -> Result<(), String> {
-        if std::mem::take(&mut self.may_miss) {
-            self.must_miss = false;
+        let now = self.names_at(logs, self.place);
+        let Some(former) = self.former.take() else {
+            return Err((Rule::OneOrder, format!("is told that {joined:?} came and {left:?} left")));
+        };
+        let is_right = now.difference(&former).eq(joined) && former.difference(&now).eq(left);
+        if is_right {
             return Ok(());
         }
-        self.gap += events;
+        let what = format!("is told that {joined:?} came and {left:?} left, where {former:?} became {now:?}");
+        Err((Rule::OneOrder, what))
+    }
+
+    /// It is told that so many messages are missed.
+    pub(crate) fn missed(&mut self, messages: u64) -> Result<(), String> {
+        self.gap += messages;
         if self.last + 1 >= self.first_kept {
-            return Err(format!("misses {events} events after {}, which were remembered", self.last));
+            return Err(format!("misses {messages} messages after {}, which were remembered", self.last));
         }
         Ok(())
     }
 
-    /// It is told an event.
+    /// It is told something.
     pub(crate) fn told(
         &mut self,
         logs: &Logs,
         owner: Owner,
-        seq: u64,
         told: &Entry,
     ) -> Result<(), (Rule, String)> {
-        self.may_miss = false;
-        if self.must_miss {
-            return Err((Rule::OneOrder, "was not told that it missed something".to_owned()));
+        let Some(log) = logs.log(self.log) else {
+            return Err((Rule::NoForgery, format!("was told {told:?} of a room that is not there")));
+        };
+        if let Some(former) = &self.former {
+            let what = format!("was told {told:?} before it was told who is here, other than {former:?}");
+            return Err((Rule::OneOrder, what));
         }
-        let is_own = matches!(told, Entry::Said { session, .. } if *session == self.session);
-        if seq <= self.last && is_own && self.missed.remove(&seq) {
-            return Ok(());
+        if let Entry::Said { seq, owner: of, .. } = told {
+            let seq = *seq;
+            if seq <= self.last && *of == Some(owner) && self.missed.remove(&seq) {
+                return Ok(());
+            }
+            if seq <= self.last {
+                return Err((Rule::NothingTwice, format!("was told {told:?} at {seq} after {}", self.last)));
+            }
+            if seq <= self.replayed_to {
+                self.skip_to(log, seq)?;
+                (self.last, self.gap) = (seq, 0);
+                return match log.message(seq) {
+                    Some(truth) if truth == told => Ok(()),
+                    truth => {
+                        Err((Rule::NoForgery, format!("was told {told:?} at {seq} where there is {truth:?}")))
+                    }
+                };
+            }
         }
-        if seq <= self.last {
-            return Err((Rule::NothingTwice, format!("was told {told:?} at {seq} after {}", self.last)));
+        self.skip_to(log, self.replayed_to.max(self.last) + 1)?;
+        self.last = self.last.max(self.replayed_to);
+        self.gap = 0;
+        while let Some(entry) = log.entries.get(self.place) {
+            self.place += 1;
+            if entry == told {
+                if let Entry::Said { seq, .. } = told {
+                    self.last = *seq;
+                }
+                return Ok(());
+            }
+            if !is_unseen(entry, log.generation(self.place - 1), logs, owner) {
+                return Err((Rule::OneOrder, format!("was not told {entry:?}, but {told:?}")));
+            }
         }
-        self.skip_to(logs, owner, seq)?;
-        let truth = logs.log(self.log).and_then(|log| log.at(seq));
-        (self.last, self.gap) = (seq, 0);
-        match truth {
-            Some(Entry::Unknown) => Ok(()),
-            Some(truth) if truth == told => Ok(()),
-            truth => Err((Rule::NoForgery, format!("was told {told:?} at {seq} where there is {truth:?}"))),
-        }
+        Err((Rule::NoForgery, format!("was told {told:?}, which did not happen")))
     }
 
     /// What it was not told yet.
     pub(crate) fn lack(&self, logs: &Logs, owner: Owner) -> Option<String> {
-        let last = logs.log(self.log)?.last();
-        if self.must_miss {
-            return Some("it was not told that it missed something".to_owned());
+        let log = logs.log(self.log)?;
+        if let Some(former) = &self.former {
+            return Some(format!("it was not told who is here, other than {former:?}"));
         }
-        self.clone().skip_to(logs, owner, last + 1).err().map(|(_, what)| format!("it {what}"))
+        let mut rest = self.clone();
+        if let Err((_, what)) = rest.skip_to(log, self.replayed_to.max(self.last) + 1) {
+            return Some(format!("it {what}"));
+        }
+        let entries = log.entries.iter().enumerate().skip(self.place);
+        let untold = entries.into_iter().find(|(at, entry)| !is_unseen(entry, log.generation(*at), logs, owner));
+        untold.map(|(_, entry)| format!("it was not told {entry:?}"))
     }
 
-    /// Everything before `seq` is what it need not be told.
-    fn skip_to(&mut self, logs: &Logs, owner: Owner, seq: u64) -> Result<(), (Rule, String)> {
-        let Some(log) = logs.log(self.log) else { return Ok(()) };
+    /// Every message before `seq` is one that it need not be told.
+    fn skip_to(&mut self, log: &Log, seq: u64) -> Result<(), (Rule, String)> {
         for skipped in self.last + 1..seq {
-            let entry = log.at(skipped);
-            if entry.is_some_and(|entry| is_unseen(entry, logs, self.log, owner)) {
-                continue;
-            }
-            let may_be_missed = self.gap > 0 && skipped < self.first_kept;
-            if !may_be_missed {
+            if self.gap == 0 || skipped >= self.first_kept {
+                let entry = log.message(skipped);
                 return Err((Rule::OneOrder, format!("was not told {entry:?} at {skipped}")));
             }
             self.gap -= 1;
@@ -145,6 +204,13 @@ impl View {
     }
 }
 
-fn is_unseen(entry: &Entry, logs: &Logs, log: LogId, owner: Owner) -> bool {
-    entry.is_unseen_by(|session| logs.owner(log.generation, session) == Some(owner))
+/// True for one's own coming and going, of which nobody is told.
+fn is_unseen(entry: &Entry, generation: u32, logs: &Logs, owner: Owner) -> bool {
+    match entry {
+        Entry::Joined { session, .. } | Entry::Left { session, .. } => {
+            logs.owner(generation, *session) == Some(owner)
+        }
+        Entry::Restarted => true,
+        Entry::Said { .. } => false,
+    }
 }

@@ -2,7 +2,6 @@
 
 use chinwag_proto::{
     RoomId, Seq, SessionId,
-    hub::What,
     server::{CloseCause, Server},
     wire::{
         chinwag1::{Welcome, to_client::Kind},
@@ -12,7 +11,7 @@ use chinwag_proto::{
 };
 
 use crate::{
-    check::{Admission, Checker, log::LogId},
+    check::{Admission, Checker, Rule},
     net::Net,
     sometimes::Sometimes,
     tcp::ConnId,
@@ -29,28 +28,40 @@ pub(super) fn welcome_in(bytes: &[u8]) -> Option<Welcome> {
     }
 }
 
-/// Tells the checker who was let in, and what goes with the welcome.
+/// Tells the checker who was let in, and what goes with the welcome, which begins `bytes`.
 pub(super) fn admit(
     net: &mut Net<'_>,
     check: &mut Checker,
     server: &Server,
     conn: ConnId,
-    welcome: &Welcome,
+    (welcome, bytes): (&Welcome, &[u8]),
 ) {
     let Some(room) = &welcome.room else { return };
-    let (session, room, told) =
+    let (session, id, told) =
         (SessionId::from_wire(welcome.session), RoomId::from_wire(room.id), room.last_seq);
-    let hub = server.hub();
-    let mut after = hub.events_after(room, Seq::from_wire(told)).peekable();
-    let last = hub.numberings().find(|(id, ..)| *id == room).map_or(0, |(_, _, last)| last.to_wire());
-    let first_kept = after.peek().map_or(last + 1, |(seq, _)| seq.to_wire());
-    if welcome.resumed && after.any(|(_, event)| event.member == session && event.what == What::Joined) {
-        net.sometimes(Sometimes::ResumedAfterGone);
+    let log = check.logs.of_room(id);
+    let (place, last) = check.logs.log(log).map_or((0, 0), |log| (log.entries.len(), log.last()));
+    let first_kept = first_message_in(bytes).unwrap_or(last + 1);
+    let remembered = server.hub().first_remembered(id).map_or(0, Seq::to_wire);
+    if first_kept > (told + 1).max(remembered) {
+        let what = format!("{session:?} is told what comes after {told}, but not before {first_kept}");
+        check.fail(Rule::Resume, what);
     }
-    let log = LogId { generation: check.logs.generation, room };
-    let admission =
-        Admission { session, name: welcome.name.clone(), resumed: welcome.resumed, log, told, first_kept };
+    let (name, resumed) = (welcome.name.clone(), welcome.resumed);
+    let admission = Admission { session, name, resumed, log, told, last, first_kept, place };
     check.admitted(net, server, conn, admission);
+}
+
+/// The number of the first message in these frames.
+fn first_message_in(bytes: &[u8]) -> Option<u64> {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    while let Some(body) = reader.next_frame(bytes.len()).ok()? {
+        if let Ok(Body::Message(Kind::Said(said))) = control::decode_to_client(body) {
+            return Some(said.seq);
+        }
+    }
+    None
 }
 
 /// Why a connection was closed, where that is worth to be looked for.

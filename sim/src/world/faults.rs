@@ -179,6 +179,7 @@ impl World<'_> {
     pub(super) fn heal(&mut self) {
         let Self { net, chances, seats, strangers, sleeps, server, .. } = self;
         net.heal();
+        server.heal();
         sleeps.iter_mut().for_each(|sleep| sleep.wake(net));
         for stranger in strangers {
             stranger.leave(net);

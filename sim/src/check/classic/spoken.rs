@@ -108,12 +108,6 @@ impl Spoken {
         Ok(())
     }
 
-    /// Messages were forgotten before anybody looked: these may have been among them.
-    pub(super) fn has_missed(&mut self) {
-        let first = self.handled.first().copied().unwrap_or(0);
-        self.handled = (first..=self.read().max(first)).collect();
-    }
-
     /// The server took something for a goodbye; what is worth to be looked for in that.
     pub(super) fn quits(&self) -> Result<Option<Sometimes>, (Rule, String)> {
         let goodbyes = self.handled.iter().filter_map(|&from| {
