@@ -78,6 +78,8 @@ pub(crate) struct Admission {
     pub(crate) name: String,
     pub(crate) resumed: bool,
     pub(crate) log: LogId,
+    /// In which start of the server.
+    pub(crate) generation: u32,
     /// Every message after this and up to `last` was sent with the welcome.
     pub(crate) told: u64,
     pub(crate) last: u64,
@@ -278,6 +280,7 @@ impl Checker {
             ClientEvent::Meanwhile { joined, left } => {
                 net.record(node, Mark::Meanwhile, joined.len() as u64, left.len() as u64);
                 let Self { members, logs, .. } = self;
+                net.sometimes(Sometimes::Met);
                 let view = members[client as usize].view.as_mut();
                 if let Some(Err((rule, what))) = view.map(|view| view.meanwhile(logs, joined, left)) {
                     self.fail(rule, format!("client {client} {what}"));
@@ -291,7 +294,10 @@ impl Checker {
                 net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
                 self.text(net, client, seq.to_wire(), name, text, own.is_some());
             }
-            ClientEvent::NotSaid { text, why, .. } if self.may_refuse && why.contains("cannot keep it") => {
+            // Whoever does not hear of the refusal, and had said more by then, is refused again when he says it again.
+            ClientEvent::NotSaid { text, why, .. }
+                if self.may_refuse && (why.contains("cannot keep it") || why.contains("a later number")) =>
+            {
                 net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
                 net.sometimes(Sometimes::NotKept);
                 let message = Message::parse(text).filter(|message| message.client == client);
@@ -376,7 +382,7 @@ impl Checker {
         name.clone_into(&mut member.name);
         if !resumed && let Some(former) = &member.view {
             match former.log == admission.log {
-                true if former.generation != logs.generation => net.tally.note(Sometimes::FoundAgain),
+                true if former.generation != admission.generation => net.tally.note(Sometimes::FoundAgain),
                 true => net.tally.note(Sometimes::NotResumed),
                 false => net.tally.note(Sometimes::NewNumbering),
             }
@@ -428,7 +434,11 @@ impl Checker {
         } else {
             net.counts.texts_delivered += 1;
         }
-        let entry = self.logs.log(view.log).and_then(|log| log.message(seq));
+        let log = self.logs.log(view.log);
+        if own && log.is_some_and(|log| log.untold.contains(&seq)) {
+            net.sometimes(Sometimes::ToldAfterCrash);
+        }
+        let entry = log.and_then(|log| log.message(seq));
         let Some(log::Entry::Said { owner, name: logged, .. }) = entry else {
             let rule = if own { Rule::Acknowledged } else { Rule::OneOrder };
             return self.fail(rule, format!("client {client} was told at {seq} what is not there: {text}"));
@@ -467,6 +477,10 @@ impl Checker {
             return self.fail(Rule::History, format!("client {client} was given a page that it did not ask for"));
         };
         let Some(log) = member.view.as_ref().and_then(|view| logs.log(view.log)) else { return };
+        if page.error.as_ref().is_some_and(|error| error.contains("too much at once")) {
+            // It asks again before it has its answers.
+            return net.sometimes(Sometimes::PageRefused);
+        }
         if let Some(error) = &page.error {
             return self.fail(Rule::History, format!("client {client} was given no page: {error}"));
         }

@@ -17,7 +17,7 @@ use chinwag_proto::{
     wire::path::{Header, OpenError},
 };
 
-pub(crate) use self::relay::Manner;
+pub(crate) use self::{disk::can_be_full, relay::Manner};
 use self::{
     disk::{Answer, Disk},
     relay::{RelayNode, Relayed},
@@ -69,6 +69,7 @@ pub(crate) struct ServerNode {
     /// Sessions that were held, and rooms, when it was looked last.
     gone: usize,
     rooms: usize,
+    store_pauses: u64,
     /// What is to be told to the machine once its outputs are drained.
     work: Vec<Work>,
     buffer: Vec<u8>,
@@ -105,6 +106,7 @@ impl ServerNode {
             has_news: false,
             gone: 0,
             rooms: 0,
+            store_pauses: 0,
             work: Vec::new(),
             buffer: Vec::new(),
             places,
@@ -359,6 +361,10 @@ impl ServerNode {
         check.observe(&self.machine);
         for what in check.classics.seen.drain(..) {
             net.sometimes(what);
+        }
+        let store_pauses = self.machine.stats().store_pauses;
+        if store_pauses > std::mem::replace(&mut self.store_pauses, store_pauses) {
+            net.sometimes(Sometimes::StorePaused);
         }
         let hub = self.machine.hub();
         if hub.rooms() < self.rooms {

@@ -65,11 +65,12 @@ sometimes! {
     ClassicTold = "a classic peer was told what a client said";
     FoundAgain = "a client came back to a room that was kept over a start of the server";
     KeptUntold = "a message was kept, and the server crashed before it told anybody";
-    SaidAgain = "what was kept before a crash was said again after it, and counted once";
+    ToldAfterCrash = "a client was told after a crash that a message was kept right before it";
     NotKept = "a message was refused, since it could not be kept";
     StorePaused = "the server stopped reading from a connection until more was kept";
     PageGiven = "a client was given a page of its room's history";
     PageRead = "a page of a room's history was read from the disk";
+    PageRefused = "a client was refused a page, since it waited for others";
     Met = "who resumed was told who came and left meanwhile";
 }
 

@@ -20,7 +20,7 @@ use crate::{
     person::Person,
     random::{Domain, stream},
     scenario::{Failure, Report, Scenario},
-    server::{Manner, ServerNode},
+    server::{Manner, ServerNode, can_be_full},
     sometimes::Sometimes,
     sound::{Sound, Voice, VoiceReport},
     spec::Key,
@@ -222,7 +222,7 @@ impl<'a> World<'a> {
             let idle = Some((person, sound));
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
-        let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), spec.get(Key::Full) > 0);
+        let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), can_be_full(&spec));
         let is_calm = spec
             .unusual()
             .all(|key| matches!(key, Key::Delay | Key::Hold | Key::Threads | Key::Text | Key::Restless));

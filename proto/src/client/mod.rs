@@ -77,8 +77,6 @@ struct Link {
     ping: Option<(u64, Instant)>,
     /// Messages up to this one were sent on this connection.
     sent_up_to: MessageId,
-    /// How many members the welcome lists, of whom some are yet to be told.
-    listed: usize,
 }
 
 /// What outlives connections.
@@ -102,6 +100,8 @@ pub struct Client {
     state: State,
     session: Option<Session>,
     members: BTreeMap<SessionId, String>,
+    /// How many members the last welcome lists, of whom some may be yet to be told.
+    listed: usize,
     /// Those who were here when the connection was lost, until it is known who still is.
     former_members: Option<BTreeSet<String>>,
     /// By which the server knows what is said again.
@@ -132,6 +132,7 @@ impl Client {
             state: State::Ended,
             session: None,
             members: BTreeMap::new(),
+            listed: 0,
             former_members: None,
             last_question: 0,
             reader: FrameReader::default(),

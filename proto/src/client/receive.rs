@@ -182,8 +182,8 @@ impl Client {
             next_ping: now,
             ping: None,
             sent_up_to: if is_made(Mistake::OutgoingUnsent) { self.last_id } else { MessageId::default() },
-            listed: usize::try_from(welcome.member_count).unwrap_or(usize::MAX),
         });
+        self.listed = usize::try_from(welcome.member_count).unwrap_or(usize::MAX);
         let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
         // A server that has forgotten the session may still have the same room.
         if let Some(session) = self.session.as_ref().filter(|former| former.epoch == room.epoch) {
@@ -213,8 +213,7 @@ impl Client {
 
     /// Tells who came and left meanwhile, once it is known who is here.
     fn compare_members(&mut self) {
-        let State::In(link) = &self.state else { return };
-        if self.members.len() < link.listed {
+        if self.members.len() < self.listed {
             return;
         }
         let Some(former) = self.former_members.take() else { return };

@@ -124,7 +124,8 @@ impl Authors {
     pub(super) fn withdraw(&mut self, key: AuthorKey, id: MessageId) {
         let Some(author) = self.authors.get_mut(&key) else { return };
         author.accepted.retain(|(accepted, ..)| *accepted < id);
-        author.last_id = author.last_id.min(MessageId::from_wire(id.to_wire().saturating_sub(1)));
+        let before = MessageId::from_wire(id.to_wire().saturating_sub(1));
+        author.last_id = author.accepted.back().map_or(before.min(author.last_id), |&(last, ..)| last);
         if author.accepted.is_empty()
             && let Some(place) = author.former
         {

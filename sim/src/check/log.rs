@@ -68,6 +68,8 @@ pub(crate) struct Log {
     members: BTreeMap<SessionId, String>,
     /// Messages of clients in it, by client and number.
     numbers: BTreeSet<(u32, u64)>,
+    /// Those that were kept before the server crashed, and told to nobody then.
+    pub(crate) untold: BTreeSet<u64>,
     /// The last message of each session.
     last_of: BTreeMap<(u32, SessionId), u64>,
 }
@@ -234,6 +236,7 @@ impl Logs {
                     fail(Rule::NothingTwice, format!("message {number} of client {client} was kept twice"));
                 }
                 untold += 1;
+                log.untold.insert(seq);
                 let line = line(&format!("{name}: {}", escape(&kept.text)));
                 log.push(self.generation, Entry::Said { seq, owner, name: name.to_owned(), text }, line);
             }

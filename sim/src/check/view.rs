@@ -40,8 +40,8 @@ impl View {
         logs: &Logs,
         admission: &Admission,
     ) -> Result<Self, (Rule, String)> {
-        let &Admission { session, log, told, first_kept, place, .. } = admission;
-        let (replayed_to, generation) = (admission.last, logs.generation);
+        let &Admission { session, log, generation, told, first_kept, place, .. } = admission;
+        let replayed_to = admission.last;
         let (mut last, mut missed, mut names) = (told, BTreeSet::new(), None);
         if let Some(former) = former {
             if former.log == log {
@@ -135,7 +135,8 @@ impl View {
             return Err((Rule::NoForgery, format!("was told {told:?} of a room that is not there")));
         };
         if let Some(former) = &self.former {
-            let what = format!("was told {told:?} before it was told who is here, other than {former:?}");
+            let now = self.names_at(logs, self.place);
+            let what = format!("was told {told:?} before it was told that {former:?} became {now:?}");
             return Err((Rule::OneOrder, what));
         }
         if let Entry::Said { seq, owner: of, .. } = told {

@@ -137,9 +137,11 @@ impl Checker {
         let Some(generation) = listener.view.as_ref().map(|view| view.generation) else {
             return self.fail(Rule::VoiceSource, format!("client {client} hears and is not in"));
         };
+        let life = listener.life;
         for (frame, copy) in frames.with_copies() {
-            let talker = match self.logs.owner(generation, frame.talker) {
-                Some(Owner::Client { client, .. }) => client,
+            let (talker, is_own) = match self.logs.owner(generation, frame.talker) {
+                // What an earlier life of its own said last may be on its way still.
+                Some(Owner::Client { client: of, life: its }) => (of, of == client && its == life),
                 Some(Owner::Stranger(_)) => continue,
                 Some(Owner::Classic(_)) | None => {
                     let what = format!("client {client} heard {:?}, which is nobody's", frame.talker);
@@ -153,7 +155,7 @@ impl Checker {
             };
             net.record(Node::Client(client), Mark::Voice, u64::from(talker), number);
             let mouth = &self.voices.mouths[talker as usize];
-            let is_near = talker != client && self.rooms.of(talker) == self.rooms.of(client);
+            let is_near = !is_own && self.rooms.of(talker) == self.rooms.of(client);
             let spoken = mouth.spoken.get(slot(number)).filter(|_| is_near && number <= mouth.frames);
             let Some(&Spoken { times, .. }) = spoken else {
                 let what = format!("client {client} heard frame {number} of client {talker}");

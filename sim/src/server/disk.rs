@@ -37,6 +37,11 @@ struct Room {
     messages: Vec<KeptMessage>,
 }
 
+/// Whether it is ever full: not where classic peers are, who cannot be told which of their words was refused.
+pub(crate) fn can_be_full(spec: &Spec) -> bool {
+    spec.get(Key::Disk) > 0 && spec.get(Key::Full) > 0 && spec.get(Key::Classic) == 0
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -55,7 +60,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(spec: &Spec, mut rng: Rng) -> Self {
-        let full_every_us = spec.seconds_us(Key::Full);
+        let full_every_us = if can_be_full(spec) { spec.seconds_us(Key::Full) } else { 0 };
         let mut disk = Self {
             batch_us: spec.get(Key::Disk),
             full_every_us,

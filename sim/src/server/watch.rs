@@ -11,7 +11,7 @@ use chinwag_proto::{
 };
 
 use crate::{
-    check::{Admission, Checker, Rule},
+    check::{Admission, Checker, Rule, log::Entry},
     net::Net,
     sometimes::Sometimes,
     tcp::ConnId,
@@ -41,6 +41,10 @@ pub(super) fn admit(
         (SessionId::from_wire(welcome.session), RoomId::from_wire(room.id), room.last_seq);
     let log = check.logs.of_room(id);
     let (place, last) = check.logs.log(log).map_or((0, 0), |log| (log.entries.len(), log.last()));
+    let newest = place.checked_sub(1).and_then(|at| check.logs.log(log)?.entries.get(at));
+    if welcome.resumed && matches!(newest, Some(Entry::Joined { session: of, .. }) if *of == session) {
+        net.sometimes(Sometimes::ResumedAfterGone);
+    }
     let first_kept = first_message_in(bytes).unwrap_or(last + 1);
     let remembered = server.hub().first_remembered(id).map_or(0, Seq::to_wire);
     if first_kept > (told + 1).max(remembered) {
@@ -48,7 +52,8 @@ pub(super) fn admit(
         check.fail(Rule::Resume, what);
     }
     let (name, resumed) = (welcome.name.clone(), welcome.resumed);
-    let admission = Admission { session, name, resumed, log, told, last, first_kept, place };
+    let generation = check.logs.generation;
+    let admission = Admission { session, name, resumed, log, generation, told, last, first_kept, place };
     check.admitted(net, server, conn, admission);
 }
 
