@@ -12,8 +12,9 @@ mod voice;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
-    Instant, SessionId,
+    Instant, RoomId, SessionId,
     client::{ClientEvent, EndReason, Page},
+    history::KeptMessage,
     server::{Server, ServerEvent},
 };
 
@@ -154,9 +155,14 @@ impl Checker {
     // The server.
 
     /// The server was started again, with what its disk had, if it has one.
-    pub(crate) fn restarted(&mut self, net: &mut Net<'_>, server: &Server) {
+    pub(crate) fn restarted(
+        &mut self,
+        net: &mut Net<'_>,
+        server: &Server,
+        kept: &BTreeMap<RoomId, &[KeptMessage]>,
+    ) {
         let Self { logs, said, failure, .. } = self;
-        let untold = logs.restarted(server, said, &mut |rule, what| {
+        let untold = logs.restarted(server, kept, said, &mut |rule, what| {
             failure.get_or_insert((rule, what));
         });
         if untold > 0 {
@@ -294,9 +300,9 @@ impl Checker {
                 net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
                 self.text(net, client, seq.to_wire(), name, text, own.is_some());
             }
-            // Whoever does not hear of the refusal, and had said more by then, is refused again when he says it again.
+            // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
             ClientEvent::NotSaid { text, why, .. }
-                if self.may_refuse && (why.contains("cannot keep it") || why.contains("a later number")) =>
+                if self.may_refuse && (why.contains("cannot keep it") || why.contains("came too late")) =>
             {
                 net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
                 net.sometimes(Sometimes::NotKept);
@@ -474,7 +480,8 @@ impl Checker {
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
         let Some(before) = member.questions.remove(&page.token) else {
-            return self.fail(Rule::History, format!("client {client} was given a page that it did not ask for"));
+            return self
+                .fail(Rule::History, format!("client {client} was given a page that it did not ask for"));
         };
         let Some(log) = member.view.as_ref().and_then(|view| logs.log(view.log)) else { return };
         if page.error.as_ref().is_some_and(|error| error.contains("too much at once")) {

@@ -203,7 +203,7 @@ impl ServerNode {
         let spare = Disk::new(&Spec::default(), Rng::from_number(0));
         let disk = std::mem::replace(&mut self.disk, spare);
         *self = Self { alarm, ..Self::on(disk, self.places, self.voice.manner, seed) };
-        check.restarted(net, &self.machine);
+        check.restarted(net, &self.machine, &self.disk.kept());
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
     }
 

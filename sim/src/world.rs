@@ -222,7 +222,8 @@ impl<'a> World<'a> {
             let idle = Some((person, sound));
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
-        let mut check = Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), can_be_full(&spec));
+        let mut check =
+            Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), can_be_full(&spec));
         let is_calm = spec
             .unusual()
             .all(|key| matches!(key, Key::Delay | Key::Hold | Key::Threads | Key::Text | Key::Restless));

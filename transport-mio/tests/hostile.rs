@@ -306,7 +306,8 @@ impl Handler for Patient {
 fn client_at(address: SocketAddr, known_hosts: KnownHosts) -> ClientLoop {
     let (host, port) = (IpAddr::to_string(&address.ip()), address.port());
     let link = Link { host, port, room: None, fingerprint: None };
-    let config = ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history: 0 };
+    let config =
+        ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history: 0 };
     ClientLoop::new(ClientOptions { link, known_hosts, config }).unwrap()
 }
 

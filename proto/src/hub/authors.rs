@@ -7,7 +7,7 @@ use alloc::{
 
 use crate::{
     audit::{at_most, ensure},
-    history::AuthorKey,
+    history::{AuthorKey, KeepError},
     hooks::{Limit, Mistake, is_made},
     ids::{MessageId, RoomId, Seq},
     limits,
@@ -20,16 +20,18 @@ pub(super) enum Repeat {
     New,
     /// Accepted before, at this place.
     Accepted(RoomId, Seq),
+    /// Refused before, since it could not be kept.
+    Refused(KeepError),
     /// Not newer than what was accepted, and not remembered.
     Stale,
 }
 
 #[derive(Debug, Default)]
 struct Author {
-    /// The highest message number that was accepted.
+    /// The highest message number that was taken.
     last_id: MessageId,
-    /// The last accepted messages and their places, for repeats.
-    accepted: VecDeque<(MessageId, RoomId, Seq)>,
+    /// What became of the last messages, for repeats.
+    answered: VecDeque<(MessageId, Result<(RoomId, Seq), KeepError>)>,
     /// Sessions that it has; most often one.
     sessions: usize,
     /// Where it stands among those without a session.
@@ -62,7 +64,7 @@ impl Authors {
         if author.sessions > 0 {
             return;
         }
-        if author.accepted.is_empty() {
+        if author.answered.is_empty() {
             self.authors.remove(&key);
         } else {
             self.retire(key);
@@ -90,10 +92,10 @@ impl Authors {
             return;
         }
         let author = self.authors.entry(key).or_default();
-        let at = author.accepted.partition_point(|(other, ..)| *other < id);
-        author.accepted.insert(at, (id, room, seq));
-        if author.accepted.len() > Limit::UnackedMessages.value() {
-            author.accepted.pop_front();
+        let at = author.answered.partition_point(|(other, _)| *other < id);
+        author.answered.insert(at, (id, Ok((room, seq))));
+        if author.answered.len() > Limit::UnackedMessages.value() {
+            author.answered.pop_front();
         }
         author.last_id = author.last_id.max(id);
         self.retire(key);
@@ -104,8 +106,9 @@ impl Authors {
         if id > author.last_id || is_made(Mistake::SaidTwice) {
             return Repeat::New;
         }
-        match author.accepted.iter().find(|(accepted, ..)| *accepted == id) {
-            Some(&(_, room, seq)) => Repeat::Accepted(room, seq),
+        match author.answered.iter().find(|(answered, _)| *answered == id) {
+            Some(&(_, Ok((room, seq)))) => Repeat::Accepted(room, seq),
+            Some(&(_, Err(why))) => Repeat::Refused(why),
             None => Repeat::Stale,
         }
     }
@@ -114,23 +117,18 @@ impl Authors {
     pub(super) fn accept(&mut self, key: AuthorKey, id: MessageId, room: RoomId, seq: Seq) {
         let Some(author) = self.authors.get_mut(&key) else { return };
         author.last_id = id;
-        if author.accepted.len() == Limit::UnackedMessages.value() {
-            author.accepted.pop_front();
+        if author.answered.len() == Limit::UnackedMessages.value() {
+            author.answered.pop_front();
         }
-        author.accepted.push_back((id, room, seq));
+        author.answered.push_back((id, Ok((room, seq))));
     }
 
-    /// An accepted message could not be kept: it, and what its author said after it, may be said again.
-    pub(super) fn withdraw(&mut self, key: AuthorKey, id: MessageId) {
+    /// A message that has its place could not be kept. That stays so when it is said again: its author may have been told, and have said
+    /// it again before that.
+    pub(super) fn refuse(&mut self, key: AuthorKey, id: MessageId, why: KeepError) {
         let Some(author) = self.authors.get_mut(&key) else { return };
-        author.accepted.retain(|(accepted, ..)| *accepted < id);
-        let before = MessageId::from_wire(id.to_wire().saturating_sub(1));
-        author.last_id = author.accepted.back().map_or(before.min(author.last_id), |&(last, ..)| last);
-        if author.accepted.is_empty()
-            && let Some(place) = author.former
-        {
-            self.former.remove(&place);
-            self.authors.remove(&key);
+        if let Some((_, answer)) = author.answered.iter_mut().find(|(answered, _)| *answered == id) {
+            *answer = Err(why);
         }
     }
 
@@ -164,12 +162,12 @@ impl Authors {
 
 impl Author {
     fn audit(&self) -> Result<(), String> {
-        at_most("accepted messages", self.accepted.len(), Limit::UnackedMessages.value())?;
-        for ((id, ..), (next_id, ..)) in self.accepted.iter().zip(self.accepted.iter().skip(1)) {
-            ensure!(id < next_id, "{next_id:?} was accepted after {id:?}");
+        at_most("answered messages", self.answered.len(), Limit::UnackedMessages.value())?;
+        for ((id, _), (next_id, _)) in self.answered.iter().zip(self.answered.iter().skip(1)) {
+            ensure!(id < next_id, "{next_id:?} was answered after {id:?}");
         }
-        let last = self.accepted.back().map_or(self.last_id, |&(id, ..)| id);
-        ensure!(last == self.last_id, "{last:?} was accepted last, {:?} is noted", self.last_id);
+        let last = self.answered.back().map_or(self.last_id, |&(id, _)| id);
+        ensure!(last == self.last_id, "{last:?} was answered last, {:?} is noted", self.last_id);
         Ok(())
     }
 }
@@ -217,19 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_kept_may_be_said_again() {
+    fn what_could_not_be_kept_stays_refused() {
         let mut authors = authors();
-        authors.withdraw(FOO, id(60));
-        authors.withdraw(FOO, id(61));
+        authors.refuse(FOO, id(60), KeepError::Full);
+        authors.refuse(FOO, id(1), KeepError::Full);
         assert_eq!(authors.repeat(FOO, id(59)), Repeat::Accepted(ROOM, seq(69)));
-        for n in 60..=65 {
-            assert_eq!(authors.repeat(FOO, id(n)), Repeat::New);
-        }
-        for n in (2..60).rev() {
-            authors.withdraw(FOO, id(n));
-        }
+        assert_eq!(authors.repeat(FOO, id(60)), Repeat::Refused(KeepError::Full));
+        assert_eq!(authors.repeat(FOO, id(61)), Repeat::Accepted(ROOM, seq(71)));
         assert_eq!(authors.repeat(FOO, id(1)), Repeat::Stale);
-        assert_eq!(authors.repeat(FOO, id(2)), Repeat::New);
         authors.audit([FOO].into_iter()).unwrap();
     }
 
@@ -280,14 +273,14 @@ mod tests {
             authors,
             |authors| authors.audit([FOO].into_iter()),
             &[
-                ("accepted messages: 65, the limit is 64", |authors| {
-                    authors.authors.get_mut(&FOO).unwrap().accepted.push_front((id(1), ROOM, seq(1)));
+                ("answered messages: 65, the limit is 64", |authors| {
+                    authors.authors.get_mut(&FOO).unwrap().answered.push_front((id(1), Ok((ROOM, seq(1)))));
                 }),
-                ("was accepted after MessageId(3)", |authors| {
-                    authors.authors.get_mut(&FOO).unwrap().accepted[2].0 = id(3);
+                ("was answered after MessageId(3)", |authors| {
+                    authors.authors.get_mut(&FOO).unwrap().answered[2].0 = id(3);
                 }),
-                ("MessageId(64) was accepted last, MessageId(65) is noted", |authors| {
-                    authors.authors.get_mut(&FOO).unwrap().accepted.pop_back();
+                ("MessageId(64) was answered last, MessageId(65) is noted", |authors| {
+                    authors.authors.get_mut(&FOO).unwrap().answered.pop_back();
                 }),
                 ("2 sessions of an author, not 1", |authors| {
                     authors.authors.get_mut(&FOO).unwrap().sessions = 2;

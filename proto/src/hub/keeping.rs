@@ -100,7 +100,7 @@ impl Hub {
                     id
                 }
                 Waiting::Message { member, kept } => {
-                    self.authors.withdraw(kept.author, kept.id);
+                    self.authors.refuse(kept.author, kept.id, why);
                     if let Some(room) = self.rooms.get_mut(&kept.room) {
                         room.waiting -= 1;
                     }

@@ -86,7 +86,7 @@ pub enum Notice<'a> {
 pub enum Rejection {
     /// It is no message.
     Message(MessageError),
-    /// Its number is older than what the server remembers of this sender.
+    /// Its number is older than what the server remembers of this sender, or it was refused in an earlier start of the server.
     Stale,
     /// The sender is not in that room.
     NotInRoom,
@@ -98,7 +98,10 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message(error) => error.fmt(f),
-            Self::Stale => write!(f, "a message with a later number was already delivered"),
+            Self::Stale => write!(
+                f,
+                "it came too late, a later one of yours is there already; say it again if it still matters"
+            ),
             Self::NotInRoom => write!(f, "you are not in that room"),
             Self::NotKept(error) => error.fmt(f),
         }
@@ -374,6 +377,7 @@ impl Hub {
                 let at = told.filter(|told| told.kept.seq == seq).map(|told| told.kept.at);
                 return tell(to_sender, Notice::Accepted { room, seq, id, at });
             }
+            Repeat::Refused(why) => Some(Rejection::NotKept(why)),
             Repeat::Stale => Some(Rejection::Stale),
             Repeat::New if session.room != room => Some(Rejection::NotInRoom),
             Repeat::New => text::check_message(text).err().map(Rejection::Message),

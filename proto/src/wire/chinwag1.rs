@@ -257,7 +257,7 @@ pub struct Ack {
     #[prost(uint64, tag = "4")]
     pub at_ms: u64,
 }
-/// The message `id` was not accepted, and never will be as long as it is not said again.
+/// The message `id` was not accepted and never will be.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nack {
     #[prost(uint64, tag = "1")]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
-    Instant, RoomId, Seq, SessionId,
+    Instant, RoomId, SessionId,
+    history::KeptMessage,
     hub::LeaveReason,
     limits::DEFAULT_ROOM,
     server::{Server, ServerEvent},
@@ -185,6 +186,7 @@ impl Logs {
     pub(crate) fn restarted(
         &mut self,
         server: &Server,
+        kept: &BTreeMap<RoomId, &[KeptMessage]>,
         said: &[Said],
         fail: &mut impl FnMut(Rule, String),
     ) -> u64 {
@@ -198,9 +200,13 @@ impl Logs {
         }
         for (room, id) in &self.open {
             let last = self.logs.get(id).map_or(0, Log::last);
-            let found = hub.numberings().find(|(found, ..)| found == room).map_or(0, |(.., last)| last.to_wire());
+            let found =
+                hub.numberings().find(|(found, ..)| found == room).map_or(0, |(.., last)| last.to_wire());
             if found < last {
-                fail(Rule::Lasting, format!("{last} messages of {room:?} were told, {found} are found again"));
+                fail(
+                    Rule::Lasting,
+                    format!("{last} messages of {room:?} were told, {found} are found again"),
+                );
             }
         }
         self.open.retain(|room, _| hub.numberings().any(|(found, ..)| found == *room));
@@ -212,14 +218,14 @@ impl Logs {
                 && hub.room_names().any(|(other, name)| other == room && name.as_str() == DEFAULT_ROOM);
             let line = |text: &str| is_classic.then(|| text.into());
             log.push(self.generation, Entry::Restarted, line(""));
-            for message in hub.messages_after(room, Seq::ZERO) {
-                let kept = &message.kept;
+            for kept in kept.get(&room).copied().unwrap_or_default() {
                 let (seq, name, text) = (kept.seq.to_wire(), kept.name.as_str(), hash(kept.text.as_bytes()));
                 if seq <= log.last() {
                     let is_same = matches!(log.message(seq), Some(Entry::Said { name: n, text: t, .. })
                         if n == name && *t == text);
                     if !is_same {
-                        let what = format!("at {seq} of {room:?} there was another message than {}", kept.text);
+                        let what =
+                            format!("at {seq} of {room:?} there was another message than {}", kept.text);
                         fail(Rule::Lasting, what);
                     }
                     continue;
@@ -316,9 +322,9 @@ impl Logs {
                 fail(Rule::OneOrder, what);
             }
             let is_same = hub.members_of(room).count() == log.members.len()
-                && hub.members_of(room).all(|(id, name)| {
-                    log.members.get(&id).is_some_and(|known| *known == name.as_str())
-                });
+                && hub
+                    .members_of(room)
+                    .all(|(id, name)| log.members.get(&id).is_some_and(|known| *known == name.as_str()));
             if !is_same {
                 let members: Vec<_> = hub.members_of(room).collect();
                 let what = format!("in {room:?} are {members:?}, and the others were told {:?}", log.members);
@@ -345,8 +351,7 @@ fn judge_text(
     let number = Message::parse(text).filter(|message| message.client == client).map(|m| m.number);
     let of_client = said.get(client as usize);
     let is_said = number.and_then(|number| of_client?.get(usize::try_from(number).ok()?.checked_sub(1)?));
-    let Some(number) =
-        number.filter(|_| is_said.is_some_and(|(known, _)| *known == hash(text.as_bytes())))
+    let Some(number) = number.filter(|_| is_said.is_some_and(|(known, _)| *known == hash(text.as_bytes())))
     else {
         return fail(Rule::NoForgery, format!("client {client} is said to have said: {text}"));
     };

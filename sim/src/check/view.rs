@@ -31,6 +31,10 @@ pub(crate) struct View {
     first_kept: u64,
     /// Who was here when it was told last, until it is told who came and left since.
     former: Option<BTreeSet<String>>,
+    /// It was told something behind the list of those who are here, so that it has the whole of that.
+    has_list: bool,
+    /// It may know only a part of those who were here before.
+    may_know_part: bool,
 }
 
 impl View {
@@ -42,7 +46,7 @@ impl View {
     ) -> Result<Self, (Rule, String)> {
         let &Admission { session, log, generation, told, first_kept, place, .. } = admission;
         let replayed_to = admission.last;
-        let (mut last, mut missed, mut names) = (told, BTreeSet::new(), None);
+        let (mut last, mut missed, mut names, mut may_know_part) = (told, BTreeSet::new(), None, false);
         if let Some(former) = former {
             if former.log == log {
                 if admission.resumed && (former.session, former.generation) != (session, generation) {
@@ -50,7 +54,8 @@ impl View {
                     return Err((Rule::Resume, what));
                 }
                 if told < former.last {
-                    let what = format!("will be told again what came after {told}, and knows {}", former.last);
+                    let what =
+                        format!("will be told again what came after {told}, and knows {}", former.last);
                     return Err((Rule::NothingTwice, what));
                 }
                 if told > former.last {
@@ -62,12 +67,26 @@ impl View {
                 let what = format!("knows nothing of this numbering, and is told what comes after {told}");
                 return Err((Rule::OneOrder, what));
             }
-            names = Some(former.names_then(logs));
+            // Only a part of the first list came, perhaps: then it cannot be known what is new.
+            may_know_part = former.may_know_part || (!former.has_list && former.former.is_none());
+            names = Some(former.names_then(logs)).filter(|_| !may_know_part);
         } else if told != replayed_to {
             return Err((Rule::OneOrder, format!("is new, and is told what comes after {told}")));
         }
-        let view =
-            Self { log, session, generation, last, replayed_to, place, gap: 0, missed, first_kept, former: names };
+        let view = Self {
+            log,
+            session,
+            generation,
+            last,
+            replayed_to,
+            place,
+            gap: 0,
+            missed,
+            first_kept,
+            former: names,
+            has_list: false,
+            may_know_part,
+        };
         Ok(view.settled(logs))
     }
 
@@ -104,6 +123,10 @@ impl View {
         left: &[String],
     ) -> Result<(), (Rule, String)> {
         let now = self.names_at(logs, self.place);
+        self.has_list = true;
+        if std::mem::take(&mut self.may_know_part) && joined.iter().all(|name| now.contains(name)) {
+            return Ok(());
+        }
         let Some(former) = self.former.take() else {
             return Err((Rule::OneOrder, format!("is told that {joined:?} came and {left:?} left")));
         };
@@ -125,12 +148,7 @@ impl View {
     }
 
     /// It is told something.
-    pub(crate) fn told(
-        &mut self,
-        logs: &Logs,
-        owner: Owner,
-        told: &Entry,
-    ) -> Result<(), (Rule, String)> {
+    pub(crate) fn told(&mut self, logs: &Logs, owner: Owner, told: &Entry) -> Result<(), (Rule, String)> {
         let Some(log) = logs.log(self.log) else {
             return Err((Rule::NoForgery, format!("was told {told:?} of a room that is not there")));
         };
@@ -139,6 +157,7 @@ impl View {
             let what = format!("was told {told:?} before it was told that {former:?} became {now:?}");
             return Err((Rule::OneOrder, what));
         }
+        (self.has_list, self.may_know_part) = (true, false);
         if let Entry::Said { seq, owner: of, .. } = told {
             let seq = *seq;
             if seq <= self.last && *of == Some(owner) && self.missed.remove(&seq) {
@@ -187,7 +206,8 @@ impl View {
             return Some(format!("it {what}"));
         }
         let entries = log.entries.iter().enumerate().skip(self.place);
-        let untold = entries.into_iter().find(|(at, entry)| !is_unseen(entry, log.generation(*at), logs, owner));
+        let untold =
+            entries.into_iter().find(|(at, entry)| !is_unseen(entry, log.generation(*at), logs, owner));
         untold.map(|(_, entry)| format!("it was not told {entry:?}"))
     }
 

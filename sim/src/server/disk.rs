@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
-    Duration, Instant, RoomId, Rng, Seq,
+    Duration, Instant, Rng, RoomId, Seq,
     history::{KeptMessage, KeptRoom, RestoredRoom, Write},
     hooks::Limit,
     server::ReadRequest,
@@ -125,7 +125,9 @@ impl Disk {
 
     /// What is done by `now`.
     pub(super) fn answers(&mut self, now: Instant) -> Vec<Answer> {
-        let Some((_, run, batch)) = self.writing.take_if(|(done, ..)| *done <= now) else { return Vec::new() };
+        let Some((_, run, batch)) = self.writing.take_if(|(done, ..)| *done <= now) else {
+            return Vec::new();
+        };
         if now > self.full.1 {
             self.fill_later(now);
         }
@@ -194,6 +196,11 @@ impl Disk {
             batch.into_iter().take(count).for_each(|write| self.write(write));
         }
         self.failed_run = None;
+    }
+
+    /// All that it has.
+    pub(super) fn kept(&self) -> BTreeMap<RoomId, &[KeptMessage]> {
+        self.rooms.iter().map(|(&id, room)| (id, &room.messages[..])).collect()
     }
 
     /// What a starting server finds.

@@ -33,10 +33,23 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// An answer of the store.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Kept { run: u32, count: usize },
-    NotKept { run: u32, why: KeepError, error: StoreError },
-    Expired { room: RoomId, before: Seq },
-    Read { ticket: u32, found: Result<Vec<KeptMessage>, StoreError> },
+    Kept {
+        run: u32,
+        count: usize,
+    },
+    NotKept {
+        run: u32,
+        why: KeepError,
+        error: StoreError,
+    },
+    Expired {
+        room: RoomId,
+        before: Seq,
+    },
+    Read {
+        ticket: u32,
+        found: Result<Vec<KeptMessage>, StoreError>,
+    },
     /// What is too old could not be forgotten.
     Untidy(StoreError),
 }

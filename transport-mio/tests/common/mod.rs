@@ -154,7 +154,8 @@ impl RunningClient {
         name: &str,
     ) -> Self {
         let link = Link { host: address.ip().to_string(), port: address.port(), room: None, fingerprint };
-        let config = ClientConfig { name: name.into(), room: String::new(), software: "test".into(), history: 0 };
+        let config =
+            ClientConfig { name: name.into(), room: String::new(), software: "test".into(), history: 0 };
         let known_hosts = KnownHosts::new(known_hosts);
         let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config }).unwrap();
         let ((seen_by, seen), (wishes, wished)) = (channel(), channel());
