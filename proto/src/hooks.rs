@@ -123,6 +123,7 @@ mistakes! {
     ClassicLossUntold = "nobody is told that a classic peer is gone";
     ToldBeforeKept = "a message is told before it is kept";
     AuthorsForgotten = "a server that starts does not know what clients may say again";
+    LastForgotten = "a server that starts forgets the last message of each room";
     RefusedIsKept = "what could not be kept is taken for kept";
 }
 

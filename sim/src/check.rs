@@ -431,8 +431,10 @@ impl Checker {
             }
             if seq == 0 {
                 // It was accepted in a room that was forgotten since, before the client came into this one of the same name.
-                if !self.logs.has_message(client, number) {
-                    let what = format!("message {number} of client {client} is acknowledged, and in no room");
+                let is_here = self.logs.log(view.log).is_some_and(|log| log.has_message(client, number));
+                if is_here || !self.logs.has_message(client, number) {
+                    let what =
+                        format!("message {number} of client {client} is acknowledged for another room");
                     self.fail(Rule::Acknowledged, what);
                 }
                 return;

@@ -34,7 +34,10 @@ impl Hub {
     /// From now on everything is kept before it is told. These are the rooms that a store had.
     pub fn restore(&mut self, rooms: impl IntoIterator<Item = RestoredRoom>) {
         self.keeping = Some(Keeping::default());
-        for RestoredRoom { room, last, messages, accepted } in rooms {
+        for RestoredRoom { room, mut last, mut messages, accepted } in rooms {
+            if is_made(Mistake::LastForgotten) && messages.pop().is_some() {
+                last = Seq::from_wire(last.to_wire() - 1);
+            }
             for (author, id, seq) in accepted {
                 self.authors.restore(author, id, room.id, seq);
             }

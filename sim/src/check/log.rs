@@ -87,6 +87,11 @@ impl Log {
         self.entries.get(*self.messages.get(index)?)
     }
 
+    /// True when a message of a client is in it.
+    pub(crate) fn has_message(&self, client: u32, number: u64) -> bool {
+        self.numbers.contains(&(client, number))
+    }
+
     /// What a classic peer reads at a place.
     pub(crate) fn line(&self, place: usize) -> Option<&str> {
         self.lines.get(place).map(|line| &**line)
@@ -179,7 +184,7 @@ impl Logs {
 
     /// True when a message of a client is in any room's log.
     pub(crate) fn has_message(&self, client: u32, number: u64) -> bool {
-        self.logs.values().any(|log| log.numbers.contains(&(client, number)))
+        self.logs.values().any(|log| log.has_message(client, number))
     }
 
     /// The server was started again, with what it had kept: all that anybody was told is there. How many messages it kept and told nobody.
