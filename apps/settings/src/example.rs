@@ -19,7 +19,12 @@ impl Table {
                 Kind::Negated => format!("false: {}", setting.help()),
                 Kind::Switch | Kind::Single | Kind::List => setting.help(),
             };
-            let unset = if setting.default().is_empty() { ". Not set by default." } else { "." };
+            let unset = match setting.default().is_empty() {
+                // It says by itself what is so then.
+                true if help.ends_with(']') => ".",
+                true => ". Not set by default.",
+                false => ".",
+            };
             text += &format!("\n{}#{}\n", comment(&(help + unset)), setting.example());
         }
         text

@@ -130,14 +130,16 @@ impl Settled {
         Problems::one(format!("{}: {why}", source.blame(key)))
     }
 
-    /// True when the setting comes from the environment or the file.
+    /// True when the setting comes from the environment or the file, and is not what it would be anyway.
     pub fn is_lasting(&self, key: &str) -> bool {
         matches!(self.given(key), Some(Source::Environment(_) | Source::File(_)))
     }
 
+    /// Where the setting comes from, if it is anything else than it would be anyway.
     fn given(&self, key: &str) -> Option<&Source> {
         let (source, values) = self.values.get(key)?;
-        (*source != Source::Default && !values.is_empty()).then_some(source)
+        let is_default = self.table.get(key).is_some_and(|setting| setting.default() == *values);
+        (*source != Source::Default && !is_default).then_some(source)
     }
 }
 
