@@ -124,17 +124,6 @@ impl Settled {
         problems.or(())
     }
 
-    /// That this setting is wrong, for a reason that its flag does not know, with where it was given.
-    pub fn problem(&self, key: &str, why: &str) -> Problems {
-        let source = self.values.get(key).map_or(Source::Default, |(source, _)| source.clone());
-        Problems::one(format!("{}: {why}", source.blame(key)))
-    }
-
-    /// True when the setting comes from the environment or the file, and is not what it would be anyway.
-    pub fn is_lasting(&self, key: &str) -> bool {
-        matches!(self.given(key), Some(Source::Environment(_) | Source::File(_)))
-    }
-
     /// Where the setting comes from, if it is anything else than it would be anyway.
     fn given(&self, key: &str) -> Option<&Source> {
         let (source, values) = self.values.get(key)?;

@@ -10,6 +10,9 @@ const NO: &str = "no_";
 /// Names that are more alike than this (1: the same) may be the same one with a slip in it, as `clap` has it for flags.
 const LIKENESS: f64 = 0.7;
 
+/// Says why a value cannot be one of a setting.
+type Check = fn(&str) -> Result<(), String>;
+
 /// All settings of a program.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -26,6 +29,14 @@ impl Table {
         let settings =
             flags.get_arguments().filter(|arg| arg.get_long().is_some()).map(Setting::of).collect();
         Self { settings, prefix, hint }
+    }
+
+    /// The same, where values of the setting `key` that are no flag's are checked by `check`, too: for a flag whose value is
+    /// checked later, with an answer that is better than one about flags.
+    pub fn with_check(mut self, key: &str, check: Check) -> Self {
+        let settings = self.settings.iter_mut().filter(|setting| setting.key == key);
+        settings.for_each(|setting| setting.more = Some(check));
+        self
     }
 
     /// The variable of the environment for a setting.
@@ -84,6 +95,8 @@ pub(crate) struct Setting {
     pub(crate) flag: String,
     pub(crate) kind: Kind,
     arg: Arg,
+    /// What else values must be, besides what the flag says.
+    more: Option<Check>,
 }
 
 impl Setting {
@@ -99,7 +112,7 @@ impl Setting {
         };
         let key = positive.unwrap_or(&id).to_owned();
         let flag = arg.get_long().unwrap_or_default().to_owned();
-        Self { id, key, flag, kind, arg: arg.clone() }
+        Self { id, key, flag, kind, arg: arg.clone(), more: None }
     }
 
     /// What it does.
@@ -148,15 +161,17 @@ impl Setting {
         format!("{} = {}", self.key, self.written(&values))
     }
 
-    /// What the flag says to such a value.
+    /// What is said to such a value.
     ///
     /// # Errors
     /// Why it cannot be one of this setting.
     pub(crate) fn check(&self, value: &str) -> Result<(), String> {
         let command = Command::new("check").no_binary_name(true).arg(flag_with_value(self, self.arg.clone()));
         let told = command.try_get_matches_from([format!("--{}={value}", self.flag)]);
-        told.map(|_| ()).map_err(|error| {
-            let why = error.source().map_or_else(|| error.kind().to_string(), ToString::to_string);
+        let told = told
+            .map(|_| ())
+            .map_err(|error| error.source().map_or_else(|| error.kind().to_string(), ToString::to_string));
+        told.and_then(|()| self.more.map_or(Ok(()), |check| check(value))).map_err(|why| {
             format!("{} cannot be {value:?}: {why}; it is written like {}", self.key, self.example())
         })
     }

@@ -81,7 +81,8 @@ impl World {
 }
 
 fn table() -> Table {
-    Table::of::<Settings>("TRY_", "ask somebody")
+    let is_short = |name: &str| if name.len() < 9 { Ok(()) } else { Err("too long".to_owned()) };
+    Table::of::<Settings>("TRY_", "ask somebody").with_check("name", is_short)
 }
 
 #[test]
@@ -156,6 +157,10 @@ TRY_CARE: \"perhaps\" is neither true nor false";
     assert_eq!(told.lines().collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     let told = World::new("max_guests = 1\nmax_guests = 2", &[]).settle(&[]).unwrap_err();
     assert_eq!(told, "DIR/file.toml:2:1: duplicate key");
+    // What is no matter of flags.
+    let told = World::new("name = 'somebody else'", &[]).settle(&["some"]).unwrap_err();
+    assert!(told.starts_with("DIR/file.toml:1:8: name cannot be \"somebody else\": too long"), "{told}");
+    assert!(World::new("", &[]).settle(&["--name", "somebody else"]).is_ok());
     // What is no TOML at all is told first, alone; columns are characters.
     let told = World::new("max_guests = 0\nname = 'é' x", &[]).settle(&[]).unwrap_err();
     assert_eq!(told, "DIR/file.toml:2:12: unexpected key or value, expected newline, `#`");
