@@ -46,7 +46,7 @@ pub(crate) fn write_first(folder: &Path) -> Result<(), String> {
 fn example() -> String {
     table().example(
         "Settings of chinwag. This file was written once and is yours now: it is read whenever chinwag starts, and never \
-         written again. When you delete it, it comes back as it was.",
+         written again. When you delete it, the next conversation writes it anew.",
     )
 }
 

@@ -45,7 +45,11 @@ impl File {
         let path = self.path().display().to_string();
         match (fs::read_to_string(self.path()), self) {
             (Ok(text), _) => Some(entries(&path, &text, table, problems)),
-            (Err(error), Self::Usual(_)) if error.kind() == io::ErrorKind::NotFound => None,
+            (Err(error), Self::Usual(_))
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                None
+            }
             (Err(error), _) => {
                 problems.push(format!("{path}: the settings cannot be read: {error}"));
                 None

@@ -181,6 +181,7 @@ fn a_named_file_must_be_there_and_the_usual_one_need_not() {
     assert_eq!(settle(File::Usual(none.clone())).unwrap().1.file(), None);
     assert_eq!(settle(File::Usual(world.file())).unwrap().1.file(), Some(&world.file()));
     assert!(settle(File::Named(none)).unwrap_err().to_string().contains("none: the settings cannot be read"));
+    assert!(settle(File::Usual(world.file().join("below a file"))).is_ok());
     // A folder is there and cannot be read.
     assert!(settle(File::Usual(world.folder.path().to_owned())).is_err());
 }
