@@ -80,7 +80,8 @@ fn listing(settled: &Settled) -> String {
         Some(file) => format!("the file is {}", file.display()),
         None => "there is no file".to_owned(),
     };
-    format!("# Nothing is wrong with the settings; {file}.\n{settled}")
+    let strangers = settings::strangers().into_iter().map(|name| format!("# {name} is no setting.\n"));
+    format!("# Nothing is wrong with the settings; {file}.\n{settled}{}", strangers.collect::<String>())
 }
 
 fn run(settings: &Settings, settled: &Settled, terminal: &Terminal) -> ExitCode {

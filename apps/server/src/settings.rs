@@ -159,6 +159,12 @@ pub(crate) fn read() -> Result<(Arguments, Settled), Refusal> {
     Ok((arguments, settled))
 }
 
+/// Variables of the environment that look like settings and are none.
+pub(crate) fn strangers() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    table().strangers(names.filter(|name| name != FILE_VARIABLE))
+}
+
 /// A file with every setting.
 pub(crate) fn example() -> String {
     table().example(

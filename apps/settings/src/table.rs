@@ -44,6 +44,15 @@ impl Table {
         format!("{}{}", self.prefix, key.to_uppercase())
     }
 
+    /// Variables among `names` that look like settings and are none, most likely by a slip. Only a warning can come of it:
+    /// systems that run services put variables of their own there.
+    pub fn strangers(&self, names: impl IntoIterator<Item = String>) -> Vec<String> {
+        let names = names.into_iter().filter(|name| name.starts_with(self.prefix));
+        names
+            .filter(|name| self.settings.iter().all(|setting| self.variable(&setting.key) != *name))
+            .collect()
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.key == key)
     }

@@ -220,3 +220,9 @@ fn an_example_has_every_setting_and_says_what_is_so_without_it() {
     assert_eq!((with.remove(2), without.remove(2).as_str()).1, "# name is not set");
     assert_eq!(with.iter().map(value).collect::<Vec<_>>(), without.iter().map(value).collect::<Vec<_>>());
 }
+
+#[test]
+fn variables_that_only_look_like_settings_are_found() {
+    let names = ["TRY_NAME", "TRY_NAMES", "TRYING", "TRY_CARE", "TRY_NO_CARE"].map(str::to_owned);
+    assert_eq!(table().strangers(names), ["TRY_NAMES", "TRY_NO_CARE"]);
+}
