@@ -25,7 +25,9 @@ class Server:
         self.log = open(f"{self.folder.name}/log", "w+")
         command = [f"{BIN}/chinwag-server", "--listen", ADDRESS, "--data", f"{self.folder.name}/data"]
         self.process = subprocess.Popen(
-            command + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True
+            command + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            # Not the settings of whoever runs this.
+            env={**os.environ, "XDG_CONFIG_HOME": self.folder.name},
         )
         for line in self.process.stdout:
             if "chinwag://" in line:
@@ -197,7 +199,7 @@ def deaf(server):
     link = server.link.replace("#", "/load-0#")
     known = f"{server.folder.name}/config"
     listener = program(f"{BIN}/chinwag", "--name", "deaf", "--mic", "none", "--speaker", "none", link,
-                       stdin=subprocess.PIPE, env={**os.environ, "XDG_CONFIG_HOME": known})
+                       stdin=subprocess.PIPE, env={**os.environ, "XDG_CONFIG_HOME": known, "XDG_STATE_HOME": known})
     time.sleep(2)
     listener.send_signal(signal.SIGSTOP)
     return [listener]

@@ -27,7 +27,9 @@ class Server:
         listen = [word for option in ("--listen", "--classic-text", "--classic-voice") for word in (option, "127.0.0.1:0")]
         self.process = subprocess.Popen(
             [f"{binaries}/chinwag-server", *listen, "--data", f"{folder}/data"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            # Not the settings of whoever runs this.
+            env={**os.environ, "XDG_CONFIG_HOME": f"{folder}/config"})
         # In the order in which it tells them.
         port = lambda line: re.search(r"127\.0\.0\.1:(\d+)", line).group(1)
         self.ports = [port(wait_line(self.process, part)) for part in ("for classic programs", "for their voice")]
@@ -45,7 +47,7 @@ class Client:
         self.folder, self.name = folder, name
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "XDG_CONFIG_HOME": f"{folder}/config"})
+            env={**os.environ, "XDG_CONFIG_HOME": f"{folder}/config", "XDG_STATE_HOME": f"{folder}/state"})
 
     def leave(self):
         self.process.communicate("{quit}\n")

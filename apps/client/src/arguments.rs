@@ -17,7 +17,10 @@ use tracing_subscriber::filter::LevelFilter;
     version,
     disable_help_subcommand = true,
     override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]\n       \
-                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT"
+                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT",
+    after_help = "Most options can be set for good in a file: config.toml in the platform's configuration folder, \
+                  ~/.config/chinwag on Linux, which the first conversation writes with all of them in it; or in the \
+                  environment (CHINWAG_FRAME_MS for --frame-ms). An option comes first, then the environment, then the file."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -27,6 +30,22 @@ pub(crate) struct Arguments {
     #[arg(value_name = "SERVER")]
     pub(crate) server: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+
+    /// The server's fingerprint (64 hexadecimal digits), as proof of who it is
+    #[arg(long, value_name = "HEX", value_parser = Fingerprint::parse)]
+    pub(crate) fingerprint: Option<Fingerprint>,
+
+    /// Writes statistics to this file at the end, as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) stats: Option<PathBuf>,
+}
+
+// Every flag here is a setting, in the file and in the environment, too. A doc comment here would take the place of the
+// command's own.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
     /// Your name in the chat; asked for when not given
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -75,14 +94,6 @@ pub(crate) struct Arguments {
     /// Leaves your voice as loud or quiet as it is
     #[arg(long)]
     pub(crate) no_gain_control: bool,
-
-    /// The server's fingerprint (64 hexadecimal digits), as proof of who it is
-    #[arg(long, value_name = "HEX", value_parser = Fingerprint::parse)]
-    pub(crate) fingerprint: Option<Fingerprint>,
-
-    /// Writes statistics to this file at the end, as JSON
-    #[arg(long, value_name = "FILE.json")]
-    pub(crate) stats: Option<PathBuf>,
 
     /// Plain lines, which is all there is so far
     #[arg(long)]

@@ -19,6 +19,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     line::{HELP, Line},
+    visit::Visit,
     voice::{Voice, VoiceReport},
 };
 
@@ -41,6 +42,7 @@ pub(crate) struct Conversation {
     screen: Screen,
     lines: Receiver<Typed>,
     voice: Voice,
+    visit: Visit,
     waker: Arc<Waker>,
     /// The first welcome came.
     is_welcomed: bool,
@@ -52,17 +54,26 @@ pub(crate) struct Conversation {
     held: Option<String>,
     /// Who is here is yet to be told.
     owes_members: bool,
+    /// Those who are here are yet to be made as loud as they were.
+    owes_volumes: bool,
     away: Option<Away>,
     /// Voice had to leave UDP, and the user was told.
     goes_by_tcp: bool,
 }
 
 impl Conversation {
-    pub(crate) fn new(screen: Screen, lines: Receiver<Typed>, voice: Voice, waker: Arc<Waker>) -> Self {
+    pub(crate) fn new(
+        screen: Screen,
+        lines: Receiver<Typed>,
+        voice: Voice,
+        visit: Visit,
+        waker: Arc<Waker>,
+    ) -> Self {
         Self {
             screen,
             lines,
             voice,
+            visit,
             waker,
             is_welcomed: false,
             input_has_ended: false,
@@ -70,6 +81,7 @@ impl Conversation {
             has_quit: false,
             held: None,
             owes_members: false,
+            owes_volumes: false,
             away: None,
             goes_by_tcp: false,
         }
@@ -95,17 +107,19 @@ impl Conversation {
             Line::Mute => self.screen.notice(self.voice.toggle_mute()),
             Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
             Line::Talk => self.screen.notice(self.voice.toggle_talk()),
-            Line::MuteOther(name) => {
-                self.other(client, name, |voice, session, name| match voice.toggle_other(session) {
+            Line::MuteOther(name) => self.other(client, name, |voice, _, session, name| {
+                let (is_muted, name) = (voice.toggle_other(session), escape(name));
+                match is_muted {
                     true => format!("you do not hear {name} now; /mute {name} again ends that"),
                     false => format!("you hear {name} again"),
-                })
-            }
-            Line::Volume(name, db) => self.other(client, name, |voice, session, name| {
+                }
+            }),
+            Line::Volume(name, db) => self.other(client, name, |voice, visit, session, name| {
                 // Zero without a sign of its own.
                 let db = db.clamp(QUIETEST_DB, LOUDEST_DB) + 0.0;
                 voice.set_volume(session, db);
-                format!("you hear {name} at {db:+} dB now")
+                let trouble = visit.set_volume(name, db).map(|why| format!("; {why}")).unwrap_or_default();
+                format!("you hear {} at {db:+} dB now{trouble}", escape(name))
             }),
             Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
             Line::Unknown(command) => {
@@ -120,14 +134,24 @@ impl Conversation {
         &mut self,
         client: &Client,
         name: &str,
-        act: impl FnOnce(&mut Voice, SessionId, &str) -> String,
+        act: impl FnOnce(&mut Voice, &mut Visit, SessionId, &str) -> String,
     ) {
         let mut others = client.members().filter(|(session, _)| Some(*session) != client.session());
         let answer = match others.find(|(_, other)| other.to_lowercase() == name.to_lowercase()) {
-            Some((session, name)) => act(&mut self.voice, session, &escape(name)),
+            Some((session, name)) => act(&mut self.voice, &mut self.visit, session, name),
             None => format!("there is no {} here besides you; {}", escape(name), members(client)),
         };
         self.screen.notice(&answer);
+    }
+
+    /// Makes somebody as loud as he was the last time.
+    fn restore_volume(&mut self, session: SessionId, name: &str) {
+        if let Some(db) = self.visit.volume(name) {
+            // The file may have been written by another version, or by hand.
+            let db = db.clamp(QUIETEST_DB, LOUDEST_DB);
+            self.voice.set_volume(session, db);
+            self.screen.notice(&format!("you hear {} at {db:+} dB, as before", escape(name)));
+        }
     }
 
     fn say(&mut self, client: &mut Client, text: &str) {
@@ -188,6 +212,13 @@ impl Handler for Conversation {
                 self.is_welcomed = true;
                 self.owes_members = self.screen.is_interactive();
                 self.voice.start(now, Arc::clone(&self.waker));
+                self.owes_volumes = true;
+                // What a script joins is no place where a person was.
+                if self.screen.is_interactive()
+                    && let Some(trouble) = self.visit.joined()
+                {
+                    self.screen.notice(&trouble);
+                }
             }
             ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
@@ -196,12 +227,16 @@ impl Handler for Conversation {
                     true => "nothing was missed but voice",
                     false => {
                         self.voice.forget_all();
-                        "what was said meanwhile may have been missed, and volumes of others are as at first"
+                        self.owes_volumes = true;
+                        "what was said meanwhile may have been missed, and nobody whom you muted is muted now"
                     }
                 };
                 self.screen.notice(&format!("back as {}; {loss}", escape(&name)));
             }
-            ClientEvent::Joined { name, .. } => self.screen.joined(&name),
+            ClientEvent::Joined { session, name, .. } => {
+                self.screen.joined(&name);
+                self.restore_volume(session, &name);
+            }
             // What is still to be heard of him is heard; sound forgets him by itself.
             ClientEvent::Left { session, name, .. } => {
                 self.voice.forget(session);
@@ -280,6 +315,10 @@ impl Handler for Conversation {
         }
         if std::mem::take(&mut self.owes_members) {
             self.screen.notice(&members(client));
+        }
+        if std::mem::take(&mut self.owes_volumes) {
+            let others = client.members().filter(|(session, _)| Some(*session) != client.session());
+            others.for_each(|(session, name)| self.restore_volume(session, name));
         }
         self.voice.talk(now, client);
         for trouble in self.voice.troubles() {

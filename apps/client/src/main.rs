@@ -5,8 +5,12 @@ mod classic;
 mod conversation;
 mod devices;
 mod line;
+mod memory;
+mod recent;
+mod settings;
 mod stats;
 mod test_audio;
+mod visit;
 mod voice;
 
 use std::{
@@ -17,6 +21,7 @@ use std::{
         Arc,
         mpsc::{Receiver, sync_channel},
     },
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, Error, Result, bail};
@@ -32,13 +37,13 @@ use chinwag_transport_mio::{
     client::{ClientLoop, ClientOptions},
     trust::KnownHosts,
 };
-use clap::Parser as _;
-use etcetera::BaseStrategy as _;
 
 use crate::{
     arguments::{Arguments, Command},
     conversation::Conversation,
     line::Line,
+    memory::Memory,
+    visit::Visit,
     voice::{Voice, VoiceChoices},
 };
 
@@ -48,11 +53,11 @@ const HISTORY: usize = 20;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = settings::read().unwrap_or_else(|refusal| refusal.exit());
     let terminal = Terminal::new();
     let log = terminal.stderr();
     tracing_subscriber::fmt()
-        .with_max_level(arguments.log)
+        .with_max_level(arguments.settings.log)
         .with_writer(move || log.clone())
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
@@ -76,9 +81,16 @@ fn main() -> ExitCode {
 }
 
 fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
-    let choices = VoiceChoices::of(&arguments);
+    let choices = VoiceChoices::of(&arguments.settings);
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
+
+    let (memory, trouble) = Memory::open();
+    if let Some(trouble) = trouble {
+        screen.notice(&trouble);
+    }
+    // A script is asked what it always was.
+    let recent = if screen.is_interactive() { memory.recent() } else { vec![] };
 
     let link = match arguments.server {
         Some(server) => match link(&server) {
@@ -88,21 +100,31 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
                 return Ok(ExitCode::from(USAGE));
             }
         },
-        None => ask(&mut screen, &mut keyboard, "Enter host: ", link)?,
+        None if recent.is_empty() => ask(&mut screen, &mut keyboard, "Enter host: ", None, link)?,
+        None => {
+            screen.notice(&recent::list(&recent, SystemTime::now()));
+            let chosen = |answer: &str| recent::choose(&recent, answer, link);
+            ask(&mut screen, &mut keyboard, "Enter host (or a number): ", Some("1"), chosen)?
+        }
     };
     let Some(mut link) = link else { return Ok(ExitCode::SUCCESS) };
     if let Some(fingerprint) = arguments.fingerprint {
         link.fingerprint = Some(fingerprint);
     }
-    let name = match arguments.name {
-        Some(given) => Some(name(&given).map_err(Error::msg)?),
-        None => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", name)?,
+    let last = recent::name(&recent, &link);
+    let name = match (arguments.settings.name, last) {
+        (Some(given), _) => Some(name(&given).map_err(Error::msg)?),
+        (None, None) => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", None, name)?,
+        (None, Some(last)) => {
+            let question = format!("Type your name and press enter! [{}]\n", escape(last));
+            ask(&mut screen, &mut keyboard, &question, Some(last), name)?
+        }
     };
     let Some(name) = name else { return Ok(ExitCode::SUCCESS) };
     let voice = Voice::open(choices, &mut screen)?;
 
     let config = ClientConfig {
-        name,
+        name: name.clone(),
         room: link.room.clone().unwrap_or_default(),
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
         history: HISTORY,
@@ -111,14 +133,16 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         // Better now than when the conversation that they are about is over.
         stats::check(path).with_context(|| unwritable(path))?;
     }
-    let folder = etcetera::choose_base_strategy()
-        .context("no home folder is known, where the servers you trust could be remembered; set HOME")?
-        .config_dir()
-        .join("chinwag");
+    let folder = settings::folder()
+        .context("no home folder is known, where the servers you trust could be remembered; set HOME")?;
+    if let Err(trouble) = settings::write_first(&folder) {
+        screen.notice(&trouble);
+    }
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
+    let visit = Visit::new(memory, link.clone(), name);
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
     let lines = listen(keyboard, client.waker());
-    let mut conversation = Conversation::new(screen, lines, voice, client.waker());
+    let mut conversation = Conversation::new(screen, lines, voice, visit, client.waker());
     let result = client.run(&mut conversation);
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
@@ -181,33 +205,41 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Asks until `read` is content, or only once where nobody sits who could answer better. `None`: he leaves.
+/// Asks until `read` is content, or only once where nobody sits who could answer better. An empty answer means `usual`.
+/// `None`: he leaves.
 fn ask<T>(
     screen: &mut Screen,
     keyboard: &mut Keyboard,
     question: &str,
+    usual: Option<&str>,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>> {
     loop {
         screen.prompt(question);
         let error = match keyboard.line()? {
-            Typed::Line(line) => match Line::parse(&line) {
-                Line::Quit => return Ok(None),
-                Line::Nothing => "nothing was typed; {quit} leaves".to_owned(),
-                Line::Help
-                | Line::Who
-                | Line::Mute
-                | Line::MuteOther(_)
-                | Line::Deafen
-                | Line::Talk
-                | Line::Volume(..)
-                | Line::Incomplete(_)
-                | Line::Say(_)
-                | Line::Unknown(_) => match read(line.trim()) {
+            Typed::Line(line) => {
+                let answer = match Line::parse(&line) {
+                    Line::Quit => return Ok(None),
+                    Line::Nothing => match usual {
+                        Some(usual) => read(usual),
+                        None => Err("nothing was typed; {quit} leaves".to_owned()),
+                    },
+                    Line::Help
+                    | Line::Who
+                    | Line::Mute
+                    | Line::MuteOther(_)
+                    | Line::Deafen
+                    | Line::Talk
+                    | Line::Volume(..)
+                    | Line::Incomplete(_)
+                    | Line::Say(_)
+                    | Line::Unknown(_) => read(line.trim()),
+                };
+                match answer {
                     Ok(answer) => return Ok(Some(answer)),
                     Err(error) => error,
-                },
-            },
+                }
+            }
             Typed::Unusable(why) => why.to_owned(),
             Typed::End => {
                 screen.end_row();

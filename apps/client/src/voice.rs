@@ -38,7 +38,7 @@ use chinwag_proto::{
 use chinwag_terminal::Screen;
 use chinwag_transport_mio::{Waker, clock};
 
-use crate::arguments::{Arguments, Switch};
+use crate::arguments::{Settings, Switch};
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
 const WAITING_PAYLOADS: usize = 256;
@@ -85,20 +85,20 @@ pub(crate) struct VoiceChoices {
 }
 
 impl VoiceChoices {
-    pub(crate) fn of(arguments: &Arguments) -> Self {
+    pub(crate) fn of(settings: &Settings) -> Self {
         Self {
-            mic: arguments.mic.clone(),
-            speaker: arguments.speaker.clone(),
-            frame_ms: arguments.frame_ms,
-            bitrate_bps: arguments.bitrate * 1000,
-            is_stereo: arguments.stereo,
-            has_auto_level: !arguments.no_auto_level,
-            gate: arguments.gate,
-            processing: arguments.processing,
+            mic: settings.mic.clone(),
+            speaker: settings.speaker.clone(),
+            frame_ms: settings.frame_ms,
+            bitrate_bps: settings.bitrate * 1000,
+            is_stereo: settings.stereo,
+            has_auto_level: !settings.no_auto_level,
+            gate: settings.gate,
+            processing: settings.processing,
             wanted: Processing {
-                echo: !arguments.no_echo_cancel,
-                noise: !arguments.no_noise_suppression,
-                gain: !arguments.no_gain_control,
+                echo: !settings.no_echo_cancel,
+                noise: !settings.no_noise_suppression,
+                gain: !settings.no_gain_control,
                 ..Processing::default()
             },
         }

@@ -29,6 +29,8 @@ impl Server {
             .args(["--listen", "127.0.0.1:0", "--log", "off", "--data"])
             .arg(data.path())
             .args(more)
+            // Not the settings of whoever runs this.
+            .env("XDG_CONFIG_HOME", data.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -51,6 +51,7 @@ fn the_operator_talks_looks_around_removes_somebody_and_stops() {
     let mut server = Command::new(env!("CARGO_BIN_EXE_chinwag-server"))
         .args(["--listen", "127.0.0.1:0", "--classic-text", "127.0.0.1:0", "--console", "--data"])
         .arg(folder.path())
+        .env("XDG_CONFIG_HOME", folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -15,7 +15,10 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(40);
 
 fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_chinwag-server"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chinwag-server"));
+    // Not the settings of whoever runs this.
+    command.env("XDG_CONFIG_HOME", "/none");
+    command
 }
 
 /// A server that listens, and both ends of the pipe that is its standard output.

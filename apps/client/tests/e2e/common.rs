@@ -119,6 +119,7 @@ impl Program {
             .args(arguments)
             .env("XDG_CONFIG_HOME", place.path("config"))
             .env("XDG_DATA_HOME", place.path("data"))
+            .env("XDG_STATE_HOME", place.path("state"))
             .env("NO_COLOR", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

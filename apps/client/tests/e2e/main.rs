@@ -8,9 +8,11 @@ mod classic;
 mod common;
 mod devices;
 mod duo;
+mod memory;
 mod mixed;
 mod network;
 mod seat;
+mod settings;
 mod signals;
 #[cfg(target_os = "linux")]
 mod system_calls;

@@ -75,6 +75,7 @@ impl Seat {
             .args(arguments)
             .env("XDG_CONFIG_HOME", place.path("config"))
             .env("XDG_DATA_HOME", place.path("data"))
+            .env("XDG_STATE_HOME", place.path("state"))
             .env("NO_COLOR", "1")
             .env("TERM", kind)
             .stdin(terminal.try_clone().unwrap())

@@ -66,12 +66,14 @@ fn whoever_is_asked_may_answer_again_and_is_told_who_is_here() {
     foo.types("\x1b[Ax");
     foo.sees_typed("x|");
 
-    let mut nobody = Seat::client(&place, 80, &SILENT);
+    // To whom no server is known.
+    let elsewhere = Place::new();
+    let mut nobody = Seat::client(&elsewhere, 80, &SILENT);
     nobody.enters(&server.link);
     nobody.enters("{quit}");
     assert_eq!(nobody.ends().code(), Some(0));
     assert!(!nobody.rows().iter().any(|row| row.contains("Welcome")), "{:?}", nobody.rows());
-    let mut nobody = Seat::client(&place, 80, &SILENT);
+    let mut nobody = Seat::client(&elsewhere, 80, &SILENT);
     nobody.sees_typed("Enter host: |");
     nobody.presses(CTRL_D);
     assert_eq!(nobody.ends().code(), Some(1));
@@ -401,8 +403,9 @@ fn whatever_ends_a_client_leaves_an_ordinary_terminal_and_what_was_begun() {
     foo.signal("QUIT");
     assert_eq!(foo.ends().signal(), Some(3));
     // Nor to these while questions are asked.
+    let elsewhere = Place::new();
     for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
-        let mut nobody = Seat::client(&place, 80, &SILENT);
+        let mut nobody = Seat::client(&elsewhere, 80, &SILENT);
         nobody.sees_typed("Enter host: |");
         nobody.signal(signal);
         assert_eq!(nobody.ends().signal(), Some(number));
@@ -455,7 +458,8 @@ fn ctrl_c_ends_and_ctrl_z_does_nothing_where_nobody_could_let_it_go_on() {
     foo.presses(CTRL_C);
     assert_eq!(foo.ends().code(), Some(0));
     bar.expect("Foo has left the chat.");
-    let mut nobody = Seat::client(&place, 80, &SILENT);
+    let elsewhere = Place::new();
+    let mut nobody = Seat::client(&elsewhere, 80, &SILENT);
     nobody.sees_typed("Enter host: |");
     nobody.presses(CTRL_C);
     assert_eq!(nobody.ends().signal(), Some(2));
