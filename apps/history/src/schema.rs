@@ -1,0 +1,78 @@
+//! The tables, and how a file of an older program gets those of this one.
+//!
+//! A file says in its header that it is a history (`application_id`) and which of [`STEPS`] were taken (`user_version`). A step is
+//! never changed once it was released; a new one is put at the end.
+
+use rusqlite::Connection;
+
+use crate::error::Fault;
+
+/// "cwhi": says that a file is a history.
+const APPLICATION: i32 = 0x6377_6869;
+
+/// Each makes of a file of the version before one of its own; the first makes version 1.
+const STEPS: &[&str] = &[
+    // Rooms, and messages by number: see `place`. What is read of a message without its text comes before the text. `last` outlives
+    // the message itself, so that no place is given out twice. `bytes` is the sum of all texts that are kept.
+    "CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        epoch INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE messages (
+        n INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        author BLOB NOT NULL,
+        id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL
+    ) STRICT;",
+    // The words of all texts, without the texts themselves. Case and accents do not count.
+    "CREATE VIRTUAL TABLE words USING fts5(
+        text, content = '', contentless_delete = 1, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 2'
+    );
+    INSERT INTO words (rowid, text) SELECT n, text FROM messages;",
+];
+
+/// The version of the files that this program writes.
+fn latest() -> u32 {
+    u32::try_from(STEPS.len()).expect("there are few")
+}
+
+/// The version of a file: 0 when nothing is in it.
+///
+/// # Errors
+/// [`Fault::Foreign`] and [`Fault::Newer`], or that it cannot be read.
+pub(crate) fn version(connection: &Connection) -> Result<u32, Fault> {
+    let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+    let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+    if (application, version) == (0, 0) && number("SELECT count(*) FROM sqlite_schema")? == 0 {
+        return Ok(0);
+    }
+    // What is ours has both.
+    let version = u32::try_from(version).unwrap_or(0);
+    if application != i64::from(APPLICATION) || version == 0 {
+        return Err(Fault::Foreign);
+    }
+    if version > latest() {
+        return Err(Fault::Newer { found: version, known: latest() });
+    }
+    Ok(version)
+}
+
+/// Takes the steps that a file of this version lacks, each wholly or not at all.
+///
+/// # Errors
+/// When the file cannot be written to.
+pub(crate) fn migrate(connection: &mut Connection, version: u32) -> Result<(), Fault> {
+    for (number, step) in (1..).zip(STEPS).filter(|&(number, _)| number > version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
