@@ -14,6 +14,9 @@ use crate::{error::Fault, schema};
 /// How long one user of the file waits for another: a backup takes a moment at its beginning and end.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of the smallest database. SQLite takes what is shorter for an empty file, and would write over it.
+const SMALLEST: u64 = 512;
+
 /// That only the owner may read and write what is made with these.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
@@ -60,8 +63,11 @@ pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
 /// Opens a file to write in it.
 ///
 /// # Errors
-/// [`Fault::ReadOnly`] and what else SQLite says.
+/// [`Fault::ReadOnly`], [`Fault::Foreign`] and what else SQLite says.
 pub(crate) fn open_to_write(file: &Path) -> Result<Connection, Fault> {
+    if (1..SMALLEST).contains(&fs::metadata(file)?.len()) {
+        return Err(Fault::Foreign);
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     // SQLite is content with less than it was asked for.

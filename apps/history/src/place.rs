@@ -10,8 +10,8 @@ use crate::error::Fault;
 const SEQ_BITS: u32 = 40;
 /// The last place that a room can have: at a thousand messages a second it is reached after 34 years.
 pub(crate) const LAST_SEQ: u64 = (1 << SEQ_BITS) - 1;
-/// The largest number of a room: row numbers are positive.
-const LAST_ROOM: u32 = (1 << (63 - SEQ_BITS)) - 1;
+/// The largest number of a room, of which all rows and the one after them are positive numbers.
+const LAST_ROOM: u32 = (1 << (62 - SEQ_BITS)) - 1;
 
 /// The row of this place.
 ///
