@@ -94,21 +94,27 @@ impl std::error::Error for Error {}
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
+        // Told without the SQL.
+        if let rusqlite::Error::SqlInputError { msg, .. } = error {
+            return Self::Damaged(msg);
+        }
+        if is_unreadable(&error) {
+            return Self::Damaged(error.to_string());
+        }
         let code = error.sqlite_error().map_or(ffi::SQLITE_OK, |error| error.extended_code);
         match (code & 0xff, code) {
             // The index of the write-ahead log grows in a way of its own, which fails in a way of its own.
             (ffi::SQLITE_FULL, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
             (ffi::SQLITE_NOTADB, _) => Self::Foreign,
-            (ffi::SQLITE_CORRUPT, _) => Self::Damaged(error.to_string()),
+            // The second is for wrong SQL: ours is right, so the tables are not those that it is for.
+            (ffi::SQLITE_CORRUPT | ffi::SQLITE_ERROR, _) => Self::Damaged(error.to_string()),
             (ffi::SQLITE_READONLY | ffi::SQLITE_PERM, _) => Self::ReadOnly(error.to_string()),
-            // Its own checks keep out what is not of the column's type.
-            _ if is_unreadable(&error) => Self::Damaged(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }
 }
 
-/// A value was read that is not what was written.
+/// A value was read that is not what was written: the columns' own checks keep out what is not of their type.
 fn is_unreadable(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     matches!(

@@ -116,3 +116,42 @@ impl StoreReader for Reader {
         self.found(request, SEARCH_TIME).map_err(|fault| fault.at(&self.file).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chinwag_proto::{
+        MessageId,
+        history::{AuthorKey, KeptRoom, UnixMillis, Write},
+        name::Name,
+    };
+
+    use super::*;
+    use crate::{Retention, open};
+
+    #[test]
+    fn a_search_that_takes_too_long_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("history.db");
+        let mut opened = open(&file, Retention::default()).unwrap();
+        let (room, name) = (RoomId::from_wire(1), Name::new("Foo").unwrap());
+        let message = KeptMessage {
+            room,
+            seq: Seq::from_wire(1),
+            at: UnixMillis(0),
+            author: AuthorKey([1; 16]),
+            id: MessageId::from_wire(1),
+            name: name.clone(),
+            text: "hello".into(),
+        };
+        let kept = Write::Room(KeptRoom { id: room, name, epoch: 1 });
+        opened.store.write(&[kept, Write::Message(message.clone())]).unwrap();
+        let request =
+            SearchRequest { room, words: "hello".into(), before: Seq::from_wire(u64::MAX), limit: 1 };
+        let reader = Reader::open(&file).unwrap();
+        let Err(Fault::Failed(why)) = reader.found(&request, Duration::ZERO) else {
+            panic!("there was no time")
+        };
+        assert!(why.contains("took too long"), "{why}");
+        assert_eq!(reader.found(&request, SEARCH_TIME).unwrap(), [message]);
+    }
+}

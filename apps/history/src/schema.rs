@@ -76,3 +76,83 @@ pub(crate) fn migrate(connection: &mut Connection, version: u32) -> Result<(), F
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as a program that knew only these steps would have made it.
+    fn of_version(version: usize) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..version] {
+            connection.execute_batch(step).unwrap();
+        }
+        if version > 0 {
+            connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        }
+        connection.pragma_update(None, "user_version", version as i64).unwrap();
+        connection
+    }
+
+    #[test]
+    fn files_of_all_older_programs_become_as_new_ones_and_lose_nothing() {
+        let tables = |connection: &Connection| -> Vec<(String, Option<String>)> {
+            let mut statement =
+                connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+            statement
+                .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect()
+        };
+        let new = tables(&of_version(STEPS.len()));
+        for version in 0..STEPS.len() {
+            let mut connection = of_version(version);
+            if version > 0 {
+                connection
+                    .execute_batch(
+                        "INSERT INTO rooms VALUES (1, 'lobby', 5, 2, 7);
+                         INSERT INTO messages VALUES (1 << 40 | 1, 0, x'00', 1, 'Foo', 'Hello');
+                         INSERT INTO messages VALUES (1 << 40 | 2, 0, x'00', 2, 'Foo', 'Élan');",
+                    )
+                    .unwrap();
+            }
+            assert_eq!(self::version(&connection).unwrap(), version as u32);
+            migrate(&mut connection, version as u32).unwrap();
+            assert_eq!(self::version(&connection).unwrap(), latest());
+            assert_eq!(tables(&connection), new);
+            let found: i64 = connection
+                .query_row("SELECT count(*) FROM words WHERE words MATCH 'hello OR elan'", (), |row| {
+                    row.get(0)
+                })
+                .unwrap();
+            assert_eq!(found, if version > 0 { 2 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_file_as_it_was() {
+        let mut connection = of_version(1);
+        connection.execute_batch("CREATE TABLE words_data (in_the_way)").unwrap();
+        migrate(&mut connection, 1).unwrap_err();
+        assert_eq!(version(&connection).unwrap(), 1);
+        connection.execute_batch("DROP TABLE words_data").unwrap();
+        migrate(&mut connection, 1).unwrap();
+    }
+
+    #[test]
+    fn what_has_one_mark_only_is_not_ours() {
+        for sql in [
+            "PRAGMA user_version = 1",
+            "CREATE TABLE t (x)",
+            &format!("PRAGMA application_id = {APPLICATION}"),
+        ] {
+            let connection = of_version(0);
+            connection.execute_batch(sql).unwrap();
+            assert!(matches!(version(&connection), Err(Fault::Foreign)), "{sql}");
+        }
+        let connection = of_version(STEPS.len());
+        connection.pragma_update(None, "user_version", -1).unwrap();
+        assert!(matches!(version(&connection), Err(Fault::Foreign)));
+    }
+}

@@ -144,7 +144,7 @@ fn every_message_is_found_by_each_of_its_words() {
     let mut rng = Rng::from_number(3);
     let word = |rng: &mut Rng| format!("w{}", rng.below(40));
     let texts: Vec<String> =
-        (0..400).map(|_| (0..1 + rng.below(5)).map(|_| word(&mut rng) + " ").collect()).collect();
+        (0..200).map(|_| (0..1 + rng.below(5)).map(|_| word(&mut rng) + " ").collect()).collect();
     let folder = Folder::with(&[room(1)]);
     let mut opened = folder.open();
     for (seq, text) in (1..).zip(&texts) {

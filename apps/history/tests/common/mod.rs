@@ -89,7 +89,7 @@ impl Folder {
 
     /// What is wrong with the file, as the operator reads it.
     pub(crate) fn refusal(&self) -> String {
-        open(&self.file(), ALL).unwrap_err().to_string()
+        open(&self.file(), ALL).map(|_| ()).unwrap_err().to_string()
     }
 }
 
