@@ -220,3 +220,67 @@ fn keep_message(transaction: &Transaction<'_>, tail: &mut Tail, message: &KeptMe
     tail.bytes += message.text.len() as u64;
     Ok(row)
 }
+
+#[cfg(test)]
+mod tests {
+    use chinwag_proto::{
+        MessageId,
+        history::{AuthorKey, PageRequest},
+        name::Name,
+    };
+
+    use super::*;
+
+    const ROOM: RoomId = RoomId::from_wire(1);
+
+    fn history(folder: &tempfile::TempDir) -> History {
+        let file = folder.path().join("history.db");
+        let (lock, _) = Lock::take(&file).unwrap();
+        file::create(&file).unwrap();
+        let mut connection = file::open_to_write(&file).unwrap();
+        configure(&connection, 0).unwrap();
+        schema::migrate(&mut connection, 0).unwrap();
+        History { connection, lock, file, retention: Retention::default() }
+    }
+
+    fn message(seq: u64) -> Write {
+        Write::Message(KeptMessage {
+            room: ROOM,
+            seq: Seq::from_wire(seq),
+            at: UnixMillis(0),
+            author: AuthorKey([1; 16]),
+            id: MessageId::from_wire(seq),
+            name: Name::new("Foo").unwrap(),
+            text: "x".repeat(3000).into(),
+        })
+    }
+
+    #[test]
+    fn each_commit_is_synced_and_what_is_forgotten_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = history(&folder);
+        let number =
+            |name| history.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        // Full, incremental.
+        assert_eq!((number("synchronous"), number("auto_vacuum"), number("secure_delete")), (2, 2, 1));
+        assert_eq!(number("journal_size_limit"), WAL_BYTES.cast_signed());
+    }
+
+    #[test]
+    fn a_batch_for_which_there_is_no_room_is_not_kept_and_a_later_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = history(&folder);
+        let room = KeptRoom { id: ROOM, name: Name::new("lobby").unwrap(), epoch: 1 };
+        history.write(&[Write::Room(room), message(1)]).unwrap();
+        let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        for spare in 0..4 {
+            history.connection.pragma_update(None, "max_page_count", pages + spare).unwrap();
+            let batch: Vec<_> = (2..10).map(message).collect();
+            assert!(matches!(history.write(&batch), Err(StoreError::Full)), "{spare}");
+        }
+        history.connection.pragma_update(None, "max_page_count", pages + 100).unwrap();
+        history.write(&[message(2)]).unwrap();
+        let request = PageRequest { room: ROOM, before: Seq::from_wire(u64::MAX), limit: 100 };
+        assert_eq!(history.reader().unwrap().page(&request).unwrap().len(), 2);
+    }
+}
