@@ -55,17 +55,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let whole = Seq::from_wire(last + 1);
     page("the last page", &mut *reader, whole)?;
     page("a page in the middle", &mut *reader, Seq::from_wire(last / 2))?;
+    let beginning = |letters| word(1).chars().take(letters).collect::<String>();
     for (what, words) in [
-        ("a word of every second message", "w1 ".to_owned()),
-        ("a common word", "w20 ".into()),
-        ("a rare word", format!("w{} ", WORDS - 7)),
-        ("a word that nobody said", "nobody ".into()),
-        ("one letter that all words begin with", "w".into()),
-        ("the beginning of many words", "w1".into()),
-        ("the beginning of fewer words", "w123".into()),
-        ("two common words", "w3 w4 ".into()),
-        ("two words that meet seldom", format!("w1 w{} ", WORDS - 7)),
-        ("a common word and a beginning", "w1 w2".into()),
+        ("the commonest word", format!("{} ", word(1))),
+        ("a common word", format!("{} ", word(20))),
+        ("a rare word", format!("{} ", word(WORDS - 7))),
+        ("a word that nobody said", "nobody".into()),
+        ("a beginning of 1 letter", beginning(1)),
+        ("a beginning of 2 letters", beginning(2)),
+        ("a beginning of 3 letters", beginning(3)),
+        ("a beginning of 4 letters", beginning(4)),
+        ("two common words", format!("{} {} ", word(3), word(4))),
+        ("two words that meet seldom", format!("{} {} ", word(1), word(WORDS - 7))),
+        ("a common word and a beginning", format!("{} {}", word(5), beginning(2))),
+        ("common words that never meet", format!("{0}-{0}-{0}-{0} {1}-{1}-{1}", word(1), word(2))),
     ] {
         search(what, &words, &mut *reader, whole)?;
     }
@@ -118,7 +121,8 @@ fn message(rng: &mut Rng, seq: u64) -> Result<Write, Box<dyn Error>> {
     for _ in 0..3 + rng.below(14) {
         // A power of the number of words between 0 and 1 is one by Zipf's law.
         let exponent = rng.below(1 << 32) as f64 / f64::from(u32::MAX);
-        text += &format!("w{} ", (WORDS as f64).powf(exponent) as u64);
+        text += &word((WORDS as f64).powf(exponent) as u64);
+        text.push(' ');
     }
     Ok(Write::Message(KeptMessage {
         room: ROOM,
@@ -129,6 +133,19 @@ fn message(rng: &mut Rng, seq: u64) -> Result<Write, Box<dyn Error>> {
         name: Name::new("Foo").map_err(|error| error.to_string())?,
         text: text.into(),
     }))
+}
+
+/// The n-th word: of 4 letters or more, the first of any kind.
+fn word(number: u64) -> String {
+    let mut rest = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let length = 4 + rest % 5;
+    (0..length)
+        .map(|_| {
+            let letter = b'a' + (rest % 26) as u8;
+            rest /= 26;
+            char::from(letter)
+        })
+        .collect()
 }
 
 fn page(what: &str, reader: &mut dyn StoreReader, before: Seq) -> Result<(), Box<dyn Error>> {

@@ -21,7 +21,7 @@ const BATCHES: usize = 40;
 fn batches(rng: &mut Rng) -> Vec<Vec<Write>> {
     let mut last = [0; 2];
     let mut batch = |number: usize| -> Vec<Write> {
-        let size = 1 + rng.below(if number % 8 == 0 { 100 } else { 6 });
+        let size = 1 + rng.below(if number.is_multiple_of(8) { 100 } else { 6 });
         (0..size)
             .map(|_| {
                 let room = rng.below(2);
@@ -52,9 +52,9 @@ fn whole_batches(file: &Path, batches: &[Vec<Write>], case: &str) -> usize {
         whole += 1;
     }
     assert_eq!(there, [], "{case}");
-    for number in 0..BATCHES {
+    for (number, batch) in batches.iter().enumerate() {
         let found: usize = [1, 2].map(|room| reader.find(room, &format!("b{number} ")).len()).iter().sum();
-        let said = if number < whole { batches[number].len() } else { 0 };
+        let said = if number < whole { batch.len() } else { 0 };
         assert_eq!(found, said, "{case}: the words of batch {number}");
     }
     // And it goes on.
@@ -152,8 +152,8 @@ fn a_log_that_was_begun_anew_holds_nothing_of_the_old_one() {
     Connection::open(folder.file()).unwrap().execute_batch("PRAGMA wal_checkpoint(restart)").unwrap();
     let database = fs::read(folder.file()).unwrap();
     let old_log = fs::read(folder.beside("history.db-wal")).unwrap();
-    for number in half..BATCHES {
-        opened.store.write(&batches[number]).unwrap();
+    for (number, batch) in batches.iter().enumerate().skip(half) {
+        opened.store.write(batch).unwrap();
         let log = fs::read(folder.beside("history.db-wal")).unwrap();
         assert!(log.len() >= old_log.len());
         let machine = Folder::new();
