@@ -10,14 +10,14 @@ use rusqlite::{Connection, Transaction};
 
 use crate::{error::Fault, place};
 
-/// Messages that are forgotten at once: a write that comes meanwhile waits for so long.
-pub const TIDY_MESSAGES: u64 = 500;
+/// Messages that are forgotten at once: a write that comes meanwhile waits for that, about half a millisecond for each.
+pub const TIDY_MESSAGES: u64 = 100;
+/// Bytes of text that are forgotten at once, and what the last of those messages has more: they have the more words.
+pub const TIDY_BYTES: u64 = 8 * 1024;
 /// Free pages (of 4 KiB) that a file may have before some are given back to the disk: new messages take them first.
 pub const FREE_PAGES_KEPT: u64 = 1024;
 /// Pages that are given back at once: more than forgetting frees at once.
-pub const VACUUM_PAGES: u64 = 512;
-/// Pages of the index of words that are put together at once, which takes about 1 ms for each.
-pub const MERGE_PAGES: i64 = 32;
+pub const VACUUM_PAGES: u64 = 128;
 
 /// What is kept of each room. Without a limit all is, but for what others say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,7 +50,7 @@ pub(crate) fn forget(
     let transaction = connection.transaction()?;
     let Some(due) = find(&transaction, retention, now)? else { return Ok(None) };
     transaction
-        .prepare_cached("DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2")?
+        .prepare_cached("INSERT INTO words (words, rowid, text) SELECT 'delete', n, text FROM messages WHERE n BETWEEN ?1 AND ?2")?
         .execute((due.from, due.to))?;
     transaction
         .prepare_cached("DELETE FROM messages WHERE n BETWEEN ?1 AND ?2")?
@@ -97,7 +97,9 @@ fn due_in_room(
     let mut found = statement.query((range.start, range.end, TIDY_MESSAGES.cast_signed()))?;
     let (mut due, mut passed) = (None::<Due>, 0);
     let mut from = None;
-    while let Some(row) = found.next()? {
+    while passed < TIDY_BYTES
+        && let Some(row) = found.next()?
+    {
         let (n, at, length): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let from = *from.get_or_insert(n);
         let seq = place::place(n).map_or(0, |(_, seq)| seq.to_wire());
@@ -112,18 +114,6 @@ fn due_in_room(
         // Else the clock was ahead when it was said. It goes with what was said after it.
     }
     Ok(due)
-}
-
-/// Puts together parts of the index of words, a little, if some are many or a tenth of one is forgotten: only then do forgotten words,
-/// which no search finds any more, leave the file.
-///
-/// # Errors
-/// What SQLite says.
-pub(crate) fn merge(connection: &Connection) -> Result<(), Fault> {
-    connection
-        .prepare_cached("INSERT INTO words (words, rank) VALUES ('merge', ?1)")?
-        .execute((MERGE_PAGES,))?;
-    Ok(())
 }
 
 /// Gives free pages back to the disk, if there are many.

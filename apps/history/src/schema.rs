@@ -29,10 +29,14 @@ const STEPS: &[&str] = &[
         name TEXT NOT NULL,
         text TEXT NOT NULL
     ) STRICT;",
-    // The words of all texts, without the texts themselves. Case and accents do not count.
+    // The words of all texts, without the texts themselves. Case and accents do not count. Beginnings of up to three letters are words,
+    // too: of longer ones there are not so many that the index would be slow to put their places together. What is forgotten leaves
+    // the index at once (`secure-delete`); marking it as deleted would be quick, but words would stay, and SQLite looks such marks
+    // up slowly where many row numbers in turn have one, as here.
     "CREATE VIRTUAL TABLE words USING fts5(
-        text, content = '', contentless_delete = 1, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 2'
+        text, content = '', columnsize = 0, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 2'
     );
+    INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
     INSERT INTO words (rowid, text) SELECT n, text FROM messages;",
 ];
 

@@ -103,7 +103,6 @@ impl Store for History {
 impl History {
     fn tidy_up(&mut self, now: UnixMillis) -> Result<Option<(RoomId, Seq)>, Fault> {
         let forgotten = retention::forget(&mut self.connection, &self.retention, now)?;
-        retention::merge(&self.connection)?;
         retention::give_back(&self.connection)?;
         if self.wal_bytes() > WAL_BYTES {
             self.checkpoint()?;

@@ -177,6 +177,9 @@ proptest! {
         for step in steps {
             model.take(step);
         }
+        // As after a crash, so that the whole file is looked through, the index of words included.
+        model.opened = None;
+        std::fs::remove_file(model.folder.beside("history.db.lock")).unwrap();
         model.reopen(retention);
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, time::Duration};
 
-use chinwag_history::{FREE_PAGES_KEPT, Retention, TIDY_MESSAGES, VACUUM_PAGES, WAL_BYTES, open};
+use chinwag_history::{FREE_PAGES_KEPT, Retention, TIDY_BYTES, TIDY_MESSAGES, VACUUM_PAGES, WAL_BYTES, open};
 use chinwag_proto::{
     Seq,
     history::{UnixMillis, Write},
@@ -110,6 +110,15 @@ fn much_is_forgotten_in_steps() {
 }
 
 #[test]
+fn long_messages_are_forgotten_in_smaller_steps() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_messages: Some(0), ..ALL });
+    let long = "x".repeat(TIDY_BYTES as usize / 2 - 1);
+    opened.store.write(&[1, 2, 3, 4].map(|seq| message(1, seq, &long))).unwrap();
+    assert_eq!(tidy(&mut *opened.store, EARLY), [(1, 4), (1, 5)]);
+}
+
+#[test]
 fn the_numbering_goes_on_when_all_is_forgotten() {
     let folder = Folder::with(&[room(1)]);
     folder.open().store.write(&messages(1, 1..=9)).unwrap();
@@ -153,17 +162,18 @@ fn what_is_forgotten_leaves_the_file_with_its_words() {
 
 #[test]
 fn file_and_log_give_their_place_back() {
-    let folder = Folder::with(&[room(1)]);
+    let folder = Folder::on_disk();
     let mut opened = opened(&folder, Retention { max_messages: Some(1), ..ALL });
+    opened.store.write(&[room(1)]).unwrap();
     let (long, size) = ("x".repeat(4000), || fs::metadata(folder.file()).unwrap().len());
     let log = || fs::metadata(folder.beside("history.db-wal")).unwrap().len();
     let mut reader = opened.store.reader().unwrap();
     // Who reads all the while keeps the log from being begun anew.
     let outsider = Connection::open(folder.file()).unwrap();
     outsider.execute_batch("BEGIN; SELECT count(*) FROM rooms").unwrap();
-    let last = 4 * FREE_PAGES_KEPT;
+    let last = 3 * FREE_PAGES_KEPT / 2;
     let writes: Vec<_> = (1..=last).map(|seq| message(1, seq, &long)).collect();
-    for part in writes.chunks(100) {
+    for part in writes.chunks(2) {
         opened.store.write(part).unwrap();
     }
     assert!(log() > WAL_BYTES);
