@@ -1,0 +1,317 @@
+//! The writing end: batches, each wholly or not at all.
+
+use std::{
+    collections::btree_map::{BTreeMap, Entry},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chinwag_proto::{
+    RoomId, Seq,
+    history::{KeptMessage, KeptRoom, UnixMillis, Write},
+};
+use chinwag_transport_mio::history::{OpenedStore, Store, StoreError, StoreReader};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+
+use crate::{
+    error::{Error, Fault},
+    file,
+    lock::{Left, Lock},
+    place,
+    reader::Reader,
+    restore,
+    retention::{self, Retention},
+    rows, schema,
+};
+
+/// Bytes that the write-ahead log may have before [`Store::tidy`] puts them into the file at once. SQLite does so little by
+/// little after 4 MiB, unless somebody reads all the while.
+pub const WAL_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A history that one server writes.
+#[derive(Debug)]
+struct History {
+    connection: Connection,
+    lock: Lock,
+    file: PathBuf,
+    retention: Retention,
+}
+
+/// Opens the history in this file, or begins one. What is older or more than `retention` says goes with [`Store::tidy`], not now.
+///
+/// # Errors
+/// [`Fault::InUse`] while another server has it; [`Fault::ReadOnly`], [`Fault::Newer`], [`Fault::Foreign`] and [`Fault::Damaged`]
+/// when there is something to do for the operator, which the error's text says.
+pub fn open(file: &Path, retention: Retention) -> Result<OpenedStore, Error> {
+    let file = file::absolute(file).map_err(|fault| fault.at(file))?;
+    open_absolute(file.clone(), retention).map_err(|fault| fault.at(&file))
+}
+
+fn open_absolute(file: PathBuf, retention: Retention) -> Result<OpenedStore, Fault> {
+    let (mut lock, left) = Lock::take(&file)?;
+    if !file.try_exists()? {
+        file::create(&file)?;
+    }
+    let mut connection = file::open_to_write(&file)?;
+    let version = schema::version(&connection)?;
+    lock.mark_running()?;
+    configure(&connection, version)?;
+    if left == Left::Unclean && version > 0 {
+        file::check(&connection)?;
+    }
+    schema::migrate(&mut connection, version)?;
+    let rooms = restore::rooms(&connection)?;
+    let store = History { connection, lock, file, retention };
+    Ok(OpenedStore { store: Box::new(store), rooms })
+}
+
+fn configure(connection: &Connection, version: u32) -> Result<(), Fault> {
+    if version == 0 {
+        // Can be chosen only before there is anything in the file.
+        connection.pragma_update(None, "auto_vacuum", "incremental")?;
+    }
+    let mode: String = connection.query_row("PRAGMA journal_mode = wal", (), |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::Failed(format!(
+            "it cannot have a write-ahead log there, only {mode:?}; use a local disk"
+        )));
+    }
+    // Each commit is on the disk when it returns.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES.cast_signed())?;
+    // What is forgotten is overwritten, not merely out of sight.
+    connection.pragma_update(None, "secure_delete", true)?;
+    // Damaged cells are told as such, not followed.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(())
+}
+
+impl Store for History {
+    fn write(&mut self, batch: &[Write]) -> Result<(), StoreError> {
+        keep(&mut self.connection, batch).map_err(|fault| fault.at(&self.file).into())
+    }
+
+    fn tidy(&mut self, now: UnixMillis) -> Result<Option<(RoomId, Seq)>, StoreError> {
+        self.tidy_up(now).map_err(|fault| fault.at(&self.file).into())
+    }
+
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        Ok(Box::new(Reader::open(&self.file)?))
+    }
+}
+
+impl History {
+    fn tidy_up(&mut self, now: UnixMillis) -> Result<Option<(RoomId, Seq)>, Fault> {
+        let forgotten = retention::forget(&mut self.connection, &self.retention, now)?;
+        retention::give_back(&self.connection)?;
+        if self.wal_bytes() > WAL_BYTES {
+            self.checkpoint()?;
+        }
+        Ok(forgotten)
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        let mut path = self.file.clone().into_os_string();
+        path.push("-wal");
+        fs::metadata(path).map_or(0, |wal| wal.len())
+    }
+
+    /// Puts what is in the write-ahead log into the file and makes the log empty, as far as readers let it: none is waited for.
+    fn checkpoint(&self) -> Result<(), Fault> {
+        self.connection.busy_timeout(std::time::Duration::ZERO)?;
+        let outcome = self.connection.query_row("PRAGMA wal_checkpoint(truncate)", (), |_| Ok(()));
+        self.connection.busy_timeout(file::BUSY_TIMEOUT)?;
+        Ok(outcome?)
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        // What fails here is found when it is opened again: then the whole file is looked through.
+        if self.checkpoint().is_ok() {
+            let _ = self.lock.mark_closed();
+        }
+    }
+}
+
+/// The end of a room.
+struct Tail {
+    last: u64,
+    bytes: u64,
+}
+
+fn keep(connection: &mut Connection, batch: &[Write]) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (mut tails, mut texts) = (BTreeMap::new(), vec![]);
+    for write in batch {
+        match write {
+            Write::Room(room) => keep_room(&transaction, room)?,
+            Write::Message(message) => {
+                let tail = match tails.entry(message.room) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => unknown.insert(tail(&transaction, message.room)?),
+                };
+                texts.push((keep_message(&transaction, tail, message)?, &message.text));
+            }
+            Write::Gone(room) => {
+                tails.remove(room);
+                forget_room(&transaction, *room)?;
+            }
+        }
+    }
+    // The index of words is written once for as long as row numbers grow, so rooms that take turns are taken apart.
+    texts.sort_unstable_by_key(|&(row, _)| row);
+    let mut words = transaction.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
+    for text in texts {
+        words.execute(text)?;
+    }
+    drop(words);
+    for (room, tail) in tails {
+        transaction.prepare_cached("UPDATE rooms SET last = ?2, bytes = ?3 WHERE id = ?1")?.execute((
+            room.to_wire(),
+            tail.last,
+            tail.bytes,
+        ))?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn keep_room(transaction: &Transaction<'_>, room: &KeptRoom) -> Result<(), Fault> {
+    place::row(room.id, Seq::from_wire(1))?;
+    for (other, _) in rows::rooms(transaction)? {
+        if other.id == room.id || other.name.folded() == room.name.folded() {
+            return Err(Fault::Refused(format!("room {} is there already, as {}", room.name, other.name)));
+        }
+    }
+    transaction
+        .prepare_cached("INSERT INTO rooms (id, name, epoch, last, bytes) VALUES (?1, ?2, ?3, 0, 0)")?
+        .execute((room.id.to_wire(), room.name.as_str(), room.epoch.cast_signed()))?;
+    Ok(())
+}
+
+/// A room of which nothing is left.
+fn forget_room(transaction: &Transaction<'_>, room: RoomId) -> Result<(), Fault> {
+    let rows = place::rows(room);
+    let is_empty: bool = transaction
+        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM messages WHERE n >= ?1 AND n < ?2)")?
+        .query_row((rows.start, rows.end), |row| row.get(0))?;
+    if !is_empty {
+        return Err(Fault::Refused(format!("room {} has messages and cannot go", room.to_wire())));
+    }
+    transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute((room.to_wire(),))?;
+    Ok(())
+}
+
+fn tail(transaction: &Transaction<'_>, room: RoomId) -> Result<Tail, Fault> {
+    transaction
+        .prepare_cached("SELECT last, bytes FROM rooms WHERE id = ?1")?
+        .query_row((room.to_wire(),), |row| Ok(Tail { last: row.get(0)?, bytes: row.get(1)? }))
+        .optional()?
+        .ok_or_else(|| Fault::Refused(format!("there is no room {}", room.to_wire())))
+}
+
+/// Keeps a message, but for its words, and says in which row.
+fn keep_message(transaction: &Transaction<'_>, tail: &mut Tail, message: &KeptMessage) -> Result<i64, Fault> {
+    let (room, seq) = (message.room.to_wire(), message.seq.to_wire());
+    if seq != tail.last + 1 {
+        let last = tail.last;
+        return Err(Fault::Refused(format!(
+            "place {seq} of room {room} does not come after its last, {last}"
+        )));
+    }
+    let row = place::row(message.room, message.seq)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO messages (n, at, author, id, name, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((
+            row,
+            message.at.0.cast_signed(),
+            message.author.0,
+            message.id.to_wire().cast_signed(),
+            message.name.as_str(),
+            &*message.text,
+        ))?;
+    tail.last = seq;
+    tail.bytes += message.text.len() as u64;
+    Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_proto::{
+        MessageId,
+        history::{AuthorKey, PageRequest},
+        name::Name,
+    };
+
+    use super::*;
+
+    const ROOM: RoomId = RoomId::from_wire(1);
+
+    fn history(folder: &tempfile::TempDir) -> History {
+        let file = folder.path().join("history.db");
+        let (lock, _) = Lock::take(&file).unwrap();
+        file::create(&file).unwrap();
+        let mut connection = file::open_to_write(&file).unwrap();
+        configure(&connection, 0).unwrap();
+        schema::migrate(&mut connection, 0).unwrap();
+        History { connection, lock, file, retention: Retention::default() }
+    }
+
+    fn message(seq: u64) -> Write {
+        Write::Message(KeptMessage {
+            room: ROOM,
+            seq: Seq::from_wire(seq),
+            at: UnixMillis(0),
+            author: AuthorKey([1; 16]),
+            id: MessageId::from_wire(seq),
+            name: Name::new("Foo").unwrap(),
+            text: "x".repeat(3000).into(),
+        })
+    }
+
+    #[test]
+    fn each_commit_is_synced_and_what_is_forgotten_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = history(&folder);
+        let number =
+            |name| history.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        // Full, incremental.
+        assert_eq!((number("synchronous"), number("auto_vacuum"), number("secure_delete")), (2, 2, 1));
+        assert_eq!(number("journal_size_limit"), WAL_BYTES.cast_signed());
+    }
+
+    #[test]
+    fn a_room_goes_when_nothing_is_left_of_it_and_its_name_and_number_are_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = history(&folder);
+        let room = |epoch| Write::Room(KeptRoom { id: ROOM, name: Name::new("den").unwrap(), epoch });
+        history.write(&[room(1), message(1)]).unwrap();
+        assert!(matches!(history.write(&[Write::Gone(ROOM)]), Err(StoreError::Failed(_))));
+        history.retention = Retention { max_messages: Some(0), ..Retention::default() };
+        assert_eq!(history.tidy(UnixMillis(0)).unwrap(), Some((ROOM, Seq::from_wire(2))));
+        history.write(&[message(2), Write::Gone(ROOM), room(2), message(1)]).unwrap_err();
+        history.write(&[Write::Gone(ROOM), room(2), message(1)]).unwrap();
+        let found = restore::rooms(&history.connection).unwrap();
+        assert_eq!((found.len(), found[0].room.epoch, found[0].last), (1, 2, Seq::from_wire(1)));
+    }
+
+    #[test]
+    fn a_batch_for_which_there_is_no_room_is_not_kept_and_a_later_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = history(&folder);
+        let room = KeptRoom { id: ROOM, name: Name::new("lobby").unwrap(), epoch: 1 };
+        history.write(&[Write::Room(room), message(1)]).unwrap();
+        let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        for spare in 0..4 {
+            history.connection.pragma_update(None, "max_page_count", pages + spare).unwrap();
+            let batch: Vec<_> = (2..10).map(message).collect();
+            assert!(matches!(history.write(&batch), Err(StoreError::Full)), "{spare}");
+        }
+        history.connection.pragma_update(None, "max_page_count", pages + 100).unwrap();
+        history.write(&[message(2)]).unwrap();
+        let request = PageRequest { room: ROOM, before: Seq::from_wire(u64::MAX), limit: 100 };
+        assert_eq!(history.reader().unwrap().page(&request).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,192 @@
+//! What is forgotten when, and that it is gone then.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
+mod common;
+
+use std::{fs, time::Duration};
+
+use chinwag_history::{FREE_PAGES_KEPT, Retention, TIDY_BYTES, TIDY_MESSAGES, VACUUM_PAGES, WAL_BYTES, open};
+use chinwag_proto::{
+    Seq,
+    history::{UnixMillis, Write},
+};
+use chinwag_transport_mio::history::OpenedStore;
+use common::{ALL, Folder, NONE, Read as _, kept, message, messages, room, tidy};
+use rusqlite::Connection;
+
+/// A clock of which nothing is old.
+const EARLY: u64 = 0;
+
+fn opened(folder: &Folder, retention: Retention) -> OpenedStore {
+    open(&folder.file(), retention).unwrap()
+}
+
+/// Whether each room's count of bytes is that of its messages.
+fn is_counted_right(folder: &Folder) -> bool {
+    let sql = "SELECT count(*) FROM rooms WHERE bytes !=
+        (SELECT coalesce(sum(octet_length(text)), 0) FROM messages WHERE n >> 40 = rooms.id)";
+    let wrong: i64 = Connection::open(folder.file()).unwrap().query_row(sql, (), |row| row.get(0)).unwrap();
+    wrong == 0
+}
+
+#[test]
+fn without_limits_nothing_is_forgotten() {
+    let folder = Folder::with(&[room(1), message(1, 1, "kept")]);
+    let mut opened = folder.open();
+    assert_eq!(tidy(&mut *opened.store, u64::MAX), []);
+    assert_eq!(opened.store.reader().unwrap().places(1), [1]);
+}
+
+#[test]
+fn messages_are_forgotten_by_number_room_by_room() {
+    let folder = Folder::with(&[room(1), room(2), room(3)]);
+    let mut opened = opened(&folder, Retention { max_messages: Some(4), ..ALL });
+    opened.store.write(&messages(1, 1..=10)).unwrap();
+    opened.store.write(&messages(2, 1..=4)).unwrap();
+    opened.store.write(&messages(3, 1..=5)).unwrap();
+    assert_eq!(tidy(&mut *opened.store, EARLY), [(1, 7), (3, 2)]);
+    let mut reader = opened.store.reader().unwrap();
+    for (room, places) in [(1, [7, 8, 9, 10]), (2, [1, 2, 3, 4]), (3, [2, 3, 4, 5])] {
+        assert_eq!((reader.places(room), reader.find(room, "message")), (places.into(), places.into()));
+    }
+    assert!(is_counted_right(&folder));
+}
+
+#[test]
+fn messages_are_forgotten_by_bytes() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_bytes: Some(10), ..ALL });
+    let texts = ["12345", "é", "123", "12345"];
+    let writes: Vec<_> = (1..).zip(texts).map(|(seq, text)| message(1, seq, text)).collect();
+    opened.store.write(&writes).unwrap();
+    assert_eq!(tidy(&mut *opened.store, EARLY), [(1, 2)]);
+    opened.store.write(&[message(1, 5, &"x".repeat(11))]).unwrap();
+    assert_eq!(tidy(&mut *opened.store, EARLY), [(1, 6)]);
+    assert_eq!(opened.store.reader().unwrap().places(1), NONE);
+    assert!(is_counted_right(&folder));
+}
+
+#[test]
+fn messages_are_forgotten_by_age() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_age: Some(Duration::from_secs(10)), ..ALL });
+    opened.store.write(&messages(1, 1..=10)).unwrap();
+    let said = |seq| kept(1, seq, "").at.0;
+    assert_eq!(tidy(&mut *opened.store, said(1) + 10_000), []);
+    assert_eq!(tidy(&mut *opened.store, said(5) + 10_000), [(1, 5)]);
+    assert_eq!(tidy(&mut *opened.store, said(5) + 10_000), []);
+    assert_eq!(opened.store.reader().unwrap().places(1), [5, 6, 7, 8, 9, 10]);
+    // A clock that was set back forgets nothing.
+    assert_eq!(tidy(&mut *opened.store, EARLY), []);
+    assert_eq!(tidy(&mut *opened.store, u64::MAX), [(1, 11)]);
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_while_neither_forgets_early_nor_keeps_for_ever() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_age: Some(Duration::from_secs(10)), ..ALL });
+    let at = [100_000, 0, 101_000, 9_000_000, 102_000, 103_000];
+    let writes: Vec<_> = (1..)
+        .zip(at)
+        .map(|(seq, at)| {
+            Write::Message(chinwag_proto::history::KeptMessage { at: UnixMillis(at), ..kept(1, seq, "x") })
+        })
+        .collect();
+    opened.store.write(&writes).unwrap();
+    assert_eq!(tidy(&mut *opened.store, 110_000), [], "the second only seems to be old");
+    assert_eq!(tidy(&mut *opened.store, 110_500), [(1, 3)]);
+    assert_eq!(tidy(&mut *opened.store, 112_500), [(1, 6)], "the fourth is not from the future");
+}
+
+#[test]
+fn much_is_forgotten_in_steps() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_messages: Some(1), ..ALL });
+    let last = 2 * TIDY_MESSAGES + 2;
+    opened.store.write(&messages(1, 1..=last)).unwrap();
+    let steps = [TIDY_MESSAGES + 1, 2 * TIDY_MESSAGES + 1, last].map(|place| (1, place));
+    assert_eq!(tidy(&mut *opened.store, EARLY), steps);
+}
+
+#[test]
+fn long_messages_are_forgotten_in_smaller_steps() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_messages: Some(0), ..ALL });
+    let long = "x".repeat(TIDY_BYTES as usize / 2 - 1);
+    opened.store.write(&[1, 2, 3, 4].map(|seq| message(1, seq, &long))).unwrap();
+    assert_eq!(tidy(&mut *opened.store, EARLY), [(1, 4), (1, 5)]);
+}
+
+#[test]
+fn the_numbering_goes_on_when_all_is_forgotten() {
+    let folder = Folder::with(&[room(1)]);
+    folder.open().store.write(&messages(1, 1..=9)).unwrap();
+    assert_eq!(
+        tidy(&mut *opened(&folder, Retention { max_messages: Some(0), ..ALL }).store, EARLY),
+        [(1, 10)]
+    );
+    let mut opened = folder.open();
+    assert_eq!((opened.rooms[0].last, opened.rooms[0].messages.len()), (Seq::from_wire(9), 0));
+    assert_eq!(opened.rooms[0].accepted, []);
+    opened.store.write(&[message(1, 1, "again")]).unwrap_err();
+    opened.store.write(&messages(1, 10..=11)).unwrap();
+    assert_eq!(opened.store.reader().unwrap().places(1), [10, 11]);
+    drop(opened);
+    assert_eq!(folder.open().rooms[0].last, Seq::from_wire(11));
+}
+
+#[test]
+fn what_is_forgotten_leaves_the_file_with_its_words() {
+    let folder = Folder::with(&[room(1)]);
+    let holds = |words: &str| {
+        let bytes = fs::read(folder.file()).unwrap();
+        bytes.windows(words.len()).any(|part| part == words.as_bytes())
+    };
+    let mut opened = folder.open();
+    for seq in 1..=300 {
+        let text = if seq == 123 { "Qwertyuiop!" } else { "plugh" };
+        opened.store.write(&[message(1, seq, text)]).unwrap();
+    }
+    drop(opened);
+    // As it was said, and as the index has it, where a word may begin as the one before it does.
+    assert!(holds("Qwertyuiop!") && holds("wertyuiop") && holds("plugh"));
+
+    let mut opened = self::opened(&folder, Retention { max_messages: Some(10), ..ALL });
+    assert_eq!(tidy(&mut *opened.store, EARLY).last(), Some(&(1, 291)));
+    let mut reader = opened.store.reader().unwrap();
+    assert_eq!((reader.find(1, "plugh").len(), reader.find(1, "qwertyuiop")), (10, NONE.into()));
+    drop((reader, opened));
+    assert!(!holds("Qwertyuiop!") && !holds("wertyuiop") && holds("plugh"));
+}
+
+#[test]
+fn file_and_log_give_their_place_back() {
+    let folder = Folder::on_disk();
+    let mut opened = opened(&folder, Retention { max_messages: Some(1), ..ALL });
+    opened.store.write(&[room(1)]).unwrap();
+    let (long, size) = ("x".repeat(4000), || fs::metadata(folder.file()).unwrap().len());
+    let log = || fs::metadata(folder.beside("history.db-wal")).unwrap().len();
+    let mut reader = opened.store.reader().unwrap();
+    // Who reads all the while keeps the log from being begun anew.
+    let outsider = Connection::open(folder.file()).unwrap();
+    outsider.execute_batch("BEGIN; SELECT count(*) FROM rooms").unwrap();
+    let last = 3 * FREE_PAGES_KEPT / 2;
+    let writes: Vec<_> = (1..=last).map(|seq| message(1, seq, &long)).collect();
+    for part in writes.chunks(2) {
+        opened.store.write(part).unwrap();
+    }
+    assert!(log() > WAL_BYTES);
+    outsider.execute_batch("COMMIT").unwrap();
+    opened.store.tidy(UnixMillis(EARLY)).unwrap();
+    assert!(log() <= WAL_BYTES, "{}", log());
+    let full = size();
+    tidy(&mut *opened.store, EARLY);
+    assert_eq!(reader.places(1), [last]);
+    for _ in 0..=last / VACUUM_PAGES {
+        opened.store.tidy(UnixMillis(EARLY)).unwrap();
+        assert!(log() <= WAL_BYTES, "{}", log());
+    }
+    drop((reader, outsider, opened));
+    assert!(full > last * 4096 && size() < (FREE_PAGES_KEPT + 64) * 4096, "{full} {}", size());
+}
