@@ -26,6 +26,5 @@ pub use backup::backup;
 pub use error::{Error, Fault};
 pub use export::export_json;
 pub use reader::{SEARCH_PLACES, SEARCH_TIME};
-pub use restore::{ACCEPTED_MESSAGES, RESTORED_BYTES};
 pub use retention::{FREE_PAGES_KEPT, Retention, TIDY_BYTES, TIDY_MESSAGES, VACUUM_PAGES};
 pub use store::{WAL_BYTES, open};

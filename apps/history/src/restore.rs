@@ -3,16 +3,11 @@
 use chinwag_proto::{
     MessageId, RoomId, Seq,
     history::{AuthorKey, KeptMessage, RestoredRoom},
-    limits::HISTORY_MESSAGES,
+    limits::{ACCEPTED_AT_START, HISTORY_BYTES, HISTORY_MESSAGES},
 };
 use rusqlite::Connection;
 
 use crate::{error::Fault, place, rows};
-
-/// Bytes of text of a room's messages that are read at the start; older ones are left to pages.
-pub const RESTORED_BYTES: usize = 1024 * 1024;
-/// Messages of a room of which it is known at the start who said them, so that none is taken twice.
-pub const ACCEPTED_MESSAGES: usize = 16_384;
 
 /// All rooms, by number.
 ///
@@ -40,7 +35,7 @@ fn messages(connection: &Connection, room: RoomId, last: Seq) -> Result<Vec<Kept
         let message = rows::message(row)?;
         expected = next_back(room, message.seq, expected)?;
         bytes += message.text.len();
-        if bytes > RESTORED_BYTES {
+        if bytes > HISTORY_BYTES {
             break;
         }
         messages.push(message);
@@ -59,7 +54,7 @@ fn accepted(
         "SELECT n, author, id FROM messages WHERE n >= ?1 AND n < ?2 ORDER BY n DESC LIMIT ?3",
     )?;
     let range = place::rows(room);
-    let mut found = statement.query((range.start, range.end, ACCEPTED_MESSAGES as i64))?;
+    let mut found = statement.query((range.start, range.end, ACCEPTED_AT_START as i64))?;
     let (mut accepted, mut expected) = (vec![], last);
     while let Some(row) = found.next()? {
         let seq = place::place(row.get(0)?).map_or(Seq::ZERO, |(_, seq)| seq);

@@ -4,7 +4,6 @@
 
 mod common;
 
-use chinwag_history::{ACCEPTED_MESSAGES, RESTORED_BYTES};
 use chinwag_proto::{
     MessageId, Seq,
     history::{AuthorKey, PageRequest, UnixMillis, Write},
@@ -105,7 +104,7 @@ fn rooms_may_take_turns_in_a_batch() {
 
 #[test]
 fn the_start_brings_back_so_many_messages_and_knows_more_of_who_said_them() {
-    let last = ACCEPTED_MESSAGES as u64 + 10;
+    let last = ACCEPTED_AT_START as u64 + 10;
     let folder = Folder::with(&[room(1)]);
     folder.open().store.write(&messages(1, 1..=last)).unwrap();
     let opened = folder.open();
@@ -124,7 +123,7 @@ fn the_start_brings_back_so_many_bytes_without_a_gap() {
     writes.push(message(1, 301, "short"));
     let folder = Folder::with(&writes);
     let opened = folder.open();
-    let fit = (RESTORED_BYTES as u64 - 5) / 4096;
+    let fit = (HISTORY_BYTES as u64 - 5) / 4096;
     assert_eq!(seqs(&opened.rooms[0].messages), (302 - fit - 1..=301).collect::<Vec<_>>());
     assert_eq!(opened.rooms[0].accepted.len(), 301);
 }

@@ -3,6 +3,7 @@
 mod console;
 mod duo;
 mod gateway;
+mod history;
 mod operator;
 mod printer;
 mod settings;
@@ -11,6 +12,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::Duration,
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
             terminal.close();
             told(result)
         }
+        Some(Command::Backup { file, place }) => told(history::backup(place.data.as_deref(), &file)),
+        Some(Command::Export { place, .. }) => told(history::export(place.data.as_deref())),
         None => run(&arguments.settings, &settled, &terminal),
     }
 }
@@ -149,6 +153,10 @@ fn serve(settings: &Settings, terminal: &Terminal, console: &Console) -> Result<
         }
         result => result,
     }?;
+    if let Some(opened) = history::open(settings)? {
+        console.line(&history::summary(&opened));
+        server.keep_history(opened)?;
+    }
     let format = PcmFormat { rate_hz: settings.classic_rate, channels: settings.classic_channels };
     server.set_gateway(Box::new(RoomVoice::new(format)), RoomVoice::pace(format));
     console.line("Waiting for connection...");
@@ -185,14 +193,17 @@ fn identity(settings: &Settings) -> Result<Identity> {
     if let (Some(certificate), Some(key)) = (&settings.cert, &settings.key) {
         return Ok(Identity::from_pem_files(certificate, key)?);
     }
-    let folder = match &settings.data {
-        Some(folder) => folder.clone(),
-        None => etcetera::choose_base_strategy()
-            .context("no home folder is known; name a data folder with --data DIR")?
-            .data_dir()
-            .join("chinwag"),
-    };
-    Ok(Identity::load_or_make(&folder)?)
+    Ok(Identity::load_or_make(&data_folder(settings.data.as_deref())?)?)
+}
+
+/// The folder that was named, or the usual one.
+fn data_folder(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
+    }
+    let strategy = etcetera::choose_base_strategy()
+        .context("no home folder is known; name a data folder with --data DIR")?;
+    Ok(strategy.data_dir().join("chinwag"))
 }
 
 fn has_ipv6() -> bool {

@@ -8,7 +8,7 @@ use std::{
 use chinwag_audio::{gateway::PcmFormat, limits::PCM_RATES_HZ};
 use chinwag_proto::limits;
 use chinwag_settings::{File, Refusal, Settled, Table, settle};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcetera::BaseStrategy as _;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -61,6 +61,17 @@ pub(crate) struct FileArgument {
     config: Option<PathBuf>,
 }
 
+// For what concerns the history alone.
+#[derive(Debug, Args)]
+pub(crate) struct DataArguments {
+    #[command(flatten)]
+    file: FileArgument,
+
+    /// The server's data folder, if it is not the usual one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
 // Every flag here is a setting. Relations between them are in NEEDS, so that they hold wherever they are given.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -91,7 +102,25 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) console: bool,
 
-    /// The folder for the certificate and its key [default: the platform's data folder, ~/.local/share/chinwag on Linux]
+    /// Where what is said is kept: disk, so that it is there after a restart, too, or memory, for as long as somebody is in the room
+    #[arg(long, value_name = "disk|memory", default_value = "disk")]
+    pub(crate) history: HistoryPlace,
+
+    /// For how many days messages are kept; 0 is forever
+    #[arg(long, value_name = "DAYS", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=36_500))]
+    pub(crate) keep_days: u64,
+
+    /// How many messages of each room are kept; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_messages: u64,
+
+    /// How many megabytes of text of each room are kept; 0 is all. On the disk that takes about three times as much
+    #[arg(long, value_name = "MB", default_value_t = 1000,
+          value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) keep_megabytes: u64,
+
+    /// The folder for the certificate, its key and the history [default: the platform's data folder, ~/.local/share/chinwag on Linux]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 
@@ -123,8 +152,34 @@ pub(crate) struct Settings {
     pub(crate) log: LevelFilter,
 }
 
+/// Where the history is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HistoryPlace {
+    /// In the data folder.
+    Disk,
+    /// Nowhere else.
+    Memory,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Copies the history to a file, while the server runs or not
+    ///
+    /// To go back to it, stop the server and put it in the place of history.db in the data folder.
+    Backup {
+        /// The file, which must not be there yet
+        file: PathBuf,
+        #[command(flatten)]
+        place: DataArguments,
+    },
+    /// Writes the whole history to standard output, oldest first for each room, while the server runs or not
+    Export {
+        /// One JSON object a line: room, seq, time, name, text
+        #[arg(long, required = true)]
+        json: bool,
+        #[command(flatten)]
+        place: DataArguments,
+    },
     /// Tells what the server's settings are and where each comes from, or all that is wrong with them
     ///
     /// Takes the options of the server, too.
@@ -181,6 +236,7 @@ fn file(arguments: &Arguments) -> Option<File> {
     let named = match &arguments.command {
         None => &arguments.file,
         Some(Command::CheckConfig { example: false, file, .. }) => file,
+        Some(Command::Backup { place, .. } | Command::Export { place, .. }) => &place.file,
         // No setting is of use to these.
         Some(Command::CheckConfig { .. } | Command::Duo { .. }) => return None,
     };
