@@ -20,6 +20,8 @@ const BATCH: u64 = 200;
 const WORDS: u64 = 50_000;
 /// How often each thing is measured.
 const TIMES: usize = 15;
+/// Messages that are forgotten.
+const TIDIED: u64 = 10_000;
 /// Messages of a page.
 const PAGE: usize = 50;
 const ROOM: RoomId = RoomId::from_wire(1);
@@ -173,7 +175,7 @@ fn search(what: &str, words: &str, reader: &mut dyn StoreReader, before: Seq) ->
 }
 
 fn tidy(file: &Path, last: u64) -> Result<(), Box<dyn Error>> {
-    let retention = Retention { max_messages: Some(last * 9 / 10), ..Retention::default() };
+    let retention = Retention { max_messages: Some(last - TIDIED), ..Retention::default() };
     let mut opened = open(file, retention)?;
     let mut times = vec![];
     loop {

@@ -10,14 +10,14 @@ use rusqlite::{Connection, Transaction};
 
 use crate::{error::Fault, place};
 
-/// Messages that are forgotten at once: a write that comes meanwhile waits for that, about half a millisecond for each.
-pub const TIDY_MESSAGES: u64 = 100;
-/// Bytes of text that are forgotten at once, and what the last of those messages has more: they have the more words.
-pub const TIDY_BYTES: u64 = 8 * 1024;
+/// Messages that are forgotten at once: a write that comes meanwhile waits for that, about a millisecond for each.
+pub const TIDY_MESSAGES: u64 = 32;
+/// Bytes of text that are forgotten at once, and what the last of those messages has more: long ones have many words.
+pub const TIDY_BYTES: u64 = 2 * 1024;
 /// Free pages (of 4 KiB) that a file may have before some are given back to the disk: new messages take them first.
-pub const FREE_PAGES_KEPT: u64 = 1024;
+pub const FREE_PAGES_KEPT: u64 = 256;
 /// Pages that are given back at once: more than forgetting frees at once.
-pub const VACUUM_PAGES: u64 = 128;
+pub const VACUUM_PAGES: u64 = 64;
 
 /// What is kept of each room. Without a limit all is, but for what others say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

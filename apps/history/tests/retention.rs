@@ -162,19 +162,17 @@ fn what_is_forgotten_leaves_the_file_with_its_words() {
 
 #[test]
 fn file_and_log_give_their_place_back() {
-    let folder = Folder::on_disk();
+    let folder = Folder::with(&[room(1)]);
     let mut opened = opened(&folder, Retention { max_messages: Some(1), ..ALL });
-    opened.store.write(&[room(1)]).unwrap();
     let (long, size) = ("x".repeat(4000), || fs::metadata(folder.file()).unwrap().len());
     let log = || fs::metadata(folder.beside("history.db-wal")).unwrap().len();
     let mut reader = opened.store.reader().unwrap();
     // Who reads all the while keeps the log from being begun anew.
     let outsider = Connection::open(folder.file()).unwrap();
     outsider.execute_batch("BEGIN; SELECT count(*) FROM rooms").unwrap();
-    let last = 3 * FREE_PAGES_KEPT / 2;
-    let writes: Vec<_> = (1..=last).map(|seq| message(1, seq, &long)).collect();
-    for part in writes.chunks(2) {
-        opened.store.write(part).unwrap();
+    let last = 3 * FREE_PAGES_KEPT;
+    for seq in 1..=last {
+        opened.store.write(&[message(1, seq, &long)]).unwrap();
     }
     assert!(log() > WAL_BYTES);
     outsider.execute_batch("COMMIT").unwrap();
