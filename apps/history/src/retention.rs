@@ -1,7 +1,8 @@
 //! What is kept for how long, and the forgetting of the rest, a little at a time.
 //!
 //! Messages are forgotten oldest first, so that what is left of a room has no hole. By age this follows the time that the server
-//! noted: where its clock stood wrong in the past, a message goes with those before it, never before them.
+//! noted. Where its clock was behind, a message goes with those before it, never before them; where it was ahead, with those after
+//! it, unless there are too many such messages in turn: these wait for their time, or for another limit.
 
 use std::time::Duration;
 
@@ -10,14 +11,16 @@ use rusqlite::{Connection, Transaction};
 
 use crate::{error::Fault, place};
 
-/// Messages that are forgotten at once: a write that comes meanwhile waits for that, about half a millisecond for each.
-pub const TIDY_MESSAGES: u64 = 100;
-/// Bytes of text that are forgotten at once, and what the last of those messages has more: they have the more words.
-pub const TIDY_BYTES: u64 = 8 * 1024;
+/// Messages that are forgotten at once: a write that comes meanwhile waits for that, about a millisecond for each.
+pub const TIDY_MESSAGES: u64 = 32;
+/// Bytes of text that are forgotten at once, and what the last of those messages has more: long ones have many words.
+pub const TIDY_BYTES: u64 = 2 * 1024;
+/// Messages that are looked at for one that is due, while they seem to have been said later than now.
+const LOOKED_AT: u64 = 4096;
 /// Free pages (of 4 KiB) that a file may have before some are given back to the disk: new messages take them first.
-pub const FREE_PAGES_KEPT: u64 = 1024;
+pub const FREE_PAGES_KEPT: u64 = 256;
 /// Pages that are given back at once: more than forgetting frees at once.
-pub const VACUUM_PAGES: u64 = 128;
+pub const VACUUM_PAGES: u64 = 64;
 
 /// What is kept of each room. Without a limit all is, but for what others say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,12 +33,28 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
-/// What is to be forgotten of a room: rows up to and including this one, and the bytes of their texts.
-struct Due {
-    room: i64,
+/// Messages that follow one another: the first and the last of their rows, how many, and the bytes of their texts.
+#[derive(Clone, Copy)]
+struct Step {
     from: i64,
     to: i64,
-    bytes: i64,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Step {
+    fn new(row: i64, bytes: u64) -> Self {
+        Self { from: row, to: row, messages: 1, bytes }
+    }
+
+    fn and(self, row: i64, bytes: u64) -> Self {
+        Self { to: row, messages: self.messages + 1, bytes: self.bytes + bytes, ..self }
+    }
+
+    /// No more is forgotten at once.
+    fn is_full(self) -> bool {
+        self.messages >= TIDY_MESSAGES || self.bytes >= TIDY_BYTES
+    }
 }
 
 /// Forgets some messages of one room, if there are any to be forgotten: those before the place that is given back.
@@ -48,7 +67,7 @@ pub(crate) fn forget(
     now: UnixMillis,
 ) -> Result<Option<(RoomId, Seq)>, Fault> {
     let transaction = connection.transaction()?;
-    let Some(due) = find(&transaction, retention, now)? else { return Ok(None) };
+    let Some((room, due)) = find(&transaction, retention, now)? else { return Ok(None) };
     transaction
         .prepare_cached("INSERT INTO words (words, rowid, text) SELECT 'delete', n, text FROM messages WHERE n BETWEEN ?1 AND ?2")?
         .execute((due.from, due.to))?;
@@ -57,20 +76,24 @@ pub(crate) fn forget(
         .execute((due.from, due.to))?;
     transaction
         .prepare_cached("UPDATE rooms SET bytes = bytes - ?2 WHERE id = ?1")?
-        .execute((due.room, due.bytes))?;
+        .execute((room.to_wire(), due.bytes))?;
     transaction.commit()?;
-    let (room, seq) = place::place(due.to).ok_or_else(|| Fault::Damaged("a message has no place".into()))?;
-    Ok(Some((room, Seq::from_wire(seq.to_wire() + 1))))
+    Ok(place::place(due.to + 1))
 }
 
-fn find(transaction: &Transaction<'_>, retention: &Retention, now: UnixMillis) -> Result<Option<Due>, Fault> {
+/// The first room of which something is due, and that.
+fn find(
+    transaction: &Transaction<'_>,
+    retention: &Retention,
+    now: UnixMillis,
+) -> Result<Option<(RoomId, Step)>, Fault> {
     let mut statement = transaction.prepare_cached("SELECT id, last, bytes FROM rooms ORDER BY id")?;
     let mut rooms = statement.query(())?;
     while let Some(row) = rooms.next()? {
         let (id, last, bytes): (u32, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let due = due_in_room(transaction, retention, now, RoomId::from_wire(id), last, bytes)?;
-        if due.is_some() {
-            return Ok(due);
+        let room = RoomId::from_wire(id);
+        if let Some(due) = due_in_room(transaction, retention, now, room, last, bytes)? {
+            return Ok(Some((room, due)));
         }
     }
     Ok(None)
@@ -83,7 +106,7 @@ fn due_in_room(
     room: RoomId,
     last: u64,
     bytes: u64,
-) -> Result<Option<Due>, Fault> {
+) -> Result<Option<Step>, Fault> {
     let (max_messages, max_bytes) =
         (retention.max_messages.unwrap_or(u64::MAX), retention.max_bytes.unwrap_or(u64::MAX));
     let max_age =
@@ -94,20 +117,22 @@ fn due_in_room(
         "SELECT n, at, octet_length(text) FROM messages WHERE n >= ?1 AND n < ?2 ORDER BY n LIMIT ?3",
     )?;
     let range = place::rows(room);
-    let mut found = statement.query((range.start, range.end, TIDY_MESSAGES.cast_signed()))?;
-    let (mut due, mut passed) = (None::<Due>, 0);
-    let mut from = None;
-    while passed < TIDY_BYTES
-        && let Some(row) = found.next()?
-    {
-        let (n, at, length): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let from = *from.get_or_insert(n);
-        let seq = place::place(n).map_or(0, |(_, seq)| seq.to_wire());
-        let (left, bytes_left) = (last.saturating_sub(seq) + 1, bytes.saturating_sub(passed));
-        let at = at.cast_unsigned();
-        passed += length.cast_unsigned();
+    let mut found = statement.query((range.start, range.end, LOOKED_AT.cast_signed()))?;
+    // The step that may be taken at once, as far as it was looked at, and what of it is due.
+    let (mut step, mut due) = (None::<Step>, None);
+    while let Some(row) = found.next()? {
+        let (n, at, length): (i64, i64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (at, seq) = (at.cast_unsigned(), place::place(n).map_or(0, |(_, seq)| seq.to_wire()));
+        let before = step.map_or(0, |step| step.bytes);
+        let (left, bytes_left) = (last.saturating_sub(seq) + 1, bytes.saturating_sub(before));
+        if !step.is_some_and(|step| step.is_full()) {
+            step = Some(step.map_or(Step::new(n, length), |step| step.and(n, length)));
+        }
         if at < oldest || left > max_messages || bytes_left > max_bytes {
-            due = Some(Due { room: i64::from(room.to_wire()), from, to: n, bytes: passed.cast_signed() });
+            due = step;
+            if due.is_some_and(|due| due.is_full()) {
+                break;
+            }
         } else if at <= now.0 {
             break;
         }

@@ -26,7 +26,9 @@ use crate::{
 
 /// Bytes that the write-ahead log may have before [`Store::tidy`] puts them into the file at once. SQLite does so little by
 /// little after 4 MiB, unless somebody reads all the while.
-pub const WAL_BYTES: u64 = 16 * 1024 * 1024;
+pub const WAL_BYTES: u64 = 8 * 1024 * 1024;
+/// KiB of the file that the writer keeps in memory: forgetting goes to many places of the index of words.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// A history that one server writes.
 #[derive(Debug)]
@@ -79,6 +81,8 @@ fn configure(connection: &Connection, version: u32) -> Result<(), Fault> {
     // Each commit is on the disk when it returns.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES.cast_signed())?;
+    // In KiB, when it is negative.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // What is forgotten is overwritten, not merely out of sight.
     connection.pragma_update(None, "secure_delete", true)?;
     // Damaged cells are told as such, not followed.

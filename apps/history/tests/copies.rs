@@ -29,6 +29,11 @@ fn a_backup_takes_the_place_of_its_history() {
     let names: Vec<_> = fs::read_dir(copy.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names, ["history.db"]);
 
+    let kept = |name| {
+        let connection = rusqlite::Connection::open(copy.file()).unwrap();
+        connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(kept("auto_vacuum"), 2, "incremental");
     let mut opened = copy.open();
     assert_eq!(opened.rooms, folder.open().rooms);
     let mut reader = opened.store.reader().unwrap();

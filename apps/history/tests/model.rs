@@ -117,16 +117,15 @@ impl Model {
                 self.now += after;
                 let now = self.now;
                 let forgotten = tidy(self.store(), now);
-                let expected: Vec<_> = self
-                    .rooms
-                    .iter_mut()
-                    .filter_map(|(room, (last, messages))| {
-                        let due = due(&self.retention, now, messages);
-                        messages.drain(..due);
-                        (due > 0)
-                            .then(|| (*room, messages.first().map_or(*last + 1, |first| first.seq.to_wire())))
-                    })
-                    .collect();
+                assert!(forgotten.is_sorted());
+                let forgotten: BTreeMap<u32, u64> = forgotten.into_iter().collect();
+                let expected = self.rooms.iter_mut().filter_map(|(room, (last, messages))| {
+                    let due = due(&self.retention, now, messages);
+                    messages.drain(..due);
+                    let first = messages.first().map_or(*last + 1, |first| first.seq.to_wire());
+                    (due > 0).then_some((*room, first))
+                });
+                let expected: BTreeMap<u32, u64> = expected.collect();
                 assert_eq!(forgotten, expected);
             }
             Step::Page(room, before, limit) => {

@@ -9,7 +9,7 @@ use std::{fs, time::Duration};
 use chinwag_history::{FREE_PAGES_KEPT, Retention, TIDY_BYTES, TIDY_MESSAGES, VACUUM_PAGES, WAL_BYTES, open};
 use chinwag_proto::{
     Seq,
-    history::{UnixMillis, Write},
+    history::{KeptMessage, UnixMillis, Write},
 };
 use chinwag_transport_mio::history::OpenedStore;
 use common::{ALL, Folder, NONE, Read as _, kept, message, messages, room, tidy};
@@ -89,14 +89,31 @@ fn a_clock_that_was_wrong_for_a_while_neither_forgets_early_nor_keeps_for_ever()
     let at = [100_000, 0, 101_000, 9_000_000, 102_000, 103_000];
     let writes: Vec<_> = (1..)
         .zip(at)
-        .map(|(seq, at)| {
-            Write::Message(chinwag_proto::history::KeptMessage { at: UnixMillis(at), ..kept(1, seq, "x") })
-        })
+        .map(|(seq, at)| Write::Message(KeptMessage { at: UnixMillis(at), ..kept(1, seq, "x") }))
         .collect();
     opened.store.write(&writes).unwrap();
     assert_eq!(tidy(&mut *opened.store, 110_000), [], "the second only seems to be old");
     assert_eq!(tidy(&mut *opened.store, 110_500), [(1, 3)]);
     assert_eq!(tidy(&mut *opened.store, 112_500), [(1, 6)], "the fourth is not from the future");
+}
+
+#[test]
+fn many_messages_from_the_future_go_in_steps_too() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = opened(&folder, Retention { max_age: Some(Duration::from_secs(10)), ..ALL });
+    let future = 3 * TIDY_MESSAGES;
+    let writes: Vec<_> = (1..=future + 2)
+        .map(|seq| {
+            let at = if seq <= future { 9_000_000 } else { 100_000 + seq };
+            Write::Message(KeptMessage { at: UnixMillis(at), ..kept(1, seq, "x") })
+        })
+        .collect();
+    opened.store.write(&writes).unwrap();
+    let old = 110_000 + future + 1;
+    assert_eq!(tidy(&mut *opened.store, old), []);
+    let steps = [TIDY_MESSAGES + 1, 2 * TIDY_MESSAGES + 1, future + 1, future + 2].map(|place| (1, place));
+    assert_eq!(tidy(&mut *opened.store, old + 1), steps);
+    assert!(is_counted_right(&folder));
 }
 
 #[test]
@@ -162,20 +179,19 @@ fn what_is_forgotten_leaves_the_file_with_its_words() {
 
 #[test]
 fn file_and_log_give_their_place_back() {
-    let folder = Folder::on_disk();
+    let folder = Folder::with(&[room(1)]);
     let mut opened = opened(&folder, Retention { max_messages: Some(1), ..ALL });
-    opened.store.write(&[room(1)]).unwrap();
     let (long, size) = ("x".repeat(4000), || fs::metadata(folder.file()).unwrap().len());
     let log = || fs::metadata(folder.beside("history.db-wal")).unwrap().len();
     let mut reader = opened.store.reader().unwrap();
     // Who reads all the while keeps the log from being begun anew.
     let outsider = Connection::open(folder.file()).unwrap();
     outsider.execute_batch("BEGIN; SELECT count(*) FROM rooms").unwrap();
-    let last = 3 * FREE_PAGES_KEPT / 2;
-    let writes: Vec<_> = (1..=last).map(|seq| message(1, seq, &long)).collect();
-    for part in writes.chunks(2) {
-        opened.store.write(part).unwrap();
+    let last = 3 * FREE_PAGES_KEPT;
+    for seq in 1..=last {
+        opened.store.write(&[message(1, seq, &long)]).unwrap();
     }
+    opened.store.tidy(UnixMillis(EARLY)).unwrap();
     assert!(log() > WAL_BYTES);
     outsider.execute_batch("COMMIT").unwrap();
     opened.store.tidy(UnixMillis(EARLY)).unwrap();

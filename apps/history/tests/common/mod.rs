@@ -66,11 +66,6 @@ impl Folder {
         Self(memory.or_else(|_| tempfile::tempdir()).unwrap())
     }
 
-    /// For much.
-    pub(crate) fn on_disk() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
