@@ -258,7 +258,8 @@ mod tests {
                     conn(s, FOO).state = State::Member { session, room };
                 }),
                 ("the hub has 4 sessions connected, 3 are", |s| {
-                    let request = crate::hub::JoinRequest { name: "Nobody", room: "", resume: None };
+                    let request =
+                        crate::hub::JoinRequest { name: "Nobody", room: "", author: None, resume: None };
                     s.hub.join(NOW, &request, &mut |_, _| {}).unwrap();
                 }),
                 ("4 connections are open though the server stops", |s| s.is_stopping = true),
