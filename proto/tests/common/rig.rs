@@ -197,7 +197,8 @@ impl ClientRig {
     /// One with these random numbers.
     pub(crate) fn of(rng: Rng) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let config = ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into() };
+        let config =
+            ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history: 0 };
         Self { client: Client::new(now, config, rng), now }
     }
 
@@ -221,6 +222,7 @@ impl ClientRig {
             resume_token: vec![7; 16],
             room: Some(pb::Room { id: 1, name: "lobby".into(), epoch: 9, last_seq: 2 }),
             members: members.map(|(session, name)| pb::Member { session, name: name.into() }).to_vec(),
+            member_count: 2,
             ..Default::default()
         }
     }
