@@ -84,14 +84,19 @@ impl Authors {
         }
     }
 
-    /// A message that was accepted in an earlier start of the server. In the order in which they were said, for each room.
+    /// A message that was accepted in an earlier start of the server. In the order in which they were said, for each room; it may be
+    /// told more than once.
     pub(super) fn restore(&mut self, key: AuthorKey, id: MessageId, room: RoomId, seq: Seq) {
-        if is_made(Mistake::AuthorsForgotten) {
+        if key == AuthorKey::default() || is_made(Mistake::AuthorsForgotten) {
             return;
         }
         let author = self.authors.entry(key).or_default();
         let at = author.accepted.partition_point(|(other, ..)| *other < id);
-        author.accepted.insert(at, (id, room, seq));
+        match author.accepted.get_mut(at) {
+            // An author who was forgotten meanwhile may have used a number again: the later place counts.
+            Some(same) if same.0 == id => *same = (id, room, seq),
+            Some(_) | None => author.accepted.insert(at, (id, room, seq)),
+        }
         if author.accepted.len() > Limit::UnackedMessages.value() {
             author.accepted.pop_front();
         }
@@ -124,7 +129,9 @@ impl Authors {
     pub(super) fn withdraw(&mut self, key: AuthorKey, id: MessageId) {
         let Some(author) = self.authors.get_mut(&key) else { return };
         author.accepted.retain(|(accepted, ..)| *accepted < id);
-        author.last_id = author.last_id.min(MessageId::from_wire(id.to_wire().saturating_sub(1)));
+        let before = MessageId::from_wire(id.to_wire().saturating_sub(1));
+        // Numbers may be left out: those before this one were not accepted, and are as good as this one.
+        author.last_id = author.accepted.back().map_or(author.last_id.min(before), |&(last, ..)| last);
         if author.accepted.is_empty()
             && let Some(place) = author.former
         {
@@ -271,6 +278,33 @@ mod tests {
         assert_eq!(authors.repeat(FOO, id(4)), Repeat::Accepted(other, seq(4)));
         assert_eq!(authors.repeat(FOO, id(5)), Repeat::Accepted(ROOM, seq(5)));
         assert_eq!(authors.repeat(FOO, id(7)), Repeat::New);
+    }
+
+    #[test]
+    fn numbers_may_be_left_out() {
+        let mut authors = Authors::default();
+        authors.enter(FOO);
+        for n in [3, 9] {
+            authors.accept(FOO, id(n), ROOM, seq(n));
+        }
+        authors.withdraw(FOO, id(9));
+        authors.audit([FOO].into_iter()).unwrap();
+        assert_eq!(authors.repeat(FOO, id(5)), Repeat::New);
+        authors.withdraw(FOO, id(3));
+        authors.audit([FOO].into_iter()).unwrap();
+        assert_eq!(authors.repeat(FOO, id(3)), Repeat::New);
+    }
+
+    #[test]
+    fn what_is_restored_twice_counts_once_and_what_the_server_said_not_at_all() {
+        let mut authors = Authors::default();
+        for (n, place) in [(1, 1), (2, 2), (2, 2), (1, 7)] {
+            authors.restore(FOO, id(n), ROOM, seq(place));
+            authors.restore(AuthorKey::default(), id(0), ROOM, seq(place));
+        }
+        authors.audit(core::iter::empty()).unwrap();
+        assert_eq!(authors.authors.len(), 1);
+        assert_eq!(authors.repeat(FOO, id(1)), Repeat::Accepted(ROOM, seq(7)));
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Hub {
     pub fn restore(&mut self, rooms: impl IntoIterator<Item = RestoredRoom>) {
         self.keeping = Some(Keeping::default());
         for RestoredRoom { room, last, messages, accepted } in rooms {
-            for (author, id, seq) in accepted {
+            let last_said = messages.iter().map(|kept| (kept.author, kept.id, kept.seq));
+            for (author, id, seq) in accepted.into_iter().chain(last_said) {
                 self.authors.restore(author, id, room.id, seq);
             }
             self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
@@ -70,7 +71,8 @@ impl Hub {
                     }
                     self.settle(Message { member, kept }, tell);
                 }
-                Some(Waiting::Room(_) | Waiting::Gone) | None => {}
+                Some(Waiting::Room(_) | Waiting::Gone) => {}
+                None => return,
             }
         }
     }

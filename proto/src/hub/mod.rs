@@ -336,7 +336,9 @@ impl Hub {
         }
         let room = self.find_or_make_room(room)?;
         let token = self.rng.bytes();
-        let author = request.author.unwrap_or_else(|| AuthorKey(self.rng.bytes()));
+        // The server's own is nobody's.
+        let author = request.author.filter(|&author| author != AuthorKey::default());
+        let author = author.unwrap_or_else(|| AuthorKey(self.rng.bytes()));
         self.authors.enter(author);
         let session = self.sessions.insert(Session::new(name.clone(), room, token, author));
         self.enter(session, tell);
@@ -369,7 +371,7 @@ impl Hub {
                     // It waits to be kept.
                     return;
                 }
-                let before = Seq::from_wire(seq.to_wire() - 1);
+                let before = Seq::from_wire(seq.to_wire().saturating_sub(1));
                 let told = place.and_then(|place| place.messages_after(before).next());
                 let at = told.filter(|told| told.kept.seq == seq).map(|told| told.kept.at);
                 return tell(to_sender, Notice::Accepted { room, seq, id, at });
