@@ -208,6 +208,20 @@ fn a_gap_is_told() {
 }
 
 #[test]
+fn an_acknowledgement_of_a_room_that_is_gone_moves_no_place_in_this_one() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("said in another room, or so the server says");
+    let elsewhere = Kind::Ack(pb::Ack { room: 7, seq: 90, id: 1, at_ms: 5 });
+    let lines = rig.receive([elsewhere, said(3, (1 << 20) + 1, 1, "next")]);
+    assert!(lines.len() == 2 && lines[0].contains("own: Some(MessageId(1))"), "{lines:?}");
+    assert_lines(
+        &lines[1..],
+        &[r#"event Said { seq: Seq(3), name: "Bar", text: "next", at: UnixMillis(3), own: None }"#],
+    );
+    assert_eq!(rig.client.unacknowledged(), 0);
+}
+
+#[test]
 fn numbers_at_their_ends_do_no_harm() {
     let mut rig = ClientRig::welcomed();
     let lines = rig.receive([

@@ -89,7 +89,7 @@ impl Client {
             }
             Kind::Ack(ack) => {
                 let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
-                self.acknowledged(id, seq, UnixMillis(ack.at_ms));
+                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms));
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
@@ -276,7 +276,7 @@ impl Client {
             && self.outgoing.iter().any(|(outgoing, _)| *outgoing == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(id, seq, UnixMillis(said.at_ms));
+            return self.acknowledged(RoomId::from_wire(said.room), id, seq, UnixMillis(said.at_ms));
         }
         if self.is_next(said.seq) {
             let (name, text, at) = (said.name, said.text, UnixMillis(said.at_ms));
@@ -284,8 +284,11 @@ impl Client {
         }
     }
 
-    fn acknowledged(&mut self, id: MessageId, seq: Seq, at: UnixMillis) {
-        self.is_next(seq.to_wire());
+    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis) {
+        // What was said again may have its place in a room that is gone.
+        if self.session.as_ref().is_some_and(|session| session.room == room) {
+            self.is_next(seq.to_wire());
+        }
         let Some(text) = self.take_outgoing(id) else { return };
         let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
         self.event(ClientEvent::Said { seq, name, text, at, own: Some(id) });
