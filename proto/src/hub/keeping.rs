@@ -21,13 +21,32 @@ pub(super) struct Keeping {
     bytes: usize,
     /// What was not given out yet.
     new: VecDeque<Write>,
+    /// Rooms of which the store could not be told that they are gone. It is told again before the next that is to be kept, lest it
+    /// has two rooms of one name.
+    still_there: Vec<RoomId>,
 }
 
 #[derive(Debug)]
 enum Waiting {
     Room(RoomId),
-    Message { member: SessionId, kept: KeptMessage },
-    Gone,
+    Message {
+        member: SessionId,
+        kept: KeptMessage,
+    },
+    Gone(RoomId),
+    /// For [`Mistake::ToldBeforeKept`].
+    Told,
+}
+
+impl Keeping {
+    fn write(&mut self, waiting: Waiting, write: Write) {
+        for room in core::mem::take(&mut self.still_there) {
+            self.waiting.push_back(Waiting::Gone(room));
+            self.new.push_back(Write::Gone(room));
+        }
+        self.waiting.push_back(waiting);
+        self.new.push_back(write);
+    }
 }
 
 impl Hub {
@@ -40,7 +59,9 @@ impl Hub {
                 self.authors.restore(author, id, room.id, seq);
             }
             self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
-            self.rooms.insert(room.id, Room::restored(room, last, messages));
+            let id = room.id;
+            self.rooms.insert(id, Room::restored(room, last, messages));
+            self.remove_unused(id);
         }
     }
 
@@ -71,7 +92,7 @@ impl Hub {
                     }
                     self.settle(Message { member, kept }, tell);
                 }
-                Some(Waiting::Room(_) | Waiting::Gone) => {}
+                Some(Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told) => {}
                 None => return,
             }
         }
@@ -94,7 +115,13 @@ impl Hub {
         keeping.new.clear();
         for waiting in core::mem::take(&mut keeping.waiting) {
             let id = match waiting {
-                Waiting::Gone => continue,
+                Waiting::Told => continue,
+                Waiting::Gone(id) => {
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.still_there.push(id);
+                    }
+                    continue;
+                }
                 Waiting::Room(id) => {
                     if let Some(room) = self.rooms.get_mut(&id) {
                         room.is_kept = false;
@@ -114,23 +141,28 @@ impl Hub {
                     kept.room
                 }
             };
-            if self.rooms.get(&id).is_some_and(is_unused) && !self.sessions.any_in(id) {
-                self.rooms.remove(&id);
-            }
+            self.remove_unused(id);
         }
     }
 
-    /// The store has forgotten what came before `seq` in `room`. A room of which nothing is left and in which nobody is goes.
+    /// The store has forgotten what came before `seq` in `room`. A room of which nothing is left goes with the last who belongs to it.
     pub(crate) fn expired(&mut self, id: RoomId, seq: Seq) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.forget_before(seq);
-        let is_over = seq > room.last_seq() && room.waiting == 0 && room.members.is_empty();
-        if is_over && room.is_kept && !super::is_default(&room.name) && !self.sessions.any_in(id) {
-            self.rooms.remove(&id);
-            if let Some(keeping) = &mut self.keeping {
-                keeping.waiting.push_back(Waiting::Gone);
-                keeping.new.push_back(Write::Gone(id));
-            }
+        self.remove_unused(id);
+    }
+
+    /// Removes a room that nobody would find again, unless somebody may still resume there.
+    pub(super) fn remove_unused(&mut self, id: RoomId) {
+        if self.rooms.get(&id).is_some_and(is_unused) && !self.sessions.any_in(id) {
+            self.remove_room(id);
+        }
+    }
+
+    pub(super) fn remove_room(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        if let Some(keeping) = self.keeping.as_mut().filter(|_| room.is_kept) {
+            keeping.write(Waiting::Gone(id), Write::Gone(id));
         }
     }
 
@@ -156,12 +188,11 @@ impl Hub {
         let Some(keeping) = &mut self.keeping else { return self.settle(Message { member, kept }, tell) };
         let Some(room) = self.rooms.get_mut(&kept.room) else { return };
         if !core::mem::replace(&mut room.is_kept, true) {
-            keeping.waiting.push_back(Waiting::Room(kept.room));
-            keeping.new.push_back(Write::Room(room.kept(kept.room)));
+            keeping.write(Waiting::Room(kept.room), Write::Room(room.kept(kept.room)));
         }
-        keeping.new.push_back(Write::Message(kept.clone()));
+        let write = Write::Message(kept.clone());
         if is_made(Mistake::ToldBeforeKept) {
-            keeping.waiting.push_back(Waiting::Gone);
+            keeping.write(Waiting::Told, write);
             return self.settle(Message { member, kept }, tell);
         }
         room.waiting += 1;
@@ -169,7 +200,7 @@ impl Hub {
             session.waiting += 1;
         }
         keeping.bytes += kept.text.len();
-        keeping.waiting.push_back(Waiting::Message { member, kept });
+        keeping.write(Waiting::Message { member, kept }, write);
     }
 
     /// Tells a message: to its sender that it is accepted, to the others what was said.
@@ -198,7 +229,7 @@ impl Hub {
             .iter()
             .filter_map(|waiting| match waiting {
                 Waiting::Message { member, kept } => Some((*member, kept)),
-                Waiting::Room(_) | Waiting::Gone => None,
+                Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told => None,
             })
             .collect();
         let bytes: usize = messages.iter().map(|(_, kept)| kept.text.len()).sum();

@@ -561,10 +561,10 @@ impl Hub {
         // One place is kept for the default room, so that nobody can shut out those who ask for none.
         let places = Limit::Rooms.value() - usize::from(!has_default);
         if self.rooms.len() >= places {
-            // A room in which nobody is only waits for those who might resume, unless it is kept.
+            // A room in which nobody is only waits for those who might resume, unless something of it is kept.
             let empty = self.rooms.iter().find(|(_, room)| is_unused(room));
             let (&empty, _) = empty.ok_or(Refusal::RoomsFull)?;
-            self.rooms.remove(&empty);
+            self.remove_room(empty);
         }
         let id = loop {
             let id = RoomId::new(self.next_room);
@@ -623,9 +623,7 @@ impl Hub {
         let Some(session) = self.sessions.remove(id) else { return };
         self.authors.leave(session.author);
         // The log of an empty room stays for those who may resume; with the last of them it goes, unless it is kept.
-        if self.rooms.get(&session.room).is_some_and(is_unused) && !self.sessions.any_in(session.room) {
-            self.rooms.remove(&session.room);
-        }
+        self.remove_unused(session.room);
     }
 
     fn set_presence(&mut self, id: SessionId, presence: Presence) {
@@ -666,7 +664,7 @@ impl Hub {
 
 /// True for a room that nobody would find again: empty, without anything that is kept, and not the default one.
 fn is_unused(room: &Room) -> bool {
-    room.members.is_empty() && !room.is_kept && !is_default(&room.name)
+    room.members.is_empty() && (!room.is_kept || room.has_nothing()) && !is_default(&room.name)
 }
 
 /// True for the default room's name, however it was typed by whoever came first.
