@@ -6,7 +6,7 @@ use super::{Audience, Hub, Message, Notice, Rejection, Room, is_unused};
 use crate::{
     audit::ensure,
     history::{KeepError, KeptMessage, RestoredRoom, Write},
-    hooks::{Mistake, is_made},
+    hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits,
 };
@@ -170,7 +170,7 @@ impl Hub {
     pub(crate) fn must_wait(&self, session: SessionId) -> bool {
         let is_behind = self.keeping.as_ref().is_some_and(|keeping| keeping.bytes > limits::KEEPING_BYTES);
         let waiting = self.waiting_of(session);
-        waiting >= limits::UNACKED_MESSAGES || waiting > 0 && is_behind
+        waiting >= Limit::UnackedMessages.value() || waiting > 0 && is_behind
     }
 
     /// Messages of a session that are not kept yet.
