@@ -6,8 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use chinwag_proto::{
-    Duration, Instant, ReceiverReport, Rng,
-    client::{ClientEvent, ClientInput, ClientOutput, SayError},
+    Duration, Instant, ReceiverReport, Rng, Seq,
+    client::{ClientEvent, ClientInput, ClientOutput, Page, PageLine, SayError},
+    history::UnixMillis,
     limits,
     text::MessageError,
     wire::{
@@ -178,6 +179,175 @@ fn a_lost_connection_is_resumed_and_what_was_missed_is_told_once() {
         ],
     );
     assert_eq!((rig.client.unacknowledged(), rig.client.stats().reconnects), (1, 1));
+}
+
+/// Comes back after a loss, to these members; what is told of them.
+fn back_among(rig: &mut ClientRig, frames: &[&[(u32, &str)]]) -> Vec<String> {
+    let list = |members: &[(u32, &str)]| members.iter().map(|&(s, name)| member(s, name)).collect::<Vec<_>>();
+    rig.input(ClientInput::Disconnected);
+    pause(rig);
+    rig.input(ClientInput::Connected);
+    let member_count = frames.iter().map(|frame| frame.len() as u32).sum();
+    let welcome = pb::Welcome { members: list(frames[0]), member_count, ..ClientRig::welcome() };
+    let mut lines = rig.receive([Kind::Welcome(welcome)]);
+    for frame in &frames[1..] {
+        assert!(!lines.concat().contains("Meanwhile"), "not all are known yet: {lines:?}");
+        lines.extend(rig.receive([Kind::Members(pb::Members { room: 1, members: list(frame) })]));
+    }
+    lines.retain(|line| line.contains("Meanwhile"));
+    lines
+}
+
+#[test]
+fn who_came_and_left_meanwhile_is_told_by_name() {
+    let (foo, bar) = ((1 << 20, "Foo"), ((1 << 20) + 1, "Bar"));
+    let meanwhile = |joined, left| format!("event Meanwhile {{ joined: [{joined}], left: [{left}] }}");
+    for (frames, expected) in [
+        (&[&[foo, bar][..]][..], None),
+        // Another session of the same person, and one's own, are nobody's coming or going.
+        (&[&[(7, "Foo"), (9, "Bar")]], None),
+        (&[&[foo]], Some(meanwhile("", r#""Bar""#))),
+        (&[&[foo, bar, (7, "Baz")]], Some(meanwhile(r#""Baz""#, ""))),
+        (&[&[foo], &[(7, "Baz")], &[(8, "Qux")]], Some(meanwhile(r#""Baz", "Qux""#, r#""Bar""#))),
+        (&[&[foo], &[bar]], None),
+    ] {
+        let mut rig = ClientRig::welcomed();
+        let told = back_among(&mut rig, frames);
+        assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{frames:?}");
+    }
+}
+
+#[test]
+fn who_was_here_counts_from_the_last_time_that_all_were_known() {
+    let foo = (1 << 20, "Foo");
+    let mut rig = ClientRig::welcomed();
+    rig.receive([joined(7, "Baz")]);
+    // The connection is lost again before the list is whole.
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    rig.input(ClientInput::Connected);
+    let welcome =
+        pb::Welcome { members: vec![member(foo.0, foo.1)], member_count: 3, ..ClientRig::welcome() };
+    assert!(!rig.receive([Kind::Welcome(welcome)]).concat().contains("Meanwhile"));
+    let told = back_among(&mut rig, &[&[foo, (8, "Qux")]]);
+    assert_eq!(told, [r#"event Meanwhile { joined: ["Qux"], left: ["Bar", "Baz"] }"#]);
+    // And then from there.
+    assert_eq!(back_among(&mut rig, &[&[foo, (8, "Qux")]]), [""; 0]);
+}
+
+#[test]
+fn a_first_welcome_tells_of_nobody_meanwhile() {
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    let lines = rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    assert!(!lines.concat().contains("Meanwhile"), "{lines:?}");
+}
+
+// The history.
+
+#[test]
+fn a_client_asks_for_what_came_before_its_first_welcome() {
+    let mut rig = ClientRig::with_history(20);
+    rig.input(ClientInput::Connected);
+    let lines = rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    assert_eq!(lines.last().unwrap(), "send History r1 #1 before 3 limit 20");
+    rig.input(ClientInput::Disconnected);
+    let lines = back(&mut rig, 2, vec![]);
+    assert!(!lines.concat().contains("History"), "what came meanwhile is told anyway: {lines:?}");
+    let mut rig = ClientRig::welcomed();
+    assert!(!rig.drain().concat().contains("History"));
+}
+
+#[test]
+fn questions_have_numbers_of_their_own_and_need_a_connection() {
+    let mut rig = ClientRig::welcomed();
+    for (before, limit, words, token, line) in [
+        (None, 5, "", 1, "send History r1 #1 before 0 limit 5"),
+        (Some(7), usize::MAX, "a b", 2, r#"send History r1 #2 before 7 limit 4294967295 "a b""#),
+    ] {
+        assert_eq!(rig.client.ask_history(before.map(Seq::from_wire), limit, words), Some(token));
+        assert_lines(&rig.drain(), &[line]);
+    }
+    rig.input(ClientInput::Disconnected);
+    assert_eq!(rig.client.ask_history(None, 5, ""), None);
+    assert_lines(&rig.drain(), &NOTHING);
+}
+
+#[test]
+fn pages_are_told_with_their_numbers_whatever_was_asked_and_move_no_place() {
+    let mut rig = ClientRig::welcomed();
+    let token = rig.client.ask_history(None, 5, "").unwrap();
+    rig.drain();
+    let page = |token, seq| {
+        let said = pb::Said { seq, name: "Bar".into(), text: "old".into(), at_ms: 4, ..Default::default() };
+        Kind::History(pb::HistoryPage {
+            room: 1,
+            token,
+            messages: vec![said],
+            more: true,
+            ..Default::default()
+        })
+    };
+    let line = |seq| {
+        let (seq, at, name, text) = (Seq::from_wire(seq), UnixMillis(4), "Bar".into(), "old".into());
+        PageLine { seq, at, name, text }
+    };
+    let told = |token, seq| {
+        let page = Page { token, lines: vec![line(seq)], more: true, error: None };
+        format!("event {:?}", ClientEvent::History(page))
+    };
+    // One that nobody asked for is told as well: whoever asks knows his numbers.
+    assert_eq!(rig.receive([page(77, 9)]), [told(77, 9)]);
+    assert_eq!(rig.receive([page(token, 1), page(token, 1)]), [told(token, 1), told(token, 1)]);
+    let error = pb::HistoryPage { token, error: "it cannot".into(), ..Default::default() };
+    let failed = Page { token, error: Some("it cannot".into()), ..Page::default() };
+    assert_eq!(rig.receive([Kind::History(error)]), [format!("event {:?}", ClientEvent::History(failed))]);
+    // What is told in its turn is not taken for seen, though a page had it.
+    assert!(rig.receive([said(3, (1 << 20) + 1, 1, "next")])[0].contains("next"));
+}
+
+#[test]
+fn a_page_that_comes_when_the_question_is_forgotten_does_no_harm() {
+    let page = || Kind::History(pb::HistoryPage { room: 1, token: 1, ..Default::default() });
+    // Before a welcome, and behind the goodbye of one who was never in.
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.receive([page()]), &NOTHING);
+    rig.quit();
+    assert_lines(&rig.receive([page()]), &NOTHING);
+    // After the connection by which it was asked.
+    let mut rig = ClientRig::welcomed();
+    rig.client.ask_history(None, 5, "");
+    rig.input(ClientInput::Disconnected);
+    let lines = back(&mut rig, 2, vec![page()]);
+    assert!(lines.last().unwrap().starts_with("event History"), "{lines:?}");
+}
+
+#[test]
+fn ones_own_message_that_is_told_after_a_restart_is_its_acknowledgement() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("kept");
+    rig.say("not kept");
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    rig.input(ClientInput::Connected);
+    // Another session, of a server that knows the client's key.
+    let own = (5 << 20) + 4;
+    let welcome = pb::Welcome { session: own, ..ClientRig::welcome() };
+    let kept = pb::Said { name: "Foo".into(), ..said_by(own, 3, 1, "kept") };
+    let lines = rig.receive([Kind::Welcome(welcome), Kind::Said(kept), ack(3, 1), ack(4, 2)]);
+    let told: Vec<_> = lines.iter().filter(|line| line.starts_with("event Said")).collect();
+    assert_eq!(
+        told,
+        [
+            r#"event Said { seq: Seq(3), name: "Foo", text: "kept", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
+            r#"event Said { seq: Seq(4), name: "Foo", text: "not kept", at: UnixMillis(4), own: Some(MessageId(2)) }"#,
+        ]
+    );
+}
+
+fn said_by(session: u32, seq: u64, id: u64, text: &str) -> pb::Said {
+    pb::Said { room: 1, seq, session, id, text: text.into(), at_ms: seq, ..Default::default() }
 }
 
 #[test]

@@ -271,9 +271,18 @@ impl ClientRig {
 
     /// One with these random numbers.
     pub(crate) fn of(rng: Rng) -> Self {
+        Self::asking(rng, 0)
+    }
+
+    /// One that asks for so much of the history.
+    pub(crate) fn with_history(history: usize) -> Self {
+        Self::asking(Rng::from_number(2), history)
+    }
+
+    fn asking(rng: Rng, history: usize) -> Self {
         let now = Instant::from_micros(1_000_000);
         let config =
-            ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history: 0 };
+            ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history };
         Self { client: Client::new(now, config, rng), now }
     }
 
