@@ -206,6 +206,11 @@ mod tests {
                 ("no session belongs to it", |hub| {
                     hub.rooms.insert(RoomId::new(9), Room::new(Name::new("empty").unwrap(), 0));
                 }),
+                ("no session belongs to it", |hub| {
+                    let mut nothing = Room::new(Name::new("nothing").unwrap(), 0);
+                    nothing.is_kept = true;
+                    hub.rooms.insert(RoomId::new(9), nothing);
+                }),
             ],
         );
     }

@@ -247,3 +247,73 @@ impl Hub {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::assert_told,
+        history::{AuthorKey, UnixMillis},
+        hub::JoinRequest,
+        ids::MessageId,
+        rng::Rng,
+        time::Instant,
+    };
+
+    /// Foo in the lobby, one of whose messages is kept and two of whose wait.
+    fn hub() -> Hub {
+        let mut hub = Hub::new(8, Rng::from_number(1));
+        hub.restore([]);
+        let request = JoinRequest { name: "Foo", room: "", author: Some(AuthorKey([1; 16])), resume: None };
+        let admission = hub.join(Instant::ZERO, &request, &mut |_, _| {}).unwrap();
+        let (session, room) = (admission.session, admission.room);
+        for id in 1..=3 {
+            hub.say(UnixMillis(1), session, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
+        }
+        hub.kept(0, 2, &mut |_, _| {});
+        while hub.next_write().is_some() {}
+        hub
+    }
+
+    fn room(hub: &mut Hub) -> &mut Room {
+        hub.rooms.values_mut().next().unwrap()
+    }
+
+    #[test]
+    fn what_waits_is_counted_and_what_was_said_is_kept() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("4 bytes wait to be kept, 5 were counted", |hub| hub.keeping.as_mut().unwrap().bytes += 1),
+                ("RoomId(1): 2 wait to be kept, not 3", |hub| room(hub).waiting += 1),
+                ("RoomId(1): 1 wait to be kept, not 2", |hub| {
+                    let keeping = hub.keeping.as_mut().unwrap();
+                    keeping.waiting.pop_back();
+                    keeping.bytes -= 2;
+                }),
+                ("SessionId(1048576): 2 wait to be kept, not 1", |hub| {
+                    let foo = hub.sessions.iter().next().unwrap().0;
+                    hub.sessions.get_mut(foo).unwrap().waiting -= 1;
+                }),
+                ("RoomId(1): it has messages and is not kept", |hub| room(hub).is_kept = false),
+            ],
+        );
+    }
+
+    #[test]
+    fn authors_and_sessions_must_agree() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("1 sessions of an author, not 0", |hub| {
+                    let foo = hub.sessions.iter().next().unwrap().0;
+                    hub.sessions.get_mut(foo).unwrap().author = AuthorKey([2; 16]);
+                }),
+                ("2 sessions of an author, not 1", |hub| hub.authors.enter(AuthorKey([1; 16]))),
+                ("1 authors with a session are not known", |hub| hub.authors = Default::default()),
+            ],
+        );
+    }
+}

@@ -198,6 +198,16 @@ mod tests {
                     s.timers.remove(&(timer, FOO));
                     s.timers.insert((late, FOO));
                 }),
+                ("peers that wait for the store: Peer(0) is missing among 0", |s| {
+                    conn(s, FOO).waits_for_store = true;
+                }),
+                ("peers that wait for the store: Peer(1) is one too many of 1", |s| {
+                    s.waiting_for_store.push(BAR);
+                }),
+                ("1 peers wait for the store, 2 are listed", |s| {
+                    conn(s, FOO).waits_for_store = true;
+                    s.waiting_for_store.extend([FOO, FOO]);
+                }),
                 ("outputs: 1 were not polled", |s| s.out.push(Queued::Send(Class::Control), |_, _| {})),
                 ("hub: 4 sessions are in a room, 3 names are taken", |s| {
                     // A session that is gone has no connection to lose: that is its caller's matter.
