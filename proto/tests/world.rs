@@ -309,10 +309,11 @@ proptest! {
             prop_assert!(node.said.is_sorted_by(|(a, ..), (b, ..)| a < b));
             let missed = node.events.iter().any(|event| matches!(event, ClientEvent::Missed { .. }));
             prop_assert!(!missed, "client {} missed what the server remembers", at);
-            fates.extend(node.events.iter().filter_map(|event| match event {
-                ClientEvent::NotSaid { text, .. } => Some(text.parse::<usize>().unwrap()),
-                _ => None,
-            }));
+            for event in &node.events {
+                if let ClientEvent::NotSaid { text, .. } = event {
+                    fates.push(text.parse().unwrap());
+                }
+            }
         }
         fates.sort_unstable();
         prop_assert!(fates.into_iter().eq(0..sent), "each message was said once, or given back once");
