@@ -463,6 +463,20 @@ fn ones_own_message_is_told_as_ones_own_after_a_restart_and_counts_once() {
 }
 
 #[test]
+fn what_a_store_gives_back_is_known_with_its_authors_though_it_names_none_besides() {
+    let mut rig = ServerRig::lasting();
+    join_known(&mut rig, 1, "Foo", 7);
+    rig.send(1, say(1, 1, "mine"));
+    rig.keep_all();
+    let mut rooms = rig.shelf.restored(usize::MAX);
+    rooms[0].accepted.clear();
+    let mut rig = ServerRig::new();
+    rig.server.restore(rooms);
+    join_known(&mut rig, 3, "Foo", 7);
+    assert_lines(&rig.send(3, say(1, 1, "mine")), &["send 3: Ack r1/1 #1"]);
+}
+
+#[test]
 fn what_was_said_again_in_another_session_counts_once_without_a_store_too() {
     let mut rig = ServerRig::new();
     join_known(&mut rig, 1, "Foo", 7);
