@@ -53,12 +53,22 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let member = || Some(pb::Member { session: 77, name: "Foo".to_owned() });
     let hello = |resume| {
         let (versions, name) = (vec![VERSION], "Foo".to_owned());
-        S::Hello(pb::Hello { versions, software: "test 1".to_owned(), name, resume, ..Default::default() })
+        let author = vec![6; 16];
+        S::Hello(pb::Hello {
+            versions,
+            software: "test 1".to_owned(),
+            name,
+            resume,
+            author,
+            ..Default::default()
+        })
     };
     let resume = pb::Resume { session: 77, token: vec![5; 16], epoch: 9, last_seq: 3, attempt: 1 };
     let say = pb::Say { room: 1, id: 2, text: "Hello, I am Foo!".to_owned() };
     let text = "x".to_owned();
-    let said = pb::Said { room: 1, seq: 4, session: 77, name: "Foo".to_owned(), id: 2, text: text.clone() };
+    let (name, at_ms) = ("Foo".to_owned(), 1_700_000_000_000);
+    let said = pb::Said { room: 1, seq: 4, session: 77, name, id: 2, text: text.clone(), at_ms };
+    let ask = pb::HistoryRequest { room: 1, before: 4, limit: 20, words: "Foo".to_owned(), token: 3 };
     let room = Some(pb::Room { id: 1, name: "lobby".to_owned(), epoch: 9, last_seq: 3 });
     let members = member().into_iter().collect::<Vec<_>>();
     let welcome = pb::Welcome {
@@ -68,6 +78,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         resume_token: vec![5; 16],
         room,
         members: members.clone(),
+        member_count: 1,
         ..Default::default()
     };
     let to_server = [
@@ -77,15 +88,23 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         S::Ping(pb::Ping { token: 8 }),
         S::Pong(pb::Ping { token: 8 }),
         S::VoicePath(pb::SetVoicePath { path: 1 }),
+        S::History(ask),
         S::Quit(pb::Quit {}),
     ];
     let to_client = [
         C::Welcome(welcome),
         C::Members(pb::Members { room: 1, members }),
-        C::Joined(pb::Joined { room: 1, seq: 4, member: member() }),
-        C::Left(pb::Left { room: 1, seq: 5, member: member(), reason: 2 }),
+        C::Joined(pb::Joined { room: 1, member: member() }),
+        C::Left(pb::Left { room: 1, member: member(), reason: 2 }),
+        C::History(pb::HistoryPage {
+            room: 1,
+            token: 3,
+            messages: vec![said.clone()],
+            more: true,
+            ..Default::default()
+        }),
         C::Said(said),
-        C::Ack(pb::Ack { room: 1, seq: 4, id: 2 }),
+        C::Ack(pb::Ack { room: 1, seq: 4, id: 2, at_ms: 1_700_000_000_000 }),
         C::Nack(pb::Nack { id: 2, text: text.clone() }),
         C::Refused(pb::Refused { reason: 3, text: text.clone(), suggestion: "Foo 2".to_owned() }),
         C::Closing(pb::Closing { reason: 1, text }),
@@ -141,6 +160,16 @@ fn histories() -> Vec<(&'static str, Vec<u8>)> {
         line(4, "it}"),
         vec![5, 13, 255, 0, 5, 12],
     ];
+    // 254 is a server that is started again beside a store, 240 keeps, 246 refuses, 248 answers a question, 251 forgets; 240 is also
+    // a frame that asks.
+    let (again, keep, refuse) = (vec![0, 254], vec![0, 240, 7], vec![0, 246, 1]);
+    let (ask, answer) = (vec![0, 3, 240, 0, 9, 5, 0], vec![0, 248, 0, 7]);
+    let kept = [again.clone(), text.clone(), keep.clone(), ask.clone()].concat();
+    let back = [vec![0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 7, 0, 0], say(0, 1).to_vec(), ask.clone(), answer.clone()];
+    let restored = [kept.clone(), again.clone(), back.concat(), say(0, 9).to_vec(), keep.clone()].concat();
+    let not_kept = [again.clone(), text.clone(), refuse, text.clone(), keep.clone()].concat();
+    let last_words = [again.clone(), text.clone(), vec![0, 3, 11], keep.clone()].concat();
+    let expired = [restored.clone(), vec![0, 251, 0, 0], ask, answer, vec![0, 3, 11, 0, 253, 1]].concat();
     let mixed = [two.clone(), classic.concat(), say(0, 1).to_vec()].concat();
     vec![
         ("classic", classic.concat()),
@@ -152,6 +181,11 @@ fn histories() -> Vec<(&'static str, Vec<u8>)> {
         ("gone", gone),
         ("quit", quit),
         ("garbage-from-members", garbage),
+        ("kept", kept),
+        ("restored", restored),
+        ("not-kept", not_kept),
+        ("last-words", last_words),
+        ("expired", expired),
     ]
 }
 
@@ -166,7 +200,9 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
     let lost = vec![1, 2];
     let quit = vec![1, 23, 0];
     let text = [welcome(0), say(2), ack(4, 1), ack(5, 2), vec![1, 4, 10, 3, 3, 3]].concat();
-    let room = vec![1, 4, 12, 4, 9, 1, 3, 1, 4, 13, 1, 5, 9, 1, 3, 1, 4, 11, 1, 6, 9, 1, 1, 0, 3];
+    let room = vec![1, 4, 12, 9, 1, 3, 1, 4, 13, 1, 9, 1, 3, 1, 4, 11, 1, 6, 9, 1, 1, 0, 3];
+    // 240 asks for a part of the history, and is a frame with one.
+    let pages = vec![1, 240, 0, 5, 0, 1, 4, 240, 1, 3, 1, 0, 2, 1, 1, 3, 1, 4, 240, 0, 2, 0, 3, 3];
     let resume =
         [text.clone(), say(1), lost.clone(), wait(1000), welcome(1), vec![1, 4, 17, 4, 6, 3]].concat();
     let echoed = [wait(30), vec![1, 14]].concat().repeat(8);
@@ -174,6 +210,7 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
     let refused = |reason: u8, name: u8| vec![1, 0, 1, 4, 4, reason, name, 3, 3];
     vec![
         ("text", [text.clone(), room, quit.clone()].concat()),
+        ("history", [welcome(0), pages].concat()),
         ("resume", [resume.clone(), quit].concat()),
         ("voice", [welcome(0), echoed, voice, wait(60_000)].concat()),
         ("refused", refused(4, 3)),

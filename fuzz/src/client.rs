@@ -77,7 +77,7 @@ impl Driver {
     fn new() -> Self {
         let now = Instant::from_micros(1);
         let (name, software) = ("Foo".to_owned(), "fuzz".to_owned());
-        let config = ClientConfig { name, room: String::new(), software };
+        let config = ClientConfig { name, room: String::new(), software, history: 3 };
         let mut driver = Self {
             client: Client::new(now, config, Rng::from_number(1)),
             now,
@@ -120,6 +120,11 @@ impl Driver {
                     opus: &opus,
                 };
                 self.client.send_voice(self.now, (0..u32::from(frames % 24)).map(frame));
+            }
+            Op::Ask { before, limit, words } => {
+                let before = (before > 0).then(|| Seq::from_wire(before.into()));
+                let is_asked = self.client.ask_history(before, limit.into(), &words).is_some();
+                assert_eq!(is_asked, self.client.is_in());
             }
             Op::Report { talker, lost } => {
                 let report = ReceiverReport { lost_per_mille: lost, ..ReceiverReport::default() };
@@ -248,6 +253,7 @@ impl Driver {
                             | Kind::Quit(_)
                             | Kind::VoicePath(_)
                             | Kind::VoiceReport(_)
+                            | Kind::History(_)
                             | Kind::Voice(_) => {}
                         }
                     }
@@ -294,10 +300,15 @@ impl Driver {
                 self.told = Seq::ZERO;
                 assert!(name.len() <= NAME_BYTES && room.len() <= NAME_BYTES);
             }
-            ClientEvent::Missed { events } => assert!(events > 0),
+            ClientEvent::Missed { messages } => assert!(messages > 0),
+            ClientEvent::Meanwhile { joined, left } => {
+                assert!(!joined.is_empty() || !left.is_empty());
+                assert!(joined.iter().all(|name| !left.contains(name)), "somebody came and left");
+            }
             ClientEvent::Reported(report) => assert_eq!(report, report.sane()),
             ClientEvent::Joined { .. }
             | ClientEvent::Left { .. }
+            | ClientEvent::History(_)
             | ClientEvent::Refused { .. }
             | ClientEvent::Reconnecting { .. }
             | ClientEvent::Path(_)

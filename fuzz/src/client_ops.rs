@@ -38,6 +38,8 @@ pub(crate) enum Op {
     Say { text: String, times: u8 },
     /// The user's voice: so many frames of so many bytes.
     SendVoice { frames: u8, bytes: u16 },
+    /// The user asks for a part of the history.
+    Ask { before: u8, limit: u8, words: String },
     /// How somebody's voice arrives.
     Report { talker: u8, lost: u16 },
     /// The user leaves.
@@ -74,7 +76,15 @@ pub(crate) enum Frame {
 
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.arbitrary::<u8>()? % 24 {
+        // Beside the others, so that what is in the corpus keeps its meaning.
+        let what = match u.arbitrary::<u8>()? {
+            240.. => {
+                let (before, limit) = (u.arbitrary()?, u.arbitrary()?);
+                return Ok(Self::Ask { before, limit, words: text(u)? });
+            }
+            byte => byte % 24,
+        };
+        Ok(match what {
             0 | 1 => Self::Connected,
             2 => Self::Disconnected,
             3 => Self::Bytes(bytes(u)?),
@@ -113,7 +123,11 @@ impl<'a> Arbitrary<'a> for How {
 impl<'a> Arbitrary<'a> for Frame {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         use pb::to_client::Kind;
-        let kind = match u.arbitrary::<u8>()? % 20 {
+        let what = match u.arbitrary::<u8>()? {
+            240.. => return Ok(Self::Kind(Kind::History(page(u)?))),
+            byte => byte % 20,
+        };
+        let kind = match what {
             0..=3 => Kind::Welcome(welcome(u)?),
             4 => {
                 let (reason, suggestion) = (i32::from(u.arbitrary::<u8>()? % 9), name(u)?);
@@ -122,7 +136,8 @@ impl<'a> Arbitrary<'a> for Frame {
             5 => Kind::Closing(pb::Closing { reason: i32::from(u.arbitrary::<u8>()? % 9), text: text(u)? }),
             6 => Kind::Members(pb::Members { room: u.arbitrary::<u8>()?.into(), members: members(u)? }),
             7..=9 => {
-                Kind::Ack(pb::Ack { room: u.arbitrary::<u8>()?.into(), seq: number(u)?, id: number(u)? })
+                let (room, seq, id) = (u.arbitrary::<u8>()?.into(), number(u)?, number(u)?);
+                Kind::Ack(pb::Ack { room, seq, id, at_ms: id })
             }
             10 => Kind::Nack(pb::Nack { id: number(u)?, text: text(u)? }),
             11 => Kind::Said(pb::Said {
@@ -132,11 +147,12 @@ impl<'a> Arbitrary<'a> for Frame {
                 name: name(u)?,
                 id: number(u)?,
                 text: text(u)?,
+                at_ms: 7,
             }),
-            12 => Kind::Joined(pb::Joined { room: 1, seq: number(u)?, member: member(u)? }),
+            12 => Kind::Joined(pb::Joined { room: 1, member: member(u)? }),
             13 => {
                 let reason = i32::from(u.arbitrary::<u8>()? % 6);
-                Kind::Left(pb::Left { room: 1, seq: number(u)?, member: member(u)?, reason })
+                Kind::Left(pb::Left { room: 1, member: member(u)?, reason })
             }
             14 => Kind::Ping(pb::Ping { token: u.arbitrary()? }),
             15 => return Ok(Self::Pong { is_honest: !u.ratio(1u8, 4u8)? }),
@@ -165,7 +181,7 @@ impl Frame {
             Self::Pong { is_honest } => Kind::Pong(pb::Ping { token: ping ^ u64::from(!is_honest) }),
             Self::OwnSaid { id, seq } => {
                 let (name, text) = ("Foo".to_owned(), "hello".to_owned());
-                Kind::Said(pb::Said { room: 1, seq, session, name, id, text })
+                Kind::Said(pb::Said { room: 1, seq, session, name, id, text, at_ms: 7 })
             }
             Self::Voice(payload) => {
                 write_voice(&mut out, &payload);
@@ -197,8 +213,21 @@ fn welcome(u: &mut Unstructured<'_>) -> Result<pb::Welcome> {
         room,
         members: members(u)?,
         resumed: u.arbitrary()?,
+        // Told or not, rightly or not.
+        member_count: token as u32 % 4,
         ..Default::default()
     })
+}
+
+fn page(u: &mut Unstructured<'_>) -> Result<pb::HistoryPage> {
+    let count = u.arbitrary::<u8>()? % 4;
+    let message = |u: &mut Unstructured<'_>| {
+        let (seq, name, text) = (number(u)?, name(u)?, text(u)?);
+        Ok(pb::Said { room: 1, seq, name, text, ..Default::default() })
+    };
+    let messages = (0..count).map(|_| message(u)).collect::<Result<_>>()?;
+    let (token, more, error) = (u.arbitrary::<u8>()?.into(), u.arbitrary()?, text(u)?);
+    Ok(pb::HistoryPage { room: 1, token, messages, more, error })
 }
 
 /// Most often a few; in some cases as many as fit into a frame, which two of a kind make too many.

@@ -12,6 +12,7 @@ mod frame;
 mod jitter;
 mod ops;
 mod server;
+mod shelf;
 mod wav;
 mod world;
 

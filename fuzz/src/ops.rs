@@ -43,7 +43,26 @@ pub(crate) enum Op {
     Overflow,
     /// Time passes, in milliseconds.
     Wait(u16),
+    /// The store does something, if there is one.
+    Store(Store),
     Shutdown,
+}
+
+/// What a store does.
+#[derive(Debug)]
+pub(crate) enum Store {
+    /// It keeps so many of the next that it was given.
+    Keeps(u8),
+    /// It can keep nothing of what it was given.
+    Refuses { is_full: bool },
+    /// It answers one of the questions, or cannot.
+    Answers { which: u8, can: bool },
+    /// It has forgotten all but so many messages of a room.
+    Forgets { room: u8, left: u8 },
+    /// It says of an earlier run what is of no use any more, and answers what nobody asked.
+    IsLate(u8),
+    /// The server is killed, and started again with what is kept. From here on there is a store.
+    Restores,
 }
 
 /// Messages that need to know something of the server's answers are filled in by whoever plays them.
@@ -58,6 +77,7 @@ pub(crate) enum Frame {
     Report { on: u32, lost: u32 },
     Voice { sequence: u32 },
     Version(u32),
+    History { room: u8, before: u8, limit: u8, words: &'static str },
 }
 
 /// How somebody resumes: whose session, and honestly or not.
@@ -76,11 +96,18 @@ pub(crate) struct Known {
     pub(crate) token: Vec<u8>,
     pub(crate) epoch: u64,
     pub(crate) room: u32,
+    /// By what its client is known again.
+    pub(crate) author: Vec<u8>,
 }
 
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.arbitrary::<u8>()? % 16 {
+        // Beside the sixteenths that were there before there was a store: what is in the corpus keeps its meaning.
+        let what = match u.arbitrary::<u8>()? {
+            byte @ 240.. => return Ok(Self::Store(Store::arbitrary_of(byte - 240, u)?)),
+            byte => byte % 16,
+        };
+        Ok(match what {
             0 | 1 => Self::Accept,
             2 => {
                 let length = usize::from(u.arbitrary::<u8>()?).min(u.len());
@@ -101,9 +128,30 @@ impl<'a> Arbitrary<'a> for Op {
     }
 }
 
+impl Store {
+    fn arbitrary_of(what: u8, u: &mut Unstructured<'_>) -> Result<Self> {
+        Ok(match what {
+            0..=5 => Self::Keeps(u.arbitrary::<u8>()? % 8),
+            6 | 7 => Self::Refuses { is_full: u.arbitrary()? },
+            8..=10 => Self::Answers { which: u.arbitrary()?, can: !u.ratio(1u8, 4u8)? },
+            11 | 12 => Self::Forgets { room: u.arbitrary::<u8>()? % 4, left: u.arbitrary::<u8>()? % 4 },
+            13 => Self::IsLate(u.arbitrary()?),
+            _ => Self::Restores,
+        })
+    }
+}
+
 impl<'a> Arbitrary<'a> for Frame {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.arbitrary::<u8>()? % 16 {
+        let what = match u.arbitrary::<u8>()? {
+            240.. => {
+                let (room, before, limit) =
+                    (u.arbitrary::<u8>()?, u.arbitrary::<u8>()?, u.arbitrary::<u8>()?);
+                return Ok(Self::History { room, before, limit, words: u.choose(&TEXTS)? });
+            }
+            byte => byte % 16,
+        };
+        Ok(match what {
             0..=3 => Self::Hello { name: u.choose(&NAMES)?, room: u.choose(&ROOMS)?, resume: None },
             4 | 5 => {
                 let resume = Resume {
@@ -136,26 +184,34 @@ impl Frame {
     pub(crate) fn bytes(self, me: &Known, all: &[Known]) -> Vec<u8> {
         use pb::to_server::Kind;
         let mut out = Vec::new();
-        let hello = |versions: Vec<u32>, name: &str, room: &str, resume| {
+        let hello = |versions: Vec<u32>, name: &str, room: &str, resume, author| {
             let (name, room) = (name.to_owned(), room.to_owned());
-            Kind::Hello(pb::Hello { versions, name, room, resume, ..Default::default() })
+            Kind::Hello(pb::Hello { versions, name, room, resume, author, ..Default::default() })
         };
         let kind = match self {
             Self::Hello { name, room, resume } => {
-                let resume = resume.and_then(|resume| {
-                    let Known { session, mut token, epoch, .. } = all.get(resume.of as usize)?.clone();
+                // Whose session it is, is the same client.
+                let whose = resume.as_ref().and_then(|resume| all.get(resume.of as usize)).unwrap_or(me);
+                let author = whose.author.clone();
+                let resume = resume.map(|resume| {
+                    let Known { session, mut token, epoch, .. } = whose.clone();
                     if !resume.is_honest {
                         token.pop();
                     }
-                    Some(pb::Resume { session, token, epoch, last_seq: resume.last_seq.into(), attempt: 0 })
+                    pb::Resume { session, token, epoch, last_seq: resume.last_seq.into(), attempt: 0 }
                 });
-                hello(vec![VERSION], name, room, resume)
+                hello(vec![VERSION], name, room, resume, author)
             }
-            Self::Version(version) => hello(vec![version], "Foo", "", None),
+            Self::Version(version) => hello(vec![version], "Foo", "", None, Vec::new()),
             Self::Say { room, id, text } => {
                 // Most often the room that one is in.
                 let room = if room < 200 { me.room } else { room };
                 Kind::Say(pb::Say { room, id, text })
+            }
+            Self::History { room, before, limit, words } => {
+                let room = if room < 200 { me.room } else { room.into() };
+                let (before, limit, words) = (before.into(), limit.into(), words.to_owned());
+                Kind::History(pb::HistoryRequest { room, before, limit, words, token: limit })
             }
             Self::Ping(token) => Kind::Ping(pb::Ping { token }),
             Self::Pong(token) => Kind::Pong(pb::Ping { token }),

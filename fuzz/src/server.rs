@@ -2,7 +2,7 @@
 //! whom there is, says only what decodes, wants no timeout that does nothing, stays within its limits and of one mind.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{Ipv4Addr, SocketAddr},
 };
 
@@ -10,9 +10,10 @@ use arbitrary::Unstructured;
 use chinwag_bench::Open;
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, SessionId,
-    limits::{CLASSIC_BYTES, HELD_SESSIONS, ROOMS},
+    history::{KeepError, Write},
+    limits::{CLASSIC_BYTES, HELD_SESSIONS, PAGE_MESSAGES, READS, ROOMS},
     relay::{Arrival, Egress, Relay},
-    server::{Dialect, Input, Output, Server},
+    server::{Dialect, Input, Output, ReadRequest, Server},
     wire::{
         chinwag1::to_client::Kind,
         control::{self, Body},
@@ -22,7 +23,10 @@ use chinwag_proto::{
     },
 };
 
-use crate::ops::{Known, Op, PEERS, voice};
+use crate::{
+    ops::{Known, Op, PEERS, Store, voice},
+    shelf::Shelf,
+};
 
 /// Sessions that the server lets in: fewer than there are peers, so that it can be full.
 const MAX_SESSIONS: usize = 4;
@@ -31,7 +35,7 @@ const NATIVES: usize = 4;
 /// Timeouts at one moment; more is spinning.
 const TIMEOUTS_AT_ONCE: u32 = 8;
 
-/// Input: a list of (peer, [`Op`]).
+/// Input: a list of (peer, [`Op`]). What a store does is nobody's, whichever peer stands before it.
 pub fn server(data: &[u8]) {
     let mut u = Unstructured::new(data);
     let mut driver = Driver::new();
@@ -90,6 +94,12 @@ struct Driver {
     paths: BTreeMap<Peer, SealedPath<Open>>,
     known: Vec<Known>,
     is_stopping: bool,
+    /// The store, once there is one.
+    shelf: Option<Shelf>,
+    /// What it was given in this run and has not answered.
+    writes: VecDeque<Write>,
+    run: u32,
+    reads: Vec<(u32, ReadRequest)>,
 }
 
 impl Driver {
@@ -102,8 +112,12 @@ impl Driver {
             open: BTreeSet::new(),
             paused: BTreeSet::new(),
             paths: BTreeMap::new(),
-            known: vec![Known::default(); PEERS as usize],
+            known: (1..=PEERS as u8).map(|n| Known { author: vec![n; 16], ..Known::default() }).collect(),
             is_stopping: false,
+            shelf: None,
+            writes: VecDeque::new(),
+            run: 0,
+            reads: Vec::new(),
         }
     }
 
@@ -119,6 +133,7 @@ impl Driver {
                 }
             }
             Op::Wait(ms) => self.wait(Duration::from_millis(ms.into())),
+            Op::Store(what) => self.store(what),
             Op::Shutdown => {
                 self.is_stopping = true;
                 self.input(Input::Shutdown);
@@ -160,6 +175,57 @@ impl Driver {
             }
         }
         self.judge();
+    }
+
+    fn store(&mut self, what: Store) {
+        let run = self.run;
+        match what {
+            Store::Restores if self.is_stopping => {}
+            Store::Restores => {
+                let shelf = self.shelf.take().unwrap_or_default();
+                let (now, known) = (self.now, std::mem::take(&mut self.known));
+                *self = Self { now, known, ..Self::new() };
+                self.server = Server::new(MAX_SESSIONS, Rng::from_number(now.as_micros()));
+                self.server.restore(shelf.restored());
+                self.shelf = Some(shelf);
+                self.drain();
+            }
+            _ if self.shelf.is_none() => {}
+            Store::Keeps(count) => self.keep(count.into()),
+            Store::Refuses { is_full } => {
+                self.writes.clear();
+                self.run += 1;
+                let why = if is_full { KeepError::Full } else { KeepError::Failed };
+                self.input(Input::NotKept { run, why });
+            }
+            Store::Answers { which, can } => {
+                if usize::from(which) < self.reads.len() {
+                    let (ticket, what) = self.reads.remove(which.into());
+                    let found = self.shelf.as_ref().map(|shelf| shelf.read(&what)).filter(|_| can);
+                    self.input(Input::Read { ticket, found: found.as_deref() });
+                }
+            }
+            Store::Forgets { room, left } => {
+                let forgotten = self.shelf.as_mut().and_then(|shelf| shelf.expire(room.into(), left.into()));
+                if let Some((room, before)) = forgotten {
+                    self.input(Input::Expired { room, before });
+                }
+            }
+            Store::IsLate(by) => {
+                let run = run.wrapping_sub(1 + u32::from(by));
+                self.input(Input::Kept { run, count: by.into() });
+                self.input(Input::NotKept { run, why: KeepError::Failed });
+                self.input(Input::Read { ticket: u32::MAX - u32::from(by), found: Some(&[]) });
+            }
+        }
+    }
+
+    fn keep(&mut self, most: usize) {
+        let (run, count) = (self.run, most.min(self.writes.len()));
+        if let Some(shelf) = &mut self.shelf {
+            self.writes.drain(..count).for_each(|write| shelf.write(write));
+            self.input(Input::Kept { run, count });
+        }
     }
 
     /// A driver reads nothing from whom it was told to pause.
@@ -215,15 +281,17 @@ impl Driver {
                         continue;
                     }
                     for kind in messages(bytes) {
+                        if let Some((room, seq)) = told(&kind) {
+                            // Of a room that is gone nobody knows any more what was said there.
+                            let last = self.shelf.as_ref().and_then(|shelf| shelf.last_of(room));
+                            assert!(last.is_none_or(|last| seq <= last), "what is not kept is told");
+                        }
                         if let Kind::Welcome(welcome) = kind {
                             let &[peer] = to else { panic!("a welcome is for one") };
                             let room = welcome.room.unwrap_or_default();
-                            self.known[peer.index()] = Known {
-                                session: welcome.session,
-                                token: welcome.resume_token,
-                                epoch: room.epoch,
-                                room: room.id,
-                            };
+                            let known = &mut self.known[peer.index()];
+                            (known.session, known.token) = (welcome.session, welcome.resume_token);
+                            (known.epoch, known.room) = (room.epoch, room.id);
                         }
                     }
                 }
@@ -243,6 +311,16 @@ impl Driver {
                     assert!(self.open.remove(&peer), "closed twice: {cause}");
                     self.paused.remove(&peer);
                     self.paths.remove(&peer);
+                }
+                Output::Keep { run, write } => {
+                    assert!(self.shelf.is_some(), "nothing was said of a store");
+                    if run == self.run {
+                        self.writes.push_back(write);
+                    }
+                }
+                Output::Read { ticket, what } => {
+                    assert!(self.shelf.is_some() && self.reads.len() < READS);
+                    self.reads.push((ticket, what));
                 }
                 Output::Report { .. } | Output::Event(_) => {}
             }
@@ -294,6 +372,11 @@ impl Driver {
             self.forget(peer);
             self.input(Input::Closed { peer });
         }
+        // A store answers in the end, and is given more when somebody is read again who had said more.
+        while !self.writes.is_empty() {
+            self.keep(usize::MAX);
+            self.wait(Duration::from_secs(1));
+        }
         self.wait(Duration::from_secs(60));
         assert!(self.open.is_empty(), "a silent peer stays");
         if self.is_stopping {
@@ -304,6 +387,29 @@ impl Driver {
         self.wait(Duration::from_secs(2 * 60 * 60));
         assert_eq!(self.server.hub().gone(), 0);
         assert_eq!(self.server.poll_timeout(), None, "a timer is left");
+    }
+}
+
+/// The place that a message tells of: no page is longer than it may be.
+fn told(kind: &Kind) -> Option<(u32, u64)> {
+    match kind {
+        Kind::Said(said) => Some((said.room, said.seq)),
+        Kind::Ack(ack) => Some((ack.room, ack.seq)),
+        Kind::History(page) => {
+            assert!(page.messages.len() <= PAGE_MESSAGES && page.messages.is_sorted_by(|a, b| a.seq < b.seq));
+            page.messages.last().map(|said| (said.room, said.seq))
+        }
+        Kind::Welcome(_)
+        | Kind::Refused(_)
+        | Kind::Joined(_)
+        | Kind::Left(_)
+        | Kind::Nack(_)
+        | Kind::Ping(_)
+        | Kind::Pong(_)
+        | Kind::Members(_)
+        | Kind::Closing(_)
+        | Kind::VoiceReport(_)
+        | Kind::Voice(_) => None,
     }
 }
 

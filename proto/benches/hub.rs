@@ -3,6 +3,7 @@
 
 use chinwag_proto::{
     Instant, MessageId, Rng, RoomId, SessionId,
+    history::UnixMillis,
     hub::{Hub, JoinRequest},
     limits,
 };
@@ -23,7 +24,7 @@ fn say(bencher: Bencher<'_, '_>, members: usize) {
     let mut say = || {
         id += 1;
         let text = "a message of about the length that most of them have, not more";
-        hub.say(sender, room, MessageId::from_wire(id), text, &mut |audience, notice| {
+        hub.say(UnixMillis(1), sender, room, MessageId::from_wire(id), text, &mut |audience, notice| {
             black_box((audience, notice));
         });
     };
@@ -54,7 +55,7 @@ fn room(members: usize) -> (Hub, RoomId, SessionId) {
 }
 
 fn join(hub: &mut Hub, name: &str) -> (SessionId, RoomId) {
-    let request = JoinRequest { name, room: "", resume: None };
+    let request = JoinRequest { name, room: "", author: None, resume: None };
     let admission = hub.join(START, &request, &mut |audience, notice| {
         black_box((audience, notice));
     });

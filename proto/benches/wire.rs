@@ -28,6 +28,7 @@ fn write_said(bencher: Bencher<'_, '_>) {
         name: "somebody".into(),
         id: 1000,
         text: TEXT.into(),
+        at_ms: 1_700_000_000_000,
     };
     let mut out = vec![];
     bencher.with_inputs(|| said.clone()).bench_local_values(|said| {

@@ -85,7 +85,8 @@ pub struct RestoredRoom {
     pub last: Seq,
     /// Its last messages, oldest first, without a gap, up to `last`.
     pub messages: Vec<KeptMessage>,
-    /// What was said last, further back than `messages` reaches, oldest first: who said it, under which number, its place.
+    /// What was said last, oldest first, as far back as somebody may say it again, which may be further than `messages` reaches: who
+    /// said it, under which number, its place.
     pub accepted: Vec<(AuthorKey, MessageId, Seq)>,
 }
 

@@ -72,6 +72,8 @@ impl Rig {
                 | Output::OpenPath { .. }
                 | Output::Close { .. }
                 | Output::Report { .. }
+                | Output::Keep { .. }
+                | Output::Read { .. }
                 | Output::Event(_) => {
                     self.native.push(server_output(&output));
                 }

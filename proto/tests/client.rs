@@ -6,8 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use chinwag_proto::{
-    Duration, Instant, ReceiverReport, Rng,
-    client::{ClientEvent, ClientInput, ClientOutput, SayError},
+    Duration, Instant, ReceiverReport, Rng, Seq,
+    client::{ClientEvent, ClientInput, ClientOutput, Page, PageLine, SayError},
+    history::UnixMillis,
     limits,
     text::MessageError,
     wire::{
@@ -26,24 +27,28 @@ const UNREACHABLE: &str = "event Ended(Unreachable)";
 
 fn said(seq: u64, session: u32, id: u64, text: &str) -> Kind {
     let name = if session == 1 << 20 { "Foo" } else { "Bar" };
-    Kind::Said(pb::Said { room: 1, seq, session, name: name.into(), id, text: text.into() })
+    Kind::Said(pb::Said { room: 1, seq, session, name: name.into(), id, text: text.into(), at_ms: seq })
 }
 
 fn ack(seq: u64, id: u64) -> Kind {
-    Kind::Ack(pb::Ack { room: 1, seq, id })
+    Kind::Ack(pb::Ack { room: 1, seq, id, at_ms: seq })
 }
 
 fn closing(reason: closing::Reason) -> Kind {
     Kind::Closing(pb::Closing { reason: reason.into(), text: "so long".into() })
 }
 
-fn joined(seq: u64, session: u32, name: &str) -> Kind {
-    Kind::Joined(pb::Joined { room: 1, seq, member: Some(pb::Member { session, name: name.into() }) })
+fn member(session: u32, name: &str) -> pb::Member {
+    pb::Member { session, name: name.into() }
 }
 
-fn left(seq: u64, session: u32, name: &str) -> Kind {
-    let member = Some(pb::Member { session, name: name.into() });
-    Kind::Left(pb::Left { room: 1, seq, member, ..Default::default() })
+fn joined(session: u32, name: &str) -> Kind {
+    Kind::Joined(pb::Joined { room: 1, member: Some(member(session, name)) })
+}
+
+fn left(session: u32, name: &str) -> Kind {
+    let reason = pb::left::Reason::Lost.into();
+    Kind::Left(pb::Left { room: 1, member: Some(member(session, name)), reason })
 }
 
 /// Waits out the pause before the next try.
@@ -90,9 +95,9 @@ fn what_is_said_is_shown_when_it_is_acknowledged_in_its_place() {
     assert_lines(
         &rig.receive([ack(3, 1), said(4, (1 << 20) + 1, 1, "hi"), ack(5, 2)]),
         &[
-            r#"event Said { seq: Seq(3), name: "Foo", text: "one", own: Some(MessageId(1)) }"#,
-            r#"event Said { seq: Seq(4), name: "Bar", text: "hi", own: None }"#,
-            r#"event Said { seq: Seq(5), name: "Foo", text: "two", own: Some(MessageId(2)) }"#,
+            r#"event Said { seq: Seq(3), name: "Foo", text: "one", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
+            r#"event Said { seq: Seq(4), name: "Bar", text: "hi", at: UnixMillis(4), own: None }"#,
+            r#"event Said { seq: Seq(5), name: "Foo", text: "two", at: UnixMillis(5), own: Some(MessageId(2)) }"#,
         ],
     );
     assert_lines(&rig.receive([ack(3, 1), said(4, (1 << 20) + 1, 1, "hi")]), &NOTHING);
@@ -132,15 +137,11 @@ fn a_message_that_is_not_accepted_is_given_back() {
 #[test]
 fn comings_and_goings_are_told_and_kept() {
     let mut rig = ClientRig::welcomed();
-    let left = |seq, session, name: &str| {
-        let reason = pb::left::Reason::Lost.into();
-        Kind::Left(pb::Left { room: 1, seq, member: Some(pb::Member { session, name: name.into() }), reason })
-    };
     assert_lines(
-        &rig.receive([joined(3, 77, "Baz"), joined(3, 78, "again"), left(4, (1 << 20) + 1, "Bar")]),
+        &rig.receive([joined(77, "Baz"), left((1 << 20) + 1, "Bar")]),
         &[
-            r#"event Joined { seq: Seq(3), session: SessionId(77), name: "Baz" }"#,
-            r#"event Left { seq: Seq(4), session: SessionId(1048577), name: "Bar", reason: Lost }"#,
+            r#"event Joined { session: SessionId(77), name: "Baz" }"#,
+            r#"event Left { session: SessionId(1048577), name: "Bar", reason: Lost }"#,
         ],
     );
     let members: Vec<_> = rig.client.members().map(|(_, name)| name.to_owned()).collect();
@@ -172,12 +173,181 @@ fn a_lost_connection_is_resumed_and_what_was_missed_is_told_once() {
             r#"send Say r1 #1 "accepted, but who knows""#,
             r#"send Say r1 #2 "lost on the way""#,
             r#"send Say r1 #3 "said meanwhile""#,
-            r#"event Said { seq: Seq(4), name: "Foo", text: "accepted, but who knows", own: Some(MessageId(1)) }"#,
-            r#"event Said { seq: Seq(5), name: "Bar", text: "missed", own: None }"#,
-            r#"event Said { seq: Seq(6), name: "Foo", text: "lost on the way", own: Some(MessageId(2)) }"#,
+            r#"event Said { seq: Seq(4), name: "Foo", text: "accepted, but who knows", at: UnixMillis(4), own: Some(MessageId(1)) }"#,
+            r#"event Said { seq: Seq(5), name: "Bar", text: "missed", at: UnixMillis(5), own: None }"#,
+            r#"event Said { seq: Seq(6), name: "Foo", text: "lost on the way", at: UnixMillis(6), own: Some(MessageId(2)) }"#,
         ],
     );
     assert_eq!((rig.client.unacknowledged(), rig.client.stats().reconnects), (1, 1));
+}
+
+/// Comes back after a loss, to these members; what is told of them.
+fn back_among(rig: &mut ClientRig, frames: &[&[(u32, &str)]]) -> Vec<String> {
+    let list = |members: &[(u32, &str)]| members.iter().map(|&(s, name)| member(s, name)).collect::<Vec<_>>();
+    rig.input(ClientInput::Disconnected);
+    pause(rig);
+    rig.input(ClientInput::Connected);
+    let member_count = frames.iter().map(|frame| frame.len() as u32).sum();
+    let welcome = pb::Welcome { members: list(frames[0]), member_count, ..ClientRig::welcome() };
+    let mut lines = rig.receive([Kind::Welcome(welcome)]);
+    for frame in &frames[1..] {
+        assert!(!lines.concat().contains("Meanwhile"), "not all are known yet: {lines:?}");
+        lines.extend(rig.receive([Kind::Members(pb::Members { room: 1, members: list(frame) })]));
+    }
+    lines.retain(|line| line.contains("Meanwhile"));
+    lines
+}
+
+#[test]
+fn who_came_and_left_meanwhile_is_told_by_name() {
+    let (foo, bar) = ((1 << 20, "Foo"), ((1 << 20) + 1, "Bar"));
+    let meanwhile = |joined, left| format!("event Meanwhile {{ joined: [{joined}], left: [{left}] }}");
+    for (frames, expected) in [
+        (&[&[foo, bar][..]][..], None),
+        // Another session of the same person is nobody's coming or going.
+        (&[&[foo, (9, "Bar")]], None),
+        (&[&[foo]], Some(meanwhile("", r#""Bar""#))),
+        (&[&[foo, bar, (7, "Baz")]], Some(meanwhile(r#""Baz""#, ""))),
+        (&[&[foo], &[(7, "Baz")], &[(8, "Qux")]], Some(meanwhile(r#""Baz", "Qux""#, r#""Bar""#))),
+        (&[&[foo], &[bar]], None),
+    ] {
+        let mut rig = ClientRig::welcomed();
+        let told = back_among(&mut rig, frames);
+        assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{frames:?}");
+    }
+}
+
+#[test]
+fn who_was_here_counts_from_the_last_time_that_all_were_known() {
+    let foo = (1 << 20, "Foo");
+    let mut rig = ClientRig::welcomed();
+    rig.receive([joined(7, "Baz")]);
+    // The connection is lost again before the list is whole.
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    rig.input(ClientInput::Connected);
+    let welcome =
+        pb::Welcome { members: vec![member(foo.0, foo.1)], member_count: 3, ..ClientRig::welcome() };
+    assert!(!rig.receive([Kind::Welcome(welcome)]).concat().contains("Meanwhile"));
+    let told = back_among(&mut rig, &[&[foo, (8, "Qux")]]);
+    assert_eq!(told, [r#"event Meanwhile { joined: ["Qux"], left: ["Bar", "Baz"] }"#]);
+    // And then from there.
+    assert_eq!(back_among(&mut rig, &[&[foo, (8, "Qux")]]), [""; 0]);
+}
+
+#[test]
+fn a_first_welcome_tells_of_nobody_meanwhile() {
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    let lines = rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    assert!(!lines.concat().contains("Meanwhile"), "{lines:?}");
+}
+
+// The history.
+
+#[test]
+fn a_client_asks_for_what_came_before_its_first_welcome() {
+    let mut rig = ClientRig::with_history(20);
+    rig.input(ClientInput::Connected);
+    let lines = rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    assert_eq!(lines.last().unwrap(), "send History r1 #1 before 3 limit 20");
+    rig.input(ClientInput::Disconnected);
+    let lines = back(&mut rig, 2, vec![]);
+    assert!(!lines.concat().contains("History"), "what came meanwhile is told anyway: {lines:?}");
+    let mut rig = ClientRig::welcomed();
+    assert!(!rig.drain().concat().contains("History"));
+}
+
+#[test]
+fn questions_have_numbers_of_their_own_and_need_a_connection() {
+    let mut rig = ClientRig::welcomed();
+    for (before, limit, words, token, line) in [
+        (None, 5, "", 1, "send History r1 #1 before 0 limit 5"),
+        (Some(7), usize::MAX, "a b", 2, r#"send History r1 #2 before 7 limit 4294967295 "a b""#),
+    ] {
+        assert_eq!(rig.client.ask_history(before.map(Seq::from_wire), limit, words), Some(token));
+        assert_lines(&rig.drain(), &[line]);
+    }
+    rig.input(ClientInput::Disconnected);
+    assert_eq!(rig.client.ask_history(None, 5, ""), None);
+    assert_lines(&rig.drain(), &NOTHING);
+}
+
+#[test]
+fn pages_are_told_with_their_numbers_whatever_was_asked_and_move_no_place() {
+    let mut rig = ClientRig::welcomed();
+    let token = rig.client.ask_history(None, 5, "").unwrap();
+    rig.drain();
+    let page = |token, seq| {
+        let said = pb::Said { seq, name: "Bar".into(), text: "old".into(), at_ms: 4, ..Default::default() };
+        Kind::History(pb::HistoryPage {
+            room: 1,
+            token,
+            messages: vec![said],
+            more: true,
+            ..Default::default()
+        })
+    };
+    let line = |seq| {
+        let (seq, at, name, text) = (Seq::from_wire(seq), UnixMillis(4), "Bar".into(), "old".into());
+        PageLine { seq, at, name, text }
+    };
+    let told = |token, seq| {
+        let page = Page { token, lines: vec![line(seq)], more: true, error: None };
+        format!("event {:?}", ClientEvent::History(page))
+    };
+    // One that nobody asked for is told as well: whoever asks knows his numbers.
+    assert_eq!(rig.receive([page(77, 9)]), [told(77, 9)]);
+    assert_eq!(rig.receive([page(token, 1), page(token, 1)]), [told(token, 1), told(token, 1)]);
+    let error = pb::HistoryPage { token, error: "it cannot".into(), ..Default::default() };
+    let failed = Page { token, error: Some("it cannot".into()), ..Page::default() };
+    assert_eq!(rig.receive([Kind::History(error)]), [format!("event {:?}", ClientEvent::History(failed))]);
+    // What is told in its turn is not taken for seen, though a page had it.
+    assert!(rig.receive([said(3, (1 << 20) + 1, 1, "next")])[0].contains("next"));
+}
+
+#[test]
+fn a_page_that_comes_when_the_question_is_forgotten_does_no_harm() {
+    let page = || Kind::History(pb::HistoryPage { room: 1, token: 1, ..Default::default() });
+    // Before a welcome, and behind the goodbye of one who was never in.
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    assert_lines(&rig.receive([page()]), &NOTHING);
+    rig.quit();
+    assert_lines(&rig.receive([page()]), &NOTHING);
+    // After the connection by which it was asked.
+    let mut rig = ClientRig::welcomed();
+    rig.client.ask_history(None, 5, "");
+    rig.input(ClientInput::Disconnected);
+    let lines = back(&mut rig, 2, vec![page()]);
+    assert!(lines.last().unwrap().starts_with("event History"), "{lines:?}");
+}
+
+#[test]
+fn ones_own_message_that_is_told_after_a_restart_is_its_acknowledgement() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("kept");
+    rig.say("not kept");
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    rig.input(ClientInput::Connected);
+    // Another session, of a server that knows the client's key.
+    let own = (5 << 20) + 4;
+    let welcome = pb::Welcome { session: own, ..ClientRig::welcome() };
+    let kept = pb::Said { name: "Foo".into(), ..said_by(own, 3, 1, "kept") };
+    let lines = rig.receive([Kind::Welcome(welcome), Kind::Said(kept), ack(3, 1), ack(4, 2)]);
+    let told: Vec<_> = lines.iter().filter(|line| line.starts_with("event Said")).collect();
+    assert_eq!(
+        told,
+        [
+            r#"event Said { seq: Seq(3), name: "Foo", text: "kept", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
+            r#"event Said { seq: Seq(4), name: "Foo", text: "not kept", at: UnixMillis(4), own: Some(MessageId(2)) }"#,
+        ]
+    );
+}
+
+fn said_by(session: u32, seq: u64, id: u64, text: &str) -> pb::Said {
+    pb::Said { room: 1, seq, session, id, text: text.into(), at_ms: seq, ..Default::default() }
 }
 
 #[test]
@@ -186,16 +356,16 @@ fn a_gap_is_told() {
     assert_lines(
         &rig.receive([said(9, (1 << 20) + 1, 1, "later")]),
         &[
-            "event Missed { events: 6 }",
-            r#"event Said { seq: Seq(9), name: "Bar", text: "later", own: None }"#,
+            "event Missed { messages: 6 }",
+            r#"event Said { seq: Seq(9), name: "Bar", text: "later", at: UnixMillis(9), own: None }"#,
         ],
     );
     rig.input(ClientInput::Disconnected);
     let lines = back(&mut rig, 12, vec![]);
-    assert_eq!(lines.last().unwrap(), "event Missed { events: 3 }");
+    assert_eq!(lines.last().unwrap(), "event Missed { messages: 3 }");
 
-    // The session was forgotten, the room was not: 15 is one's own coming.
-    for (epoch, expected) in [(9, "event Missed { events: 2 }"), (10, "event Welcome")] {
+    // The session was forgotten, the room was not.
+    for (epoch, expected) in [(9, "event Missed { messages: 3 }"), (10, "event Welcome")] {
         rig.input(ClientInput::Disconnected);
         pause(&mut rig);
         rig.input(ClientInput::Connected);
@@ -208,6 +378,20 @@ fn a_gap_is_told() {
 }
 
 #[test]
+fn an_acknowledgement_of_a_room_that_is_gone_moves_no_place_in_this_one() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("said in another room, or so the server says");
+    let elsewhere = Kind::Ack(pb::Ack { room: 7, seq: 90, id: 1, at_ms: 5 });
+    let lines = rig.receive([elsewhere, said(3, (1 << 20) + 1, 1, "next")]);
+    assert!(lines.len() == 2 && lines[0].contains("own: Some(MessageId(1))"), "{lines:?}");
+    assert_lines(
+        &lines[1..],
+        &[r#"event Said { seq: Seq(3), name: "Bar", text: "next", at: UnixMillis(3), own: None }"#],
+    );
+    assert_eq!(rig.client.unacknowledged(), 0);
+}
+
+#[test]
 fn numbers_at_their_ends_do_no_harm() {
     let mut rig = ClientRig::welcomed();
     let lines = rig.receive([
@@ -216,7 +400,7 @@ fn numbers_at_their_ends_do_no_harm() {
         ack(u64::MAX, u64::MAX),
     ]);
     assert_eq!(lines.iter().filter(|line| line.contains("Said")).count(), 1, "even the last place is one's");
-    rig.receive([said(0, 0, 0, "c"), joined(u64::MAX, u32::MAX, "d")]);
+    rig.receive([said(0, 0, 0, "c"), joined(u32::MAX, "d")]);
     rig.input(ClientInput::Disconnected);
     back(&mut rig, 0, vec![said(1, 7, 1, "e")]);
     assert!(rig.client.is_in());
@@ -346,7 +530,7 @@ fn quitting_ends_it_from_everywhere() {
     rig.say("last words");
     assert_lines(&rig.quit(), &["send Quit"]);
     assert_lines(&rig.quit(), &NOTHING);
-    let last = r#"event Said { seq: Seq(3), name: "Foo", text: "last words", own: Some(MessageId(1)) }"#;
+    let last = r#"event Said { seq: Seq(3), name: "Foo", text: "last words", at: UnixMillis(3), own: Some(MessageId(1)) }"#;
     assert_lines(&rig.receive([ack(3, 1), closing(closing::Reason::Quit)]), &[last]);
     assert_lines(&rig.input(ClientInput::Disconnected), &[ended]);
     for input in [ClientInput::Connected, ClientInput::Disconnected, ClientInput::Received { bytes: &[0; 9] }]
@@ -460,7 +644,9 @@ fn those_who_come_at_once_do_not_ping_at_once_ever_after() {
         // What only keeps the path open goes with every second of them, and never later than it must.
         let seldom = &probes[limits::FIRST_PROBES..];
         assert!(seldom.iter().all(|probe| pings.contains(probe)), "{pings:?} {probes:?}");
-        let kept_open = probes.windows(2).all(|pair| pair[1].since(pair[0]) <= limits::PROBE_INTERVAL_IDLE);
+        // Counted from when the one before was answered.
+        let longest = limits::PROBE_INTERVAL_IDLE + millis(10);
+        let kept_open = probes.windows(2).all(|pair| pair[1].since(pair[0]) <= longest);
         assert!(kept_open, "{probes:?}");
         assert!(probes.len() <= limits::FIRST_PROBES + 5, "{probes:?}");
         phases.insert(pauses[0].as_micros() / 500_000);
@@ -569,7 +755,7 @@ fn garbage_ends_a_first_try_and_makes_a_later_one() {
 fn a_welcome_is_taken_once_and_nothing_of_the_room_before_it() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
-    assert_lines(&rig.receive([said(50, 9, 1, "early"), joined(51, 9, "early"), ack(52, 1)]), &NOTHING);
+    assert_lines(&rig.receive([said(50, 9, 1, "early"), joined(9, "early"), ack(52, 1)]), &NOTHING);
     assert_eq!(rig.client.members().count(), 0);
     rig.receive([Kind::Welcome(ClientRig::welcome())]);
     assert_lines(&rig.receive([Kind::Welcome(ClientRig::welcome())]), &NOTHING);
@@ -589,7 +775,6 @@ fn a_welcome_is_taken_once_and_nothing_of_the_room_before_it() {
 #[test]
 fn what_a_server_makes_a_client_keep_is_bounded() {
     let long = || "x".repeat(limits::NAME_BYTES + 1);
-    let member = |session, name: &str| pb::Member { session, name: name.into() };
     let mut welcomes = vec![ClientRig::welcome(); 5];
     welcomes[0].name = long();
     welcomes[1].room.as_mut().unwrap().name = long();
@@ -602,7 +787,7 @@ fn what_a_server_makes_a_client_keep_is_bounded() {
         assert_lines(&rig.receive([Kind::Welcome(welcome)]), &["disconnect", "event Ended(Protocol)"]);
     }
     let mut rig = ClientRig::welcomed();
-    assert_eq!(rig.receive([joined(3, 9, &long())])[0], "disconnect");
+    assert_eq!(rig.receive([joined(9, &long())])[0], "disconnect");
 
     let mut rig = ClientRig::welcomed();
     let mut session = 0;
@@ -615,31 +800,23 @@ fn what_a_server_makes_a_client_keep_is_bounded() {
     }
     assert!(rig.client.members().count() <= limits::MEMBERS);
     let mut rig = ClientRig::welcomed();
-    for seq in 3..=limits::MEMBERS as u64 + 3 {
-        rig.receive([joined(seq, seq as u32, "x")]);
+    for session in 3..=limits::MEMBERS as u32 + 3 {
+        rig.receive([joined(session, "x")]);
     }
     assert!(!rig.client.is_in());
     assert!(rig.client.members().count() <= limits::MEMBERS);
 }
 
 #[test]
-fn a_full_room_in_which_somebody_came_and_went_meanwhile_is_no_nonsense() {
-    let mut rig = ClientRig::welcomed();
-    rig.input(ClientInput::Disconnected);
-    rig.wait(secs(1));
+fn a_full_room_is_no_nonsense() {
+    let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
-    rig.receive([Kind::Welcome(pb::Welcome { resumed: true, ..ClientRig::welcome() })]);
-    let members = (0..limits::SESSIONS as u32 - 2).map(|session| pb::Member { session, name: "x".into() });
-    for chunk in members.collect::<Vec<_>>().chunks(limits::MEMBERS_PER_FRAME) {
+    rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    let members: Vec<_> = (0..limits::SESSIONS as u32 - 2).map(|session| member(session, "x")).collect();
+    for chunk in members.chunks(limits::MEMBERS_PER_FRAME) {
         rig.receive([Kind::Members(pb::Members { room: 1, members: chunk.to_vec() })]);
     }
-    assert_eq!(rig.client.members().count(), limits::SESSIONS);
-    // They are in the list no more, but were in the room after what this client saw last.
-    for n in 0..3 {
-        rig.receive([joined(3 + 2 * n, 99_999, "y")]);
-        assert!(rig.client.is_in());
-        rig.receive([left(4 + 2 * n, 99_999, "y")]);
-    }
+    assert!(rig.client.is_in());
     assert_eq!(rig.client.members().count(), limits::SESSIONS);
 }
 

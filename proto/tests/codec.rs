@@ -63,16 +63,21 @@ proptest! {
     ) {
         let kinds = [
             to_server::Kind::Say(pb::Say { room, id, text: text.clone() }),
-            to_server::Kind::Hello(pb::Hello { resume: Some(pb::Resume { session: room, token: vec![1; 16], epoch: token, last_seq: seq, attempt: seq }), ..hello(&text) }),
+            to_server::Kind::Hello(pb::Hello { resume: Some(pb::Resume { session: room, token: vec![1; 16], epoch: token, last_seq: seq, attempt: seq }), author: vec![3; 16], ..hello(&text) }),
             to_server::Kind::Ping(pb::Ping { token }),
+            to_server::Kind::History(pb::HistoryRequest { room, before: seq, limit: room, words: text.clone(), token: room }),
         ];
         for kind in kinds {
             let bytes = to_server([kind.clone()]);
             prop_assert_eq!(control::decode_to_server(&bytes[4..]), Ok(Body::Message(kind)));
         }
         let kinds = [
-            to_client::Kind::Said(pb::Said { room, seq, session: room, name: text.clone(), id, text }),
-            to_client::Kind::Ack(pb::Ack { room, seq, id }),
+            to_client::Kind::Said(pb::Said { room, seq, session: room, name: text.clone(), id, text: text.clone(), at_ms: token }),
+            to_client::Kind::Ack(pb::Ack { room, seq, id, at_ms: token }),
+            to_client::Kind::History(pb::HistoryPage {
+                room, token: room, more: seq > 0, error: text.clone(),
+                messages: vec![pb::Said { room, seq, session: room, name: text.clone(), id, text, at_ms: token }],
+            }),
         ];
         for kind in kinds {
             let bytes = to_client([kind.clone()]);
@@ -209,10 +214,17 @@ fn hex(bytes: &[u8]) -> String {
 fn the_bytes_on_the_wire_stay_as_they_are() {
     let resume =
         Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], epoch: 0x1122, last_seq: 7, attempt: 2 });
-    let hello = pb::Hello { software: "chinwag 0.1.0".into(), room: "lobby".into(), resume, ..hello("Foo") };
+    let (software, room, author) = ("chinwag 0.1.0".into(), "lobby".into(), vec![0xbb; 16]);
+    let hello = pb::Hello { software, room, author, resume, ..hello("Foo") };
     let welcome = pb::Welcome { resumed: true, software: "s".into(), ..common::ClientRig::welcome() };
+    let at_ms = 1_700_000_000_123;
     let (name, text) = ("Foo".to_owned(), "héllo".to_owned());
-    let said = pb::Said { room: 1, seq: 300, session: 1 << 20, name, id: 5, text };
+    let said = pb::Said { room: 1, seq: 300, session: 1 << 20, name, id: 5, text, at_ms };
+    let ask = pb::HistoryRequest { room: 1, before: 300, limit: 20, words: "hé".into(), token: 9 };
+    let page =
+        pb::HistoryPage { room: 1, token: 9, messages: vec![said.clone()], more: true, error: "e".into() };
+    let member = || Some(pb::Member { session: 1 << 20, name: "Foo".into() });
+    let left = pb::Left { room: 1, member: member(), reason: 2 };
     let mut voice_frame = vec![];
     control::write_voice(&mut voice_frame, &voice(session(1, 0), 0x0102_0304, b"opus"));
     let mut datagram = vec![];
@@ -222,8 +234,12 @@ fn the_bytes_on_the_wire_stay_as_they_are() {
         ("hello", to_server([to_server::Kind::Hello(hello)])),
         ("say", to_server([say(1, 5, "héllo")])),
         ("welcome", to_client([to_client::Kind::Welcome(welcome)])),
-        ("ack", to_client([to_client::Kind::Ack(pb::Ack { room: 1, seq: 300, id: 5 })])),
+        ("ack", to_client([to_client::Kind::Ack(pb::Ack { room: 1, seq: 300, id: 5, at_ms })])),
         ("said", to_client([to_client::Kind::Said(said)])),
+        ("joined", to_client([to_client::Kind::Joined(pb::Joined { room: 1, member: member() })])),
+        ("left", to_client([to_client::Kind::Left(left)])),
+        ("history request", to_server([to_server::Kind::History(ask)])),
+        ("history page", to_client([to_client::Kind::History(page)])),
         ("voice frame", voice(session(1, 0), 0x0102_0304, b"opus")),
         ("voice over tcp", voice_frame),
         ("datagram: header, payload, tag", datagram),
@@ -248,7 +264,7 @@ fn the_trace_of_a_short_evening_stays_as_it_is() {
     note("2 talks", rig.datagram(2, DatagramKind::Voice, &payload));
     note("2 is cut off", rig.close(2));
     note("1 says", rig.send(1, say(1, 1, "Bar?")));
-    note("2 is back", rig.resume(3, 2, 3));
+    note("2 is back", rig.resume(3, 2, 1));
     note("1 is silent", rig.wait(secs(8)));
     rig.send(3, to_server::Kind::Pong(pb::Ping { token: 0 }));
     note("1 still is", rig.wait(secs(7)));

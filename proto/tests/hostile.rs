@@ -3,20 +3,23 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng, Seq, SessionId,
+    Duration, Instant, Peer, Rng, RoomId, Seq, SessionId,
     client::{Client, ClientConfig, ClientInput, ClientOutput},
+    history::{KeepError, Write},
     limits,
-    server::{Dialect, Input, Output, Server},
+    server::{Dialect, Input, Output, ReadRequest, Server},
     wire::{
         chinwag1::{self as pb, to_client, to_server},
+        control::{self, Body},
+        frame::FrameReader,
         path::DatagramKind,
     },
 };
 use common::{
-    Relayed, VoiceRig, hello, millis, to_client as client_frames, to_server as server_frames, voice,
+    Relayed, Shelf, VoiceRig, hello, millis, to_client as client_frames, to_server as server_frames, voice,
 };
 use proptest::prelude::*;
 
@@ -36,6 +39,17 @@ enum Act {
     Talk(u32, Vec<u8>),
     Wait(u64),
     Late(u64),
+    /// The store keeps so many of the next.
+    Keep(usize),
+    Refuse(KeepError),
+    /// The store answers the question that waits there, or cannot.
+    Answer(usize, bool),
+    /// What a store says that nobody asked, or too late.
+    Stray(u32),
+    /// The store has forgotten all but so many messages of some room.
+    Expire(usize, u64),
+    /// The server is started again.
+    Restart,
     Shutdown,
 }
 
@@ -58,10 +72,20 @@ fn kind_to_server() -> impl Strategy<Value = to_server::Kind> {
     let resume = prop::option::of((session, number(), number()).prop_map(|(session, epoch, last_seq)| {
         pb::Resume { session, token: vec![1; 16], epoch, last_seq, attempt: 0 }
     }));
-    let hello =
-        (text(), text(), resume, prop::bool::weighted(0.9)).prop_map(|(name, room, resume, speaks)| {
-            pb::Hello { versions: vec![u32::from(speaks)], room, resume, ..hello(&name) }
-        });
+    let author = prop_oneof![
+        2 => (0u8..4).prop_map(|number| vec![number; 16]),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    let hello = (text(), text(), resume, prop::bool::weighted(0.9), author).prop_map(
+        |(name, room, resume, speaks, author)| pb::Hello {
+            versions: vec![u32::from(speaks)],
+            room,
+            resume,
+            author,
+            ..hello(&name)
+        },
+    );
+    let ask = (0u32..3, number(), any::<u32>(), text(), any::<u32>());
     prop_oneof![
         3 => hello.prop_map(Kind::Hello),
         4 => (0u32..3, number(), text()).prop_map(|(room, id, text)| Kind::Say(pb::Say { room, id, text })),
@@ -70,6 +94,9 @@ fn kind_to_server() -> impl Strategy<Value = to_server::Kind> {
         1 => Just(Kind::Quit(pb::Quit {})),
         2 => (-1i32..5).prop_map(|path| Kind::VoicePath(pb::SetVoicePath { path })),
         1 => (0u32..4, any::<[u32; 4]>()).prop_map(|(index, report)| Kind::VoiceReport(voice_report(index, report))),
+        2 => ask.prop_map(|(room, before, limit, words, token)| {
+            Kind::History(pb::HistoryRequest { room, before, limit, words, token })
+        }),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Kind::Voice),
     ]
 }
@@ -103,6 +130,12 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0u64..3_000).prop_map(Act::Wait),
         1 => (0u64..10_000_000).prop_map(Act::Wait),
         1 => (0u64..60_000).prop_map(Act::Late),
+        3 => (0usize..4).prop_map(Act::Keep),
+        1 => prop_oneof![Just(KeepError::Full), Just(KeepError::Failed)].prop_map(Act::Refuse),
+        2 => (0usize..3, prop::bool::weighted(0.8)).prop_map(|(at, can)| Act::Answer(at, can)),
+        1 => (0u32..3).prop_map(Act::Stray),
+        1 => (0usize..3, 0u64..3).prop_map(|(room, left)| Act::Expire(room, left)),
+        1 => prop::bool::weighted(0.3).prop_map(|again| if again { Act::Restart } else { Act::Keep(9) }),
         1 => prop::bool::weighted(0.1).prop_map(|stop| if stop { Act::Shutdown } else { Act::Wait(1) }),
     ]
 }
@@ -119,12 +152,22 @@ struct Driver {
     welcomes: Vec<(u32, pb::Welcome)>,
     wakes: u64,
     is_stopped: bool,
+    is_lasting: bool,
+    shelf: Shelf,
+    /// What the store was given in this run and has not answered.
+    writes: VecDeque<Write>,
+    run: u32,
+    reads: Vec<(u32, ReadRequest)>,
 }
 
 impl Driver {
-    fn new() -> Self {
+    fn new(is_lasting: bool) -> Self {
+        let mut server = Server::new(3, Rng::from_number(5));
+        if is_lasting {
+            server.restore([]);
+        }
         Self {
-            server: Server::new(3, Rng::from_number(5)),
+            server,
             voice: VoiceRig::default(),
             sessions: vec![],
             now: Instant::from_micros(77),
@@ -134,6 +177,11 @@ impl Driver {
             welcomes: vec![],
             wakes: 0,
             is_stopped: false,
+            is_lasting,
+            shelf: Shelf::default(),
+            writes: VecDeque::new(),
+            run: 0,
+            reads: vec![],
         }
     }
 
@@ -157,13 +205,14 @@ impl Driver {
             let to = match &output {
                 Output::Send { to, bytes, .. } => {
                     assert!(!bytes.is_empty());
+                    if self.is_lasting {
+                        judge(&self.shelf, bytes);
+                    }
                     if let [peer] = to
-                        && let Ok(chinwag_proto::wire::control::Body::Message(to_client::Kind::Welcome(
-                            welcome,
-                        ))) = {
+                        && let Ok(Body::Message(to_client::Kind::Welcome(welcome))) = {
                             let length = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
                             assert!(length <= limits::FRAME_BYTES);
-                            chinwag_proto::wire::control::decode_to_client(&bytes[4..4 + length])
+                            control::decode_to_client(&bytes[4..4 + length])
                         }
                     {
                         self.welcomes.push((peer.index() as u32, welcome));
@@ -192,6 +241,18 @@ impl Driver {
                     self.held.retain(|(held, _)| *held != index);
                     continue;
                 }
+                Output::Keep { run, write } => {
+                    assert!(self.is_lasting);
+                    if *run == self.run {
+                        self.writes.push_back(write.clone());
+                    }
+                    continue;
+                }
+                Output::Read { ticket, what } => {
+                    assert!(self.is_lasting && self.reads.len() < limits::READS);
+                    self.reads.push((*ticket, what.clone()));
+                    continue;
+                }
                 Output::Event(_) => continue,
             };
             assert!(!to.is_empty() && to.iter().all(|peer| self.open.contains(&(peer.index() as u32))));
@@ -207,6 +268,12 @@ impl Driver {
             held.iter().for_each(|(peer, bytes)| self.receive(*peer, bytes));
         }
         assert!(self.server.hub().members() <= 3 && self.server.hub().rooms() <= limits::ROOMS);
+    }
+
+    fn keep(&mut self, most: usize) {
+        let count = most.min(self.writes.len());
+        self.writes.drain(..count).for_each(|write| self.shelf.write(&write));
+        self.feed(Input::Kept { run: self.run, count });
     }
 
     fn carry_voice(&mut self) {
@@ -292,12 +359,78 @@ impl Driver {
                 self.now = self.now + millis(ms);
                 self.timeout();
             }
+            Act::Keep(_)
+            | Act::Refuse(_)
+            | Act::Answer(..)
+            | Act::Stray(_)
+            | Act::Expire(..)
+            | Act::Restart
+                if !self.is_lasting => {}
+            Act::Keep(most) => self.keep(most),
+            Act::Refuse(why) => {
+                let run = self.run;
+                self.writes.clear();
+                self.run += 1;
+                self.feed(Input::NotKept { run, why });
+            }
+            Act::Answer(at, can) => {
+                if at < self.reads.len() {
+                    let (ticket, what) = self.reads.remove(at);
+                    let found = self.shelf.read(&what);
+                    self.feed(Input::Read { ticket, found: can.then_some(&found[..]) });
+                }
+            }
+            Act::Stray(number) => {
+                let run = self.run.wrapping_sub(1 + number);
+                self.feed(Input::Kept { run, count: 3 });
+                self.feed(Input::NotKept { run, why: KeepError::Failed });
+                self.feed(Input::Read { ticket: u32::MAX - number, found: Some(&[]) });
+            }
+            Act::Expire(at, left) => {
+                let room = self.shelf.rooms().nth(at);
+                if let Some((room, last)) = room.and_then(|room| Some((room, self.shelf.last_of(room)?))) {
+                    let before = Seq::from_wire((last.to_wire() + 1).saturating_sub(left));
+                    self.shelf.expire(room, before);
+                    self.feed(Input::Expired { room, before });
+                }
+            }
+            Act::Restart if self.is_stopped => {}
+            Act::Restart => {
+                let shelf = std::mem::take(&mut self.shelf);
+                let (wakes, now) = (self.wakes, self.now);
+                let welcomes = std::mem::take(&mut self.welcomes);
+                *self = Self { shelf, wakes, now, welcomes, ..Self::new(true) };
+                self.server = Server::new(3, Rng::from_number(now.as_micros()));
+                self.server.restore(self.shelf.restored(4));
+            }
             Act::Shutdown => {
                 self.is_stopped = true;
                 self.feed(Input::Shutdown);
                 assert!(self.open.is_empty());
             }
         }
+    }
+}
+
+/// Nothing is told that is not kept.
+fn judge(shelf: &Shelf, bytes: &[u8]) {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    while let Some(body) = reader.next_frame(limits::FRAME_BYTES).unwrap() {
+        let (room, seq) = match control::decode_to_client(body).unwrap() {
+            Body::Message(to_client::Kind::Said(said)) => (said.room, said.seq),
+            Body::Message(to_client::Kind::Ack(ack)) => (ack.room, ack.seq),
+            Body::Message(to_client::Kind::History(page)) => {
+                assert!(page.messages.len() <= limits::PAGE_MESSAGES);
+                assert!(page.messages.is_sorted_by(|a, b| a.seq < b.seq));
+                let Some(last) = page.messages.last() else { continue };
+                (last.room, last.seq)
+            }
+            Body::Message(_) | Body::Voice(_) | Body::Unknown => continue,
+        };
+        // Of a room that is gone nobody knows any more what was said there.
+        let last = shelf.last_of(RoomId::from_wire(room));
+        assert!(last.is_none_or(|last| Seq::from_wire(seq) <= last), "{seq} is not kept");
     }
 }
 
@@ -313,14 +446,18 @@ fn kind_to_client() -> impl Strategy<Value = to_client::Kind> {
         last_seq,
     });
     prop_oneof![
-        4 => (session(), text(), prop::option::weighted(0.9, room), members(), any::<bool>()).prop_map(|(session, name, room, members, resumed)| {
-            Kind::Welcome(pb::Welcome { version: 1, session, name, room, members, resumed, ..Default::default() })
+        4 => (session(), text(), prop::option::weighted(0.9, room), members(), any::<bool>(), 0u32..6).prop_map(|(session, name, room, members, resumed, member_count)| {
+            Kind::Welcome(pb::Welcome { version: 1, session, name, room, members, resumed, member_count, ..Default::default() })
         }),
         1 => (0i32..8, text()).prop_map(|(reason, suggestion)| Kind::Refused(pb::Refused { reason, suggestion, text: String::new() })),
-        4 => (number(), session(), number(), text()).prop_map(|(seq, session, id, text)| Kind::Said(pb::Said { room: 1, seq, session, name: text.clone(), id, text })),
-        2 => (number(), prop::option::of(member())).prop_map(|(seq, member)| Kind::Joined(pb::Joined { room: 1, seq, member })),
-        2 => (number(), prop::option::of(member()), -1i32..5).prop_map(|(seq, member, reason)| Kind::Left(pb::Left { room: 1, seq, member, reason })),
-        3 => (number(), number()).prop_map(|(seq, id)| Kind::Ack(pb::Ack { room: 1, seq, id })),
+        4 => (number(), session(), number(), text()).prop_map(|(seq, session, id, text)| Kind::Said(pb::Said { room: 1, seq, session, name: text.clone(), id, text, at_ms: seq })),
+        2 => prop::option::of(member()).prop_map(|member| Kind::Joined(pb::Joined { room: 1, member })),
+        2 => (prop::option::of(member()), -1i32..5).prop_map(|(member, reason)| Kind::Left(pb::Left { room: 1, member, reason })),
+        3 => (0u32..2, number(), number()).prop_map(|(room, seq, id)| Kind::Ack(pb::Ack { room, seq, id, at_ms: id })),
+        1 => (any::<u32>(), number(), text(), any::<bool>()).prop_map(|(token, seq, text, more)| {
+            let said = pb::Said { room: 1, seq, session: 1, name: text.clone(), id: seq, text: text.clone(), at_ms: seq };
+            Kind::History(pb::HistoryPage { room: 1, token, messages: vec![said; 2], more, error: text })
+        }),
         1 => number().prop_map(|id| Kind::Nack(pb::Nack { id, text: String::new() })),
         1 => number().prop_map(|token| Kind::Ping(pb::Ping { token })),
         1 => number().prop_map(|token| Kind::Pong(pb::Ping { token })),
@@ -339,6 +476,7 @@ enum ClientAct {
     Datagram(DatagramKind, Vec<u8>),
     Echo(u64),
     Say,
+    Ask(Option<u64>, usize, String),
     Talk(Vec<u8>),
     Wait(u64),
     Late(u64),
@@ -355,6 +493,8 @@ fn client_act() -> impl Strategy<Value = ClientAct> {
         1 => (datagram_kind(), bytes()).prop_map(|(kind, bytes)| ClientAct::Datagram(kind, bytes)),
         2 => number().prop_map(ClientAct::Echo),
         3 => Just(ClientAct::Say),
+        1 => (prop::option::of(number()), any::<usize>(), text())
+            .prop_map(|(before, limit, words)| ClientAct::Ask(before, limit, words)),
         2 => bytes().prop_map(ClientAct::Talk),
         4 => (0u64..3_000).prop_map(ClientAct::Wait),
         1 => (0u64..100_000).prop_map(ClientAct::Late),
@@ -366,15 +506,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_peer_breaks_the_server(acts in prop::collection::vec(act(), 1..60)) {
-        let mut driver = Driver::new();
+    fn no_peer_breaks_the_server(is_lasting in any::<bool>(), acts in prop::collection::vec(act(), 1..60)) {
+        let mut driver = Driver::new(is_lasting);
         for act in acts {
             let (before, from) = (driver.wakes, driver.now);
             driver.act(act);
             let seconds = driver.now.since(from).as_secs() + 1;
             prop_assert!(driver.wakes - before <= (seconds + 10) * u64::from(PEERS) * 2);
         }
-        // All of them fall silent: after a while nothing is left to do.
+        // All of them fall silent: after a while nothing is left to do, once the store has answered.
+        if driver.is_lasting {
+            driver.keep(usize::MAX);
+        }
         driver.wait(limits::SILENCE_TIMEOUT * 3 + limits::RESUME_GRACE + limits::RESUME_HOLD);
         prop_assert!(driver.open.is_empty());
         if driver.is_stopped {
@@ -387,7 +530,7 @@ proptest! {
     #[test]
     fn no_server_breaks_the_client(acts in prop::collection::vec(client_act(), 1..60)) {
         let mut now = Instant::from_micros(99);
-        let config = ClientConfig { name: "A".into(), room: String::new(), software: String::new() };
+        let config = ClientConfig { name: "A".into(), room: String::new(), software: String::new(), history: 5 };
         let mut client = Client::new(now, config, Rng::from_number(3));
         let (mut ended, mut last_seq) = (false, Seq::ZERO);
         let mut drain = |client: &mut Client| {
@@ -421,6 +564,10 @@ proptest! {
                     client.handle_input(now, ClientInput::Datagram { kind: DatagramKind::Echo, payload: &token.to_be_bytes() });
                 }
                 ClientAct::Say => drop(client.say("hi")),
+                ClientAct::Ask(before, limit, words) => {
+                    let is_asked = client.ask_history(before.map(Seq::from_wire), limit, &words).is_some();
+                    prop_assert_eq!(is_asked, client.is_in());
+                }
                 ClientAct::Talk(opus) => {
                     let frame = chinwag_proto::wire::voice::VoiceFrame { talker: SessionId::from_wire(0), sequence: 0, end: true, level: 200, opus: &opus };
                     client.send_voice(now, [frame]);

@@ -9,7 +9,7 @@ use chinwag_proto::{
 };
 use common::{ServerRig, assert_lines, hello, say, secs, to_server};
 
-/// Foo (peer 1) and Bar (peer 2) in the lobby, whose last place is 2.
+/// Foo (peer 1) and Bar (peer 2) in the lobby, in which nothing was said.
 fn two() -> ServerRig {
     let mut rig = ServerRig::new();
     rig.join(1, "Foo");
@@ -23,18 +23,18 @@ fn whoever_joins_is_welcomed_and_the_others_are_told() {
     assert_lines(
         &rig.join(1, "  Foo "),
         &[
-            r#"event Joined { name: Name("Foo") }"#,
+            "event Joined r1 Foo=s1.0",
             "open path 1: s1.0",
-            "send 1: Welcome Foo=s1.0 lobby=1 at 1 [Foo=s1.0]",
+            "send 1: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0]",
         ],
     );
     assert_lines(
         &rig.join(2, "Bar"),
         &[
-            "send 1: Joined r1/2 Bar=s1.1",
-            r#"event Joined { name: Name("Bar") }"#,
+            "event Joined r1 Bar=s1.1",
+            "send 1: Joined r1 Bar=s1.1",
             "open path 2: s1.1",
-            "send 2: Welcome Bar=s1.1 lobby=1 at 2 [Foo=s1.0 Bar=s1.1]",
+            "send 2: Welcome Bar=s1.1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1]",
         ],
     );
 }
@@ -75,7 +75,7 @@ fn a_message_is_acknowledged_then_sent_to_the_others_once() {
     rig.join(3, "Baz");
     assert_lines(
         &rig.send(1, say(1, 1, "hello")),
-        &["send 1: Ack r1/4 #1", r#"send 2,3: Said r1/4 Foo=s1.0 #1 "hello""#],
+        &["send 1: Ack r1/1 #1", r#"send 2,3: Said r1/1 Foo=s1.0 #1 "hello""#],
     );
     assert_eq!(rig.server.stats().messages, 1);
 }
@@ -87,12 +87,12 @@ fn rooms_do_not_hear_each_other() {
     assert_lines(
         &rig.send(3, Kind::Hello(pb::Hello { room: "attic".into(), ..hello("Baz") })),
         &[
-            r#"event Joined { name: Name("Baz") }"#,
+            "event Joined r2 Baz=s1.2",
             "open path 3: s1.2",
-            "send 3: Welcome Baz=s1.2 attic=2 at 1 [Baz=s1.2]",
+            "send 3: Welcome Baz=s1.2 attic=2 at 0 [Baz=s1.2]",
         ],
     );
-    assert_lines(&rig.send(3, say(2, 1, "alone")), &["send 3: Ack r2/2 #1"]);
+    assert_lines(&rig.send(3, say(2, 1, "alone")), &["send 3: Ack r2/1 #1"]);
     assert_lines(&rig.send(3, say(1, 2, "there")), &["send 3: Nack #2 you are not in that room"]);
 }
 
@@ -101,8 +101,8 @@ fn a_repeat_is_acknowledged_with_its_first_place_and_not_delivered_again() {
     let mut rig = two();
     rig.send(1, say(1, 1, "one"));
     rig.send(1, say(1, 2, "two"));
-    assert_lines(&rig.send(1, say(1, 1, "one")), &["send 1: Ack r1/3 #1"]);
-    assert_lines(&rig.send(1, say(1, 2, "two")), &["send 1: Ack r1/4 #2"]);
+    assert_lines(&rig.send(1, say(1, 1, "one")), &["send 1: Ack r1/1 #1"]);
+    assert_lines(&rig.send(1, say(1, 2, "two")), &["send 1: Ack r1/2 #2"]);
     assert_eq!(rig.server.stats().messages, 2);
 }
 
@@ -113,26 +113,32 @@ fn as_many_repeats_are_known_as_may_be_unacknowledged() {
     for id in 1..=last {
         rig.send(1, say(1, id, "x"));
     }
-    assert_lines(&rig.send(1, say(1, 2, "x")), &["send 1: Ack r1/4 #2"]);
+    assert_lines(&rig.send(1, say(1, 2, "x")), &["send 1: Ack r1/2 #2"]);
     assert_lines(
         &rig.send(1, say(1, 1, "x")),
-        &["send 1: Nack #1 a message with a later number was already delivered"],
+        &[
+            "send 1: Nack #1 it came too late, a later one of yours is there already; say it again if it still matters",
+        ],
     );
 }
 
 #[test]
 fn message_numbers_at_their_ends_do_no_harm() {
     let mut rig = two();
-    let stale = |id: u64| format!("send 1: Nack #{id} a message with a later number was already delivered");
+    let stale = |id: u64| {
+        format!(
+            "send 1: Nack #{id} it came too late, a later one of yours is there already; say it again if it still matters"
+        )
+    };
     assert_lines(&rig.send(1, say(1, 0, "zero")), &[&stale(0)]);
     let max = u64::MAX;
     assert_lines(
         &rig.send(1, say(1, max, "last")),
-        &[&format!("send 1: Ack r1/3 #{max}"), &format!(r#"send 2: Said r1/3 Foo=s1.0 #{max} "last""#)],
+        &[&format!("send 1: Ack r1/1 #{max}"), &format!(r#"send 2: Said r1/1 Foo=s1.0 #{max} "last""#)],
     );
-    assert_lines(&rig.send(1, say(1, max, "last")), &[&format!("send 1: Ack r1/3 #{max}")]);
+    assert_lines(&rig.send(1, say(1, max, "last")), &[&format!("send 1: Ack r1/1 #{max}")]);
     assert_lines(&rig.send(1, say(1, 5, "later")), &[&stale(5)]);
-    assert_eq!(rig.server.hub().events_after(RoomId::from_wire(1), Seq::from_wire(max)).count(), 0);
+    assert_eq!(rig.server.hub().messages_after(RoomId::from_wire(1), Seq::from_wire(max)).count(), 0);
 }
 
 #[test]
@@ -150,8 +156,8 @@ fn what_is_no_message_is_rejected() {
 fn whoever_quits_is_told_goodbye_and_announced_at_once() {
     let mut rig = two();
     let quit = [
-        r#"event Left { name: Name("Foo"), reason: Quit }"#,
-        "send 2: Left r1/3 Foo=s1.0 Quit",
+        "event Left r1 Foo=s1.0 Quit",
+        "send 2: Left r1 Foo=s1.0 Quit",
         "send 1: Closing Quit",
         "close 1: quit",
     ];
@@ -159,12 +165,12 @@ fn whoever_quits_is_told_goodbye_and_announced_at_once() {
     assert_eq!(rig.close(1), [""; 0]);
     assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (1, 0));
     assert_lines(
-        &rig.resume(3, 1, 2),
+        &rig.resume(3, 1, 0),
         &[
-            "send 2: Joined r1/4 Foo=s2.0",
-            r#"event Joined { name: Name("Foo") }"#,
+            "event Joined r1 Foo=s2.0",
+            "send 2: Joined r1 Foo=s2.0",
             "open path 3: s2.0",
-            "send 3: Welcome Foo=s2.0 lobby=1 at 4 [Bar=s1.1 Foo=s2.0]",
+            "send 3: Welcome Foo=s2.0 lobby=1 at 0 [Bar=s1.1 Foo=s2.0]",
         ],
     );
 }
@@ -193,8 +199,8 @@ fn a_silent_peer_is_asked_then_announced_as_gone_after_15_s() {
     assert_lines(
         &rig.wait(Duration::from_micros(1)),
         &[
-            r#"event Left { name: Name("Foo"), reason: Lost }"#,
-            "send 2: Left r1/3 Foo=s1.0 Lost",
+            "event Left r1 Foo=s1.0 Lost",
+            "send 2: Left r1 Foo=s1.0 Lost",
             "send 1: Closing Timeout",
             "close 1: silent for 15 s",
         ],
@@ -209,16 +215,16 @@ fn whoever_is_back_in_time_was_never_away() {
     rig.send(2, say(1, 2, "missed"));
     rig.wait(secs(5));
     assert_lines(
-        &rig.resume(3, 1, 3),
+        &rig.resume(3, 1, 1),
         &[
-            r#"event Resumed { name: Name("Foo") }"#,
+            "event Resumed Foo",
             "open path 3: s1.0",
-            r#"send 3: Welcome Foo=s1.0 lobby=1 at 3 [Foo=s1.0 Bar=s1.1] resumed; Said r1/4 Bar=s1.1 #2 "missed""#,
+            r#"send 3: Welcome Foo=s1.0 lobby=1 at 1 [Foo=s1.0 Bar=s1.1] resumed; Said r1/2 Bar=s1.1 #2 "missed""#,
         ],
     );
     assert_lines(
         &rig.send(2, say(1, 3, "both")),
-        &["send 2: Ack r1/5 #3", r#"send 3: Said r1/5 Bar=s1.1 #3 "both""#],
+        &["send 2: Ack r1/3 #3", r#"send 3: Said r1/3 Bar=s1.1 #3 "both""#],
     );
 }
 
@@ -228,18 +234,15 @@ fn whoever_is_not_back_in_time_is_announced_and_may_still_come_back() {
     rig.close(1);
     rig.wait(limits::RESUME_GRACE - Duration::from_secs(2));
     rig.send(2, Kind::Pong(pb::Ping { token: 0 }));
-    assert_lines(
-        &rig.wait(secs(2)),
-        &[r#"event Left { name: Name("Foo"), reason: Lost }"#, "send 2: Left r1/3 Foo=s1.0 Lost"],
-    );
+    assert_lines(&rig.wait(secs(2)), &["event Left r1 Foo=s1.0 Lost", "send 2: Left r1 Foo=s1.0 Lost"]);
     assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (1, 1));
     assert_lines(
-        &rig.resume(3, 1, 2),
+        &rig.resume(3, 1, 0),
         &[
-            "send 2: Joined r1/4 Foo=s1.0",
-            r#"event Resumed { name: Name("Foo") }"#,
+            "event Joined r1 Foo=s1.0",
+            "send 2: Joined r1 Foo=s1.0",
             "open path 3: s1.0",
-            "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Bar=s1.1 Foo=s1.0] resumed; Left r1/3 Foo=s1.0 Lost; Joined r1/4 Foo=s1.0",
+            "send 3: Welcome Foo=s1.0 lobby=1 at 0 [Bar=s1.1 Foo=s1.0] resumed",
         ],
     );
     assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (2, 0));
@@ -255,9 +258,9 @@ fn a_session_is_forgotten_after_an_hour_and_its_token_opens_nothing() {
     assert_lines(
         &rig.resume(2, 1, 1),
         &[
-            r#"event Joined { name: Name("Foo") }"#,
+            "event Joined r1 Foo=s2.0",
             "open path 2: s2.0",
-            "send 2: Welcome Foo=s2.0 lobby=1 at 3 [Foo=s2.0]",
+            "send 2: Welcome Foo=s2.0 lobby=1 at 0 [Foo=s2.0]",
         ],
     );
 }
@@ -266,12 +269,12 @@ fn a_session_is_forgotten_after_an_hour_and_its_token_opens_nothing() {
 fn a_hello_that_was_overtaken_by_a_later_one_takes_nothing_from_it() {
     let mut rig = two();
     rig.close(1);
-    let resume = |rig: &ServerRig, attempt| pb::Resume { attempt, ..rig.resume_of(1, 2) };
+    let resume = |rig: &ServerRig, attempt| pb::Resume { attempt, ..rig.resume_of(1, 0) };
     let (early, late) = (resume(&rig, 2), resume(&rig, 3));
     let hello = |resume| Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") });
     rig.accept(3);
     rig.accept(4);
-    let welcome = "send 4: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0 Bar=s1.1] resumed";
+    let welcome = "send 4: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0 Bar=s1.1] resumed";
     let lines = rig.send(4, hello(late));
     assert!(lines.iter().any(|line| line == welcome), "{lines:#?}");
     assert_lines(
@@ -280,7 +283,7 @@ fn a_hello_that_was_overtaken_by_a_later_one_takes_nothing_from_it() {
     );
     assert_lines(
         &rig.send(4, say(1, 1, "still here")),
-        &["send 4: Ack r1/3 #1", r#"send 2: Said r1/3 Foo=s1.0 #1 "still here""#],
+        &["send 4: Ack r1/1 #1", r#"send 2: Said r1/1 Foo=s1.0 #1 "still here""#],
     );
 }
 
@@ -295,26 +298,26 @@ fn a_wrong_token_resumes_nothing() {
     assert_lines(
         &rig.send(3, Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") })),
         &[
-            r#"event Left { name: Name("Foo"), reason: Lost }"#,
-            "send 2: Left r1/3 Foo=s1.0 Lost",
-            "send 2: Joined r1/4 Foo=s1.2",
-            r#"event Joined { name: Name("Foo") }"#,
+            "event Left r1 Foo=s1.0 Lost",
+            "send 2: Left r1 Foo=s1.0 Lost",
+            "event Joined r1 Foo=s1.2",
+            "send 2: Joined r1 Foo=s1.2",
             "open path 3: s1.2",
-            "send 3: Welcome Foo=s1.2 lobby=1 at 4 [Bar=s1.1 Foo=s1.2]",
+            "send 3: Welcome Foo=s1.2 lobby=1 at 0 [Bar=s1.1 Foo=s1.2]",
         ],
     );
     // The former one may still resume, by another name.
     assert_lines(
-        &rig.resume(4, 1, 4),
+        &rig.resume(4, 1, 0),
         &[r#"send 4: Refused NameTaken "Foo2""#, "close 4: that name is in use here; Foo2 would be free"],
     );
     assert_lines(
-        &rig.resume_as(5, 1, 4, "Foo2"),
+        &rig.resume_as(5, 1, 0, "Foo2"),
         &[
-            "send 2,3: Joined r1/5 Foo2=s1.0",
-            r#"event Resumed { name: Name("Foo2") }"#,
+            "event Joined r1 Foo2=s1.0",
+            "send 2,3: Joined r1 Foo2=s1.0",
             "open path 5: s1.0",
-            "send 5: Welcome Foo2=s1.0 lobby=1 at 4 [Bar=s1.1 Foo=s1.2 Foo2=s1.0] resumed; Joined r1/5 Foo2=s1.0",
+            "send 5: Welcome Foo2=s1.0 lobby=1 at 0 [Bar=s1.1 Foo=s1.2 Foo2=s1.0] resumed",
         ],
     );
 }
@@ -342,16 +345,16 @@ fn a_session_on_a_second_connection_leaves_the_first() {
         &[
             "send 1: Closing Replaced",
             "close 1: the session goes on in another connection",
-            r#"event Resumed { name: Name("Foo") }"#,
+            "event Resumed Foo",
             "open path 3: s1.0",
-            "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0 Bar=s1.1] resumed",
+            "send 3: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0 Bar=s1.1] resumed",
         ],
     );
     // The end of the first connection is not the end of the session.
     assert_eq!(rig.close(1), [""; 0]);
     assert_lines(
         &rig.send(2, say(1, 1, "hi")),
-        &["send 2: Ack r1/3 #1", r#"send 3: Said r1/3 Bar=s1.1 #1 "hi""#],
+        &["send 2: Ack r1/1 #1", r#"send 3: Said r1/1 Bar=s1.1 #1 "hi""#],
     );
 }
 
@@ -360,7 +363,7 @@ fn a_place_that_was_never_given_out_is_cut_to_the_last() {
     let mut rig = two();
     rig.close(1);
     let lines = rig.resume(3, 1, u64::MAX);
-    assert_eq!(lines[2], "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0 Bar=s1.1] resumed");
+    assert_eq!(lines[2], "send 3: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0 Bar=s1.1] resumed");
 }
 
 #[test]
@@ -419,20 +422,20 @@ fn the_default_room_has_a_place_though_others_take_all() {
         let hello = pb::Hello { room: format!("room {n}"), ..hello(&format!("n{n}")) };
         refused = rig.send(n, Kind::Hello(hello));
     }
-    assert_eq!(refused[0], r#"send 63: Refused RoomsFull """#);
-    assert_eq!(rig.join(100, "Foo").len(), 3);
+    assert_eq!(refused[0], r#"send 255: Refused RoomsFull """#);
+    assert_eq!(rig.join(1000, "Foo").len(), 3);
     assert_eq!(rig.server.hub().rooms(), limits::ROOMS);
     assert_eq!(rig.server.audit(), Ok(()));
-    rig.accept(101);
-    assert_eq!(rig.send(101, in_room("room 63"))[0], r#"send 101: Refused RoomsFull """#);
+    rig.accept(1001);
+    assert_eq!(rig.send(1001, in_room("room 255"))[0], r#"send 1001: Refused RoomsFull """#);
     // A room that is empty gives way, but not the default one.
-    rig.close(100);
+    rig.close(1000);
     rig.close(5);
     rig.wait(limits::RESUME_GRACE);
-    rig.accept(102);
-    assert_eq!(rig.send(102, in_room("room 63")).len(), 3);
-    let back = rig.resume(103, 100, 1);
-    assert!(back[0].starts_with("event Resumed"), "{back:?}");
+    rig.accept(1002);
+    assert_eq!(rig.send(1002, in_room("room 255")).len(), 3);
+    let back = rig.resume(1003, 1000, 1);
+    assert!(back[2].ends_with("lobby=256 at 0 [Foo=s1.255] resumed"), "{back:?}");
 }
 
 #[test]
@@ -463,5 +466,5 @@ fn of_those_who_are_gone_the_oldest_are_forgotten_first() {
     let last = u64::MAX;
     assert!(rig.resume(total, 0, last)[0].starts_with("event Joined"));
     assert!(rig.resume(total + 1, 99, last).iter().any(|line| line.starts_with("event Joined")));
-    assert!(rig.resume(total + 2, 100, last).iter().any(|line| line.starts_with("event Resumed")));
+    assert!(rig.resume(total + 2, 100, last).iter().any(|line| line.ends_with(" resumed")));
 }

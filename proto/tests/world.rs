@@ -4,7 +4,7 @@
 mod common;
 
 use chinwag_proto::{
-    Duration,
+    Duration, Seq,
     client::{ClientEvent, EndReason},
     limits,
     relay::VoicePath,
@@ -125,6 +125,47 @@ fn quitting_and_stopping_end_everybody_well() {
     assert_eq!(world.nodes[1].client.members().count(), 2);
 }
 
+#[test]
+fn a_server_that_is_started_again_loses_nothing_that_was_acknowledged() {
+    let mut world = World::lasting(&WorldConfig { seed: 3, clients: 3, delay_ms: 30 });
+    world.run(secs(2));
+    for n in 0..60 {
+        world.say(n % 3, &format!("m{n}"));
+        world.run(millis(n as u64 % 7 * 10));
+        if n % 20 == 19 {
+            world.restart();
+        }
+    }
+    world.run(secs(60));
+    assert_eq!(texts(&world, 0).len(), 60);
+    let mut events = world.nodes.iter().flat_map(|node| &node.events);
+    assert!(!events.any(|event| matches!(event, ClientEvent::Missed { .. })));
+    for node in &world.nodes {
+        assert_eq!(places(&node.said), places(&world.nodes[0].said));
+        assert_eq!((node.client.unacknowledged(), node.client.stats().reconnects), (0, 3));
+        assert_eq!(node.client.members().count(), 3);
+    }
+}
+
+#[test]
+fn what_a_store_refuses_is_given_back_and_nobody_else_sees_it() {
+    let mut world = World::lasting(&WorldConfig { seed: 4, clients: 2, delay_ms: 30 });
+    world.run(secs(2));
+    world.say(0, "before");
+    world.run(secs(1));
+    world.store.as_mut().unwrap().is_broken = true;
+    world.say(0, "during");
+    world.run(secs(1));
+    world.store.as_mut().unwrap().is_broken = false;
+    world.say(0, "after");
+    world.run(secs(1));
+    let refused =
+        |event: &&ClientEvent| matches!(event, ClientEvent::NotSaid { text, .. } if text == "during");
+    assert_eq!(world.nodes[0].events.iter().filter(refused).count(), 1);
+    assert_eq!((texts(&world, 0), texts(&world, 1)), (vec!["before", "after"], vec!["before", "after"]));
+    assert!(!world.nodes[1].events.iter().any(|event| matches!(event, ClientEvent::Missed { .. })));
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Say(usize),
@@ -134,6 +175,14 @@ enum Act {
     Add,
     Reachable(bool),
     Udp(bool),
+    /// Only where there is a store.
+    Restart,
+    Broken(bool),
+}
+
+/// Every message by its place.
+fn places(said: &[(Seq, String, String)]) -> Vec<(Seq, &str)> {
+    said.iter().map(|(seq, _, text)| (*seq, text.as_str())).collect()
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -146,6 +195,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Add),
         1 => any::<bool>().prop_map(Act::Reachable),
         1 => any::<bool>().prop_map(Act::Udp),
+        1 => Just(Act::Restart),
+        1 => any::<bool>().prop_map(Act::Broken),
     ];
     prop::collection::vec(act, 1..80)
 }
@@ -183,6 +234,7 @@ proptest! {
                 }
                 Act::Reachable(reachable) => world.reachable = reachable,
                 Act::Udp(udp) => world.udp = udp,
+                Act::Restart | Act::Broken(_) => {}
             }
         }
         // Faults are over: everybody must find back.
@@ -214,5 +266,61 @@ proptest! {
         let seconds = world.now.since(start).as_secs() + 2;
         let per_second = world.timeouts / seconds / world.nodes.len() as u64;
         prop_assert!(per_second <= 10, "{} wake-ups a second for each client", per_second);
+    }
+
+    #[test]
+    fn beside_a_store_nothing_acknowledged_is_lost_or_doubled_over_restarts_and_refusals(
+        seed in any::<u32>(), acts in acts()
+    ) {
+        let mut world = World::lasting(&WorldConfig { seed: seed.into(), clients: 3, delay_ms: 80 });
+        world.run(secs(2));
+        // A room of which nothing is kept is another one after a restart.
+        world.say(0, "0");
+        world.run(secs(1));
+        let mut sent = 1;
+        for act in acts {
+            match act {
+                Act::Say(node) => {
+                    let node = node % world.nodes.len();
+                    world.say(node, &format!("{sent}"));
+                    sent += 1;
+                }
+                Act::Wait(ms) => world.run(millis(ms)),
+                Act::Cut(node, client, server) => {
+                    let node = node % world.nodes.len();
+                    world.cut(node, client.map(millis), server.map(millis));
+                }
+                Act::Add | Act::Udp(_) => {}
+                Act::Reachable(reachable) => world.reachable = reachable,
+                Act::Restart => world.restart(),
+                Act::Broken(is_broken) => world.store.as_mut().unwrap().is_broken = is_broken,
+            }
+        }
+        world.reachable = true;
+        world.store.as_mut().unwrap().is_broken = false;
+        world.run(secs(120));
+
+        let order = places(&world.nodes[0].said);
+        let mut fates: Vec<usize> = order.iter().map(|(_, text)| text.parse().unwrap()).collect();
+        for (at, node) in world.nodes.iter().enumerate() {
+            prop_assert!(node.client.is_in(), "client {} is not back: {:?}", at, node.events.last());
+            prop_assert_eq!(node.client.unacknowledged(), 0);
+            prop_assert_eq!(places(&node.said), order.clone(), "client {} saw another order", at);
+            prop_assert!(node.said.is_sorted_by(|(a, ..), (b, ..)| a < b));
+            let missed = node.events.iter().any(|event| matches!(event, ClientEvent::Missed { .. }));
+            prop_assert!(!missed, "client {} missed what the server remembers", at);
+            for event in &node.events {
+                if let ClientEvent::NotSaid { text, .. } = event {
+                    fates.push(text.parse().unwrap());
+                }
+            }
+        }
+        fates.sort_unstable();
+        prop_assert!(fates.into_iter().eq(0..sent), "each message was said once, or given back once");
+        // What everybody saw is what is kept.
+        let shelf = &world.store.as_ref().unwrap().shelf;
+        let kept = shelf.rooms().flat_map(|room| shelf.messages(room));
+        let kept: Vec<(Seq, &str)> = kept.map(|kept| (kept.seq, &*kept.text)).collect();
+        prop_assert_eq!(kept, order);
     }
 }

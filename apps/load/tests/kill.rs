@@ -30,8 +30,12 @@ fn a_server_that_is_killed_in_a_flood_loses_nothing_and_doubles_nothing() {
     let data = tempfile::tempdir().unwrap();
     let address = free_address();
     let mut server = Server::start(data.path(), address);
-    let options =
-        ThrongOptions { server: address, host: "localhost".into(), fingerprint: None, look_every: Duration::ZERO };
+    let options = ThrongOptions {
+        server: address,
+        host: "localhost".into(),
+        fingerprint: None,
+        look_every: Duration::ZERO,
+    };
     let mut throng = Throng::new(options).unwrap();
     let mut book = Book::default();
     for member in 0..MEMBERS {
@@ -134,8 +138,11 @@ fn program() -> PathBuf {
 
 /// All messages by their places.
 fn export(data: &Path) -> BTreeMap<u64, String> {
-    let output =
-        Command::new(program()).args(["export", "--json", "--data"]).arg(data).env("XDG_CONFIG_HOME", data).output();
+    let output = Command::new(program())
+        .args(["export", "--json", "--data"])
+        .arg(data)
+        .env("XDG_CONFIG_HOME", data)
+        .output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
     let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());

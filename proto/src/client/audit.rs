@@ -105,7 +105,8 @@ mod tests {
 
     /// One that is in the room and has said more than may be sent at once.
     fn client() -> Client {
-        let config = ClientConfig { name: "Foo".into(), room: String::new(), software: String::new() };
+        let config =
+            ClientConfig { name: "Foo".into(), room: String::new(), software: String::new(), history: 0 };
         let mut client = Client::new(NOW, config, Rng::from_number(1));
         client.handle_input(NOW, ClientInput::Connected);
         let welcome = pb::Welcome {
@@ -146,8 +147,8 @@ mod tests {
             client,
             Client::audit,
             &[
-                ("members: 14097, the limit is 14096", |c| {
-                    c.members.extend((2..).map(|n| (SessionId::from_wire(n), String::new())).take(14_096));
+                ("members: 10001, the limit is 10000", |c| {
+                    c.members.extend((2..).map(|n| (SessionId::from_wire(n), String::new())).take(10_000));
                 }),
                 ("bytes of a member's name: 257, the limit is 256", |c| {
                     c.members.insert(SessionId::from_wire(9), long_name());

@@ -88,10 +88,8 @@ impl Client {
                 self.compare_members();
             }
             Kind::Ack(ack) => {
-                // What was accepted in another room, before that was forgotten, has no place in this one.
-                let is_here = self.session.as_ref().is_some_and(|session| session.room.to_wire() == ack.room);
-                let (id, seq) = (MessageId::from_wire(ack.id), if is_here { ack.seq } else { 0 });
-                self.acknowledged(id, Seq::from_wire(seq), UnixMillis(ack.at_ms));
+                let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
+                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms));
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
@@ -278,7 +276,7 @@ impl Client {
             && self.outgoing.iter().any(|(outgoing, _)| *outgoing == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(id, seq, UnixMillis(said.at_ms));
+            return self.acknowledged(RoomId::from_wire(said.room), id, seq, UnixMillis(said.at_ms));
         }
         if self.is_next(said.seq) {
             let (name, text, at) = (said.name, said.text, UnixMillis(said.at_ms));
@@ -286,7 +284,10 @@ impl Client {
         }
     }
 
-    fn acknowledged(&mut self, id: MessageId, seq: Seq, at: UnixMillis) {
+    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis) {
+        // What was said again may have its place in a room that is gone; in this one it has none.
+        let is_here = self.session.as_ref().is_some_and(|session| session.room == room);
+        let seq = if is_here { seq } else { Seq::ZERO };
         self.is_next(seq.to_wire());
         let Some(text) = self.take_outgoing(id) else { return };
         let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();

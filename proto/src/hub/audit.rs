@@ -79,7 +79,8 @@ impl Hub {
                 ensure!(listed.insert(member), "{id:?}: {member:?} is listed twice");
             }
             // Nobody else could resume in it, so that nothing would ever remove it.
-            let is_kept = room.is_kept || awaited.contains(id) || is_default(&room.name);
+            let is_kept =
+                room.is_kept && !room.has_nothing() || awaited.contains(id) || is_default(&room.name);
             ensure!(is_kept, "{id:?}: no session belongs to it, with {} members", room.members.len());
         }
         let present = self.present();
@@ -204,6 +205,11 @@ mod tests {
                 }),
                 ("no session belongs to it", |hub| {
                     hub.rooms.insert(RoomId::new(9), Room::new(Name::new("empty").unwrap(), 0));
+                }),
+                ("no session belongs to it", |hub| {
+                    let mut nothing = Room::new(Name::new("nothing").unwrap(), 0);
+                    nothing.is_kept = true;
+                    hub.rooms.insert(RoomId::new(9), nothing);
                 }),
             ],
         );

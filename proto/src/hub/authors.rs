@@ -86,14 +86,19 @@ impl Authors {
         }
     }
 
-    /// A message that was accepted in an earlier start of the server. In the order in which they were said, for each room.
+    /// A message that was accepted in an earlier start of the server. In the order in which they were said, for each room; it may be
+    /// told more than once.
     pub(super) fn restore(&mut self, key: AuthorKey, id: MessageId, room: RoomId, seq: Seq) {
-        if is_made(Mistake::AuthorsForgotten) {
+        if key == AuthorKey::default() || is_made(Mistake::AuthorsForgotten) {
             return;
         }
         let author = self.authors.entry(key).or_default();
         let at = author.answered.partition_point(|(other, _)| *other < id);
-        author.answered.insert(at, (id, Ok((room, seq))));
+        match author.answered.get_mut(at) {
+            // An author who was forgotten meanwhile may have used a number again: the later place counts.
+            Some(same) if same.0 == id => *same = (id, Ok((room, seq))),
+            Some(_) | None => author.answered.insert(at, (id, Ok((room, seq)))),
+        }
         if author.answered.len() > Limit::UnackedMessages.value() {
             author.answered.pop_front();
         }
@@ -265,6 +270,32 @@ mod tests {
         assert_eq!(authors.repeat(FOO, id(4)), Repeat::Accepted(other, seq(4)));
         assert_eq!(authors.repeat(FOO, id(5)), Repeat::Accepted(ROOM, seq(5)));
         assert_eq!(authors.repeat(FOO, id(7)), Repeat::New);
+    }
+
+    #[test]
+    fn numbers_may_be_left_out() {
+        let mut authors = Authors::default();
+        authors.enter(FOO);
+        for n in [3, 9] {
+            authors.accept(FOO, id(n), ROOM, seq(n));
+        }
+        authors.refuse(FOO, id(9), KeepError::Failed);
+        authors.audit([FOO].into_iter()).unwrap();
+        assert_eq!(authors.repeat(FOO, id(5)), Repeat::Stale);
+        assert_eq!(authors.repeat(FOO, id(9)), Repeat::Refused(KeepError::Failed));
+        assert_eq!(authors.repeat(FOO, id(10)), Repeat::New);
+    }
+
+    #[test]
+    fn what_is_restored_twice_counts_once_and_what_the_server_said_not_at_all() {
+        let mut authors = Authors::default();
+        for (n, place) in [(1, 1), (2, 2), (2, 2), (1, 7)] {
+            authors.restore(FOO, id(n), ROOM, seq(place));
+            authors.restore(AuthorKey::default(), id(0), ROOM, seq(place));
+        }
+        authors.audit(core::iter::empty()).unwrap();
+        assert_eq!(authors.authors.len(), 1);
+        assert_eq!(authors.repeat(FOO, id(1)), Repeat::Accepted(ROOM, seq(7)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Audience, Hub, Message, Notice, Rejection, Room, is_unused};
 use crate::{
     audit::ensure,
     history::{KeepError, KeptMessage, RestoredRoom, Write},
-    hooks::{Mistake, is_made},
+    hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits,
 };
@@ -21,13 +21,32 @@ pub(super) struct Keeping {
     bytes: usize,
     /// What was not given out yet.
     new: VecDeque<Write>,
+    /// Rooms of which the store could not be told that they are gone. It is told again before the next that is to be kept, lest it
+    /// has two rooms of one name.
+    still_there: Vec<RoomId>,
 }
 
 #[derive(Debug)]
 enum Waiting {
     Room(RoomId),
-    Message { member: SessionId, kept: KeptMessage },
-    Gone,
+    Message {
+        member: SessionId,
+        kept: KeptMessage,
+    },
+    Gone(RoomId),
+    /// For [`Mistake::ToldBeforeKept`].
+    Told,
+}
+
+impl Keeping {
+    fn write(&mut self, waiting: Waiting, write: Write) {
+        for room in core::mem::take(&mut self.still_there) {
+            self.waiting.push_back(Waiting::Gone(room));
+            self.new.push_back(Write::Gone(room));
+        }
+        self.waiting.push_back(waiting);
+        self.new.push_back(write);
+    }
 }
 
 impl Hub {
@@ -38,11 +57,14 @@ impl Hub {
             if is_made(Mistake::LastForgotten) && messages.pop().is_some() {
                 last = Seq::from_wire(last.to_wire() - 1);
             }
-            for (author, id, seq) in accepted {
+            let last_said = messages.iter().map(|kept| (kept.author, kept.id, kept.seq));
+            for (author, id, seq) in accepted.into_iter().chain(last_said) {
                 self.authors.restore(author, id, room.id, seq);
             }
             self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
-            self.rooms.insert(room.id, Room::restored(room, last, messages));
+            let id = room.id;
+            self.rooms.insert(id, Room::restored(room, last, messages));
+            self.remove_unused(id);
         }
     }
 
@@ -73,7 +95,8 @@ impl Hub {
                     }
                     self.settle(Message { member, kept }, tell);
                 }
-                Some(Waiting::Room(_) | Waiting::Gone) | None => {}
+                Some(Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told) => {}
+                None => return,
             }
         }
     }
@@ -95,7 +118,13 @@ impl Hub {
         keeping.new.clear();
         for waiting in core::mem::take(&mut keeping.waiting) {
             let id = match waiting {
-                Waiting::Gone => continue,
+                Waiting::Told => continue,
+                Waiting::Gone(id) => {
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.still_there.push(id);
+                    }
+                    continue;
+                }
                 Waiting::Room(id) => {
                     if let Some(room) = self.rooms.get_mut(&id) {
                         room.is_kept = false;
@@ -115,23 +144,28 @@ impl Hub {
                     kept.room
                 }
             };
-            if self.rooms.get(&id).is_some_and(is_unused) && !self.sessions.any_in(id) {
-                self.rooms.remove(&id);
-            }
+            self.remove_unused(id);
         }
     }
 
-    /// The store has forgotten what came before `seq` in `room`. A room of which nothing is left and in which nobody is goes.
+    /// The store has forgotten what came before `seq` in `room`. A room of which nothing is left goes with the last who belongs to it.
     pub(crate) fn expired(&mut self, id: RoomId, seq: Seq) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.forget_before(seq);
-        let is_over = seq > room.last_seq() && room.waiting == 0 && room.members.is_empty();
-        if is_over && room.is_kept && !super::is_default(&room.name) && !self.sessions.any_in(id) {
-            self.rooms.remove(&id);
-            if let Some(keeping) = &mut self.keeping {
-                keeping.waiting.push_back(Waiting::Gone);
-                keeping.new.push_back(Write::Gone(id));
-            }
+        self.remove_unused(id);
+    }
+
+    /// Removes a room that nobody would find again, unless somebody may still resume there.
+    pub(super) fn remove_unused(&mut self, id: RoomId) {
+        if self.rooms.get(&id).is_some_and(is_unused) && !self.sessions.any_in(id) {
+            self.remove_room(id);
+        }
+    }
+
+    pub(super) fn remove_room(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        if let Some(keeping) = self.keeping.as_mut().filter(|_| room.is_kept) {
+            keeping.write(Waiting::Gone(id), Write::Gone(id));
         }
     }
 
@@ -139,7 +173,7 @@ impl Hub {
     pub(crate) fn must_wait(&self, session: SessionId) -> bool {
         let is_behind = self.keeping.as_ref().is_some_and(|keeping| keeping.bytes > limits::KEEPING_BYTES);
         let waiting = self.waiting_of(session);
-        waiting >= limits::UNACKED_MESSAGES || waiting > 0 && is_behind
+        waiting >= Limit::UnackedMessages.value() || waiting > 0 && is_behind
     }
 
     /// Messages of a session that are not kept yet.
@@ -157,12 +191,11 @@ impl Hub {
         let Some(keeping) = &mut self.keeping else { return self.settle(Message { member, kept }, tell) };
         let Some(room) = self.rooms.get_mut(&kept.room) else { return };
         if !core::mem::replace(&mut room.is_kept, true) {
-            keeping.waiting.push_back(Waiting::Room(kept.room));
-            keeping.new.push_back(Write::Room(room.kept(kept.room)));
+            keeping.write(Waiting::Room(kept.room), Write::Room(room.kept(kept.room)));
         }
-        keeping.new.push_back(Write::Message(kept.clone()));
+        let write = Write::Message(kept.clone());
         if is_made(Mistake::ToldBeforeKept) {
-            keeping.waiting.push_back(Waiting::Gone);
+            keeping.write(Waiting::Told, write);
             return self.settle(Message { member, kept }, tell);
         }
         room.waiting += 1;
@@ -170,7 +203,7 @@ impl Hub {
             session.waiting += 1;
         }
         keeping.bytes += kept.text.len();
-        keeping.waiting.push_back(Waiting::Message { member, kept });
+        keeping.write(Waiting::Message { member, kept }, write);
     }
 
     /// Tells a message: to its sender that it is accepted, to the others what was said.
@@ -199,7 +232,7 @@ impl Hub {
             .iter()
             .filter_map(|waiting| match waiting {
                 Waiting::Message { member, kept } => Some((*member, kept)),
-                Waiting::Room(_) | Waiting::Gone => None,
+                Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told => None,
             })
             .collect();
         let bytes: usize = messages.iter().map(|(_, kept)| kept.text.len()).sum();
@@ -215,5 +248,75 @@ impl Hub {
             ensure!(waiting == session.waiting, "{id:?}: {waiting} wait to be kept, not {}", session.waiting);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::assert_told,
+        history::{AuthorKey, UnixMillis},
+        hub::JoinRequest,
+        ids::MessageId,
+        rng::Rng,
+        time::Instant,
+    };
+
+    /// Foo in the lobby, one of whose messages is kept and two of whose wait.
+    fn hub() -> Hub {
+        let mut hub = Hub::new(8, Rng::from_number(1));
+        hub.restore([]);
+        let request = JoinRequest { name: "Foo", room: "", author: Some(AuthorKey([1; 16])), resume: None };
+        let admission = hub.join(Instant::ZERO, &request, &mut |_, _| {}).unwrap();
+        let (session, room) = (admission.session, admission.room);
+        for id in 1..=3 {
+            hub.say(UnixMillis(1), session, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
+        }
+        hub.kept(0, 2, &mut |_, _| {});
+        while hub.next_write().is_some() {}
+        hub
+    }
+
+    fn room(hub: &mut Hub) -> &mut Room {
+        hub.rooms.values_mut().next().unwrap()
+    }
+
+    #[test]
+    fn what_waits_is_counted_and_what_was_said_is_kept() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("4 bytes wait to be kept, 5 were counted", |hub| hub.keeping.as_mut().unwrap().bytes += 1),
+                ("RoomId(1): 2 wait to be kept, not 3", |hub| room(hub).waiting += 1),
+                ("RoomId(1): 1 wait to be kept, not 2", |hub| {
+                    let keeping = hub.keeping.as_mut().unwrap();
+                    keeping.waiting.pop_back();
+                    keeping.bytes -= 2;
+                }),
+                ("SessionId(1048576): 2 wait to be kept, not 1", |hub| {
+                    let foo = hub.sessions.iter().next().unwrap().0;
+                    hub.sessions.get_mut(foo).unwrap().waiting -= 1;
+                }),
+                ("RoomId(1): it has messages and is not kept", |hub| room(hub).is_kept = false),
+            ],
+        );
+    }
+
+    #[test]
+    fn authors_and_sessions_must_agree() {
+        assert_told(
+            hub,
+            Hub::audit,
+            &[
+                ("1 sessions of an author, not 0", |hub| {
+                    let foo = hub.sessions.iter().next().unwrap().0;
+                    hub.sessions.get_mut(foo).unwrap().author = AuthorKey([2; 16]);
+                }),
+                ("2 sessions of an author, not 1", |hub| hub.authors.enter(AuthorKey([1; 16]))),
+                ("1 authors with a session are not known", |hub| hub.authors = Default::default()),
+            ],
+        );
     }
 }

@@ -339,7 +339,9 @@ impl Hub {
         }
         let room = self.find_or_make_room(room)?;
         let token = self.rng.bytes();
-        let author = request.author.unwrap_or_else(|| AuthorKey(self.rng.bytes()));
+        // The server's own is nobody's.
+        let author = request.author.filter(|&author| author != AuthorKey::default());
+        let author = author.unwrap_or_else(|| AuthorKey(self.rng.bytes()));
         self.authors.enter(author);
         let session = self.sessions.insert(Session::new(name.clone(), room, token, author));
         self.enter(session, tell);
@@ -372,7 +374,7 @@ impl Hub {
                     // It waits to be kept.
                     return;
                 }
-                let before = Seq::from_wire(seq.to_wire() - 1);
+                let before = Seq::from_wire(seq.to_wire().saturating_sub(1));
                 let told = place.and_then(|place| place.messages_after(before).next());
                 let at = told.filter(|told| told.kept.seq == seq).map(|told| told.kept.at);
                 return tell(to_sender, Notice::Accepted { room, seq, id, at });
@@ -563,10 +565,10 @@ impl Hub {
         // One place is kept for the default room, so that nobody can shut out those who ask for none.
         let places = Limit::Rooms.value() - usize::from(!has_default);
         if self.rooms.len() >= places {
-            // A room in which nobody is only waits for those who might resume, unless it is kept.
+            // A room in which nobody is only waits for those who might resume, unless something of it is kept.
             let empty = self.rooms.iter().find(|(_, room)| is_unused(room));
             let (&empty, _) = empty.ok_or(Refusal::RoomsFull)?;
-            self.rooms.remove(&empty);
+            self.remove_room(empty);
         }
         let id = loop {
             let id = RoomId::new(self.next_room);
@@ -625,9 +627,7 @@ impl Hub {
         let Some(session) = self.sessions.remove(id) else { return };
         self.authors.leave(session.author);
         // The log of an empty room stays for those who may resume; with the last of them it goes, unless it is kept.
-        if self.rooms.get(&session.room).is_some_and(is_unused) && !self.sessions.any_in(session.room) {
-            self.rooms.remove(&session.room);
-        }
+        self.remove_unused(session.room);
     }
 
     fn set_presence(&mut self, id: SessionId, presence: Presence) {
@@ -668,7 +668,7 @@ impl Hub {
 
 /// True for a room that nobody would find again: empty, without anything that is kept, and not the default one.
 fn is_unused(room: &Room) -> bool {
-    room.members.is_empty() && !room.is_kept && !is_default(&room.name)
+    room.members.is_empty() && (!room.is_kept || room.has_nothing()) && !is_default(&room.name)
 }
 
 /// True for the default room's name, however it was typed by whoever came first.

@@ -43,6 +43,8 @@ pub(super) struct Room {
     pub(super) is_kept: bool,
     /// Messages that have their place and are not kept yet.
     pub(super) waiting: u64,
+    /// The store has forgotten all that was said.
+    is_forgotten: bool,
     log: VecDeque<Message>,
     /// Bytes of the texts in the log.
     bytes: usize,
@@ -52,7 +54,17 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new(name: Name, epoch: u64) -> Self {
         let (members, log) = (Vec::new(), VecDeque::new());
-        Self { name, epoch, members, is_kept: false, waiting: 0, log, bytes: 0, last: Seq::ZERO }
+        Self {
+            name,
+            epoch,
+            members,
+            is_kept: false,
+            waiting: 0,
+            is_forgotten: false,
+            log,
+            bytes: 0,
+            last: Seq::ZERO,
+        }
     }
 
     /// A room that a store had kept.
@@ -81,15 +93,21 @@ impl Room {
         Seq::from_wire(self.last.to_wire().saturating_add(self.waiting + 1))
     }
 
-    /// True while nobody would miss it.
+    /// True while nothing was said there.
     pub(super) fn is_blank(&self) -> bool {
         self.last == Seq::ZERO && self.waiting == 0
+    }
+
+    /// True while there is nothing for a store to keep: nothing was said, or all of it is forgotten.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.is_blank() || self.is_forgotten && self.waiting == 0
     }
 
     /// Appends a message, which has the next place. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`]
     /// or [`crate::limits::HISTORY_BYTES`].
     pub(super) fn append(&mut self, message: Message) {
         self.last = self.last.next();
+        self.is_forgotten = false;
         self.bytes += message.kept.text.len();
         self.log.push_back(message);
         let (messages, bytes) = (Limit::HistoryMessages.value(), Limit::HistoryBytes.value());
@@ -98,8 +116,9 @@ impl Room {
         }
     }
 
-    /// Forgets what came before `seq`.
+    /// Forgets what came before `seq`, as the store has done.
     pub(super) fn forget_before(&mut self, seq: Seq) {
+        self.is_forgotten |= seq > self.last;
         while !self.log.is_empty() && self.first_seq() < seq {
             self.forget_first();
         }

@@ -1,6 +1,10 @@
 //! What must hold of a server once its outputs were polled: every table within its limit, and all of them of one mind.
 
-use alloc::{collections::BTreeMap, format, string::String};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+};
 
 use super::{
     Dialect, Server,
@@ -36,6 +40,11 @@ impl Server {
         }
         let timers = self.conns().filter_map(|(peer, conn)| Some((conn.timer?, peer)));
         same("timers", &self.timers, &timers.collect())?;
+        let waiting = self.conns().filter(|(_, conn)| conn.waits_for_store).map(|(peer, _)| peer);
+        let listed: BTreeSet<Peer> = self.waiting_for_store.iter().copied().collect();
+        same("peers that wait for the store", &listed, &waiting.collect())?;
+        let (entries, peers) = (self.waiting_for_store.len(), listed.len());
+        ensure!(entries == peers, "{peers} peers wait for the store, {entries} are listed");
         self.audit_members()
     }
 
@@ -91,8 +100,9 @@ impl Conn {
         // Whatever is charged is charged when the peer is heard, so that none is ahead by more than a burst and what ends it.
         let frame = u32::try_from(limits::FRAME_BYTES).unwrap_or(u32::MAX);
         let frame = limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * frame;
+        let dearest = limits::VOICE_PATH_COST.max(limits::HISTORY_COST);
         for (what, rate, most) in [
-            ("control", self.rate, limits::CONTROL_BURST + frame),
+            ("control", self.rate, limits::CONTROL_BURST + frame + dearest),
             ("report", self.report_rate, limits::REPORT_BURST + limits::REPORT_COST),
         ] {
             let ahead = rate.ahead(self.last_heard);
@@ -188,6 +198,16 @@ mod tests {
                     s.timers.remove(&(timer, FOO));
                     s.timers.insert((late, FOO));
                 }),
+                ("peers that wait for the store: Peer(0) is missing among 0", |s| {
+                    conn(s, FOO).waits_for_store = true;
+                }),
+                ("peers that wait for the store: Peer(1) is one too many of 1", |s| {
+                    s.waiting_for_store.push(BAR);
+                }),
+                ("1 peers wait for the store, 2 are listed", |s| {
+                    conn(s, FOO).waits_for_store = true;
+                    s.waiting_for_store.extend([FOO, FOO]);
+                }),
                 ("outputs: 1 were not polled", |s| s.out.push(Queued::Send(Class::Control), |_, _| {})),
                 ("hub: 4 sessions are in a room, 3 names are taken", |s| {
                     // A session that is gone has no connection to lose: that is its caller's matter.
@@ -258,7 +278,8 @@ mod tests {
                     conn(s, FOO).state = State::Member { session, room };
                 }),
                 ("the hub has 4 sessions connected, 3 are", |s| {
-                    let request = crate::hub::JoinRequest { name: "Nobody", room: "", resume: None };
+                    let request =
+                        crate::hub::JoinRequest { name: "Nobody", room: "", author: None, resume: None };
                     s.hub.join(NOW, &request, &mut |_, _| {}).unwrap();
                 }),
                 ("4 connections are open though the server stops", |s| s.is_stopping = true),

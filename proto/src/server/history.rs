@@ -63,10 +63,10 @@ impl Server {
             return self.refuse_page(peer, room, token, "you are not in that room");
         } else if words.len() > limits::SEARCH_BYTES {
             return self.refuse_page(peer, room, token, "that is too much to search for");
-        } else if words.is_empty() || !self.hub.is_lasting() {
-            if let Some(page) = self.remembered_page(room, token, before, limit, words) {
-                return self.send_page(peer, page);
-            }
+        } else if (words.is_empty() || !self.hub.is_lasting())
+            && let Some(page) = self.remembered_page(room, token, before, limit, words)
+        {
+            return self.send_page(peer, page);
         }
         let Some(ticket) = self.reads.ask(Question { session, token, room, limit }) else {
             return self.refuse_page(peer, room, token, "the server reads too much at once; try again");

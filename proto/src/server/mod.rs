@@ -110,6 +110,7 @@ impl Server {
     /// be called before anybody is let in. Without it the history is in memory, and rooms end with their last member.
     pub fn restore(&mut self, rooms: impl IntoIterator<Item = RestoredRoom>) {
         self.hub.restore(rooms);
+        self.give_out_writes();
     }
 
     /// What the calendar says at `now`. It may be set anew whenever the driver likes; times of messages go on from it.
@@ -358,8 +359,8 @@ impl Server {
     /// The store has answered: whoever waited for that is read again.
     fn read_again_who_waited(&mut self, now: Instant) {
         for peer in core::mem::take(&mut self.waiting_for_store) {
-            if self.conn_mut(peer).is_none_or(|conn| !conn.waits_for_store) {
-                // Another one has that handle.
+            if self.conn_mut(peer).is_none() {
+                // It was closed by one before it.
                 continue;
             }
             if self.must_wait_for_store(peer) {
@@ -773,6 +774,9 @@ impl Server {
         let conn = self.conns.get_mut(peer.index())?.take()?;
         let has_waited = matches!(conn.state, State::WaitsForHello { .. });
         self.newcomers[conn.dialect() as usize] -= usize::from(has_waited && !is_made(Mistake::PendingLeak));
+        if conn.waits_for_store {
+            self.waiting_for_store.retain(|&other| other != peer);
+        }
         if let Some(due) = conn.timer {
             self.timers.remove(&(due, peer));
         }

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod rig;
+mod shelf;
 mod show;
 mod voice;
 mod world;
 
 pub(crate) use rig::{ClientRig, ServerRig};
+pub(crate) use shelf::Shelf;
 pub(crate) use show::{client_output, relayed, server_output};
 pub(crate) use voice::{Open, Relayed, VoiceRig};
 pub(crate) use world::{World, WorldConfig};

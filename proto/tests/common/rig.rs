@@ -1,10 +1,13 @@
 //! One machine, driven by hand in virtual time; each step returns everything that the machine wants done, as lines.
 
+use std::collections::VecDeque;
+
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng, SessionId,
+    Duration, Instant, Peer, Rng, RoomId, Seq, SessionId,
     client::{Client, ClientConfig, ClientInput},
+    history::{KeepError, Write},
     limits,
-    server::{Dialect, Input, Output, Server},
+    server::{Dialect, Input, Output, ReadRequest, Server},
     wire::{
         chinwag1::{self as pb, to_client, to_server},
         control::{self, Body},
@@ -13,7 +16,7 @@ use chinwag_proto::{
     },
 };
 
-use super::{Relayed, VoiceRig, client_output, hello, server_output, to_client, to_server};
+use super::{Relayed, Shelf, VoiceRig, client_output, hello, server_output, to_client, to_server};
 
 /// A server alone.
 pub(crate) struct ServerRig {
@@ -24,6 +27,12 @@ pub(crate) struct ServerRig {
     sessions: Vec<(Peer, SessionId)>,
     /// The latest welcome of each peer.
     welcomes: Vec<(u32, pb::Welcome)>,
+    /// What the store has.
+    pub(crate) shelf: Shelf,
+    /// What it was given and has not answered, and of which run.
+    pub(crate) unkept: VecDeque<(u32, Write)>,
+    /// What it was asked for and has not answered.
+    pub(crate) questions: VecDeque<(u32, ReadRequest)>,
 }
 
 impl ServerRig {
@@ -34,7 +43,67 @@ impl ServerRig {
     pub(crate) fn with_sessions(max: usize) -> Self {
         let now = Instant::from_micros(1_000_000);
         let server = Server::new(max, Rng::from_number(1));
-        Self { server, voice: VoiceRig::default(), now, sessions: vec![], welcomes: vec![] }
+        Self {
+            server,
+            voice: VoiceRig::default(),
+            now,
+            sessions: vec![],
+            welcomes: vec![],
+            shelf: Shelf::default(),
+            unkept: VecDeque::new(),
+            questions: VecDeque::new(),
+        }
+    }
+
+    /// A server beside a store, which answers when it is told to.
+    pub(crate) fn lasting() -> Self {
+        let mut rig = Self::new();
+        rig.server.restore([]);
+        rig
+    }
+
+    /// The server is killed and started again, with so many messages of each room in its memory.
+    pub(crate) fn restart(self, most: usize) -> Self {
+        let Self { now, sessions, welcomes, shelf, .. } = self;
+        let mut server = Server::new(limits::SESSIONS, Rng::from_number(2));
+        server.restore(shelf.restored(most));
+        Self { server, now, sessions, welcomes, shelf, ..Self::new() }
+    }
+
+    /// The store keeps the next of what it was given.
+    pub(crate) fn keep(&mut self, count: usize) -> Vec<String> {
+        let (run, _) = *self.unkept.front().expect("something is to be kept");
+        for (of, write) in self.unkept.drain(..count) {
+            assert_eq!(of, run, "what is of an earlier run must not be kept");
+            self.shelf.write(&write);
+        }
+        self.input(Input::Kept { run, count })
+    }
+
+    /// The store keeps all that it was given.
+    pub(crate) fn keep_all(&mut self) -> Vec<String> {
+        self.keep(self.unkept.len())
+    }
+
+    /// The store can keep nothing of what it was given.
+    pub(crate) fn refuse(&mut self, why: KeepError) -> Vec<String> {
+        let (run, _) = *self.unkept.front().expect("something is to be kept");
+        self.unkept.clear();
+        self.input(Input::NotKept { run, why })
+    }
+
+    /// The store answers the first question.
+    pub(crate) fn answer(&mut self) -> Vec<String> {
+        let (ticket, what) = self.questions.pop_front().expect("something was asked");
+        let found = self.shelf.read(&what);
+        self.input(Input::Read { ticket, found: Some(&found) })
+    }
+
+    /// The store forgets what came before a place.
+    pub(crate) fn expire(&mut self, room: u32, before: u64) -> Vec<String> {
+        let (room, before) = (RoomId::from_wire(room), Seq::from_wire(before));
+        self.shelf.expire(room, before);
+        self.input(Input::Expired { room, before })
     }
 
     /// Feeds one input; nothing is drained.
@@ -166,6 +235,12 @@ impl ServerRig {
             if let Output::OpenPath { peer, session, .. } = output {
                 self.sessions.push((peer, session));
             }
+            if let Output::Keep { run, write } = &output {
+                self.unkept.push_back((*run, write.clone()));
+            }
+            if let Output::Read { ticket, what } = &output {
+                self.questions.push_back((*ticket, what.clone()));
+            }
             if !matches!(output, Output::Relay(_)) {
                 lines.push(server_output(&output));
             }
@@ -196,8 +271,18 @@ impl ClientRig {
 
     /// One with these random numbers.
     pub(crate) fn of(rng: Rng) -> Self {
+        Self::asking(rng, 0)
+    }
+
+    /// One that asks for so much of the history.
+    pub(crate) fn with_history(history: usize) -> Self {
+        Self::asking(Rng::from_number(2), history)
+    }
+
+    fn asking(rng: Rng, history: usize) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let config = ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into() };
+        let config =
+            ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history };
         Self { client: Client::new(now, config, rng), now }
     }
 
@@ -221,6 +306,7 @@ impl ClientRig {
             resume_token: vec![7; 16],
             room: Some(pb::Room { id: 1, name: "lobby".into(), epoch: 9, last_seq: 2 }),
             members: members.map(|(session, name)| pb::Member { session, name: name.into() }).to_vec(),
+            member_count: 2,
             ..Default::default()
         }
     }

@@ -1,11 +1,12 @@
 //! Outputs and messages as text.
 
 use chinwag_proto::{
-    Peer, SessionId,
+    Peer, Seq, SessionId,
     client::ClientOutput,
+    history::Write,
     outbox::Class,
     relay::Order,
-    server::Output,
+    server::{Output, ReadRequest, ServerEvent},
     wire::{
         chinwag1::{self as pb, to_client, to_server},
         control::{self, Body},
@@ -38,7 +39,52 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
         Output::Report { talker, report: told } => {
             report(&control::report_to_wire(*talker, *told)).replace("Report", "report")
         }
-        Output::Event(event) => format!("event {event:?}"),
+        Output::Keep { run, write } => format!("keep {run}: {}", written(write)),
+        Output::Read { ticket, what: ReadRequest::Page(what) } => {
+            format!(
+                "read {ticket}: r{} before {} limit {}",
+                what.room.to_wire(),
+                place(what.before),
+                what.limit
+            )
+        }
+        Output::Read { ticket, what: ReadRequest::Search(what) } => {
+            let (room, before) = (what.room.to_wire(), place(what.before));
+            format!("read {ticket}: {:?} in r{room} before {before} limit {}", what.words, what.limit)
+        }
+        Output::Event(event) => server_event(event),
+    }
+}
+
+fn written(write: &Write) -> String {
+    match write {
+        Write::Room(room) => format!("room {} {}", room.id.to_wire(), room.name),
+        Write::Message(kept) => {
+            let (room, seq, id) = (kept.room.to_wire(), kept.seq.to_wire(), kept.id.to_wire());
+            format!("r{room}/{seq} {} #{id} {:?}", kept.name, kept.text)
+        }
+        Write::Gone(room) => format!("gone {}", room.to_wire()),
+    }
+}
+
+/// A place in a room, where the last there can be means the end.
+fn place(seq: Seq) -> String {
+    if seq == Seq::from_wire(u64::MAX) { "the end".to_owned() } else { seq.to_wire().to_string() }
+}
+
+fn server_event(event: &ServerEvent) -> String {
+    match event {
+        ServerEvent::Joined { room, member, name } => {
+            format!("event Joined r{} {name}={}", room.to_wire(), show(*member))
+        }
+        ServerEvent::Resumed { name } => format!("event Resumed {name}"),
+        ServerEvent::Said { room, seq, member, name, text } => {
+            let (room, seq, member) = (room.to_wire(), seq.to_wire(), show(*member));
+            format!("event Said r{room}/{seq} {name}={member} {text:?}")
+        }
+        ServerEvent::Left { room, member, name, reason } => {
+            format!("event Left r{} {name}={} {reason:?}", room.to_wire(), show(*member))
+        }
     }
 }
 
@@ -113,6 +159,7 @@ fn from_server(body: &[u8]) -> String {
             let room = welcome.room.unwrap();
             let names: Vec<_> = welcome.members.into_iter().map(|m| member(&Some(m))).collect();
             assert_eq!(welcome.resume_token.len(), 16);
+            assert!(welcome.member_count as usize >= names.len());
             let resumed = if welcome.resumed { " resumed" } else { "" };
             let session = number(welcome.session);
             let (name, id, room, last) = (welcome.name, room.id, room.name, room.last_seq);
@@ -123,16 +170,21 @@ fn from_server(body: &[u8]) -> String {
         Kind::Said(s) => {
             format!("Said r{}/{} {}={} #{} {:?}", s.room, s.seq, s.name, number(s.session), s.id, s.text)
         }
-        Kind::Joined(joined) => format!("Joined r{}/{} {}", joined.room, joined.seq, member(&joined.member)),
-        Kind::Left(left) => {
-            format!("Left r{}/{} {} {:?}", left.room, left.seq, member(&left.member), left.reason())
-        }
+        Kind::Joined(joined) => format!("Joined r{} {}", joined.room, member(&joined.member)),
+        Kind::Left(left) => format!("Left r{} {} {:?}", left.room, member(&left.member), left.reason()),
         Kind::Ack(ack) => format!("Ack r{}/{} #{}", ack.room, ack.seq, ack.id),
         Kind::Nack(nack) => format!("Nack #{} {}", nack.id, nack.text),
         Kind::Ping(_) => "Ping".to_owned(),
         Kind::Pong(pong) => format!("Pong {}", pong.token),
         Kind::Closing(closing) => format!("Closing {:?}", closing.reason()),
         Kind::VoiceReport(r) => report(&r),
+        Kind::History(page) => {
+            let said = |s: &pb::Said| format!("{} {}={} {:?}", s.seq, s.name, number(s.session), s.text);
+            let messages: Vec<_> = page.messages.iter().map(said).collect();
+            let more = if page.more { " more" } else { "" };
+            let error = if page.error.is_empty() { String::new() } else { format!(" {}", page.error) };
+            format!("History r{} #{} [{}]{more}{error}", page.room, page.token, messages.join("; "))
+        }
         Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
     }
 }
@@ -163,6 +215,10 @@ fn from_client(body: &[u8]) -> String {
         Kind::Quit(_) => "Quit".to_owned(),
         Kind::VoicePath(path) => format!("VoicePath {:?}", path.path()),
         Kind::VoiceReport(r) => report(&r),
+        Kind::History(ask) => {
+            let words = if ask.words.is_empty() { String::new() } else { format!(" {:?}", ask.words) };
+            format!("History r{} #{} before {} limit {}{words}", ask.room, ask.token, ask.before, ask.limit)
+        }
         Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
     }
 }

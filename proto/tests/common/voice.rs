@@ -66,6 +66,8 @@ impl VoiceRig {
             | Output::Unpause { .. }
             | Output::Close { .. }
             | Output::Report { .. }
+            | Output::Keep { .. }
+            | Output::Read { .. }
             | Output::Event(_) => {}
         }
     }

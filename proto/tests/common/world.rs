@@ -1,18 +1,19 @@
 //! A server and several clients, wired together in memory with virtual time: connections deliver bytes in order, after
 //! a delay, in any portions, until they are cut; datagrams may be lost. Nothing is sealed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, Seq, SessionId,
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
+    history::{KeepError, Write},
     limits,
     outbox::Class,
-    server::{Dialect, Input, Output, Server, ServerEvent},
+    server::{Dialect, Input, Output, ReadRequest, Server, ServerEvent},
     wire::{path::DatagramKind, voice::Frames},
 };
 
-use super::{Relayed, VoiceRig, millis};
+use super::{Relayed, Shelf, VoiceRig, millis};
 
 pub(crate) struct WorldConfig {
     pub(crate) seed: u64,
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) voice: VoiceRig,
     pub(crate) nodes: Vec<Node>,
     pub(crate) server_events: Vec<(Instant, ServerEvent)>,
+    /// What keeps the messages; without it they are in memory.
+    pub(crate) store: Option<Store>,
     /// Datagrams get through.
     pub(crate) udp: bool,
     /// Connections can be made.
@@ -38,6 +41,17 @@ pub(crate) struct World {
     ties: u64,
     /// Calls of `handle_timeout`, of all machines.
     pub(crate) timeouts: u64,
+}
+
+/// The driver's side of a store, which takes its time.
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) shelf: Shelf,
+    /// What was given to it and is not kept yet; of which run.
+    waiting: VecDeque<Write>,
+    run: u32,
+    /// It refuses all that it is given.
+    pub(crate) is_broken: bool,
 }
 
 pub(crate) struct Node {
@@ -73,6 +87,8 @@ enum Event {
     ClientSeesEnd(usize),
     DatagramToServer(usize, DatagramKind, Vec<u8>),
     DatagramToClient(usize, DatagramKind, Vec<u8>),
+    Keeps,
+    Reads(u32, ReadRequest),
 }
 
 impl World {
@@ -83,6 +99,7 @@ impl World {
             voice: VoiceRig::default(),
             nodes: vec![],
             server_events: vec![],
+            store: None,
             udp: true,
             reachable: true,
             delay_ms: config.delay_ms,
@@ -98,10 +115,43 @@ impl World {
         world
     }
 
+    /// One in which all that is said is kept.
+    pub(crate) fn lasting(config: &WorldConfig) -> Self {
+        let mut world = Self::new(&WorldConfig { clients: 0, ..*config });
+        world.store = Some(Store::default());
+        world.server.restore([]);
+        for _ in 0..config.clients {
+            world.add();
+        }
+        world
+    }
+
+    /// The server crashes, perhaps while the store is keeping something, and is started again: all connections are lost.
+    pub(crate) fn restart(&mut self) {
+        let store = self.store.as_mut().expect("what was said would be lost");
+        let half = self.rng.below(store.waiting.len() as u64 + 1) as usize;
+        store.waiting.drain(..half).for_each(|write| store.shelf.write(&write));
+        (store.waiting, store.run) = Default::default();
+        let rooms = store.shelf.restored(usize::MAX);
+        self.server = Server::new(limits::SESSIONS, Rng::from_number(self.rng.next_u64()));
+        self.server.restore(rooms);
+        self.voice = VoiceRig::default();
+        self.events.retain(|_, event| !matches!(event, Event::Keeps | Event::Reads(..)));
+        for conn in 0..self.conns.len() {
+            // Who is only calling reaches the new one.
+            if std::mem::take(&mut self.conns[conn].server_open) {
+                self.conns[conn].whole = false;
+                let after = self.delay();
+                self.at(self.now + after, Event::ClientSeesEnd(conn));
+            }
+        }
+    }
+
     /// Starts another client; its name is its number.
     pub(crate) fn add(&mut self) -> usize {
         let at = self.nodes.len();
-        let config = ClientConfig { name: format!("n{at}"), room: String::new(), software: "test".into() };
+        let config =
+            ClientConfig { name: format!("n{at}"), room: String::new(), software: "test".into(), history: 0 };
         let client = Client::new(self.now, config, Rng::from_number(at as u64));
         self.nodes.push(Node { client, events: vec![], said: vec![], heard: vec![], conn: None });
         self.drain_client(at);
@@ -227,6 +277,21 @@ impl World {
                     self.drain_server();
                 }
             }
+            Event::Keeps => {
+                let Some(store) = &mut self.store else { return };
+                let (run, count) = (store.run, store.waiting.len());
+                let waiting = std::mem::take(&mut store.waiting);
+                if store.is_broken && count > 0 {
+                    store.run += 1;
+                    return self.server_input(Input::NotKept { run, why: KeepError::Full });
+                }
+                waiting.iter().for_each(|write| store.shelf.write(write));
+                self.server_input(Input::Kept { run, count });
+            }
+            Event::Reads(ticket, what) => {
+                let found = self.store.as_ref().map(|store| store.shelf.read(&what));
+                self.server_input(Input::Read { ticket, found: found.as_deref() });
+            }
             Event::DatagramToClient(conn, kind, payload) => {
                 if self.conns[conn].client_open {
                     let node = self.conns[conn].node;
@@ -249,6 +314,7 @@ impl World {
     fn drain_server(&mut self) {
         let mut unpaused = vec![];
         let mut sends: Vec<(usize, Option<Vec<u8>>)> = vec![];
+        let (mut kept, mut read) = (vec![], vec![]);
         while let Some(output) = self.server.poll_output() {
             self.voice.obey(self.now, &output);
             match output {
@@ -262,11 +328,26 @@ impl World {
                 }
                 Output::Close { peer, .. } => sends.push((peer.index(), None)),
                 Output::Event(event) => self.server_events.push((self.now, event)),
+                Output::Keep { run, write } => kept.push((run, write)),
+                Output::Read { ticket, what } => read.push((ticket, what)),
                 Output::OpenPath { peer, session, .. } => self.conns[peer.index()].session = Some(session),
                 Output::Relay(_) | Output::Overheard { .. } | Output::Report { .. } => {}
             }
         }
         self.server.audit().unwrap();
+        for (run, write) in kept {
+            let after = self.delay();
+            let store = self.store.as_mut().expect("nothing is to be kept");
+            // What was on its way when something could not be kept is of no use without that.
+            if run == store.run {
+                store.waiting.push_back(write);
+                self.at(self.now + after, Event::Keeps);
+            }
+        }
+        for (ticket, what) in read {
+            let after = self.delay();
+            self.at(self.now + after, Event::Reads(ticket, what));
+        }
         for (conn, bytes) in sends {
             match bytes {
                 Some(bytes) => {

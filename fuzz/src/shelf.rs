@@ -1,0 +1,82 @@
+//! A store of messages in memory, which checks that it is asked for nothing that no store promised.
+
+use std::collections::BTreeMap;
+
+use chinwag_proto::{
+    RoomId, Seq,
+    history::{KeptMessage, KeptRoom, RestoredRoom, Write},
+    server::ReadRequest,
+};
+
+/// Messages of each room that a server which starts is given: few, so that there is more than it remembers.
+const RESTORED: usize = 4;
+
+#[derive(Default)]
+pub(crate) struct Shelf {
+    rooms: BTreeMap<RoomId, Kept>,
+}
+
+struct Kept {
+    room: KeptRoom,
+    last: Seq,
+    messages: Vec<KeptMessage>,
+}
+
+impl Shelf {
+    pub(crate) fn write(&mut self, write: Write) {
+        match write {
+            Write::Room(room) => {
+                let is_new = self.rooms.values().all(|kept| kept.room.name.folded() != room.name.folded());
+                assert!(is_new, "there is a room of that name");
+                let kept = Kept { room, last: Seq::ZERO, messages: Vec::new() };
+                assert!(self.rooms.insert(kept.room.id, kept).is_none(), "there is a room of that number");
+            }
+            Write::Message(message) => {
+                let kept = self.rooms.get_mut(&message.room).expect("a message before its room");
+                assert_eq!(message.seq.to_wire(), kept.last.to_wire() + 1, "a place is left out");
+                kept.last = message.seq;
+                kept.messages.push(message);
+            }
+            Write::Gone(room) => {
+                let kept = self.rooms.remove(&room).expect("a room that is not there is gone");
+                assert!(kept.messages.is_empty(), "a room is gone of which something is kept");
+            }
+        }
+    }
+
+    /// Forgets all but so many messages of one of the rooms: of which, and before which place.
+    pub(crate) fn expire(&mut self, room: usize, left: usize) -> Option<(RoomId, Seq)> {
+        let (&id, kept) = self.rooms.iter_mut().nth(room)?;
+        let old = kept.messages.len().saturating_sub(left);
+        kept.messages.drain(..old);
+        let before = kept.messages.first().map_or(kept.last.to_wire() + 1, |kept| kept.seq.to_wire());
+        Some((id, Seq::from_wire(before)))
+    }
+
+    pub(crate) fn restored(&self) -> Vec<RestoredRoom> {
+        let restored = |kept: &Kept| RestoredRoom {
+            room: kept.room.clone(),
+            last: kept.last,
+            messages: kept.messages[kept.messages.len().saturating_sub(RESTORED)..].to_vec(),
+            accepted: kept.messages.iter().map(|kept| (kept.author, kept.id, kept.seq)).collect(),
+        };
+        self.rooms.values().map(restored).collect()
+    }
+
+    pub(crate) fn read(&self, what: &ReadRequest) -> Vec<KeptMessage> {
+        let (room, before, limit, words) = match what {
+            ReadRequest::Page(page) => (page.room, page.before, page.limit, ""),
+            ReadRequest::Search(search) => (search.room, search.before, search.limit, &*search.words),
+        };
+        let messages = self.rooms.get(&room).map_or(&[][..], |kept| &kept.messages);
+        let found = messages.iter().filter(|kept| kept.seq < before && kept.text.contains(words));
+        let mut found: Vec<_> = found.rev().take(limit).cloned().collect();
+        found.reverse();
+        found
+    }
+
+    /// The last place that was given out in a room.
+    pub(crate) fn last_of(&self, room: u32) -> Option<u64> {
+        Some(self.rooms.get(&RoomId::from_wire(room))?.last.to_wire())
+    }
+}
