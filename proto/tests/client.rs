@@ -236,6 +236,20 @@ fn who_was_here_counts_from_the_last_time_that_all_were_known() {
 }
 
 #[test]
+fn ones_own_new_name_is_no_newcomer() {
+    let mut rig = ClientRig::welcomed();
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    rig.input(ClientInput::Connected);
+    // Somebody else is Foo now.
+    let members = [(7, "Foo"), (8, "Foo2"), (9, "Bar")].map(|(session, name)| member(session, name)).to_vec();
+    let name = "Foo2".to_owned();
+    let welcome = pb::Welcome { session: 8, name, members, member_count: 3, ..ClientRig::welcome() };
+    let lines = rig.receive([Kind::Welcome(welcome)]);
+    assert!(rig.client.is_in() && !lines.concat().contains("Meanwhile"), "{lines:?}");
+}
+
+#[test]
 fn a_first_welcome_tells_of_nobody_meanwhile() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
