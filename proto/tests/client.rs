@@ -22,7 +22,7 @@ use common::{ClientRig, assert_lines, millis, secs, session, to_client, voice};
 
 const NOTHING: [&str; 0] = [];
 const WELCOME: &str =
-    r#"event Welcome { session: s1.0, name: "Foo", room: "lobby", resumed: false, again: false }"#;
+    r#"event Welcome { session: s1.0, name: "Foo", room: "lobby", resumed: false, again: false, continues: false }"#;
 const UNREACHABLE: &str = "event Ended(Unreachable)";
 
 fn said(seq: u64, session: u32, id: u64, text: &str) -> Kind {
@@ -169,7 +169,7 @@ fn a_lost_connection_is_resumed_and_what_was_missed_is_told_once() {
         &[
             r#"send Hello "Foo" in "lobby" resume s1.0 at 3"#,
             "open path s1.0",
-            &WELCOME.replace("resumed: false, again: false", "resumed: true, again: true"),
+            &WELCOME.replace("false", "true"),
             r#"send Say r1 #1 "accepted, but who knows""#,
             r#"send Say r1 #2 "lost on the way""#,
             r#"send Say r1 #3 "said meanwhile""#,

@@ -258,7 +258,7 @@ impl Checker {
     ) {
         let node = Node::Client(client);
         match event {
-            ClientEvent::Welcome { session, name, room, resumed, again } => {
+            ClientEvent::Welcome { session, name, room, resumed, again, continues: _ } => {
                 net.record(node, Mark::Welcome, u64::from(session.to_wire()), u64::from(*resumed));
                 net.counts.reconnects += u64::from(*again);
                 if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {

@@ -99,6 +99,8 @@ pub enum ClientEvent {
         resumed: bool,
         /// True for all but the first welcome.
         again: bool,
+        /// True when it is the room that it was before: what was said there meanwhile is told now, or is in its history.
+        continues: bool,
     },
     /// Who came and who left while the connection was lost, by their names, if anybody did.
     Meanwhile {

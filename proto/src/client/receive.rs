@@ -184,7 +184,9 @@ impl Client {
         self.listed = usize::try_from(welcome.member_count).unwrap_or(usize::MAX);
         let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
         // A server that has forgotten the session may still have the same room.
-        if let Some(session) = self.session.as_ref().filter(|former| former.epoch == room.epoch) {
+        let former = self.session.as_ref().filter(|former| former.epoch == room.epoch);
+        let continues = former.is_some();
+        if let Some(session) = former {
             missed = last_seq.to_wire().saturating_sub(session.last_seq.to_wire());
         }
         self.session = Some(Session {
@@ -198,7 +200,7 @@ impl Client {
         });
         self.out.push(Queued::OpenPath(id), |_, _| {});
         let (name, resumed) = (welcome.name, welcome.resumed);
-        self.event(ClientEvent::Welcome { session: id, name, room: room.name, resumed, again });
+        self.event(ClientEvent::Welcome { session: id, name, room: room.name, resumed, again, continues });
         self.compare_members();
         if missed > 0 && !is_made(Mistake::GapHidden) {
             self.event(ClientEvent::Missed { messages: missed });
