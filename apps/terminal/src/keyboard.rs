@@ -8,10 +8,10 @@ use std::{
 };
 
 use chinwag_proto::limits;
+use chinwag_screen::{Decoder, Key};
 use rustix::io::Errno;
 
 use crate::{
-    keys::{Decoder, Key},
     row::Manner,
     terminal::{Shared, Terminal},
 };

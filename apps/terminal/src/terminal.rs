@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chinwag_screen::Key;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     termios::tcgetwinsize,
@@ -20,7 +21,6 @@ use rustix::{
 
 use crate::{
     keyboard::Typed,
-    keys::Key,
     modes::Modes,
     row::{ERASE, Manner, Row, end_of},
     signals,
