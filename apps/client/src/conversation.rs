@@ -14,13 +14,11 @@ use chinwag_proto::{
     relay::VoicePath,
     text::escape,
 };
+use chinwag_screen::commands::{Line, Mode, help_lines};
 use chinwag_terminal::{Screen, Typed};
 use chinwag_transport_mio::{Waker, client::Handler};
 
-use crate::{
-    line::{HELP, Line},
-    voice::{Voice, VoiceReport},
-};
+use crate::voice::{Voice, VoiceReport};
 
 /// What the user knows while the connection is lost: everything is told once, however often it is tried.
 #[derive(Debug, Default)]
@@ -86,15 +84,18 @@ impl Conversation {
     }
 
     fn typed(&mut self, client: &mut Client, line: &str) {
-        match Line::parse(line) {
+        match Line::parse(line, Mode::Lines) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
-            Line::Help => self.screen.notice(HELP),
+            Line::Help => self.screen.notice(&help_lines(Mode::Lines)),
             Line::Who if client.is_in() => self.screen.notice(&members(client)),
             Line::Who => self.screen.notice("there is no connection at the moment"),
             Line::Mute => self.screen.notice(self.voice.toggle_mute()),
             Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
             Line::Talk => self.screen.notice(self.voice.toggle_talk()),
+            Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
+            // These are about a full screen.
+            Line::Clear | Line::Ignore(_) | Line::Search(_) | Line::Bell(_) => {}
             Line::MuteOther(name) => {
                 self.other(client, name, |voice, session, name| match voice.toggle_other(session) {
                     true => format!("you do not hear {name} now; /mute {name} again ends that"),

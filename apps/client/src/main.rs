@@ -4,7 +4,6 @@ mod arguments;
 mod classic;
 mod conversation;
 mod devices;
-mod line;
 mod stats;
 mod test_audio;
 mod voice;
@@ -26,6 +25,7 @@ use chinwag_proto::{
     name::Name,
     text::{check_message, escape},
 };
+use chinwag_screen::commands::{Line, Mode};
 use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
     Waker,
@@ -38,7 +38,6 @@ use etcetera::BaseStrategy as _;
 use crate::{
     arguments::{Arguments, Command},
     conversation::Conversation,
-    line::Line,
     voice::{Voice, VoiceChoices},
 };
 
@@ -145,7 +144,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
 /// What is typed, line by line; `waker` is told of each.
 fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
     let (lines, receiver) = sync_channel(WAITING_LINES);
-    let is_said = |line: &str| match Line::parse(line) {
+    let is_said = |line: &str| match Line::parse(line, Mode::Lines) {
         Line::Say(text) => check_message(text).is_ok(),
         Line::Nothing => true,
         Line::Quit
@@ -155,7 +154,12 @@ fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
         | Line::MuteOther(_)
         | Line::Deafen
         | Line::Talk
+        | Line::VoiceActivity
         | Line::Volume(..)
+        | Line::Clear
+        | Line::Ignore(_)
+        | Line::Search(_)
+        | Line::Bell(_)
         | Line::Incomplete(_)
         | Line::Unknown(_) => false,
     };
@@ -188,7 +192,7 @@ fn ask<T>(
     loop {
         screen.prompt(question);
         let error = match keyboard.line()? {
-            Typed::Line(line) => match Line::parse(&line) {
+            Typed::Line(line) => match Line::parse(&line, Mode::Lines) {
                 Line::Quit => return Ok(None),
                 Line::Nothing => "nothing was typed; {quit} leaves".to_owned(),
                 Line::Help
@@ -197,7 +201,12 @@ fn ask<T>(
                 | Line::MuteOther(_)
                 | Line::Deafen
                 | Line::Talk
+                | Line::VoiceActivity
                 | Line::Volume(..)
+                | Line::Clear
+                | Line::Ignore(_)
+                | Line::Search(_)
+                | Line::Bell(_)
                 | Line::Incomplete(_)
                 | Line::Say(_)
                 | Line::Unknown(_) => match read(line.trim()) {

@@ -62,6 +62,7 @@ enum Order {
     Mute(bool),
     Deafen(bool),
     Hold(bool),
+    Gate(Gate),
     MuteOther(SessionId, bool),
     /// Of one talker: 1 as he comes.
     Volume(SessionId, f32),
@@ -104,9 +105,14 @@ impl VoiceChoices {
         }
     }
 
-    /// A WAV file is what is to be said, sample by sample; a device hears what there is.
     fn gate(&self) -> Gate {
-        self.gate.unwrap_or(if is_wav(&self.mic) { Gate::Level } else { Gate::Voice })
+        self.gate.unwrap_or_else(|| self.by_itself())
+    }
+
+    /// Without push-to-talk. A WAV file is what is to be said, sample by sample; a device hears what there is.
+    fn by_itself(&self) -> Gate {
+        let usual = if is_wav(&self.mic) { Gate::Level } else { Gate::Voice };
+        self.gate.filter(|gate| *gate != Gate::PushToTalk).unwrap_or(usual)
     }
 
     fn processing(&self) -> Processing {
@@ -154,7 +160,10 @@ pub(crate) struct Voice {
     troubles: Vec<String>,
     /// The microphone is a file that has not come to its end.
     is_speaking_file: bool,
-    is_push_to_talk: bool,
+    /// When the microphone is sent.
+    gate: Gate,
+    /// When it is, if it is not by push-to-talk.
+    by_itself: Gate,
     is_muted: bool,
     is_deafened: bool,
     /// The button of push-to-talk is held.
@@ -172,7 +181,7 @@ impl Voice {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let is_speaking_file = is_wav(&choices.mic);
-        let is_push_to_talk = choices.gate() == Gate::PushToTalk;
+        let (gate, by_itself) = (choices.gate(), choices.by_itself());
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
@@ -188,7 +197,8 @@ impl Voice {
             thread,
             troubles: Vec::new(),
             is_speaking_file,
-            is_push_to_talk,
+            gate,
+            by_itself,
             is_muted: false,
             is_deafened: false,
             is_talking: false,
@@ -240,7 +250,7 @@ impl Voice {
     pub(crate) fn toggle_mute(&mut self) -> &'static str {
         self.is_muted = !self.is_muted;
         self.order(Order::Mute(self.is_muted));
-        match (self.is_muted, self.is_push_to_talk && !self.is_talking) {
+        match (self.is_muted, self.is_push_to_talk() && !self.is_talking) {
             (true, _) => "nobody hears you now; /mute again ends that",
             (false, false) => "you are heard again",
             (false, true) => "you are no longer muted; /ptt begins to talk",
@@ -260,8 +270,8 @@ impl Voice {
 
     /// Presses the button of push-to-talk, or lets it go; tells which.
     pub(crate) fn toggle_talk(&mut self) -> &'static str {
-        if !self.is_push_to_talk {
-            return "/ptt is for push-to-talk, which --gate ptt switches on";
+        if !self.is_push_to_talk() {
+            return "/ptt is for push-to-talk, which /vad or --gate ptt switches on";
         }
         self.is_talking = !self.is_talking;
         self.order(Order::Hold(self.is_talking));
@@ -270,6 +280,23 @@ impl Voice {
             (true, true) => "nobody hears you, since you are muted; /mute ends that",
             (false, false) => "you are no longer heard",
             (false, true) => "you no longer talk, and are still muted",
+        }
+    }
+
+    fn is_push_to_talk(&self) -> bool {
+        self.gate == Gate::PushToTalk
+    }
+
+    /// Goes from push-to-talk to what the voice itself does, or back; tells which.
+    pub(crate) fn toggle_activity(&mut self) -> &'static str {
+        self.is_talking = false;
+        self.order(Order::Hold(false));
+        self.gate = if self.is_push_to_talk() { self.by_itself } else { Gate::PushToTalk };
+        self.order(Order::Gate(self.gate));
+        if self.is_push_to_talk() {
+            "you are heard by push-to-talk now: /ptt begins to talk; /vad again ends that"
+        } else {
+            "you are heard when you speak now; /vad again goes back to push-to-talk"
         }
     }
 
@@ -486,6 +513,7 @@ impl Sound<'_> {
         match order {
             Order::Mute(is_muted) => self.pump.capture().set_muted(is_muted),
             Order::Deafen(is_deafened) => self.pump.set_deafened(is_deafened),
+            Order::Gate(gate) => self.pump.capture().set_gate(gate),
             Order::Hold(is_held) => self.pump.capture().set_held(is_held),
             Order::MuteOther(talker, is_muted) => {
                 self.pump.playout().set_muted(talker.to_wire(), is_muted);

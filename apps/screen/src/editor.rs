@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use chinwag_proto::limits;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use crate::keys::Key;
+use crate::key::Key;
 
 /// Lines that can be called back; the oldest is forgotten.
 const HISTORY_LINES: usize = 100;
