@@ -1,7 +1,7 @@
 //! What stands between the client machine and the person: lines in, lines out, voice handed on.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -14,11 +14,14 @@ use chinwag_proto::{
     relay::VoicePath,
     text::escape,
 };
-use chinwag_screen::commands::{Line, Mode, help_lines};
-use chinwag_terminal::{Screen, Typed};
+use chinwag_screen::commands::{Line, Mode, nearest};
+use chinwag_terminal::Typed;
 use chinwag_transport_mio::{Waker, client::Handler};
 
-use crate::voice::{Voice, VoiceReport};
+use crate::{
+    face::Face,
+    voice::{Voice, VoiceReport},
+};
 
 /// What the user knows while the connection is lost: everything is told once, however often it is tried.
 #[derive(Debug, Default)]
@@ -33,11 +36,21 @@ const LOUDEST_DB: f32 = 12.0;
 /// Troubles of one absence that are remembered as told.
 const TOLD: usize = 16;
 
+/// What the person wants.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Typed(Typed),
+    /// Lines that are said whatever they look like.
+    Said(Vec<String>),
+}
+
 /// Events arrive while the machine is busy; what is to be done with it waits for the next turn.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    screen: Screen,
-    lines: Receiver<Typed>,
+    screen: Face,
+    lines: Receiver<Input>,
+    /// What was pasted and is yet to be said.
+    pasted: VecDeque<String>,
     voice: Voice,
     waker: Arc<Waker>,
     /// The first welcome came.
@@ -56,10 +69,11 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(screen: Screen, lines: Receiver<Typed>, voice: Voice, waker: Arc<Waker>) -> Self {
+    pub(crate) fn new(screen: Face, lines: Receiver<Input>, voice: Voice, waker: Arc<Waker>) -> Self {
         Self {
             screen,
             lines,
+            pasted: VecDeque::new(),
             voice,
             waker,
             is_welcomed: false,
@@ -84,18 +98,20 @@ impl Conversation {
     }
 
     fn typed(&mut self, client: &mut Client, line: &str) {
-        match Line::parse(line, Mode::Lines) {
+        match Line::parse(line, self.screen.mode()) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
-            Line::Help => self.screen.notice(&help_lines(Mode::Lines)),
+            Line::Help => self.screen.help(),
             Line::Who if client.is_in() => self.screen.notice(&members(client)),
             Line::Who => self.screen.notice("there is no connection at the moment"),
             Line::Mute => self.screen.notice(self.voice.toggle_mute()),
             Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
             Line::Talk => self.screen.notice(self.voice.toggle_talk()),
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
-            // These are about a full screen.
-            Line::Clear | Line::Ignore(_) | Line::Search(_) | Line::Bell(_) => {}
+            Line::Clear => self.screen.clear(),
+            Line::Ignore(name) => self.screen.ignore(name),
+            Line::Search(words) => self.screen.search(words),
+            Line::Bell(rings) => self.screen.bell(rings),
             Line::MuteOther(name) => {
                 self.other(client, name, |voice, session, name| match voice.toggle_other(session) {
                     true => format!("you do not hear {name} now; /mute {name} again ends that"),
@@ -110,7 +126,10 @@ impl Conversation {
             }),
             Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
             Line::Unknown(command) => {
-                self.screen.notice(&format!("{} is no command; /help lists them", escape(command)));
+                let mode = self.screen.mode();
+                let near = nearest(command, mode).filter(|_| mode == Mode::Full);
+                let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
+                self.screen.notice(&format!("{} is no command{near}; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
         }
@@ -149,10 +168,15 @@ impl Conversation {
             self.say(client, &text);
         }
         while self.held.is_none() && !self.wants_to_quit {
+            if let Some(line) = self.pasted.pop_front() {
+                self.say(client, &line);
+                continue;
+            }
             match self.lines.try_recv() {
-                Ok(Typed::Line(line)) => self.typed(client, &line),
-                Ok(Typed::Unusable(why)) => self.screen.notice(why),
-                Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
+                Ok(Input::Typed(Typed::Line(line))) => self.typed(client, &line),
+                Ok(Input::Typed(Typed::Unusable(why))) => self.screen.notice(why),
+                Ok(Input::Said(lines)) => self.pasted.extend(lines),
+                Ok(Input::Typed(Typed::End)) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
                     return;
                 }
@@ -183,16 +207,17 @@ fn members(client: &Client) -> String {
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
+        self.screen.event(now, &event);
         match event {
             ClientEvent::Welcome { name, again: false, .. } => {
                 self.screen.welcome(&name);
                 self.is_welcomed = true;
-                self.owes_members = self.screen.is_interactive();
+                self.owes_members = self.screen.wants_members();
                 self.voice.start(now, Arc::clone(&self.waker));
             }
             ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
-                self.owes_members = self.screen.is_interactive();
+                self.owes_members = self.screen.wants_members();
                 let loss = match resumed {
                     true => "nothing was missed but voice",
                     false => {
@@ -213,7 +238,7 @@ impl Handler for Conversation {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
             ClientEvent::Missed { events } => {
-                self.screen.notice(&format!("{events} lines were missed while the connection was lost"));
+                self.screen.missed(events);
             }
             ClientEvent::Refused { why, suggestion, will_retry } => {
                 self.trouble(&format!("the server did not let you in: {}", escape(&why)));
@@ -262,7 +287,7 @@ impl Handler for Conversation {
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
-        self.screen.set_in(client.is_in());
+        self.screen.tend(client, &mut self.voice);
         if !self.has_quit {
             self.read_lines(client);
         }

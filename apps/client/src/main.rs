@@ -4,6 +4,9 @@ mod arguments;
 mod classic;
 mod conversation;
 mod devices;
+mod face;
+mod full;
+mod meter;
 mod stats;
 mod test_audio;
 mod voice;
@@ -37,7 +40,9 @@ use etcetera::BaseStrategy as _;
 
 use crate::{
     arguments::{Arguments, Command},
-    conversation::Conversation,
+    conversation::{Conversation, Input},
+    face::Face,
+    full::FullScreen,
     voice::{Voice, VoiceChoices},
 };
 
@@ -47,11 +52,13 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = Terminal::new();
+    let is_full = arguments.is_full(&terminal);
     let log = terminal.stderr();
     tracing_subscriber::fmt()
         .with_max_level(arguments.log)
         .with_writer(move || log.clone())
-        .with_ansi(std::io::stderr().is_terminal())
+        // A full screen has its own colours.
+        .with_ansi(std::io::stderr().is_terminal() && !is_full)
         .with_target(false)
         .init();
     let result = match arguments.command {
@@ -73,6 +80,7 @@ fn main() -> ExitCode {
 }
 
 fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
+    let (is_full, theme) = (arguments.is_full(terminal), arguments.theme());
     let choices = VoiceChoices::of(&arguments);
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
@@ -96,7 +104,10 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         None => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", name)?,
     };
     let Some(name) = name else { return Ok(ExitCode::SUCCESS) };
-    let voice = Voice::open(choices, &mut screen)?;
+    let (voice, mut notices) = Voice::open(if is_full { choices.metered() } else { choices })?;
+    if !is_full {
+        notices.drain(..).for_each(|notice| screen.notice(&notice));
+    }
 
     let config = ClientConfig {
         name,
@@ -113,9 +124,25 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         .join("chinwag");
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
-    let lines = listen(keyboard, client.waker());
-    let mut conversation = Conversation::new(screen, lines, voice, client.waker());
+    let full = match is_full {
+        true => Some(FullScreen::open(terminal, theme, arguments.bell)?),
+        false => None,
+    };
+    let (mut face, lines) = match &full {
+        Some(full) => (Face::Full(full.clone()), full.listen(terminal, keyboard, client.waker())),
+        None => (Face::Lines(screen), listen(keyboard, client.waker())),
+    };
+    notices.iter().for_each(|notice| face.notice(notice));
+    let mut conversation = Conversation::new(face, lines, voice, client.waker());
     let result = client.run(&mut conversation);
+    if let Some(full) = full {
+        // What is told now is told on the screen that was there before.
+        terminal.close();
+        if let Ok(EndReason::Refused | EndReason::Unreachable) = result {
+            let mut screen = Screen::new(terminal);
+            full.last_words().iter().for_each(|words| screen.notice(words));
+        }
+    }
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
         Screen::new(terminal).end_row();
@@ -142,7 +169,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// What is typed, line by line; `waker` is told of each.
-fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
+fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Input> {
     let (lines, receiver) = sync_channel(WAITING_LINES);
     let is_said = |line: &str| match Line::parse(line, Mode::Lines) {
         Line::Say(text) => check_message(text).is_ok(),
@@ -163,7 +190,7 @@ fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
         | Line::Incomplete(_)
         | Line::Unknown(_) => false,
     };
-    keyboard.listen(is_said, move |typed| lines.send(typed).is_ok() && waker.wake().is_ok());
+    keyboard.listen(is_said, move |typed| lines.send(Input::Typed(typed)).is_ok() && waker.wake().is_ok());
     receiver
 }
 

@@ -2,6 +2,7 @@
 //! protocol but that of the oldest programs, which have none: text over TCP, as it comes ([`plain`]).
 
 mod events;
+mod full;
 mod keyboard;
 mod modes;
 pub mod plain;
@@ -11,6 +12,7 @@ mod signals;
 mod terminal;
 
 pub use events::{attend_person, next_event};
+pub use full::{Full, Painter};
 pub use keyboard::{Keyboard, Typed, WAITING_LINES};
 pub use screen::{Screen, print};
 pub use terminal::{Output, Terminal};

@@ -1,0 +1,100 @@
+//! What the core tells, on the full screen. All that the screen knows of the protocol is here.
+
+use chinwag_proto::{
+    Instant, SessionId,
+    client::{Client, ClientEvent},
+    relay::VoicePath,
+};
+use chinwag_screen::{Link, Path, RoomId, Said, Status};
+
+use super::{FullScreen, State, unix_ms};
+
+/// There is one room for each session so far.
+const ROOM: RoomId = RoomId(0);
+
+/// What is remembered of it from turn to turn.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    session: Option<SessionId>,
+    /// Who is here is yet to be looked up.
+    owes_members: bool,
+    /// What waits to be said is yet to be looked up.
+    owes_pending: bool,
+    pending: usize,
+}
+
+impl FullScreen {
+    /// Something has happened.
+    pub(crate) fn event(&self, now: Instant, event: &ClientEvent) {
+        let at = self.0.wall_clock(unix_ms());
+        self.0.change(|state| happen(state, now, at, event));
+    }
+
+    /// Looks up what no event tells.
+    pub(crate) fn tend(&self, client: &Client) {
+        let mut state = self.0.lock();
+        let State { model, events, is_changed, .. } = &mut *state;
+        if std::mem::take(&mut events.owes_members) {
+            model.set_members(ROOM, client.members());
+            *is_changed = true;
+        }
+        let pending = client.unacknowledged();
+        if std::mem::replace(&mut events.pending, pending) != pending
+            || std::mem::take(&mut events.owes_pending)
+        {
+            model.set_pending(client.unacknowledged_texts());
+            *is_changed = true;
+        }
+        let (known, stats) = (model.status(), client.stats());
+        let rtt = stats.voice_rtt.or(stats.control_rtt).filter(|_| client.is_in());
+        let path = match stats.voice_path {
+            VoicePath::Udp => Path::Udp,
+            VoicePath::Tcp => Path::Tcp,
+            VoicePath::Both => Path::Both,
+        };
+        let status = Status {
+            link: if client.is_in() { Link::In } else { known.link },
+            rtt_ms: rtt.map(|rtt| u32::try_from(rtt.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)),
+            path: client.is_in().then_some(path),
+            ..known
+        };
+        if status != known {
+            model.set_status(status);
+            *is_changed = true;
+        }
+        if *is_changed {
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+fn happen(state: &mut State, now: Instant, at: i64, event: &ClientEvent) {
+    let State { model, events, last_words, .. } = state;
+    match event {
+        ClientEvent::Welcome { session, name, room, .. } => {
+            model.enter(ROOM, room);
+            model.set_me(*session, name);
+            model.set_status(Status { link: Link::In, ..model.status() });
+            (events.session, events.owes_members) = (Some(*session), true);
+            last_words.clear();
+        }
+        ClientEvent::Joined { session, name, .. } => model.joined(ROOM, at, *session, name),
+        ClientEvent::Left { session, name, .. } => model.left(ROOM, at, *session, name),
+        ClientEvent::Said { name, text, own, .. } => {
+            events.owes_pending |= own.is_some();
+            model.said(ROOM, Said { at, name, text, is_own: own.is_some(), is_history: false });
+        }
+        ClientEvent::NotSaid { .. } => events.owes_pending = true,
+        ClientEvent::Missed { events } => model.missed(ROOM, at, *events),
+        ClientEvent::Reconnecting { pause, .. } => {
+            let retry_at = (now + *pause).as_micros() / 1000;
+            model.set_status(Status { link: Link::Lost { retry_at }, ..model.status() });
+            model.set_levels(&[]);
+        }
+        // These are told as notices, or are about sound.
+        ClientEvent::Refused { .. }
+        | ClientEvent::Path(_)
+        | ClientEvent::Reported(_)
+        | ClientEvent::Ended(_) => {}
+    }
+}
