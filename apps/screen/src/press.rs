@@ -88,9 +88,8 @@ impl Model {
             Key::WheelUp => self.scroll_up(WHEEL_ROWS),
             Key::WheelDown => self.scroll_down(WHEEL_ROWS, columns),
             Key::Escape => {
-                if self.search.take().is_none() {
-                    self.scroll_to_end();
-                }
+                self.search = None;
+                self.scroll_to_end();
             }
             Key::Control('n') => self.look_at((self.current + 1) % self.rooms.len().max(1)),
             Key::Control('p') => {

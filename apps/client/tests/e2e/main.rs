@@ -8,6 +8,7 @@ mod classic;
 mod common;
 mod devices;
 mod duo;
+mod full;
 mod mixed;
 mod network;
 mod seat;

@@ -195,10 +195,6 @@ impl Seat {
         self.screen.screen()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Whether the terminal edits lines by itself and shows what is typed, as it does for everybody.
     pub(crate) fn is_ordinary(&self) -> bool {
         let modes = tcgetattr(&self.terminal).unwrap();

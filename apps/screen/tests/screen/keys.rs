@@ -170,7 +170,7 @@ fn words_are_looked_for_from_the_end_on() {
     assert!(sees(&mut model, "line 1."));
     assert!(!model.find(""));
     assert!(sees(&mut model, "line 1."));
-    // It is marked until Escape, which then leads to the end.
+    // It is marked until Escape, which leads to the end.
     let marked = |model: &mut Model| {
         let buffer = crate::common::picture(model, 80, 24);
         buffer.content[..80 * 22].iter().any(|cell| {
