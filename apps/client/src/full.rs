@@ -188,8 +188,14 @@ impl Shared {
             state = match wait {
                 Some(Duration::ZERO) => {
                     drop(state);
-                    painter.paint(false);
-                    self.lock()
+                    let is_shown = painter.paint(false);
+                    let mut state = self.lock();
+                    if !is_shown {
+                        // All is drawn when the terminal is taken again.
+                        state.is_changed = false;
+                        state.model.set_now(now_ms());
+                    }
+                    state
                 }
                 Some(wait) => {
                     self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0

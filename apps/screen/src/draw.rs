@@ -122,13 +122,19 @@ fn input(model: &Model, pane: Rect, buffer: &mut Buffer) -> Option<Position> {
     let (text, cursor) = (model.editor.text(), model.editor.cursor());
     let before = escape(&text[..cursor]);
     let shown = format!("{before}{}", escape(&text[cursor..]));
-    let (column, room) = (width(&before), usize::from(pen.room()));
-    let step = (room / 2).max(1);
-    let start = if column < room { 0 } else { (column - room / 2) / step * step };
+    let (column, all, room) = (width(&before), width(&shown), usize::from(pen.room()));
+    // The mark behind it does not lie over what the cursor stands on.
+    let step = (room / 2).saturating_sub(1).max(1);
+    let fits = column + 1 < room || (column < room && all <= room);
+    let start = if fits { 0 } else { (column - room / 2) / step * step };
     let first = start + usize::from(start > 0);
     let x = pen.x();
     if start > 0 {
         pen.text("<", theme.style(Look::Found));
+    }
+    let has_more = all > start + room;
+    if has_more {
+        pen.narrow(1);
     }
     let mut place = 0;
     let mut skipped = first;
@@ -145,7 +151,7 @@ fn input(model: &Model, pane: Rect, buffer: &mut Buffer) -> Option<Position> {
     let seen: Vec<_> = seen.collect();
     pen.skip(u16::try_from(skipped - first).unwrap_or_default());
     pen.glyphs(seen.into_iter(), |_| theme.style(Look::Text));
-    if width(&shown) > start + room {
+    if has_more {
         Pen::at(buffer, pane, 0).keep(1).text(">", theme.style(Look::Found));
     }
     let beside = u16::try_from(column - start).unwrap_or_default();

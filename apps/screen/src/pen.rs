@@ -35,6 +35,11 @@ impl<'a> Pen<'a> {
         self
     }
 
+    /// So many columns fewer are written.
+    pub(crate) fn narrow(&mut self, columns: u16) {
+        self.end -= columns.min(self.room());
+    }
+
     /// Leaves out all but so many columns.
     pub(crate) fn keep(&mut self, columns: u16) -> &mut Self {
         self.skip(self.room().saturating_sub(columns))

@@ -19,8 +19,9 @@ pub trait Full: fmt::Debug + Send + Sync {
 pub struct Painter(pub(crate) Arc<Shared>);
 
 impl Painter {
-    /// Writes what has changed, or everything if `afresh`. Waits as long as the terminal takes nothing.
-    pub fn paint(&self, afresh: bool) {
-        self.0.paint(afresh);
+    /// Writes what has changed, or everything if `afresh`; false while the terminal is not the program's. Waits as long as it takes
+    /// nothing.
+    pub fn paint(&self, afresh: bool) -> bool {
+        self.0.paint(afresh)
     }
 }

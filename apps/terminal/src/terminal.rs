@@ -189,14 +189,15 @@ impl Shared {
         }
     }
 
-    /// Brings a screen that is filled up to date.
-    pub(crate) fn paint(&self, afresh: bool) {
-        if let Some(full) = self.full.get() {
-            let _row = self.lock();
-            if self.modes.are_set() {
-                show(full, String::new(), afresh);
-            }
+    /// See [`Painter::paint`].
+    pub(crate) fn paint(&self, afresh: bool) -> bool {
+        let Some(full) = self.full.get() else { return false };
+        let _row = self.lock();
+        let is_ours = self.modes.are_set();
+        if is_ours {
+            show(full, String::new(), afresh);
         }
+        is_ours
     }
 
     /// What gives the terminal back, where nothing is to be left of the row.

@@ -1,7 +1,7 @@
 //! What the core tells, on the full screen. All that the screen knows of the protocol is here.
 
 use chinwag_proto::{
-    Instant, SessionId,
+    Instant,
     client::{Client, ClientEvent},
     relay::VoicePath,
 };
@@ -15,7 +15,6 @@ const ROOM: RoomId = RoomId(0);
 /// What is remembered of it from turn to turn.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    session: Option<SessionId>,
     /// Who is here is yet to be looked up.
     owes_members: bool,
     /// What waits to be said is yet to be looked up.
@@ -33,9 +32,12 @@ impl FullScreen {
     /// Looks up what no event tells.
     pub(crate) fn tend(&self, client: &Client) {
         let mut state = self.0.lock();
-        let State { model, events, is_changed, .. } = &mut *state;
+        let State { model, events, heard, is_changed, .. } = &mut *state;
         if std::mem::take(&mut events.owes_members) {
             model.set_members(ROOM, client.members());
+            // With the marks that they had.
+            model.set_status(model.status());
+            heard.forget_marks();
             *is_changed = true;
         }
         let pending = client.unacknowledged();
@@ -75,7 +77,7 @@ fn happen(state: &mut State, now: Instant, at: i64, event: &ClientEvent) {
             model.enter(ROOM, room);
             model.set_me(*session, name);
             model.set_status(Status { link: Link::In, ..model.status() });
-            (events.session, events.owes_members) = (Some(*session), true);
+            events.owes_members = true;
             last_words.clear();
         }
         ClientEvent::Joined { session, name, .. } => model.joined(ROOM, at, *session, name),

@@ -21,6 +21,13 @@ pub(super) struct Heard {
     lost: u16,
 }
 
+impl Heard {
+    /// Nobody is marked as muted any more.
+    pub(super) fn forget_marks(&mut self) {
+        self.muted.clear();
+    }
+}
+
 impl FullScreen {
     /// Looks up how it sounds.
     pub(crate) fn tend_voice(&self, voice: &mut Voice) {

@@ -82,6 +82,25 @@ fn two_full_screens_and_plain_lines_talk_to_each_other() {
 }
 
 #[test]
+fn whoever_is_asked_answers_on_the_screen_that_is_there_before() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = Seat::full(&place, 80, 24, &FOO[2..]);
+    foo.sees_typed("Enter host: |");
+    assert!(!foo.screen().alternate_screen());
+    foo.enters(&server.link);
+    foo.sees("Type your name and press enter!");
+    // Typed ahead.
+    foo.types("Foo\rhalf a line");
+    foo.sees_part("Welcome!");
+    foo.sees_typed("> half a line|");
+    assert!(foo.screen().alternate_screen());
+    foo.presses(CTRL_C);
+    assert_eq!(foo.ends().code(), Some(0));
+    foo.sees("Type your name and press enter!");
+}
+
+#[test]
 fn it_fits_into_a_window_of_any_size() {
     let place = Place::new();
     let server = Server::start(&place);

@@ -214,9 +214,18 @@ fn a_long_line_is_moved_so_that_the_cursor_is_seen() {
         let cursor = chinwag_screen::draw(&model, &mut buffer).unwrap();
         assert_eq!(cursor.y, 9);
         // What it stands on.
-        if !text[n..].is_empty() && cursor.x < 39 {
+        if !text[n..].is_empty() {
             assert_eq!(buffer[(cursor.x, 9)].symbol(), &text[n..=n], "{n}");
         }
         types(&mut model, "\x1b[C");
+    }
+    // At the end it stands behind all.
+    types(&mut model, "\x15");
+    for n in 0..60 {
+        let mut buffer = chinwag_screen::Buffer::empty(chinwag_screen::Rect::new(0, 0, 40, 10));
+        let cursor = chinwag_screen::draw(&model, &mut buffer).unwrap();
+        assert_eq!(buffer[(cursor.x, 9)].symbol(), " ", "{n}");
+        assert!(n == 0 || buffer[(cursor.x - 1, 9)].symbol() == "x", "{n}");
+        types(&mut model, "x");
     }
 }

@@ -73,7 +73,7 @@ fn no_size_is_too_small() {
     }
     // The last row is what is typed, as long as there is one.
     assert_eq!(seen(&mut busy(), 20, 1), ["> half a line"]);
-    assert_eq!(seen(&mut busy(), 5, 2)[1], "<ne");
+    assert_eq!(seen(&mut busy(), 5, 2)[1], "<e");
 }
 
 #[test]
