@@ -62,27 +62,27 @@ def main():
         idle = foo.use_of_cpu(IDLE_SECONDS)
 
         words = "the quick brown fox jumps over the lazy dog and says what it thinks of it, at length and in detail"
-        def say(count, rate):
-            for n in range(count):
-                bar.stdin.write(f"line {n} {words[: n * 7 % len(words)]}\n".encode())
-                bar.stdin.flush()
-                if rate:
-                    time.sleep(1 / rate)
-        threading.Thread(target=lambda: (say(SCROLLBACK, None), say(1, None)), daemon=True).start()
-        filled, _ = foo.until(rb"line %d" % (SCROLLBACK - 1), 120)
+        def say(text):
+            bar.stdin.write(f"{text}\n".encode())
+            bar.stdin.flush()
+        line = lambda n: f"line {n} {words[: n * 7 % len(words)]}"
+        # Only what differs is written, and nothing else has that.
+        end = "@" * 9
+        threading.Thread(target=lambda: [say(text) for text in [*map(line, range(SCROLLBACK)), end]], daemon=True).start()
+        filled, _ = foo.until(end.encode(), 120)
         foo.read(0.5)
         full = foo.memory_mb()
         full_idle = foo.use_of_cpu(IDLE_SECONDS)
 
         is_over = threading.Event()
         def chatter():
-            n = 0
+            n = SCROLLBACK
             while not is_over.is_set():
-                say(1, None)
+                say(line(n))
                 n += 1
                 time.sleep(1 / RATE)
         threading.Thread(target=chatter, daemon=True).start()
-        foo.until(rb"line 0")
+        foo.until(rb"[0-9]")
         begin, used, delays = time.monotonic(), foo.cpu_seconds(), []
         for n in range(keys):
             key = b"abcdefghijklmnopqrstuvwxyz"[n % 26 : n % 26 + 1]

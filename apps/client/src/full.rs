@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use chinwag_screen::{Act, Buffer, Key, Model, Rect, Theme, draw, paint};
+use chinwag_screen::{Act, Buffer, Key, Model, Position, Rect, Theme, draw, paint};
 use chinwag_terminal::{Full, Keyboard, Painter, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{Waker, clock};
 use jiff::{Timestamp, tz::TimeZone};
@@ -46,8 +46,9 @@ struct State {
     model: Model,
     events: events::Seen,
     heard: voice::Heard,
-    /// What the terminal shows.
+    /// What the terminal shows, and where its cursor is.
     shown: Option<Buffer>,
+    cursor: Option<Position>,
     /// Room for the next picture.
     next: Buffer,
     is_changed: bool,
@@ -68,6 +69,7 @@ impl FullScreen {
                 events: events::Seen::default(),
                 heard: voice::Heard::default(),
                 shown: None,
+                cursor: None,
                 next: Buffer::default(),
                 is_changed: false,
                 painted: Instant::now(),
@@ -209,15 +211,17 @@ impl Shared {
 impl Full for Shared {
     fn paint(&self, columns: u16, rows: u16, afresh: bool) -> String {
         let mut state = self.lock();
-        let State { model, shown, next, is_changed, painted, .. } = &mut *state;
+        let State { model, shown, cursor, next, is_changed, painted, .. } = &mut *state;
         model.set_now(now_ms());
         model.set_size(columns, rows);
         next.resize(Rect::new(0, 0, columns, rows));
-        let cursor = draw(model, next);
+        let new_cursor = draw(model, next);
         let before = shown.as_ref().filter(|_| !afresh);
-        let written = paint(before, next, cursor, model.take_bell());
+        let rings = model.take_bell();
+        let is_same = before == Some(&*next) && *cursor == new_cursor && !rings;
+        let written = if is_same { String::new() } else { paint(before, next, new_cursor, rings) };
         std::mem::swap(next, shown.get_or_insert_default());
-        (*is_changed, *painted) = (false, Instant::now());
+        (*cursor, *is_changed, *painted) = (new_cursor, false, Instant::now());
         written
     }
 

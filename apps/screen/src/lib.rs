@@ -36,7 +36,10 @@ pub use model::{IGNORED, Model, PENDING_SHOWN, ROOMS, Said};
 pub use overlay::PASTE_BYTES;
 pub use paint::{ENTER, LEAVE, paint};
 pub use press::Act;
-pub use ratatui_core::{buffer::Buffer, layout::Rect};
+pub use ratatui_core::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
 pub use room::RoomId;
 pub use status::{Gate, Link, Mic, Path, Status};
 pub use talk::{SCROLLBACK_BYTES, SCROLLBACK_LINES};
