@@ -21,6 +21,7 @@ fn main() -> io::Result<()> {
     write(&corpus.join("client"), &with_cuts(conversations()))?;
     write(&corpus.join("wav"), &with_cuts(files()))?;
     write(&corpus.join("jitter"), &with_cuts(talks()))?;
+    write(&corpus.join("screen"), &with_cuts(evenings()))?;
     write(&corpus.join("world"), &with_cuts(worlds()))
 }
 
@@ -326,5 +327,58 @@ fn worlds() -> Vec<(&'static str, Vec<u8>)> {
         // A third of that byte is how many of those there are who have a classic program; they come after the clients.
         ("classics", world(2, 6, 0, &[[5, 2, 60, 0], say(2), say(0), [5, 3, 20, 0], say(3)].repeat(8))),
         ("small", world(3, 0, 255, &[&chat[..], &lose(6)].concat())),
+    ]
+}
+
+/// What others say and what is typed on the full screen.
+fn evenings() -> Vec<(&'static str, Vec<u8>)> {
+    // See the steps of that target.
+    let short = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    let long = |text: &str| [&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat();
+    let said =
+        |room: u8, name: &str, text: &str| [vec![room << 6], short(name), long(text), vec![0]].concat();
+    let keys = |keys: &str| [vec![31], short(keys)].concat();
+    let size = |columns: u16, rows: u16| [&[26][..], &columns.to_le_bytes(), &rows.to_le_bytes()].concat();
+    let joined = |who: u8, name: &str| [vec![7, who], short(name)].concat();
+    let me = [vec![13, 1], short("Foo")].concat();
+    let talk = [
+        me,
+        joined(2, "Bar"),
+        said(0, "Bar", "hello Foo, how are you? ".repeat(9).as_str()),
+        vec![15, 2, 6],
+        keys("Ba\tfine\r"),
+        keys("\x1b[5~\x1b[6~\x1b[<64;1;1M"),
+        [vec![20], long("how")].concat(),
+    ];
+    let rooms = [
+        [vec![11 | 1 << 6], short("attic")].concat(),
+        said(1, "Bar", "foo"),
+        keys("\x1b2"),
+        keys("\x0e\x10"),
+        size(40, 10),
+        said(0, "Qux", "bar"),
+        vec![12 | 1 << 6],
+    ];
+    let hostile = [
+        said(0, "\u{202e}x", "\u{1b}[2J\u{9b}31m\u{2028}"),
+        said(0, "Bar", "👩\u{200d}👧🇦🇹1\u{fe0f}\u{20e3}".repeat(20).as_str()),
+        said(0, "Bar", ("e".to_owned() + &"\u{301}".repeat(300)).as_str()),
+        said(0, "Bar", "\u{1100}".repeat(100).as_str()),
+        said(0, "Bar", "שלום مرحبا"),
+        said(0, "Bar", "x".repeat(4000).as_str()),
+        size(13, 5),
+        size(1, 1),
+        size(0, 0),
+        size(200, 50),
+    ];
+    let pasted =
+        [keys("\x1b[200~one\rtwo\x1b[2J\x1b[201~"), size(40, 10), keys("\r"), keys("\x1b[200~x\x1b[201~")];
+    let told = [vec![22], keys("\x1b[6~\x1b[B"), size(30, 7), keys("x"), vec![23, 27]];
+    vec![
+        ("talk", talk.concat()),
+        ("rooms", rooms.concat()),
+        ("hostile", hostile.concat()),
+        ("paste", pasted.concat()),
+        ("help", told.concat()),
     ]
 }

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets: each takes any bytes and panics when the core, or the sound, does what it must not.
+//! The bodies of the fuzz targets: each takes any bytes and panics when the core, the sound or the screen does what it must not.
 //!
 //! Nothing in here knows libFuzzer: an ordinary test replays the corpus through the same bodies.
 
@@ -11,6 +11,7 @@ mod ear;
 mod frame;
 mod jitter;
 mod ops;
+mod screen;
 mod server;
 mod shelf;
 mod wav;
@@ -20,6 +21,7 @@ pub use client::client;
 pub use datagram::{Toy, datagram};
 pub use frame::frame;
 pub use jitter::jitter;
+pub use screen::screen;
 pub use server::server;
 pub use wav::wav;
 pub use world::world;
@@ -28,12 +30,13 @@ pub use world::world;
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, which is also its corpus's folder.
-pub const TARGETS: [(&str, Body); 7] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("frame", frame),
     ("datagram", datagram),
     ("server", server),
     ("client", client),
     ("wav", wav),
     ("jitter", jitter),
+    ("screen", screen),
     ("world", world),
 ];

@@ -21,8 +21,7 @@ use chinwag_proto::{
 use common::{ClientRig, assert_lines, millis, secs, session, to_client, voice};
 
 const NOTHING: [&str; 0] = [];
-const WELCOME: &str =
-    r#"event Welcome { session: s1.0, name: "Foo", room: "lobby", resumed: false, again: false, continues: false }"#;
+const WELCOME: &str = r#"event Welcome { session: s1.0, name: "Foo", room: "lobby", resumed: false, again: false, continues: false }"#;
 const UNREACHABLE: &str = "event Ended(Unreachable)";
 
 fn said(seq: u64, session: u32, id: u64, text: &str) -> Kind {

@@ -56,6 +56,11 @@ fn the_corpus_of_the_jitter_buffer_is_replayed() {
 }
 
 #[test]
+fn the_corpus_of_the_screen_is_replayed() {
+    replay("screen");
+}
+
+#[test]
 fn the_corpus_of_worlds_is_replayed() {
     replay("world");
 }
@@ -63,5 +68,5 @@ fn the_corpus_of_worlds_is_replayed() {
 #[test]
 fn no_target_is_forgotten() {
     let targets = chinwag_fuzz::TARGETS.map(|(name, _)| name);
-    assert_eq!(targets, ["frame", "datagram", "server", "client", "wav", "jitter", "world"]);
+    assert_eq!(targets, ["frame", "datagram", "server", "client", "wav", "jitter", "screen", "world"]);
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use chinwag_audio::{capture::Gate, codec::EncoderConfig, limits::SAMPLE_RATES_HZ};
 use chinwag_proto::{link::Fingerprint, name::Name};
+use chinwag_screen::Theme;
+use chinwag_terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -95,13 +97,46 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) no_gain_control: bool,
 
-    /// Plain lines, which is all there is so far
+    /// Plain lines in the place of the full screen, as in a pipe
     #[arg(long)]
     pub(crate) plain: bool,
+
+    /// What background your terminal has, for the colours of the full screen; with NO_COLOR set there are none
+    #[arg(long, value_name = "auto|dark|light", default_value = "auto", value_parser = background)]
+    pub(crate) theme: Background,
+
+    /// Rings a bell when your name is said, on the full screen
+    #[arg(long)]
+    pub(crate) bell: bool,
 
     /// How much is logged on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
+}
+
+impl Arguments {
+    /// Whether the client fills that terminal's screen.
+    pub(crate) fn is_full(&self, terminal: &Terminal) -> bool {
+        self.command.is_none() && !self.settings.plain && terminal.is_edited()
+    }
+}
+
+impl Settings {
+    /// How the full screen looks.
+    pub(crate) fn theme(&self) -> Theme {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        match self.theme {
+            _ if is_set("NO_COLOR") => Theme::Plain,
+            Background::Dark => Theme::Dark,
+            Background::Light => Theme::Light,
+            // Some terminals tell, as the numbers of their colours: the last is the background's, 7 and above are light.
+            Background::Auto => {
+                let colours = std::env::var("COLORFGBG").unwrap_or_default();
+                let background = colours.rsplit(';').next().and_then(|number| number.parse::<u8>().ok());
+                if matches!(background, Some(7 | 9..=15)) { Theme::Light } else { Theme::Dark }
+            }
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +237,23 @@ pub(crate) enum Switch {
     Auto,
     On,
     Off,
+}
+
+/// What is behind the letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Background {
+    Auto,
+    Dark,
+    Light,
+}
+
+fn background(text: &str) -> Result<Background, String> {
+    match text {
+        "auto" => Ok(Background::Auto),
+        "dark" => Ok(Background::Dark),
+        "light" => Ok(Background::Light),
+        _ => Err("it is auto, dark or light".to_owned()),
+    }
 }
 
 fn processing(text: &str) -> Result<Switch, String> {

@@ -1,7 +1,7 @@
 //! What stands between the client machine and the person: lines in, lines out, voice handed on.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -14,11 +14,12 @@ use chinwag_proto::{
     relay::VoicePath,
     text::escape,
 };
-use chinwag_terminal::{Screen, Typed};
+use chinwag_screen::commands::{Line, Mode, nearest};
+use chinwag_terminal::Typed;
 use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
-    line::{HELP, Line},
+    face::Face,
     visit::Visit,
     voice::{Voice, VoiceReport},
 };
@@ -36,11 +37,21 @@ const LOUDEST_DB: f32 = 12.0;
 /// Troubles of one absence that are remembered as told.
 const TOLD: usize = 16;
 
+/// What the person wants.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Typed(Typed),
+    /// Lines that are said whatever they look like.
+    Said(Vec<String>),
+}
+
 /// Events arrive while the machine is busy; what is to be done with it waits for the next turn.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    screen: Screen,
-    lines: Receiver<Typed>,
+    screen: Face,
+    lines: Receiver<Input>,
+    /// What was pasted and is yet to be said.
+    pasted: VecDeque<String>,
     voice: Voice,
     visit: Visit,
     waker: Arc<Waker>,
@@ -63,8 +74,8 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     pub(crate) fn new(
-        screen: Screen,
-        lines: Receiver<Typed>,
+        screen: Face,
+        lines: Receiver<Input>,
         voice: Voice,
         visit: Visit,
         waker: Arc<Waker>,
@@ -72,6 +83,7 @@ impl Conversation {
         Self {
             screen,
             lines,
+            pasted: VecDeque::new(),
             voice,
             visit,
             waker,
@@ -98,15 +110,20 @@ impl Conversation {
     }
 
     fn typed(&mut self, client: &mut Client, line: &str) {
-        match Line::parse(line) {
+        match Line::parse(line, self.screen.mode()) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
-            Line::Help => self.screen.notice(HELP),
+            Line::Help => self.screen.help(),
             Line::Who if client.is_in() => self.screen.notice(&members(client)),
             Line::Who => self.screen.notice("there is no connection at the moment"),
             Line::Mute => self.screen.notice(self.voice.toggle_mute()),
             Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
             Line::Talk => self.screen.notice(self.voice.toggle_talk()),
+            Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
+            Line::Clear => self.screen.clear(),
+            Line::Ignore(name) => self.screen.ignore(name),
+            Line::Search(words) => self.screen.search(words),
+            Line::Bell(rings) => self.screen.bell(rings),
             Line::MuteOther(name) => self.other(client, name, |voice, _, session, name| {
                 let (is_muted, name) = (voice.toggle_other(session), escape(name));
                 match is_muted {
@@ -123,7 +140,10 @@ impl Conversation {
             }),
             Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
             Line::Unknown(command) => {
-                self.screen.notice(&format!("{} is no command; /help lists them", escape(command)));
+                let mode = self.screen.mode();
+                let near = nearest(command, mode).filter(|_| mode == Mode::Full);
+                let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
+                self.screen.notice(&format!("{} is no command{near}; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
         }
@@ -172,10 +192,15 @@ impl Conversation {
             self.say(client, &text);
         }
         while self.held.is_none() && !self.wants_to_quit {
+            if let Some(line) = self.pasted.pop_front() {
+                self.say(client, &line);
+                continue;
+            }
             match self.lines.try_recv() {
-                Ok(Typed::Line(line)) => self.typed(client, &line),
-                Ok(Typed::Unusable(why)) => self.screen.notice(why),
-                Ok(Typed::End) | Err(TryRecvError::Disconnected) => {
+                Ok(Input::Typed(Typed::Line(line))) => self.typed(client, &line),
+                Ok(Input::Typed(Typed::Unusable(why))) => self.screen.notice(why),
+                Ok(Input::Said(lines)) => self.pasted.extend(lines),
+                Ok(Input::Typed(Typed::End)) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
                     return;
                 }
@@ -206,11 +231,12 @@ fn members(client: &Client) -> String {
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
+        self.screen.event(now, &event);
         match event {
             ClientEvent::Welcome { name, again: false, .. } => {
                 self.screen.welcome(&name);
                 self.is_welcomed = true;
-                self.owes_members = self.screen.is_interactive();
+                self.owes_members = self.screen.wants_members();
                 self.voice.start(now, Arc::clone(&self.waker));
                 self.owes_volumes = true;
                 // What a script joins is no place where a person was.
@@ -222,7 +248,7 @@ impl Handler for Conversation {
             }
             ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
-                self.owes_members = self.screen.is_interactive();
+                self.owes_members = self.screen.wants_members();
                 let loss = match resumed {
                     true => "nothing was missed but voice",
                     false => {
@@ -246,16 +272,10 @@ impl Handler for Conversation {
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
-            ClientEvent::Missed { messages } => {
-                self.screen.notice(&format!("{messages} messages were missed while the connection was lost"));
-            }
+            ClientEvent::Missed { messages } => self.screen.missed(messages),
             ClientEvent::Meanwhile { joined, left } => {
-                for name in left {
-                    self.screen.left(&name);
-                }
-                for name in joined {
-                    self.screen.joined(&name);
-                }
+                left.iter().for_each(|name| self.screen.left(name));
+                joined.iter().for_each(|name| self.screen.joined(name));
             }
             ClientEvent::History(page) => {
                 for line in &page.lines {
@@ -309,7 +329,7 @@ impl Handler for Conversation {
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
-        self.screen.set_in(client.is_in());
+        self.screen.tend(client, &mut self.voice);
         if !self.has_quit {
             self.read_lines(client);
         }

@@ -4,8 +4,10 @@ mod arguments;
 mod classic;
 mod conversation;
 mod devices;
-mod line;
+mod face;
+mod full;
 mod memory;
+mod meter;
 mod recent;
 mod settings;
 mod stats;
@@ -31,6 +33,7 @@ use chinwag_proto::{
     name::Name,
     text::{check_message, escape},
 };
+use chinwag_screen::commands::{Line, Mode};
 use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
     Waker,
@@ -40,8 +43,9 @@ use chinwag_transport_mio::{
 
 use crate::{
     arguments::{Arguments, Command},
-    conversation::Conversation,
-    line::Line,
+    conversation::{Conversation, Input},
+    face::Face,
+    full::FullScreen,
     memory::Memory,
     visit::Visit,
     voice::{Voice, VoiceChoices},
@@ -55,11 +59,13 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let arguments = settings::read().unwrap_or_else(|refusal| refusal.exit());
     let terminal = Terminal::new();
+    let is_full = arguments.is_full(&terminal);
     let log = terminal.stderr();
     tracing_subscriber::fmt()
         .with_max_level(arguments.settings.log)
         .with_writer(move || log.clone())
-        .with_ansi(std::io::stderr().is_terminal())
+        // A full screen has its own colours.
+        .with_ansi(std::io::stderr().is_terminal() && !is_full)
         .with_target(false)
         .init();
     let result = match arguments.command {
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
+    let (is_full, theme) = (arguments.is_full(terminal), arguments.settings.theme());
     let choices = VoiceChoices::of(&arguments.settings);
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
@@ -121,7 +128,10 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         }
     };
     let Some(name) = name else { return Ok(ExitCode::SUCCESS) };
-    let voice = Voice::open(choices, &mut screen)?;
+    let (voice, mut notices) = Voice::open(if is_full { choices.metered() } else { choices })?;
+    if !is_full {
+        notices.drain(..).for_each(|notice| screen.notice(&notice));
+    }
 
     let config = ClientConfig {
         name: name.clone(),
@@ -141,9 +151,25 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
     let visit = Visit::new(memory, link.clone(), name);
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
-    let lines = listen(keyboard, client.waker());
-    let mut conversation = Conversation::new(screen, lines, voice, visit, client.waker());
+    let full = match is_full {
+        true => Some(FullScreen::open(terminal, theme, arguments.settings.bell)?),
+        false => None,
+    };
+    let (mut face, lines) = match &full {
+        Some(full) => (Face::Full(full.clone()), full.listen(terminal, keyboard, client.waker())),
+        None => (Face::Lines(screen), listen(keyboard, client.waker())),
+    };
+    notices.iter().for_each(|notice| face.notice(notice));
+    let mut conversation = Conversation::new(face, lines, voice, visit, client.waker());
     let result = client.run(&mut conversation);
+    if let Some(full) = full {
+        // What is told now is told on the screen that was there before.
+        terminal.close();
+        if let Ok(EndReason::Refused | EndReason::Unreachable) = result {
+            let mut screen = Screen::new(terminal);
+            full.last_words().iter().for_each(|words| screen.notice(words));
+        }
+    }
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
         Screen::new(terminal).end_row();
@@ -170,9 +196,9 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// What is typed, line by line; `waker` is told of each.
-fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
+fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Input> {
     let (lines, receiver) = sync_channel(WAITING_LINES);
-    let is_said = |line: &str| match Line::parse(line) {
+    let is_said = |line: &str| match Line::parse(line, Mode::Lines) {
         Line::Say(text) => check_message(text).is_ok(),
         Line::Nothing => true,
         Line::Quit
@@ -182,11 +208,16 @@ fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Typed> {
         | Line::MuteOther(_)
         | Line::Deafen
         | Line::Talk
+        | Line::VoiceActivity
         | Line::Volume(..)
+        | Line::Clear
+        | Line::Ignore(_)
+        | Line::Search(_)
+        | Line::Bell(_)
         | Line::Incomplete(_)
         | Line::Unknown(_) => false,
     };
-    keyboard.listen(is_said, move |typed| lines.send(typed).is_ok() && waker.wake().is_ok());
+    keyboard.listen(is_said, move |typed| lines.send(Input::Typed(typed)).is_ok() && waker.wake().is_ok());
     receiver
 }
 
@@ -218,7 +249,7 @@ fn ask<T>(
         screen.prompt(question);
         let error = match keyboard.line()? {
             Typed::Line(line) => {
-                let answer = match Line::parse(&line) {
+                let answer = match Line::parse(&line, Mode::Lines) {
                     Line::Quit => return Ok(None),
                     Line::Nothing => match usual {
                         Some(usual) => read(usual),
@@ -230,7 +261,12 @@ fn ask<T>(
                     | Line::MuteOther(_)
                     | Line::Deafen
                     | Line::Talk
+                    | Line::VoiceActivity
                     | Line::Volume(..)
+                    | Line::Clear
+                    | Line::Ignore(_)
+                    | Line::Search(_)
+                    | Line::Bell(_)
                     | Line::Incomplete(_)
                     | Line::Say(_)
                     | Line::Unknown(_) => read(line.trim()),

@@ -35,10 +35,12 @@ use chinwag_proto::{
         voice::{FRAME_HEADER_BYTES, Frames, VoiceFrame},
     },
 };
-use chinwag_terminal::Screen;
 use chinwag_transport_mio::{Waker, clock};
 
-use crate::arguments::{Settings, Switch};
+use crate::{
+    arguments::{Settings, Switch},
+    meter::{Levels, Meter},
+};
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
 const WAITING_PAYLOADS: usize = 256;
@@ -62,6 +64,7 @@ enum Order {
     Mute(bool),
     Deafen(bool),
     Hold(bool),
+    Gate(Gate),
     MuteOther(SessionId, bool),
     /// Of one talker: 1 as he comes.
     Volume(SessionId, f32),
@@ -82,6 +85,8 @@ pub(crate) struct VoiceChoices {
     processing: Switch,
     /// What is done if anything is.
     wanted: Processing,
+    /// Somebody looks at how loud it is.
+    is_metered: bool,
 }
 
 impl VoiceChoices {
@@ -101,12 +106,23 @@ impl VoiceChoices {
                 gain: !settings.no_gain_control,
                 ..Processing::default()
             },
+            is_metered: false,
         }
     }
 
-    /// A WAV file is what is to be said, sample by sample; a device hears what there is.
+    /// Somebody looks at how loud everybody is.
+    pub(crate) fn metered(self) -> Self {
+        Self { is_metered: true, ..self }
+    }
+
     fn gate(&self) -> Gate {
-        self.gate.unwrap_or(if is_wav(&self.mic) { Gate::Level } else { Gate::Voice })
+        self.gate.unwrap_or_else(|| self.by_itself())
+    }
+
+    /// Without push-to-talk. A WAV file is what is to be said, sample by sample; a device hears what there is.
+    fn by_itself(&self) -> Gate {
+        let usual = if is_wav(&self.mic) { Gate::Level } else { Gate::Voice };
+        self.gate.filter(|gate| *gate != Gate::PushToTalk).unwrap_or(usual)
     }
 
     fn processing(&self) -> Processing {
@@ -128,6 +144,8 @@ enum FromSound {
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
+    /// How loud everybody is now.
+    Levels(Levels),
 }
 
 /// What became of sound.
@@ -154,7 +172,11 @@ pub(crate) struct Voice {
     troubles: Vec<String>,
     /// The microphone is a file that has not come to its end.
     is_speaking_file: bool,
-    is_push_to_talk: bool,
+    has_mic: bool,
+    /// When the microphone is sent.
+    gate: Gate,
+    /// When it is, if it is not by push-to-talk.
+    by_itself: Gate,
     is_muted: bool,
     is_deafened: bool,
     /// The button of push-to-talk is held.
@@ -163,39 +185,51 @@ pub(crate) struct Voice {
     muted: BTreeSet<SessionId>,
     /// What the sound thread was told of the path.
     spread: Option<Duration>,
+    /// What somebody may look at, since he did last.
+    levels: Option<Levels>,
+    /// In thousandths, what is lost of a talker's voice, or of the user's own.
+    arrivals: Vec<(Option<SessionId>, u16)>,
+    is_metered: bool,
     dropped: u64,
 }
 
 impl Voice {
-    /// Opens what `--mic` and `--speaker` name. A missing default device is told and done without.
-    pub(crate) fn open(choices: VoiceChoices, screen: &mut Screen) -> Result<Self> {
+    /// Opens what `--mic` and `--speaker` name. A missing default device is told in the notices that come with it, and done without.
+    pub(crate) fn open(choices: VoiceChoices) -> Result<(Self, Vec<String>)> {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let is_speaking_file = is_wav(&choices.mic);
-        let is_push_to_talk = choices.gate() == Gate::PushToTalk;
+        let (has_mic, is_metered) = (choices.mic != NONE, choices.is_metered);
+        let (gate, by_itself) = (choices.gate(), choices.by_itself());
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
             .spawn(move || run(&choices, &inbox, &outbox))
             .context("no thread for sound could be started")?;
-        match from_sound.recv() {
-            Ok(FromSound::Opened(result)) => result?.iter().for_each(|notice| screen.notice(notice)),
+        let notices = match from_sound.recv() {
+            Ok(FromSound::Opened(result)) => result?,
             Ok(_) | Err(_) => anyhow::bail!("sound could not be started"),
-        }
-        Ok(Self {
+        };
+        let voice = Self {
             to_sound,
             from_sound,
             thread,
             troubles: Vec::new(),
             is_speaking_file,
-            is_push_to_talk,
+            has_mic,
+            gate,
+            by_itself,
             is_muted: false,
             is_deafened: false,
             is_talking: false,
             muted: BTreeSet::new(),
             spread: None,
+            levels: None,
+            arrivals: Vec::new(),
+            is_metered,
             dropped: 0,
-        })
+        };
+        Ok((voice, notices))
     }
 
     /// The conversation has begun.
@@ -210,6 +244,9 @@ impl Voice {
 
     /// Listeners tell how what the microphone says arrives.
     pub(crate) fn reported(&mut self, now: Instant, report: ReceiverReport) {
+        if self.is_metered {
+            self.arrivals.push((None, report.lost_per_mille));
+        }
         self.tell(ToSound::Reported(now, report));
     }
 
@@ -228,7 +265,13 @@ impl Voice {
                 FromSound::Said(payload) => {
                     client.send_voice(now, Frames::parse(&payload).into_iter().flatten());
                 }
-                FromSound::Arrives(talker, report) => client.report_voice(talker, report),
+                FromSound::Arrives(talker, report) => {
+                    if self.is_metered {
+                        self.arrivals.push((Some(talker), report.lost_per_mille));
+                    }
+                    client.report_voice(talker, report);
+                }
+                FromSound::Levels(levels) => self.levels = Some(levels),
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
                 FromSound::Opened(_) => {}
@@ -240,7 +283,7 @@ impl Voice {
     pub(crate) fn toggle_mute(&mut self) -> &'static str {
         self.is_muted = !self.is_muted;
         self.order(Order::Mute(self.is_muted));
-        match (self.is_muted, self.is_push_to_talk && !self.is_talking) {
+        match (self.is_muted, self.is_push_to_talk() && !self.is_talking) {
             (true, _) => "nobody hears you now; /mute again ends that",
             (false, false) => "you are heard again",
             (false, true) => "you are no longer muted; /ptt begins to talk",
@@ -260,7 +303,7 @@ impl Voice {
 
     /// Presses the button of push-to-talk, or lets it go; tells which.
     pub(crate) fn toggle_talk(&mut self) -> &'static str {
-        if !self.is_push_to_talk {
+        if !self.is_push_to_talk() {
             return "/ptt is for push-to-talk, which --gate ptt switches on";
         }
         self.is_talking = !self.is_talking;
@@ -270,6 +313,23 @@ impl Voice {
             (true, true) => "nobody hears you, since you are muted; /mute ends that",
             (false, false) => "you are no longer heard",
             (false, true) => "you no longer talk, and are still muted",
+        }
+    }
+
+    fn is_push_to_talk(&self) -> bool {
+        self.gate == Gate::PushToTalk
+    }
+
+    /// Goes from push-to-talk to what the voice itself does, or back; tells which.
+    pub(crate) fn toggle_activity(&mut self) -> &'static str {
+        self.is_talking = false;
+        self.order(Order::Hold(false));
+        self.gate = if self.is_push_to_talk() { self.by_itself } else { Gate::PushToTalk };
+        self.order(Order::Gate(self.gate));
+        if self.is_push_to_talk() {
+            "you are heard by push-to-talk now: /ptt begins to talk; /vad again ends that"
+        } else {
+            "you are heard when you speak now; /vad again goes back to push-to-talk"
         }
     }
 
@@ -297,6 +357,39 @@ impl Voice {
     pub(crate) fn forget_all(&mut self) {
         self.muted.clear();
         self.order(Order::ForgetAll);
+    }
+
+    /// How loud everybody is, if that has changed.
+    pub(crate) fn take_levels(&mut self) -> Option<Levels> {
+        self.levels.take()
+    }
+
+    /// How voice arrives, since this was asked last: of whom, or the user's own, and what is lost of it in thousandths.
+    pub(crate) fn take_arrivals(&mut self) -> Vec<(Option<SessionId>, u16)> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// Whom the user does not hear.
+    pub(crate) fn muted(&self) -> &BTreeSet<SessionId> {
+        &self.muted
+    }
+
+    pub(crate) fn is_muted(&self) -> bool {
+        self.is_muted
+    }
+
+    pub(crate) fn is_deafened(&self) -> bool {
+        self.is_deafened
+    }
+
+    /// When the microphone is sent, if there is one.
+    pub(crate) fn gate(&self) -> Option<chinwag_screen::Gate> {
+        self.has_mic.then_some(match self.gate {
+            Gate::Voice => chinwag_screen::Gate::Voice,
+            Gate::Level => chinwag_screen::Gate::Level,
+            Gate::Open => chinwag_screen::Gate::Open,
+            Gate::PushToTalk => chinwag_screen::Gate::PushToTalk { is_held: self.is_talking },
+        })
     }
 
     /// True when nothing more will come from the microphone, unless it is a person's.
@@ -421,7 +514,8 @@ fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<Fr
     if outbox.send(FromSound::Opened(Ok(notices))).is_err() {
         return VoiceReport::default();
     }
-    let mut sound = Sound { pump, outbox, waker: None, due: None, is_spent: false, dropped: 0 };
+    let meter = choices.is_metered.then(Meter::default);
+    let mut sound = Sound { pump, outbox, waker: None, due: None, is_spent: false, meter, dropped: 0 };
     loop {
         let message = match sound.due {
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -464,6 +558,7 @@ struct Sound<'a> {
     /// The next turn, once there is a conversation.
     due: Option<Instant>,
     is_spent: bool,
+    meter: Option<Meter>,
     dropped: u64,
 }
 
@@ -477,6 +572,9 @@ impl Sound<'_> {
     fn hear(&mut self, now: Instant, payload: &[u8]) {
         for (frame, copy) in Frames::parse(payload).into_iter().flat_map(Frames::with_copies) {
             let VoiceFrame { talker, sequence, end, level, opus } = frame;
+            if let Some(meter) = self.meter.as_mut().filter(|_| !copy) {
+                meter.hear(now, talker, level);
+            }
             let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, copy, level, opus };
             self.pump.receive(now, frame);
         }
@@ -486,6 +584,7 @@ impl Sound<'_> {
         match order {
             Order::Mute(is_muted) => self.pump.capture().set_muted(is_muted),
             Order::Deafen(is_deafened) => self.pump.set_deafened(is_deafened),
+            Order::Gate(gate) => self.pump.capture().set_gate(gate),
             Order::Hold(is_held) => self.pump.capture().set_held(is_held),
             Order::MuteOther(talker, is_muted) => {
                 self.pump.playout().set_muted(talker.to_wire(), is_muted);
@@ -520,6 +619,11 @@ impl Sound<'_> {
             // The network thread must learn this, also when it is busy.
             self.is_spent = outbox.try_send(FromSound::Spent).is_ok();
             has_news = true;
+        }
+        let (level, is_sent) = (self.pump.capture().level(), self.pump.capture().is_talking());
+        if let Some(levels) = self.meter.as_mut().and_then(|meter| meter.look(now, level, is_sent)) {
+            // One that finds no room is made up for by the next one.
+            has_news |= outbox.try_send(FromSound::Levels(levels)).is_ok();
         }
         if let Some(waker) = self.waker.as_ref().filter(|_| has_news) {
             // A loop that cannot be woken has ended.

@@ -8,10 +8,13 @@ use std::{
 };
 
 use chinwag_proto::limits;
-use rustix::io::Errno;
+use chinwag_screen::{Decoder, Key};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 use crate::{
-    keys::{Decoder, Key},
     row::Manner,
     terminal::{Shared, Terminal},
 };
@@ -22,6 +25,8 @@ pub const WAITING_LINES: usize = 64;
 const LINE_BYTES: u64 = limits::MESSAGE_BYTES as u64 + 2;
 /// What is taken at once of what was typed; the rest waits at the terminal.
 const KEY_BYTES: usize = 1024;
+/// What belongs to an Escape comes with it, or this much later over a slow line; after that it is a key of its own.
+const ESCAPE_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What comes from standard input.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +40,8 @@ pub enum Typed {
 }
 
 impl Typed {
-    pub(crate) const TOO_LONG: Self =
+    /// More than a message may have.
+    pub const TOO_LONG: Self =
         Self::Unusable("a line longer than 4096 bytes was not sent; say it in several messages");
 }
 
@@ -82,6 +88,25 @@ impl Keyboard {
         });
     }
 
+    /// Hands over keys as they come, in a thread of its own, which ends with the process; at the end of them nothing, once. False
+    /// when nobody wants more.
+    pub fn listen_to_keys(
+        mut self,
+        mut hand_over: impl FnMut(Option<VecDeque<Key>>) -> bool + Send + 'static,
+    ) {
+        thread::spawn(move || {
+            loop {
+                if !self.keys.is_empty() && !hand_over(Some(std::mem::take(&mut self.keys))) {
+                    return;
+                }
+                if self.has_ended || !self.read_keys(true) {
+                    hand_over(None);
+                    return;
+                }
+            }
+        });
+    }
+
     fn next(&mut self, manner: &Manner<'_>) -> io::Result<Typed> {
         if self.has_ended {
             return Ok(Typed::End);
@@ -98,18 +123,35 @@ impl Keyboard {
                 Some(typed) => return Ok(typed),
                 None => {}
             }
-            let mut bytes = [0; KEY_BYTES];
-            // Unlike that of a pipe, what waits at a terminal must not be held in another buffer.
-            match rustix::io::read(io::stdin(), &mut bytes) {
-                Ok(0) => break,
-                Ok(count) => self.decoder.push(&bytes[..count], &mut self.keys),
-                Err(Errno::INTR) => {}
-                Err(_) => break,
+            if !self.read_keys(false) {
+                break;
             }
         }
         self.has_ended = true;
         self.terminal.close();
         Ok(Typed::End)
+    }
+
+    /// Waits for keys; false when there will be no more. An Escape behind which nothing comes is one if it `is_key`.
+    fn read_keys(&mut self, is_key: bool) -> bool {
+        if is_key
+            && self.decoder.is_after_escape()
+            && !comes_something()
+            && let Some(key) = self.decoder.end_escape()
+        {
+            self.keys.push_back(key);
+            return true;
+        }
+        let mut bytes = [0; KEY_BYTES];
+        // Unlike that of a pipe, what waits at a terminal must not be held in another buffer.
+        match rustix::io::read(io::stdin(), &mut bytes) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.decoder.push(&bytes[..count], &mut self.keys);
+                true
+            }
+            Err(error) => error == Errno::INTR,
+        }
     }
 
     /// The next line, as it comes.
@@ -134,6 +176,13 @@ impl Keyboard {
             Err(_) => Typed::Unusable("a line that is not UTF-8 was not sent"),
         })
     }
+}
+
+/// Whether something is typed soon.
+fn comes_something() -> bool {
+    let stdin = io::stdin();
+    // An error is found again by whoever reads.
+    !matches!(poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&ESCAPE_PATIENCE)), Ok(0))
 }
 
 fn skip_line(stdin: &mut StdinLock<'_>) -> io::Result<()> {

@@ -65,6 +65,11 @@ impl Modes {
         self.lock().is_on
     }
 
+    /// True once they were put back for good.
+    pub(crate) fn are_over(&self) -> bool {
+        self.lock().is_over
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,14 +8,11 @@
 use std::borrow::Cow;
 
 use chinwag_proto::text::escape;
+use chinwag_screen::{Editor, Entered, Key, Outcome};
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::{
-    editor::{Editor, Entered, Outcome},
-    keyboard::Typed,
-    keys::Key,
-};
+use crate::keyboard::Typed;
 
 /// To the beginning of the row, and nothing in it and below.
 pub(crate) const ERASE: &str = "\r\x1b[J";
@@ -230,9 +227,9 @@ mod tests {
     use std::{collections::VecDeque, num::NonZero};
 
     use chinwag_proto::limits;
+    use chinwag_screen::Decoder;
 
     use super::*;
-    use crate::keys::Decoder;
 
     const ROWS: NonZero<u16> = NonZero::new(12).unwrap();
 

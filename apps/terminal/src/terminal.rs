@@ -2,25 +2,27 @@
 //!
 //! Lines are edited here only where a person sits at a terminal that knows how to erase; otherwise what is printed is passed on as
 //! it is, and the system edits. It begins when something is first asked for, and ends with [`Terminal::close`], however the program
-//! ends: by a panic and by a signal that nobody else attends to, too.
+//! ends: by a panic and by a signal that nobody else attends to, too. Whoever fills the screen ([`Terminal::fill`]) has it in the
+//! same way: what is printed then goes to him.
 
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write},
     panic,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError},
     thread,
     time::{Duration, Instant},
 };
 
+use chinwag_screen::{ENTER, Key, LEAVE};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     termios::tcgetwinsize,
 };
 
 use crate::{
+    full::{Full, Painter},
     keyboard::Typed,
-    keys::Key,
     modes::Modes,
     row::{ERASE, Manner, Row, end_of},
     signals,
@@ -31,6 +33,8 @@ const NO_BRACKETED_PASTE: &str = "\x1b[?2004l";
 /// How long the end waits for somebody who writes to a terminal that takes nothing.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 const CLOSE_PAUSE: Duration = Duration::from_millis(5);
+/// A terminal that does not know its size is taken to be as large.
+const USUAL_SIZE: (u16, u16) = (80, 24);
 
 /// The screen and the keyboard, when both are one terminal; otherwise it only passes on what is written. Closes when it goes.
 #[derive(Debug)]
@@ -53,6 +57,7 @@ impl Terminal {
             modes: Modes::default(),
             row: Mutex::default(),
             opened: Once::new(),
+            full: OnceLock::new(),
         }))
     }
 
@@ -79,6 +84,17 @@ impl Terminal {
     /// The same of standard error.
     pub fn stderr(&self) -> Output {
         Output { shared: self.shared(), stream: Stream::Error }
+    }
+
+    /// From now on `full` has the whole screen, if lines would be edited there; once only. What is printed goes to it.
+    pub fn fill(&self, full: Arc<dyn Full>) -> Painter {
+        self.0.fill(full);
+        self.painter()
+    }
+
+    /// For whoever changes what fills the screen.
+    pub fn painter(&self) -> Painter {
+        Painter(self.shared())
     }
 
     /// Leaves an ordinary terminal behind. What was begun stays on the screen as it is; what is printed from now on is passed on.
@@ -130,6 +146,8 @@ pub(crate) struct Shared {
     /// Whoever holds it may write, and nobody else.
     row: Mutex<Row>,
     opened: Once,
+    /// What has the whole screen, in the place of the row.
+    full: OnceLock<Arc<dyn Full>>,
 }
 
 impl Shared {
@@ -153,15 +171,45 @@ impl Shared {
             && let Some(mut row) = row
             && takes_something()
         {
-            self.draw(&mut row, [ERASE, BRACKETED_PASTE].concat());
+            match self.full.get() {
+                Some(full) => show(full, [ERASE, ENTER].concat(), true),
+                None => self.draw(&mut row, [ERASE, BRACKETED_PASTE].concat()),
+            }
         }
+    }
+
+    /// See [`Terminal::fill`].
+    fn fill(self: &Arc<Self>, full: Arc<dyn Full>) {
+        let was_open = self.opened.is_completed();
+        if self.is_edited && self.full.set(full).is_ok() {
+            self.open();
+            if was_open {
+                self.resume();
+            }
+        }
+    }
+
+    /// See [`Painter::paint`].
+    pub(crate) fn paint(&self, afresh: bool) -> bool {
+        let Some(full) = self.full.get() else { return false };
+        let _row = self.lock();
+        let is_ours = self.modes.are_set();
+        if is_ours {
+            show(full, String::new(), afresh);
+        }
+        is_ours
+    }
+
+    /// What gives the terminal back, where nothing is to be left of the row.
+    fn goodbye(&self) -> String {
+        if self.full.get().is_some() { LEAVE.to_owned() } else { [ERASE, NO_BRACKETED_PASTE].concat() }
     }
 
     /// Gives the terminal back for a while.
     pub(crate) fn suspend(&self) {
         let row = self.lock_soon();
         if self.modes.restore(false) && row.is_some() {
-            farewell(&[ERASE, NO_BRACKETED_PASTE].concat());
+            farewell(&self.goodbye());
         }
     }
 
@@ -176,13 +224,25 @@ impl Shared {
             && let Some(mut row) = row
         {
             let mut out = String::new();
-            row.end(&mut out);
-            farewell(&(out + NO_BRACKETED_PASTE));
+            if self.full.get().is_some() {
+                out = self.goodbye();
+            } else {
+                row.end(&mut out);
+                out.push_str(NO_BRACKETED_PASTE);
+            }
+            farewell(&out);
         }
     }
 
     /// Draws the row again: the terminal is of another size. Whoever holds the lock draws it anyway.
     pub(crate) fn redraw(&self) {
+        if let Some(full) = self.full.get() {
+            let row = self.lock_soon();
+            if self.modes.are_set() && row.is_some() && takes_something() {
+                show(full, String::new(), true);
+            }
+            return;
+        }
         if self.modes.are_set()
             && let Ok(mut row) = self.row.try_lock()
             && takes_something()
@@ -222,6 +282,13 @@ impl Shared {
 
     /// Prints lines.
     pub(crate) fn print(&self, stream: Stream, text: &[u8]) -> io::Result<()> {
+        if let Some(full) = self.full.get()
+            && !self.modes.are_over()
+            && (stream == Stream::Out || io::stderr().is_terminal())
+        {
+            full.print(&String::from_utf8_lossy(text));
+            return Ok(());
+        }
         let mut row = self.lock();
         let is_below = self.modes.are_set() && !text.is_empty();
         match stream {
@@ -266,12 +333,23 @@ impl Shared {
         let terminal = Arc::downgrade(self);
         let told = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            if terminal.upgrade().is_some_and(|terminal| terminal.modes.restore(true)) {
-                farewell(&["\n", ERASE, NO_BRACKETED_PASTE].concat());
+            if let Some(terminal) = terminal.upgrade()
+                && terminal.modes.restore(true)
+            {
+                farewell(&["\n", &terminal.goodbye()].concat());
             }
             told(panic);
         }));
     }
+}
+
+/// Shows a full screen, after something else was written. Whoever calls it has the lock.
+fn show(full: &Arc<dyn Full>, mut out: String, afresh: bool) {
+    let size = tcgetwinsize(io::stdout()).map_or((0, 0), |size| (size.ws_col, size.ws_row));
+    let (columns, rows) = if size == (0, 0) { USUAL_SIZE } else { size };
+    out.push_str(&full.paint(columns, rows, afresh));
+    // Whether anybody still looks, the keyboard finds out.
+    let _ = write(&mut io::stdout().lock(), out.as_bytes());
 }
 
 /// So many the terminal has now.

@@ -7,9 +7,10 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
     process::Command,
+    sync::{Arc, mpsc::channel},
 };
 
-use chinwag_terminal::{Keyboard, Terminal};
+use chinwag_terminal::{Full, Keyboard, Terminal};
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, tcgetattr},
@@ -18,13 +19,21 @@ use rustix::{
 /// Set for the program that panics, which is this one, too.
 const IS_IT: &str = "CHINWAG_TEST_PANIC";
 
-#[test]
-fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
-    if env::var_os(IS_IT).is_some() {
-        let terminal = Terminal::new();
-        let typed = Keyboard::new(&terminal).line();
-        panic!("{typed:?} was too much");
+/// What is seen of a full screen.
+#[derive(Debug)]
+struct Picture;
+
+impl Full for Picture {
+    fn paint(&self, columns: u16, rows: u16, _: bool) -> String {
+        format!("{columns} columns, {rows} rows")
     }
+
+    fn print(&self, _: &str) {}
+}
+
+/// Runs a test again, as a program in a terminal. It says `begin` when it wants something typed, and panics then; what it writes ends
+/// with `end` and then with the panic's `words`. The terminal must be as it was.
+fn panics(test: &str, begin: &[u8], end: &[u8], words: &[u8]) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -32,7 +41,7 @@ fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
     let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
     let was = tcgetattr(&master).unwrap();
     let mut program = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "a_panic_leaves_an_ordinary_terminal_and_tells_why", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(IS_IT, "1")
         .env("TERM", "xterm")
         .stdin(terminal.try_clone().unwrap())
@@ -50,14 +59,38 @@ fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
             assert!(count > 0, "it has ended");
         }
     };
-    until(b"\x1b[?2004h");
+    until(begin);
     assert!(!tcgetattr(&screen).unwrap().local_modes.contains(LocalModes::ICANON));
     screen.write_all(b"hello\rhalf").unwrap();
-    until(b"\x1b[?2004l");
-    until(b"Ok(Line(\"hello\")) was too much");
+    until(end);
+    until(words);
     // What else it writes must be read before it can end. Systems differ in how they tell that it has.
     let _ = std::io::copy(&mut written, &mut std::io::sink());
     assert!(!program.wait().unwrap().success());
     let is = tcgetattr(&screen).unwrap();
     assert_eq!((is.local_modes, is.input_modes), (was.local_modes, was.input_modes));
+}
+
+#[test]
+fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
+    if env::var_os(IS_IT).is_some() {
+        let terminal = Terminal::new();
+        let typed = Keyboard::new(&terminal).line();
+        panic!("{typed:?} was too much");
+    }
+    let test = "a_panic_leaves_an_ordinary_terminal_and_tells_why";
+    panics(test, b"\x1b[?2004h", b"\x1b[?2004l", b"Ok(Line(\"hello\")) was too much");
+}
+
+#[test]
+fn a_panic_leaves_the_screen_that_was_there_before() {
+    if env::var_os(IS_IT).is_some() {
+        let terminal = Terminal::new();
+        terminal.fill(Arc::new(Picture));
+        let (sender, keys) = channel();
+        Keyboard::new(&terminal).listen_to_keys(move |keys| sender.send(keys.is_some()).is_ok());
+        panic!("{:?} was too much", keys.recv());
+    }
+    let test = "a_panic_leaves_the_screen_that_was_there_before";
+    panics(test, b"80 columns, 24 rows", b"\x1b[?1049l", b"Ok(true) was too much");
 }

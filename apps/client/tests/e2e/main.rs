@@ -8,6 +8,7 @@ mod classic;
 mod common;
 mod devices;
 mod duo;
+mod full;
 mod memory;
 mod mixed;
 mod network;

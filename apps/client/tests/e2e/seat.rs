@@ -37,33 +37,47 @@ pub(crate) struct Seat {
     written: Vec<u8>,
     screen: vt100::Parser,
     columns: u16,
+    rows: u16,
+}
+
+/// A terminal.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind<'a> {
+    /// What it calls itself.
+    pub(crate) name: &'a str,
+    pub(crate) columns: u16,
+    pub(crate) rows: u16,
+    pub(crate) has_colours: bool,
 }
 
 impl Seat {
-    /// The client.
+    /// The client, in plain lines.
     pub(crate) fn client(place: &Place, columns: u16, arguments: &[&str]) -> Self {
-        Self::take(place, columns, Path::new(env!("CARGO_BIN_EXE_chinwag")), arguments)
+        let arguments = [&["--plain"], arguments].concat();
+        Self::take(place, columns, Path::new(env!("CARGO_BIN_EXE_chinwag")), &arguments)
+    }
+
+    /// The client, which fills the screen.
+    pub(crate) fn full(place: &Place, columns: u16, rows: u16, arguments: &[&str]) -> Self {
+        let kind = Kind { name: "xterm", columns, rows, has_colours: false };
+        Self::take_of_kind(kind, place, Path::new(env!("CARGO_BIN_EXE_chinwag")), arguments)
     }
 
     /// Any program.
     pub(crate) fn take(place: &Place, columns: u16, program: &Path, arguments: &[&str]) -> Self {
-        Self::take_of_kind("xterm", place, columns, program, arguments)
+        let kind = Kind { name: "xterm", columns, rows: ROWS, has_colours: false };
+        Self::take_of_kind(kind, place, program, arguments)
     }
 
     /// The same, in a terminal that calls itself so. On Linux it is the one whose Ctrl-C reaches the program.
-    pub(crate) fn take_of_kind(
-        kind: &str,
-        place: &Place,
-        columns: u16,
-        program: &Path,
-        arguments: &[&str],
-    ) -> Self {
+    pub(crate) fn take_of_kind(kind: Kind<'_>, place: &Place, program: &Path, arguments: &[&str]) -> Self {
+        let Kind { name: kind, columns, rows, has_colours } = kind;
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        set_size(&terminal, columns);
+        set_size(&terminal, columns, rows);
         let mut command = if cfg!(target_os = "linux") {
             let mut command = Command::new("setsid");
             command.args([OsStr::new("--ctty"), program.as_os_str()]);
@@ -71,12 +85,14 @@ impl Seat {
         } else {
             Command::new(program)
         };
+        if !has_colours {
+            command.env("NO_COLOR", "1");
+        }
         let child = command
             .args(arguments)
             .env("XDG_CONFIG_HOME", place.path("config"))
             .env("XDG_DATA_HOME", place.path("data"))
             .env("XDG_STATE_HOME", place.path("state"))
-            .env("NO_COLOR", "1")
             .env("TERM", kind)
             .stdin(terminal.try_clone().unwrap())
             .stdout(terminal.try_clone().unwrap())
@@ -94,8 +110,8 @@ impl Seat {
                 }
             }
         });
-        let screen = vt100::Parser::new(NonZero::new(ROWS).unwrap(), NonZero::new(columns).unwrap(), 0);
-        Self { child, terminal, keys, output, written: vec![], screen, columns }
+        let screen = vt100::Parser::new(NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap(), 0);
+        Self { child, terminal, keys, output, written: vec![], screen, columns, rows }
     }
 
     pub(crate) fn types(&mut self, text: &str) {
@@ -164,17 +180,30 @@ impl Seat {
 
     /// The window is made as wide.
     pub(crate) fn resizes(&mut self, columns: u16) {
-        self.columns = columns;
+        self.resizes_to(columns, self.rows);
+    }
+
+    /// The window is made as large.
+    pub(crate) fn resizes_to(&mut self, columns: u16, rows: u16) {
+        (self.columns, self.rows) = (columns, rows);
         let size = |n| NonZero::new(n).unwrap();
-        self.screen.screen_mut().set_size(size(ROWS), size(columns));
-        set_size(&self.terminal, columns);
+        self.screen.screen_mut().set_size(size(rows), size(columns));
+        set_size(&self.terminal, columns, rows);
+    }
+
+    /// What the terminal has been told, and shows.
+    pub(crate) fn screen(&self) -> &vt100::Screen {
+        self.screen.screen()
     }
 
     /// Whether the terminal edits lines by itself and shows what is typed, as it does for everybody.
     pub(crate) fn is_ordinary(&self) -> bool {
         let modes = tcgetattr(&self.terminal).unwrap();
         let all = LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN | LocalModes::ISIG;
-        modes.local_modes.contains(all) && !self.screen.screen().bracketed_paste()
+        let screen = self.screen.screen();
+        let is_shown = !screen.alternate_screen() && !screen.hide_cursor();
+        let is_mouse_free = screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None;
+        modes.local_modes.contains(all) && !screen.bracketed_paste() && is_shown && is_mouse_free
     }
 
     /// Waits until lines are edited by the program.
@@ -226,7 +255,7 @@ fn take(screen: &mut vt100::Parser, written: &mut Vec<u8>, bytes: Vec<u8>) {
     written.extend(bytes);
 }
 
-fn set_size(terminal: &File, columns: u16) {
-    let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+fn set_size(terminal: &File, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size).unwrap();
 }

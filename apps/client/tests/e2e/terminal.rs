@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     common::{Place, Program, Server, client, server_binary},
-    seat::{CTRL_C, CTRL_D, CTRL_Z, ESCAPE, Seat},
+    seat::{CTRL_C, CTRL_D, CTRL_Z, ESCAPE, Kind, Seat},
 };
 
 const SILENT: [&str; 4] = ["--mic", "none", "--speaker", "none"];
@@ -321,7 +321,12 @@ fn a_terminal_that_cannot_erase_gets_plain_lines() {
     let arguments = [&FOO[..], &[server.link.as_str()]].concat();
     let program = Path::new(env!("CARGO_BIN_EXE_chinwag"));
     for kind in ["dumb", ""] {
-        let mut foo = Seat::take_of_kind(kind, &place, 80, program, &arguments);
+        let mut foo = Seat::take_of_kind(
+            Kind { name: kind, columns: 80, rows: 24, has_colours: false },
+            &place,
+            program,
+            &arguments,
+        );
         foo.sees_part("here: Bar, Foo");
         assert!(foo.is_ordinary());
         foo.enters("hello");
@@ -476,7 +481,7 @@ fn a_shell_has_an_ordinary_terminal_while_the_program_is_stopped() {
     // No shell that edits lines by itself.
     shell.enters("PS1='ready> '");
     shell.until("the shell", |shell| shell.typing().ends_with("ready> |"));
-    shell.enters(&format!("'{program}' {} '{link}'", FOO.join(" ")));
+    shell.enters(&format!("'{program}' --plain {} '{link}'", FOO.join(" ")));
     shell.sees_part("here: Bar, Foo");
     shell.is_edited();
     for word in ["one", "two"] {

@@ -5,35 +5,13 @@
 
 use std::collections::VecDeque;
 
+use crate::key::Key;
+
 /// What is kept of a sequence; the keys that are known need less.
 const PARAMETER_BYTES: usize = 16;
 
 const ESCAPE: u8 = 0x1b;
 const DELETE: u8 = 0x7f;
-
-/// A key, or a character of a paste.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Key {
-    /// Never a control character.
-    Char(char),
-    Enter,
-    Tab,
-    Backspace,
-    Delete,
-    Left,
-    Right,
-    WordLeft,
-    WordRight,
-    Home,
-    End,
-    Up,
-    Down,
-    /// With Control: a small letter.
-    Control(char),
-    /// With Alt: a printable ASCII character.
-    Alt(char),
-    AltBackspace,
-}
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum State {
@@ -51,7 +29,7 @@ enum State {
 
 /// Makes keys of bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     state: State,
     parameters: Vec<u8>,
     /// The beginning of a character.
@@ -61,10 +39,24 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Appends to `keys` what these bytes complete.
-    pub(crate) fn push(&mut self, bytes: &[u8], keys: &mut VecDeque<Key>) {
+    pub fn push(&mut self, bytes: &[u8], keys: &mut VecDeque<Key>) {
         for &byte in bytes {
             keys.extend(self.take(byte).into_iter().flatten());
         }
+    }
+
+    /// True when the last byte was an Escape: a key of its own, or the beginning of something.
+    pub fn is_after_escape(&self) -> bool {
+        self.state == State::Escape
+    }
+
+    /// Nothing came after the Escape for so long that it was a key of its own.
+    pub fn end_escape(&mut self) -> Option<Key> {
+        let is_key = self.is_after_escape() && !self.is_in_paste;
+        if is_key {
+            self.state = State::Ground;
+        }
+        is_key.then_some(Key::Escape)
     }
 
     /// What one byte completes: a character that was cut off, a key.
@@ -167,14 +159,24 @@ impl Decoder {
 
     /// A sequence that ends with `end`.
     fn sequence(&mut self, end: u8) -> Option<Key> {
-        let mut numbers = self.parameters.split(|&byte| byte == b';').map(number);
+        let is_mouse = self.parameters.first() == Some(&b'<');
+        let mut numbers = self.parameters[usize::from(is_mouse)..].split(|&byte| byte == b';').map(number);
         let (first, modifier) = (numbers.next().flatten(), numbers.next().flatten());
         if end == b'~' && matches!(first, Some(200 | 201)) {
-            self.is_in_paste = first == Some(200);
-            return None;
+            let begins = first == Some(200);
+            let was_in_paste = std::mem::replace(&mut self.is_in_paste, begins);
+            let key = if begins { Key::PasteBegin } else { Key::PasteEnd };
+            return Some(key).filter(|_| was_in_paste != begins);
         }
         if self.is_in_paste {
             return None;
+        }
+        if is_mouse {
+            return match (end, first) {
+                (b'M', Some(64)) => Some(Key::WheelUp),
+                (b'M', Some(65)) => Some(Key::WheelDown),
+                _ => None,
+            };
         }
         // One more than a sum: Shift is 1, Alt 2, Control 4.
         let by_word = modifier.is_some_and(|modifier| modifier.saturating_sub(1) & 0b110 != 0);
@@ -185,6 +187,10 @@ impl Decoder {
             (b'~', Some(1 | 7)) => Some(Key::Home),
             (b'~', Some(3)) => Some(Key::Delete),
             (b'~', Some(4 | 8)) => Some(Key::End),
+            (b'~', Some(5)) => Some(Key::PageUp),
+            (b'~', Some(6)) => Some(Key::PageDown),
+            (b'I', None) => Some(Key::FocusIn),
+            (b'O', None) => Some(Key::FocusOut),
             _ => None,
         }
     }
@@ -252,6 +258,12 @@ mod tests {
             (b"\x1bb", Key::Alt('b')),
             (b"\x1b\x7f", Key::AltBackspace),
             (b"\x1b\x1b[A", Key::Up),
+            (b"\x1b[5~", Key::PageUp),
+            (b"\x1b[6~", Key::PageDown),
+            (b"\x1b[<64;10;10M", Key::WheelUp),
+            (b"\x1b[<65;1234;1234M", Key::WheelDown),
+            (b"\x1b[I", Key::FocusIn),
+            (b"\x1b[O", Key::FocusOut),
         ] {
             assert_eq!(decode(bytes), [key], "{bytes:?}");
         }
@@ -268,7 +280,8 @@ mod tests {
             b"\x00\x1c\x1f",
             b"\xc2\x9b",
             b"\x1b[1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1R",
-            b"\x1b[I\x1b[O",
+            b"\x1b[<64;10;10m",
+            b"\x1b[64~",
         ] {
             assert_eq!(decode(bytes), [], "{bytes:?}");
         }
@@ -281,7 +294,7 @@ mod tests {
     fn keys_that_come_cut_anywhere_are_the_same() {
         let bytes = "aé😀\x1b[1;5D\x1bOA\x1b[200~b\x1b[201~\x1bf\r".as_bytes();
         let whole = decode(bytes);
-        assert_eq!(whole.len(), 8);
+        assert_eq!(whole.len(), 10);
         for cut in 1..bytes.len() {
             let (mut decoder, mut keys) = (Decoder::default(), VecDeque::new());
             decoder.push(&bytes[..cut], &mut keys);
@@ -303,13 +316,38 @@ mod tests {
     fn a_paste_is_text_and_line_breaks_and_nothing_that_does_something() {
         let keys = decode(b"\x1b[200~a\x1b[A\x04\x7f\x01\x1bb\x1b[2Jc\x1bOD\td\re\x1b[201~\x1b[A");
         let text = |c| Key::Char(c);
-        let pasted = [text('a'), text('b'), text('c'), Key::Tab, text('d'), Key::Enter, text('e'), Key::Up];
-        assert_eq!(keys, pasted);
+        let pasted = [text('a'), text('b'), text('c'), Key::Tab, text('d'), Key::Enter, text('e')];
+        assert_eq!(keys[0], Key::PasteBegin);
+        assert_eq!(keys[1..8], pasted);
+        assert_eq!(keys[8..], [Key::PasteEnd, Key::Up]);
         // Whatever it ends in the middle of, the end of it is seen.
         for tail in ["\x1b", "\x1b[", "\x1b[1;", "\x1bO", "\x1b[["] {
             let keys = decode(format!("\x1b[200~x{tail}\x1b[201~\x7f").as_bytes());
-            assert_eq!(keys, [text('x'), Key::Backspace], "{tail:?}");
+            assert_eq!(keys, [Key::PasteBegin, text('x'), Key::PasteEnd, Key::Backspace], "{tail:?}");
         }
+        // Nor does it begin twice.
+        let keys = decode(b"\x1b[200~\x1b[200~x\x1b[201~\x1b[201~");
+        assert_eq!(keys, [Key::PasteBegin, text('x'), Key::PasteEnd]);
         assert_eq!(decode(b"\x1bO\r"), [Key::Enter]);
+    }
+
+    #[test]
+    fn an_escape_is_a_key_if_nothing_comes_behind_it() {
+        let (mut decoder, mut keys) = (Decoder::default(), VecDeque::new());
+        assert_eq!(decoder.end_escape(), None);
+        decoder.push(b"a\x1b", &mut keys);
+        assert!(decoder.is_after_escape());
+        assert_eq!(decoder.end_escape(), Some(Key::Escape));
+        decoder.push(b"b\x1b[200~c\x1b", &mut keys);
+        assert_eq!(decoder.end_escape(), None);
+        decoder.push(b"[201~", &mut keys);
+        assert_eq!(
+            keys,
+            ['a', 'b']
+                .map(Key::Char)
+                .into_iter()
+                .chain([Key::PasteBegin, Key::Char('c'), Key::PasteEnd])
+                .collect::<Vec<_>>()
+        );
     }
 }

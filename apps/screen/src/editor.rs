@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use chinwag_proto::limits;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use crate::keys::Key;
+use crate::key::Key;
 
 /// Lines that can be called back; the oldest is forgotten.
 const HISTORY_LINES: usize = 100;
 
 /// What came of a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Nothing.
     Unchanged,
     /// The text, the cursor.
@@ -31,15 +31,16 @@ pub(crate) enum Outcome {
 
 /// A finished line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Entered {
-    pub(crate) text: String,
+pub struct Entered {
+    /// What was typed.
+    pub text: String,
     /// More was typed than there was room for.
-    pub(crate) is_cut: bool,
+    pub is_cut: bool,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Editor {
+pub struct Editor {
     text: String,
     /// A byte of `text`, between two characters.
     cursor: usize,
@@ -54,16 +55,18 @@ pub(crate) struct Editor {
 }
 
 impl Editor {
-    pub(crate) fn text(&self) -> &str {
+    /// What stands in it.
+    pub fn text(&self) -> &str {
         &self.text
     }
 
-    pub(crate) fn cursor(&self) -> usize {
+    /// Where the cursor is: a byte of the text.
+    pub fn cursor(&self) -> usize {
         self.cursor
     }
 
     /// Begins an empty line; what the old one was.
-    pub(crate) fn take(&mut self) -> Entered {
+    pub fn take(&mut self) -> Entered {
         self.cursor = 0;
         self.recalled = None;
         self.draft = Entered::default();
@@ -71,7 +74,7 @@ impl Editor {
     }
 
     /// From now on the line can be called back.
-    pub(crate) fn remember(&mut self, line: &Entered) {
+    pub fn remember(&mut self, line: &Entered) {
         if line.text.trim().is_empty() || self.history.back().is_some_and(|last| last == line) {
             return;
         }
@@ -81,7 +84,8 @@ impl Editor {
         self.history.push_back(line.to_owned());
     }
 
-    pub(crate) fn press(&mut self, key: Key) -> Outcome {
+    /// Does what the key is for.
+    pub fn press(&mut self, key: Key) -> Outcome {
         match key {
             Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
             Key::Tab => self.insert(" "),
@@ -109,11 +113,35 @@ impl Editor {
                 self.removed = removed;
                 outcome
             }
-            Key::Control(_) | Key::Alt(_) => Outcome::Unchanged,
+            Key::Control(_)
+            | Key::Alt(_)
+            | Key::Escape
+            | Key::PageUp
+            | Key::PageDown
+            | Key::WheelUp
+            | Key::WheelDown
+            | Key::PasteBegin
+            | Key::PasteEnd
+            | Key::FocusIn
+            | Key::FocusOut => Outcome::Unchanged,
         }
     }
 
-    fn insert(&mut self, text: &str) -> Outcome {
+    /// Puts `with` in the place of what is between `from` and the cursor.
+    pub fn replace(&mut self, from: usize, with: &str) -> Outcome {
+        if !self.text.is_char_boundary(from) || from > self.cursor {
+            return Outcome::Unchanged;
+        }
+        if self.text.len() - (self.cursor - from) + with.len() > limits::MESSAGE_BYTES {
+            return Outcome::Refused;
+        }
+        self.text.replace_range(from..self.cursor, with);
+        self.cursor = from + with.len();
+        Outcome::Changed
+    }
+
+    /// Puts text in where the cursor is: all of it, or nothing where there is no room.
+    pub fn insert(&mut self, text: &str) -> Outcome {
         if self.text.len() + text.len() > limits::MESSAGE_BYTES {
             self.is_cut = true;
             return Outcome::Refused;
@@ -255,6 +283,17 @@ mod tests {
         ] {
             assert_eq!(after(&mut with(text), keys), expected, "{text:?} {keys:?}");
         }
+    }
+
+    #[test]
+    fn what_is_before_the_cursor_is_replaced_if_there_is_room() {
+        let mut editor = with("hi fo there");
+        after(&mut editor, &[Key::WordLeft, Key::Left]);
+        assert_eq!(editor.replace(3, "Foo"), Outcome::Changed);
+        assert_eq!(after(&mut editor, &[]), "hi Foo| there");
+        assert_eq!(editor.replace(7, "x"), Outcome::Unchanged);
+        assert_eq!(editor.replace(0, &"x".repeat(limits::MESSAGE_BYTES)), Outcome::Refused);
+        assert_eq!(after(&mut editor, &[]), "hi Foo| there");
     }
 
     fn line_of(text: &str) -> Entered {

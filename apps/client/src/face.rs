@@ -1,0 +1,155 @@
+//! Where the conversation is told: in plain lines, or on the full screen.
+
+use chinwag_proto::{
+    Instant,
+    client::{Client, ClientEvent},
+};
+use chinwag_screen::commands::{Mode, help_lines};
+use chinwag_terminal::Screen;
+
+use crate::{full::FullScreen, voice::Voice};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) enum Face {
+    Lines(Screen),
+    Full(FullScreen),
+}
+
+impl Face {
+    /// Which commands there are.
+    pub(crate) fn mode(&self) -> Mode {
+        match self {
+            Self::Lines(_) => Mode::Lines,
+            Self::Full(_) => Mode::Full,
+        }
+    }
+
+    /// Something has happened; plain lines are told each thing by itself.
+    pub(crate) fn event(&self, now: Instant, event: &ClientEvent) {
+        if let Self::Full(full) = self {
+            full.event(now, event);
+        }
+    }
+
+    /// What no event tells.
+    pub(crate) fn tend(&mut self, client: &Client, voice: &mut Voice) {
+        match self {
+            Self::Lines(screen) => screen.set_in(client.is_in()),
+            Self::Full(full) => {
+                full.tend(client);
+                full.tend_voice(voice);
+            }
+        }
+    }
+
+    /// Nobody reads it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Lines(screen) if screen.is_gone())
+    }
+
+    /// True when a person sits there.
+    pub(crate) fn is_interactive(&self) -> bool {
+        match self {
+            Self::Lines(screen) => screen.is_interactive(),
+            Self::Full(_) => true,
+        }
+    }
+
+    /// Who is here is told in a line, since a person sits there who does not see it.
+    pub(crate) fn wants_members(&self) -> bool {
+        matches!(self, Self::Lines(screen) if screen.is_interactive())
+    }
+
+    /// The user is in.
+    pub(crate) fn welcome(&mut self, name: &str) {
+        match self {
+            Self::Lines(screen) => screen.welcome(name),
+            Self::Full(full) => {
+                full.notice("Welcome! /help tells what you can type; {quit} leaves.");
+            }
+        }
+    }
+
+    /// Somebody came.
+    pub(crate) fn joined(&mut self, name: &str) {
+        if let Self::Lines(screen) = self {
+            screen.joined(name);
+        }
+    }
+
+    /// Somebody went.
+    pub(crate) fn left(&mut self, name: &str) {
+        if let Self::Lines(screen) = self {
+            screen.left(name);
+        }
+    }
+
+    /// Somebody said something.
+    pub(crate) fn said(&mut self, name: &str, text: &str) {
+        if let Self::Lines(screen) = self {
+            screen.said(name, text);
+        }
+    }
+
+    /// So many messages were missed.
+    pub(crate) fn missed(&mut self, messages: u64) {
+        if let Self::Lines(screen) = self {
+            screen.notice(&format!("{messages} messages were missed while the connection was lost"));
+        }
+    }
+
+    /// Something that is no part of the conversation. What others wrote in it must be escaped.
+    pub(crate) fn notice(&mut self, text: &str) {
+        match self {
+            Self::Lines(screen) => screen.notice(text),
+            Self::Full(full) => full.notice(text),
+        }
+    }
+
+    /// What can be typed.
+    pub(crate) fn help(&mut self) {
+        match self {
+            Self::Lines(screen) => screen.notice(&help_lines(Mode::Lines)),
+            Self::Full(full) => full.change(chinwag_screen::Model::show_help),
+        }
+    }
+
+    /// Empties the conversation.
+    pub(crate) fn clear(&mut self) {
+        if let Self::Full(full) = self {
+            full.change(chinwag_screen::Model::clear);
+        }
+    }
+
+    /// Hides what somebody says, or no more.
+    pub(crate) fn ignore(&mut self, name: &str) {
+        let Self::Full(full) = self else { return };
+        let shown = chinwag_proto::text::escape(name);
+        let answer = match full.change(|model| model.toggle_ignored(name)) {
+            Some(true) => format!("you do not see what {shown} says now; /ignore {shown} again ends that"),
+            Some(false) => format!("you see what {shown} says again"),
+            None => "you ignore too many people; /ignore one of them again ends that".to_owned(),
+        };
+        full.notice(&answer);
+    }
+
+    /// Goes to where that was said.
+    pub(crate) fn search(&mut self, words: &str) {
+        if let Self::Full(full) = self
+            && !full.change(|model| model.find(words))
+        {
+            full.notice(if words.is_empty() { "there is nothing before that" } else { "nobody said that" });
+        }
+    }
+
+    /// Rings for mentions, or does not.
+    pub(crate) fn bell(&mut self, rings: Option<bool>) {
+        let Self::Full(full) = self else { return };
+        let rings = full.change(|model| {
+            model.set_rings(rings.unwrap_or(!model.rings()));
+            model.rings()
+        });
+        full.notice(if rings { "a bell rings when your name is said" } else { "no bell rings" });
+    }
+}

@@ -1,0 +1,357 @@
+//! The client that fills the screen, before a person.
+
+use std::{os::unix::process::ExitStatusExt as _, path::Path};
+
+use crate::{
+    common::{Place, Server},
+    seat::{CTRL_C, CTRL_D, CTRL_Z, Kind, Seat},
+};
+
+const FOO: [&str; 6] = ["--name", "Foo", "--mic", "none", "--speaker", "none"];
+const BAZ: [&str; 6] = ["--name", "Baz", "--mic", "none", "--speaker", "none"];
+
+fn join_as(place: &Place, server: &Server, who: &[&str], columns: u16, rows: u16) -> Seat {
+    let mut person = Seat::full(place, columns, rows, &[who, &[server.link.as_str()]].concat());
+    person.sees_part("Welcome!");
+    person.until("who is here", |person| {
+        // Where there is a column for them.
+        columns < 60 || person.rows().iter().any(|row| row.contains(" here"))
+    });
+    person.is_edited();
+    person
+}
+
+fn join(place: &Place, server: &Server) -> Seat {
+    join_as(place, server, &FOO, 80, 24)
+}
+
+/// A row of the conversation, from which the time is cut off.
+fn says(seat: &Seat, part: &str) -> bool {
+    seat.rows().iter().any(|row| {
+        let row = row.split('│').next().unwrap().trim_end();
+        row.get(6..).is_some_and(|row| row == part) && row.as_bytes()[2] == b':'
+    })
+}
+
+#[test]
+fn two_full_screens_and_plain_lines_talk_to_each_other() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    let mut baz = join_as(&place, &server, &BAZ, 120, 40);
+    assert!(foo.screen().alternate_screen());
+    foo.until("all of them", |foo| foo.rows().iter().any(|row| row.ends_with(" 3 here")));
+    foo.until("who came", |foo| says(foo, "Baz joined"));
+    foo.types("half a");
+    foo.sees_typed("> half a|");
+    bar.type_line("hello, Foo");
+    for person in [&mut foo, &mut baz] {
+        person.until("Bar's line", |person| says(person, "Bar: hello, Foo"));
+    }
+    foo.sees_typed("> half a|");
+    foo.types(" line\r");
+    foo.sees_typed("> |");
+    bar.expect("Foo: half a line");
+    for person in [&mut foo, &mut baz] {
+        person.until("Foo's line", |person| says(person, "Foo: half a line"));
+    }
+    baz.types("fo\thello\r");
+    bar.expect("Baz: Foo: hello");
+    // Commands are answered, and not said.
+    foo.enters("/who");
+    foo.sees_part("here: Bar, ");
+    foo.enters("/muet");
+    foo.sees_part("did you mean /mute?");
+    foo.enters("/mute Bar");
+    foo.until("a mark", |foo| foo.rows().iter().any(|row| row.ends_with("│ Bar m")));
+    foo.enters("//slash");
+    bar.expect("Foo: /slash");
+    foo.enters("/help");
+    foo.sees_part("Help: Esc");
+    foo.presses(b"\x1b");
+    foo.until("no help", |foo| !foo.rows().iter().any(|row| row.contains("Help")));
+    baz.enters("{quit}");
+    assert_eq!(baz.ends().code(), Some(0));
+    foo.until("who went", |foo| says(foo, "Baz left"));
+    foo.presses(CTRL_D);
+    assert_eq!(foo.ends().code(), Some(0));
+    bar.expect("Foo has left the chat.");
+    // Nothing of it is left on the screen that was there before.
+    assert!(foo.rows().is_empty(), "{:?}", foo.rows());
+}
+
+#[test]
+fn whoever_is_asked_answers_on_the_screen_that_is_there_before() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = Seat::full(&place, 80, 24, &FOO[2..]);
+    foo.sees_typed("Enter host: |");
+    assert!(!foo.screen().alternate_screen());
+    foo.enters(&server.link);
+    foo.sees("Type your name and press enter!");
+    // Typed ahead.
+    foo.types("Foo\rhalf a line");
+    foo.sees_part("Welcome!");
+    foo.sees_typed("> half a line|");
+    assert!(foo.screen().alternate_screen());
+    foo.presses(CTRL_C);
+    assert_eq!(foo.ends().code(), Some(0));
+    foo.sees("Type your name and press enter!");
+}
+
+#[test]
+fn it_fits_into_a_window_of_any_size() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    bar.type_line("one two three four five six seven eight nine ten");
+    foo.until("the line", |foo| says(foo, "Bar: one two three four five six seven eight nine ten"));
+    if cfg!(target_os = "linux") {
+        foo.resizes_to(40, 10);
+        foo.until("a narrow one", |foo| says(foo, "Bar: one two three four five six"));
+        assert!(!foo.rows().iter().any(|row| row.contains('│')), "{:?}", foo.rows());
+        foo.types("x");
+        foo.sees_typed("> x|");
+        for (columns, rows) in [(5, 3), (1, 1), (2, 50), (200, 2)] {
+            foo.resizes_to(columns, rows);
+            foo.types("y");
+            bar.type_line("still here");
+        }
+        foo.resizes_to(200, 50);
+        foo.until("a wide one", |foo| says(foo, "Bar: one two three four five six seven eight nine ten"));
+        foo.sees_typed("> xyyyy|");
+    }
+    foo.enters("");
+    foo.presses(CTRL_C);
+    assert_eq!(foo.ends().code(), Some(0));
+}
+
+#[test]
+fn what_is_looked_at_stays_while_messages_arrive() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    let say = |from: usize, to: usize| (from..to).map(|n| format!("line {n}\n")).collect::<String>();
+    bar.type_bytes(say(0, 100).as_bytes());
+    foo.until("the last line", |foo| says(foo, "Bar: line 99"));
+    foo.presses(b"\x1b[5~");
+    foo.sees_part("below");
+    let seen: Vec<_> = foo.rows().into_iter().filter(|row| row.contains("Bar: line")).collect();
+    assert_eq!(seen.len(), 22);
+    bar.type_bytes(say(100, 200).as_bytes());
+    bar.expect("Bar: line 199");
+    foo.sees_part("↓ 121 below");
+    let after: Vec<_> = foo.rows().into_iter().filter(|row| row.contains("Bar: line")).collect();
+    assert_eq!(after, seen);
+    // By the wheel, and back.
+    foo.presses(b"\x1b[<65;1;1M");
+    foo.sees_part("↓ 118 below");
+    foo.enters("/search line 4");
+    foo.until("an old line", |foo| says(foo, "Bar: line 49"));
+    foo.presses(b"\x1b");
+    foo.until("the last line", |foo| says(foo, "Bar: line 199"));
+    foo.enters("/clear");
+    foo.until("nothing", |foo| !foo.rows().iter().any(|row| row.contains("Bar: line")));
+}
+
+#[test]
+fn several_lines_that_are_pasted_are_said_when_that_is_confirmed() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    let paste = "\x1b[200~one\r/quit\r{quit}\rtwo\x1b[2J\x1b[201~";
+    foo.types(paste);
+    foo.sees_part("Say these 4 lines?");
+    foo.presses(b"\x1b");
+    foo.until("no question", |foo| !foo.rows().iter().any(|row| row.contains("Say these")));
+    foo.types(paste);
+    foo.sees_part("Say these 4 lines?");
+    foo.types("\r");
+    for line in ["one", "/quit", "{quit}", "two"] {
+        bar.expect(&format!("Foo: {line}"));
+    }
+    // One line can be looked at first.
+    foo.types("\x1b[200~three\x1b[201~");
+    foo.sees_typed("> three|");
+    foo.types("\r");
+    bar.expect("Foo: three");
+}
+
+#[test]
+fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    for (signal, code) in [("TERM", Some(0)), ("HUP", Some(0)), ("INT", Some(0)), ("QUIT", None)] {
+        let mut foo = join(&place, &server);
+        foo.types("unfinished");
+        foo.sees_typed("> unfinished|");
+        foo.signal(signal);
+        let status = foo.ends();
+        assert_eq!(status.code(), code, "{signal}");
+        assert!(code.is_some() || status.signal() == Some(3));
+        assert!(foo.rows().is_empty(), "{:?}", foo.rows());
+    }
+    // What it was for is told there: somebody has the name.
+    let _foo = server.join(&place, "Foo");
+    let mut second = Seat::full(&place, 80, 24, &[&FOO[..], &[server.link.as_str()]].concat());
+    assert_eq!(second.ends().code(), Some(1));
+    second.sees_part("the server did not let you in");
+    second.sees_part("choose another name");
+    // Nobody is there.
+    let mut third = Seat::full(&place, 80, 24, &[&FOO[..], &["127.0.0.1:1"]].concat());
+    assert_eq!(third.ends().code(), Some(1));
+    third.sees_part("127.0.0.1:1");
+}
+
+#[test]
+fn a_lost_connection_counts_down_to_the_next_try() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let address = server.address();
+    let mut foo = join(&place, &server);
+    server.program.signal("KILL");
+    server.program.wait();
+    foo.sees_part("connection lost");
+    // Pauses grow, and each second is seen.
+    foo.sees_part("next try in 2 s");
+    foo.sees_part("next try in 1 s");
+    foo.enters("meanwhile");
+    foo.sees_part("… meanwhile");
+    foo.sees_part("what you type now is said when the connection is back");
+    let _server = Server::start_at(&place, &address, &[]);
+    foo.sees_part("back as Foo");
+    foo.until("what was typed", |foo| says(foo, "Foo: meanwhile"));
+    foo.until("all is well", |foo| {
+        !foo.rows().iter().any(|row| row.contains("… meanwhile") || row.contains("connection lost,"))
+    });
+}
+
+#[test]
+fn lines_that_were_not_said_are_told_at_the_end() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    server.program.signal("KILL");
+    server.program.wait();
+    foo.sees_part("connection lost");
+    foo.enters("never said");
+    foo.sees_part("… never said");
+    foo.enters("/quit");
+    foo.ends();
+    foo.sees("1 of your lines may not have reached the server:");
+    foo.sees("never said");
+}
+
+#[test]
+fn colours_are_used_unless_nobody_wants_them() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let arguments = [&FOO[..], &[server.link.as_str()]].concat();
+    let program = Path::new(env!("CARGO_BIN_EXE_chinwag"));
+    for has_colours in [false, true] {
+        let kind = Kind { name: "xterm", columns: 80, rows: 24, has_colours };
+        let mut foo = Seat::take_of_kind(kind, &place, program, &arguments);
+        foo.sees_part("Welcome!");
+        bar.type_line("hello Foo");
+        foo.until("the line", |foo| says(foo, "Bar: hello Foo"));
+        foo.enters("/quit");
+        foo.ends();
+        let written = String::from_utf8_lossy(foo.written()).into_owned();
+        let codes = written.split("\x1b[").skip(1).filter_map(|sequence| {
+            let end = sequence.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            sequence[end..].starts_with('m').then(|| sequence[..end].to_owned())
+        });
+        let numbers: Vec<u8> = codes
+            .flat_map(|code| code.split(';').filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        let is_colour = |n: &u8| matches!(n, 30..=49 | 90..=107);
+        assert_eq!(numbers.iter().any(is_colour), has_colours, "{numbers:?}");
+        assert!(!numbers.is_empty());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_shell_has_its_screen_while_the_program_is_stopped() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let kind = Kind { name: "xterm", columns: 80, rows: 24, has_colours: false };
+    let mut shell = Seat::take_of_kind(kind, &place, Path::new("sh"), &["-i"]);
+    let (program, link) = (env!("CARGO_BIN_EXE_chinwag"), &server.link);
+    shell.enters("PS1='ready> '");
+    shell.until("the shell", |shell| shell.typing().ends_with("ready> |"));
+    shell.enters(&format!("'{program}' {} '{link}'", FOO.join(" ")));
+    shell.sees_part("Welcome!");
+    shell.is_edited();
+    shell.types("one");
+    shell.sees_typed("> one|");
+    shell.presses(CTRL_Z);
+    shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
+    bar.type_line("are you there?");
+    bar.expect("Bar: are you there?");
+    shell.enters("fg");
+    shell.sees_typed("> one|");
+    shell.is_edited();
+    assert!(shell.screen().alternate_screen());
+    shell.until("what was said", |shell| says(shell, "Bar: are you there?"));
+    shell.types(", whole\r");
+    bar.expect("Foo: one, whole");
+    shell.enters("/quit");
+    shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
+    shell.enters("exit");
+    shell.ends();
+}
+
+#[test]
+fn hostile_text_does_not_drive_the_terminal() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    bar.type_line("\u{1b}[?1049l\u{1b}[2J\u{9b}31m \u{202e}desrever");
+    foo.sees_part("\\u{202e}desrever");
+    assert!(foo.screen().alternate_screen());
+    bar.type_line(&"👩\u{200d}👧".repeat(300));
+    bar.type_line("שלום עולם");
+    bar.type_line(&("e".to_owned() + &"\u{301}".repeat(1500)));
+    bar.type_line("after all that");
+    foo.until("the last line", |foo| says(foo, "Bar: after all that"));
+    assert!(foo.rows().iter().any(|row| row.contains("שלום עולם")), "{:?}", foo.rows());
+    foo.sees_typed("> |");
+}
+
+/// Whoever speaks is seen to: his level comes with his voice.
+#[test]
+fn whoever_speaks_is_seen() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let voice = place.voice("said.wav", 7, 8);
+    let mut foo = join(&place, &server);
+    let mut bar =
+        server.client(&place, &["--name", "Bar", "--mic", voice.to_str().unwrap(), "--speaker", "none"]);
+    let is_speaking = |foo: &Seat| {
+        foo.rows()
+            .iter()
+            .any(|row| row.ends_with("Bar") && row.contains(['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']))
+    };
+    foo.until("Bar speaking", is_speaking);
+    bar.end_input();
+    assert_eq!(bar.exit_code(), 0);
+    foo.until("silence", |foo| !is_speaking(foo));
+    // And one's own microphone.
+    let mut baz = Seat::full(
+        &place,
+        80,
+        24,
+        &["--name", "Baz", "--mic", voice.to_str().unwrap(), "--speaker", "none", &server.link],
+    );
+    baz.until("its level", |baz| baz.rows().iter().any(|row| row.contains("● █") && row.contains("level")));
+    baz.enters("/mute");
+    baz.until("muted", |baz| baz.rows().iter().any(|row| row.ends_with("│ Baz m")));
+}

@@ -1,0 +1,287 @@
+//! What a typed line means: something to say, or one of the few commands. One table tells how they are written, what they do and
+//! where there are such.
+
+use std::sync::LazyLock;
+
+use strsim::osa_distance;
+
+/// Letters in which a mistyped command may differ from the one that was meant.
+const TYPOS: usize = 2;
+
+/// A line, understood.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Line<'a> {
+    /// Only white space.
+    Nothing,
+    /// The user leaves.
+    Quit,
+    /// What commands there are.
+    Help,
+    /// Who is here.
+    Who,
+    /// Nobody hears the user, or everybody again.
+    Mute,
+    /// The user does not hear somebody, or again.
+    MuteOther(&'a str),
+    /// The user hears nobody, or everybody again.
+    Deafen,
+    /// The user begins to talk, or ends.
+    Talk,
+    /// The user is heard when he speaks, or by push-to-talk.
+    VoiceActivity,
+    /// The user hears somebody by so many decibels louder.
+    Volume(&'a str, f32),
+    /// What stands in the conversation goes.
+    Clear,
+    /// What somebody says is not shown, or again.
+    Ignore(&'a str),
+    /// Goes to where these words stand; without any, to where they stand before that.
+    Search(&'a str),
+    /// Whether a bell is rung for mentions; turned over where it is not said.
+    Bell(Option<bool>),
+    /// A command without what it needs; how it is written.
+    Incomplete(&'static str),
+    /// To be said, the second slash of a doubled one taken off.
+    Say(&'a str),
+    /// A slash with a word after it that is no command.
+    Unknown(&'a str),
+}
+
+/// Which client a line is typed in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Plain lines.
+    Lines,
+    /// The full screen.
+    Full,
+}
+
+/// A command in the table.
+struct Command {
+    /// With its slash.
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    /// There is such a command in plain lines, too.
+    is_for_lines: bool,
+    /// What it means with these arguments, which have no blanks around them; none if they are not what it takes.
+    read: for<'a> fn(&'a str) -> Option<Line<'a>>,
+    /// What is told about wrong arguments; without it there is no such command for them.
+    form: Option<&'static str>,
+}
+
+const fn command(
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    read: for<'a> fn(&'a str) -> Option<Line<'a>>,
+) -> Command {
+    Command { name, arguments, help, is_for_lines: true, read, form: None }
+}
+
+const fn full(command: Command) -> Command {
+    Command { is_for_lines: false, ..command }
+}
+
+/// Without arguments.
+fn alone<'a>(rest: &str, line: Line<'a>) -> Option<Line<'a>> {
+    rest.is_empty().then_some(line)
+}
+
+/// With any.
+fn some(rest: &str) -> Option<&str> {
+    Some(rest).filter(|rest| !rest.is_empty())
+}
+
+fn volume(rest: &str) -> Option<Line<'_>> {
+    let (name, db) = rest.rsplit_once(char::is_whitespace)?;
+    let db = db.parse().ok().filter(|db: &f32| db.is_finite())?;
+    Some(Line::Volume(name.trim(), db))
+}
+
+fn bell(rest: &str) -> Option<Line<'_>> {
+    match rest {
+        "" => Some(Line::Bell(None)),
+        "on" => Some(Line::Bell(Some(true))),
+        "off" => Some(Line::Bell(Some(false))),
+        _ => None,
+    }
+}
+
+/// In the order in which `/help` has them.
+static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
+    let form = |form, command| Command { form: Some(form), ..command };
+    vec![
+        command("/quit", "", "leave", |rest| alone(rest, Line::Quit)),
+        command("/who", "", "see who is here", |rest| alone(rest, Line::Who)),
+        command("/mute", "", "be heard by nobody, or again", |rest| alone(rest, Line::Mute)),
+        command("/mute", "NAME", "do not hear somebody, or again", |rest| some(rest).map(Line::MuteOther)),
+        command("/deafen", "", "hear nobody, or again", |rest| alone(rest, Line::Deafen)),
+        form(
+            "/volume NAME DB, such as /volume Foo -6",
+            command("/volume", "NAME DB", "hear somebody louder (6) or quieter (-6)", volume),
+        ),
+        command("/ptt", "", "begin to talk, or stop, by push-to-talk", |rest| alone(rest, Line::Talk)),
+        command("/vad", "", "be heard when you speak, or by /ptt", |rest| alone(rest, Line::VoiceActivity)),
+        full(command("/ignore", "NAME", "do not see what somebody says, or again", |rest| {
+            some(rest).map(Line::Ignore)
+        })),
+        full(command("/search", "WORDS", "go to where that was said; alone: before that", |rest| {
+            Some(Line::Search(rest))
+        })),
+        full(command("/clear", "", "empty the conversation", |rest| alone(rest, Line::Clear))),
+        full(form("/bell on or /bell off", command("/bell", "on|off", "ring when your name is said", bell))),
+        command("/help", "", "see this", |rest| alone(rest, Line::Help)),
+    ]
+});
+
+impl Command {
+    fn is_in(&self, mode: Mode) -> bool {
+        self.is_for_lines || mode == Mode::Full
+    }
+}
+
+impl<'a> Line<'a> {
+    /// What `line` means where it is typed.
+    pub fn parse(line: &'a str, mode: Mode) -> Self {
+        match line.trim() {
+            "" => Self::Nothing,
+            "{quit}" => Self::Quit,
+            command if command.starts_with("//") => Self::Say(command.get(1..).unwrap_or_default()),
+            command if command.starts_with('/') => Self::command(command, mode),
+            _ => Self::Say(line),
+        }
+    }
+
+    fn command(line: &'a str, mode: Mode) -> Self {
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let mut form = None;
+        for command in COMMANDS.iter().filter(|command| command.is_in(mode) && command.name == word) {
+            if let Some(meaning) = (command.read)(rest.trim()) {
+                return meaning;
+            }
+            form = form.or(command.form);
+        }
+        form.map_or(Self::Unknown(word), Self::Incomplete)
+    }
+}
+
+/// The commands, for whoever asks: how each is written, and what it does.
+pub fn help(mode: Mode) -> impl Iterator<Item = (String, &'static str)> {
+    let commands = COMMANDS.iter().filter(move |command| command.is_in(mode) && command.name != "/help");
+    let written = commands.map(|command| {
+        let way = match command.name {
+            "/quit" => "{quit} or /quit".to_owned(),
+            name => format!("{name} {}", command.arguments).trim_end().to_owned(),
+        };
+        (way, command.help)
+    });
+    written.chain([("//TEXT".to_owned(), "say a line that begins with a slash")])
+}
+
+/// The same in plain lines.
+pub fn help_lines(mode: Mode) -> String {
+    let lines: Vec<_> = help(mode).map(|(way, what)| format!("{way:<15}  {what}")).collect();
+    lines.join("\n")
+}
+
+/// Commands that begin so, in the order of the alphabet.
+pub(crate) fn beginning_with(prefix: &str, mode: Mode) -> Vec<&'static str> {
+    let commands = COMMANDS.iter().filter(|command| command.is_in(mode)).map(|command| command.name);
+    let mut found: Vec<_> = commands.filter(|name| name.starts_with(prefix)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The command that was most likely meant by `word`.
+pub fn nearest(word: &str, mode: Mode) -> Option<&'static str> {
+    let commands = COMMANDS.iter().filter(|command| command.is_in(mode)).map(|command| command.name);
+    if let Some(name) = commands.clone().find(|name| word.len() > 1 && name.starts_with(word)) {
+        return Some(name);
+    }
+    let near = commands.map(|name| (osa_distance(name, &word.to_lowercase()), name));
+    near.filter(|(distance, _)| *distance <= TYPOS).min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_told_from_what_is_to_be_said() {
+        for (line, meaning) in [
+            ("", Line::Nothing),
+            (" \t", Line::Nothing),
+            ("{quit}", Line::Quit),
+            (" /quit ", Line::Quit),
+            ("/who", Line::Who),
+            ("/help", Line::Help),
+            ("/who else", Line::Unknown("/who")),
+            ("/mute", Line::Mute),
+            ("/mute  Foo Bar ", Line::MuteOther("Foo Bar")),
+            ("/deafen", Line::Deafen),
+            ("/deafen now", Line::Unknown("/deafen")),
+            ("/ptt ", Line::Talk),
+            ("/vad", Line::VoiceActivity),
+            ("/volume Foo Bar -6.5", Line::Volume("Foo Bar", -6.5)),
+            ("/volume Foo", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
+            ("/volume Foo NaN", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
+            ("/volumes", Line::Unknown("/volumes")),
+            ("/", Line::Unknown("/")),
+            ("//", Line::Say("/")),
+            ("//quit", Line::Say("/quit")),
+            ("I {quit}", Line::Say("I {quit}")),
+            ("  indented", Line::Say("  indented")),
+            ("and/or", Line::Say("and/or")),
+        ] {
+            assert_eq!(Line::parse(line, Mode::Lines), meaning, "{line:?}");
+            assert_eq!(Line::parse(line, Mode::Full), meaning, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_screen_is_no_command_of_plain_lines() {
+        for (line, meaning) in [
+            ("/clear", Line::Clear),
+            ("/ignore Foo Bar", Line::Ignore("Foo Bar")),
+            ("/ignore", Line::Unknown("/ignore")),
+            ("/search two words", Line::Search("two words")),
+            ("/search", Line::Search("")),
+            ("/bell", Line::Bell(None)),
+            ("/bell off", Line::Bell(Some(false))),
+            ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
+        ] {
+            assert_eq!(Line::parse(line, Mode::Full), meaning, "{line:?}");
+            let word = line.split(' ').next().unwrap();
+            assert_eq!(Line::parse(line, Mode::Lines), Line::Unknown(word), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_command_is_guessed_if_it_is_near() {
+        for (word, meant) in [
+            ("/muet", Some("/mute")),
+            ("/exit", Some("/quit")),
+            ("/vol", Some("/volume")),
+            ("/", None),
+            ("/Who", Some("/who")),
+            ("/nonsense", None),
+        ] {
+            assert_eq!(nearest(word, Mode::Lines), meant, "{word}");
+        }
+        assert_eq!(nearest("/cler", Mode::Full), Some("/clear"));
+        assert_eq!(nearest("/cler", Mode::Lines), None);
+    }
+
+    #[test]
+    fn every_command_is_in_the_help_and_can_be_completed() {
+        let help: Vec<_> = help(Mode::Full).map(|(way, _)| way).collect();
+        for name in beginning_with("/", Mode::Full) {
+            assert!(name == "/help" || help.iter().any(|way| way.contains(name)), "{name}");
+        }
+        assert_eq!(beginning_with("/m", Mode::Full), ["/mute"]);
+        assert_eq!(beginning_with("/b", Mode::Lines), [""; 0]);
+        insta::assert_snapshot!(help_lines(Mode::Lines));
+    }
+}

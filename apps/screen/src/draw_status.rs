@@ -1,0 +1,125 @@
+//! The status line: the room, the connection, the microphone. What matters least goes first where it is narrow.
+
+use ratatui_core::buffer::Buffer;
+
+use crate::{
+    draw::meter,
+    glyph::width,
+    model::Model,
+    panes::Panes,
+    pen::Pen,
+    status::{Gate, Link, Mic, Path},
+    theme::Look,
+};
+
+/// A piece of it; the greatest rank goes first.
+struct Piece {
+    text: String,
+    is_alert: bool,
+    rank: u8,
+}
+
+pub(crate) fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let mut pieces = pieces(model, panes);
+    let columns = usize::from(panes.status.width);
+    // A blank before each and behind the last.
+    while pieces.len() > 1 && pieces.iter().map(|piece| width(&piece.text) + 2).sum::<usize>() > columns {
+        let Some(least) = pieces.iter().enumerate().max_by_key(|(_, piece)| piece.rank).map(|(n, _)| n)
+        else {
+            return;
+        };
+        pieces.remove(least);
+    }
+    let mut pen = Pen::at(buffer, panes.status, 0);
+    for Piece { text, is_alert, .. } in pieces {
+        let look = if is_alert { Look::Alert } else { Look::Status };
+        pen.text(" ", theme.style(Look::Status)).text(&text, theme.style(look));
+        pen.text(" ", theme.style(Look::Status));
+    }
+    pen.fill(" ", theme.style(Look::Status));
+}
+
+fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
+    let status = &model.status;
+    let mut pieces = Vec::new();
+    let mut add = |rank, is_alert, text: String| pieces.push(Piece { text, is_alert, rank });
+    let room = model.rooms.get(model.current);
+    if let Some(room) = room.filter(|room| !room.name.is_empty()) {
+        add(2, false, room.name.clone());
+    }
+    match status.link {
+        Link::Connecting => add(0, true, "connecting…".to_owned()),
+        Link::In => {}
+        Link::Lost { retry_at } => add(0, true, lost(retry_at, model.now)),
+    }
+    let below = room.map_or(0, |room| room.talk.lines_below());
+    if room.is_some_and(|room| !room.talk.is_at_end()) {
+        add(1, true, format!("↓ {below} below"));
+    }
+    if panes.rooms.width == 0 && model.rooms.len() > 1 {
+        let others = elsewhere(model);
+        if !others.is_empty() {
+            add(4, false, others);
+        }
+    }
+    if status.is_deafened {
+        add(3, true, "deafened".to_owned());
+    }
+    if let Some(mic) = status.mic {
+        add(5, mic.is_muted, microphone(mic));
+    }
+    let speakers: Vec<_> = room.into_iter().flat_map(|room| room.members.speakers()).take(3).collect();
+    if panes.members.width == 0 && !speakers.is_empty() {
+        let names: Vec<_> = speakers.iter().map(|member| member.name.as_str()).collect();
+        add(6, false, format!("♪ {}", names.join(", ")));
+    }
+    if let Some(rtt) = status.rtt_ms {
+        add(7, false, format!("{rtt} ms"));
+    }
+    if status.lost_per_mille > 0 {
+        let (whole, tenths) = (status.lost_per_mille / 10, status.lost_per_mille % 10);
+        add(8, false, format!("{whole}.{tenths} % lost"));
+    }
+    if let Some(path) = status.path {
+        let path = match path {
+            Path::Udp => "UDP",
+            Path::Tcp => "TCP",
+            Path::Both => "UDP+TCP",
+        };
+        add(9, false, path.to_owned());
+    }
+    pieces
+}
+
+fn lost(retry_at: u64, now: u64) -> String {
+    match retry_at.saturating_sub(now).div_ceil(1000) {
+        0 => "connection lost, trying…".to_owned(),
+        seconds => format!("connection lost, next try in {seconds} s"),
+    }
+}
+
+/// Rooms in which something is new.
+fn elsewhere(model: &Model) -> String {
+    let rooms = model.rooms.iter().enumerate().filter(|(n, room)| *n != model.current && room.unread > 0);
+    let counts = rooms.map(|(n, room)| {
+        let mark = if room.mentions > 0 { "!" } else { "" };
+        format!("{}:{}{mark}", n + 1, room.unread)
+    });
+    counts.collect::<Vec<_>>().join(" ")
+}
+
+fn microphone(mic: Mic) -> String {
+    if mic.is_muted {
+        return "muted".to_owned();
+    }
+    let gate = match mic.gate {
+        Gate::Voice => "voice",
+        Gate::Level => "level",
+        Gate::Open => "open",
+        Gate::PushToTalk { is_held: true } => "ptt on",
+        Gate::PushToTalk { is_held: false } => "ptt off",
+    };
+    let mark = if mic.is_sent { "●" } else { "○" };
+    format!("{mark} {} {gate}", meter(mic.level))
+}

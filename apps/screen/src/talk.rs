@@ -1,0 +1,324 @@
+//! What was said in a room, as far back as it is kept, and which part of it is looked at.
+//!
+//! The part is known by its last row, not by a distance: so it stays where it is while more comes, and to draw it only what is seen
+//! must be looked at.
+
+use std::collections::VecDeque;
+
+use crate::line::{Kind, Line};
+
+/// Lines that are kept of a room; the oldest is forgotten.
+pub const SCROLLBACK_LINES: usize = 10_000;
+/// Bytes that they may take; the oldest is forgotten.
+pub const SCROLLBACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// A row of the conversation: of which line, and which of its rows. Those before the line's text are rules: see [`Talk::rules`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Place {
+    /// Lines are counted from the first that ever was.
+    pub(crate) line: u64,
+    pub(crate) row: usize,
+}
+
+/// A line across the conversation, above one of its lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// What is below came while the user was not there.
+    Unread,
+    /// Another day begins.
+    Day,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Talk {
+    lines: VecDeque<Line>,
+    /// The number of the first that is kept.
+    first: u64,
+    bytes: usize,
+    /// The last row that is seen, while the user looks at what was before.
+    bottom: Option<Place>,
+    /// The first line that the user has not seen.
+    marker: Option<u64>,
+    /// The user came back since, so that it goes when he leaves again.
+    is_marker_seen: bool,
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Days since 1970.
+pub(crate) fn day(at: i64) -> i64 {
+    at.div_euclid(DAY_MS)
+}
+
+impl Talk {
+    pub(crate) fn push(&mut self, line: Line) {
+        self.bytes += line.bytes();
+        self.lines.push_back(line);
+        while self.lines.len() > SCROLLBACK_LINES || self.bytes > SCROLLBACK_BYTES {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.first += 1;
+        }
+    }
+
+    /// Somebody came or went; told in the last line if that is about such, too.
+    pub(crate) fn push_presence(&mut self, at: i64, name: &str, has_come: bool) {
+        match self.lines.back_mut().filter(|last| last.kind == Kind::Presence && day(last.at) == day(at)) {
+            Some(last) => {
+                let before = last.bytes();
+                last.fold(at, name, has_come);
+                self.bytes = self.bytes + last.bytes() - before;
+            }
+            None => self.push(Line::presence(at, name, has_come)),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.first = self.next();
+        self.lines.clear();
+        (self.bytes, self.bottom, self.marker) = (0, None, None);
+    }
+
+    /// The number of the line that comes next.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.lines.len() as u64
+    }
+
+    pub(crate) fn line(&self, n: u64) -> Option<&Line> {
+        self.lines.get(usize::try_from(n.checked_sub(self.first)?).ok()?)
+    }
+
+    /// From here on all is new.
+    pub(crate) fn mark(&mut self) {
+        if self.marker.is_none() || self.is_marker_seen {
+            self.marker = Some(self.next());
+            self.is_marker_seen = false;
+        }
+    }
+
+    /// The user sees what is new.
+    pub(crate) fn see_marker(&mut self) {
+        self.is_marker_seen = true;
+    }
+
+    /// What was new is not any more.
+    pub(crate) fn forget_marker(&mut self) {
+        if self.is_marker_seen {
+            self.marker = None;
+        }
+    }
+
+    /// The rules above a line.
+    pub(crate) fn rules(&self, n: u64) -> impl DoubleEndedIterator<Item = Rule> {
+        let before = n.checked_sub(1).and_then(|before| self.line(before));
+        let is_new_day =
+            before.zip(self.line(n)).is_some_and(|(before, line)| day(before.at) != day(line.at));
+        let is_unread = self.marker == Some(n) && before.is_some();
+        [(is_new_day, Rule::Day), (is_unread, Rule::Unread)]
+            .into_iter()
+            .filter_map(|(is_there, rule)| is_there.then_some(rule))
+    }
+
+    fn height(&self, n: u64, columns: usize) -> usize {
+        self.rules(n).count() + self.line(n).map_or(0, |line| line.height(columns))
+    }
+
+    /// True while what comes is seen.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.bottom.is_none()
+    }
+
+    /// So many lines are below what is seen.
+    pub(crate) fn lines_below(&self) -> u64 {
+        self.bottom.map_or(0, |bottom| (self.next() - 1).saturating_sub(bottom.line.max(self.first)))
+    }
+
+    /// The last row that is seen, if there is any.
+    pub(crate) fn bottom(&self, columns: usize) -> Option<Place> {
+        let last = self.next().checked_sub(1).filter(|_| !self.lines.is_empty())?;
+        let line = self.bottom.map_or(last, |bottom| bottom.line.clamp(self.first, last));
+        let last_row = self.height(line, columns).saturating_sub(1);
+        let row = match self.bottom {
+            Some(bottom) if bottom.line == line => bottom.row.min(last_row),
+            Some(bottom) if bottom.line < line => 0,
+            _ => last_row,
+        };
+        Some(Place { line, row })
+    }
+
+    /// The row above.
+    pub(crate) fn above(&self, place: Place, columns: usize) -> Option<Place> {
+        if let Some(row) = place.row.checked_sub(1) {
+            return Some(Place { row, ..place });
+        }
+        let line = place.line.checked_sub(1).filter(|&line| line >= self.first)?;
+        Some(Place { line, row: self.height(line, columns).saturating_sub(1) })
+    }
+
+    fn below(&self, place: Place, columns: usize) -> Option<Place> {
+        if place.row + 1 < self.height(place.line, columns) {
+            return Some(Place { row: place.row + 1, ..place });
+        }
+        Some(Place { line: place.line + 1, row: 0 }).filter(|place| place.line < self.next())
+    }
+
+    /// Looks so many rows farther up, but not beyond the first, in a window of that size.
+    pub(crate) fn scroll_up(&mut self, rows: usize, columns: usize, height: usize) {
+        let Some(bottom) = self.bottom(columns) else { return };
+        let all = std::iter::successors(Some(bottom), |&place| self.above(place, columns));
+        let places: Vec<_> = all.take(rows + height).collect();
+        let rows = rows.min(places.len().saturating_sub(height));
+        if let Some(&place) = places.get(rows).filter(|_| rows > 0) {
+            self.bottom = Some(place);
+        }
+    }
+
+    /// Looks so many rows farther down.
+    pub(crate) fn scroll_down(&mut self, rows: usize, columns: usize) {
+        if self.is_at_end() {
+            return;
+        }
+        let Some(bottom) = self.bottom(columns) else { return self.scroll_to_end() };
+        let mut places = std::iter::successors(Some(bottom), |&place| self.below(place, columns));
+        // One more is needed: at the last row, what comes is seen again.
+        self.bottom = places.by_ref().nth(rows).filter(|_| places.next().is_some());
+    }
+
+    pub(crate) fn scroll_to_end(&mut self) {
+        self.bottom = None;
+    }
+
+    /// Looks at a line, in the middle of a window of that size.
+    pub(crate) fn show(&mut self, line: u64, columns: usize, height: usize) {
+        self.bottom = Some(Place { line, row: self.height(line, columns).saturating_sub(1) });
+        self.scroll_down(height / 2, columns);
+    }
+
+    /// The last line before line `before` that has this in it, which is in small letters.
+    pub(crate) fn find(&self, words: &str, before: u64) -> Option<u64> {
+        let end = usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let kept = self.lines.range(..end.min(self.lines.len()));
+        let from_end = kept.rev().position(|line| line.text().to_lowercase().contains(words))?;
+        (end.min(self.lines.len()) - 1 - from_end).try_into().map(|n: u64| self.first + n).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn talk(lines: usize) -> Talk {
+        let mut talk = Talk::default();
+        for n in 0..lines {
+            talk.push(Line::new(0, Kind::Said, "Foo", &format!("line {n}")));
+        }
+        talk
+    }
+
+    /// What stands in a window, from above.
+    fn seen(talk: &Talk, columns: usize, height: usize) -> Vec<String> {
+        let bottom = talk.bottom(columns);
+        let places = std::iter::successors(bottom, |&place| talk.above(place, columns)).take(height);
+        let text = |place: Place| match place.row.checked_sub(talk.rules(place.line).count()) {
+            Some(row) => talk.line(place.line).unwrap().row(columns, row).0.to_owned(),
+            None => "---".to_owned(),
+        };
+        let mut rows: Vec<_> = places.map(text).collect();
+        rows.reverse();
+        rows
+    }
+
+    #[test]
+    fn what_is_looked_at_stays_while_more_comes() {
+        let mut talk = talk(20);
+        assert_eq!(seen(&talk, 20, 2), ["Foo: line 18", "Foo: line 19"]);
+        talk.scroll_up(3, 20, 2);
+        assert_eq!(
+            (seen(&talk, 20, 2).join(" "), talk.lines_below()),
+            ("Foo: line 15 Foo: line 16".into(), 3)
+        );
+        talk.push(Line::new(0, Kind::Said, "Foo", "new"));
+        assert_eq!(seen(&talk, 20, 2), ["Foo: line 15", "Foo: line 16"]);
+        // As far as there is something, and not farther.
+        talk.scroll_up(1000, 20, 2);
+        assert_eq!(seen(&talk, 20, 2), ["Foo: line 0", "Foo: line 1"]);
+        talk.scroll_down(2, 20);
+        assert_eq!(seen(&talk, 20, 2), ["Foo: line 2", "Foo: line 3"]);
+        talk.scroll_down(16, 20);
+        assert!(!talk.is_at_end());
+        talk.scroll_down(1, 20);
+        assert!(talk.is_at_end());
+        assert_eq!(seen(&talk, 20, 2), ["Foo: line 19", "Foo: new"]);
+        // Where all has room, there is nothing to scroll.
+        talk.scroll_up(5, 20, 100);
+        assert!(talk.is_at_end());
+    }
+
+    #[test]
+    fn rows_of_long_lines_are_scrolled_one_by_one_and_survive_another_width() {
+        let mut talk = talk(2);
+        talk.push(Line::new(0, Kind::Said, "Foo", "one two three four"));
+        assert_eq!(seen(&talk, 9, 3), ["Foo: one", "two three", "four"]);
+        talk.scroll_up(1, 9, 2);
+        assert_eq!(seen(&talk, 9, 2), ["Foo: one", "two three"]);
+        assert_eq!(seen(&talk, 40, 2), ["Foo: line 1", "Foo: one two three four"]);
+        assert_eq!(seen(&talk, 5, 2), ["Foo:", "one"]);
+    }
+
+    #[test]
+    fn the_oldest_lines_are_forgotten_and_places_stay_right() {
+        let mut talk = talk(SCROLLBACK_LINES);
+        talk.scroll_up(SCROLLBACK_LINES, 20, 3);
+        assert_eq!(seen(&talk, 20, 3)[0], "Foo: line 0");
+        for _ in 0..10 {
+            talk.push(Line::new(0, Kind::Said, "Foo", "new"));
+        }
+        assert_eq!((talk.lines.len(), talk.first), (SCROLLBACK_LINES, 10));
+        assert_eq!(seen(&talk, 20, 3), ["Foo: line 10"]);
+        assert_eq!(talk.line(10).unwrap().text(), "Foo: line 10");
+        // A flood of long ones does not take all memory.
+        for _ in 0..SCROLLBACK_LINES {
+            talk.push(Line::new(0, Kind::Said, "Foo", &"\u{1b}".repeat(4096)));
+        }
+        let bytes: usize = talk.lines.iter().map(Line::bytes).sum();
+        assert!(bytes == talk.bytes && bytes <= SCROLLBACK_BYTES && talk.lines.len() > 100, "{bytes}");
+        talk.clear();
+        assert_eq!((seen(&talk, 20, 3).len(), talk.bytes), (0, 0));
+        talk.push(Line::new(0, Kind::Said, "Foo", "after"));
+        assert_eq!(seen(&talk, 20, 3), ["Foo: after"]);
+    }
+
+    #[test]
+    fn what_came_while_the_user_was_away_is_marked_until_he_leaves_again() {
+        let mut talk = talk(2);
+        talk.mark();
+        talk.push(Line::new(0, Kind::Said, "Foo", "new"));
+        talk.mark();
+        talk.push(Line::new(0, Kind::Said, "Foo", "newer"));
+        let marked = ["Foo: line 1", "---", "Foo: new", "Foo: newer"];
+        assert_eq!(seen(&talk, 20, 4), marked);
+        // Not before he has seen it.
+        talk.forget_marker();
+        talk.see_marker();
+        assert_eq!(seen(&talk, 20, 4), marked);
+        talk.forget_marker();
+        assert_eq!(seen(&talk, 20, 3), ["Foo: line 1", "Foo: new", "Foo: newer"]);
+        // Another day is marked, too.
+        talk.push(Line::new(DAY_MS, Kind::Said, "Foo", "tomorrow"));
+        assert_eq!(seen(&talk, 20, 3), ["Foo: newer", "---", "Foo: tomorrow"]);
+    }
+
+    #[test]
+    fn words_are_found_from_the_end_on() {
+        let mut talk = talk(30);
+        assert_eq!(talk.find("line 2", u64::MAX), Some(29));
+        assert_eq!(talk.find("line 2", 20), Some(2));
+        assert_eq!(talk.find("line 2", 2), None);
+        assert_eq!(talk.find("nothing", u64::MAX), None);
+        talk.show(10, 20, 5);
+        assert_eq!(seen(&talk, 20, 5)[2], "Foo: line 10");
+        talk.show(29, 20, 5);
+        assert!(talk.is_at_end());
+    }
+}

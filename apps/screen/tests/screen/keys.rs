@@ -1,0 +1,231 @@
+//! What keys do.
+
+use chinwag_proto::limits::MESSAGE_BYTES;
+use chinwag_screen::{Act, Model, PASTE_BYTES};
+
+use crate::common::{ATTIC, LOBBY, alone, busy, id, says, seen, sees, types};
+
+fn typed(model: &mut Model) -> String {
+    seen(model, 80, 24)[23].clone()
+}
+
+/// Foo, in a lobby where much was said.
+fn long() -> Model {
+    let mut model = alone();
+    for n in 0..100 {
+        model.said(LOBBY, says("Bar", &format!("line {n}.")));
+    }
+    model
+}
+
+#[test]
+fn lines_are_entered_and_come_back() {
+    let mut model = alone();
+    assert_eq!(types(&mut model, "hello\r"), [Act::Enter("hello".to_owned())]);
+    assert_eq!(typed(&mut model), ">");
+    types(&mut model, "\x1b[A!");
+    assert_eq!(typed(&mut model), "> hello!");
+    types(&mut model, "\x15\x19\x01x\x05y");
+    assert_eq!(typed(&mut model), "> xhello!y");
+    assert_eq!(types(&mut model, "\x15\x04"), [Act::End]);
+    assert_eq!(types(&mut model, "\x0c"), [Act::Redraw]);
+    assert_eq!(types(&mut model, &("x".repeat(MESSAGE_BYTES + 1) + "\r")), [Act::TooLong]);
+    assert!(model.take_bell());
+}
+
+#[test]
+fn pages_and_the_wheel_scroll_and_new_lines_do_not() {
+    let mut model = long();
+    assert!(sees(&mut model, "line 99.") && !sees(&mut model, "below"));
+    types(&mut model, "\x1b[5~");
+    assert!(!sees(&mut model, "line 99.") && sees(&mut model, "line 78."));
+    assert!(sees(&mut model, "↓ 21 below"));
+    let before = seen(&mut model, 80, 24)[..22].to_vec();
+    model.said(LOBBY, says("Bar", "new"));
+    assert_eq!(seen(&mut model, 80, 24)[..22], before);
+    assert!(sees(&mut model, "↓ 22 below"));
+    types(&mut model, "\x1b[<65;1;1M");
+    assert!(sees(&mut model, "↓ 19 below"));
+    types(&mut model, "\x1b[<64;1;1M\x1b[6~\x1b[6~");
+    assert!(sees(&mut model, "new") && !sees(&mut model, "below"));
+    // What came meanwhile is below a rule, until something is said.
+    assert!(sees(&mut model, "── new"));
+    model.said(LOBBY, says("Foo", "I see"));
+    assert!(!sees(&mut model, "── new"));
+    // Escape and a line that is entered lead back to the end.
+    for key in ["\x1b", "\r"] {
+        types(&mut model, "\x1b[5~\x1b[5~");
+        assert!(sees(&mut model, "below"));
+        types(&mut model, key);
+        assert!(!sees(&mut model, "below"));
+    }
+}
+
+#[test]
+fn whoever_is_elsewhere_finds_where_he_was() {
+    let mut model = long();
+    types(&mut model, "\x1b[O");
+    model.said(LOBBY, says("Bar", "are you there?"));
+    model.said(LOBBY, says("Bar", "no?"));
+    types(&mut model, "\x1b[I");
+    let rows = seen(&mut model, 80, 24);
+    let rule = rows.iter().position(|row| row.contains("── new")).unwrap();
+    assert!(rows[rule - 1].contains("line 99.") && rows[rule + 1].contains("are you there?"), "{rows:#?}");
+    // It is as it was until he goes again.
+    model.said(LOBBY, says("Bar", "hello"));
+    assert!(sees(&mut model, "── new"));
+    types(&mut model, "\x1b[O");
+    assert!(!sees(&mut model, "── new"));
+}
+
+#[test]
+fn rooms_are_looked_at_by_number_and_one_after_the_other() {
+    let mut model = busy();
+    let wide = |model: &mut Model| seen(model, 120, 24).join("\n");
+    assert!(wide(&mut model).contains("2 attic 3 1!"));
+    types(&mut model, "\x1b2");
+    assert!(wide(&mut model).contains("Qux: three") && !wide(&mut model).contains("3 1!"));
+    for (keys, room) in [
+        ("\x0e", "lobby"),
+        ("\x0e", "attic"),
+        ("\x10", "lobby"),
+        ("\x10", "attic"),
+        ("\x1b1", "lobby"),
+        ("\x1b9", "lobby"),
+    ] {
+        types(&mut model, keys);
+        assert!(seen(&mut model, 80, 24)[22].starts_with(&format!(" {room}")), "{keys:?} {room}");
+    }
+    model.said(ATTIC, says("Qux", "four"));
+    assert!(wide(&mut model).contains("2 attic 1"));
+}
+
+#[test]
+fn tab_completes_names_commands_and_rooms() {
+    let mut model = alone();
+    model.enter(ATTIC, "basement");
+    let members = ["Foo", "Bar", "barbara", "Foo Baz", "小明"];
+    model.set_members(LOBBY, members.iter().enumerate().map(|(n, name)| (id(n as u32), *name)));
+    for (keys, expected) in [
+        ("小\t", "小明: "),
+        ("ba\t", "Bar: "),
+        ("ba\t\t", "barbara: "),
+        ("ba\t\t\t", "basement "),
+        ("ba\t\t\t\t", "Bar: "),
+        ("hi BARB\t!", "hi barbara !"),
+        ("hi Foo b\t", "hi Foo Baz "),
+        ("/vo\t", "/volume "),
+        ("/volume barb\t-6", "/volume barbara -6"),
+        ("/\t", "/bell "),
+        ("base\t", "basement "),
+        ("xyz\t", "xyz"),
+        ("\t", ""),
+        (" \t", " "),
+    ] {
+        types(&mut model, keys);
+        assert_eq!(typed(&mut model), format!("> {expected}").trim_end(), "{keys:?}");
+        types(&mut model, "\x15");
+    }
+}
+
+#[test]
+fn a_paste_of_several_lines_is_asked_about() {
+    let mut model = alone();
+    let paste = "\x1b[200~one\r\n\r\n/two\rthree\x1b[201~";
+    types(&mut model, paste);
+    assert!(sees(&mut model, "Say these 3 lines?") && sees(&mut model, "/two"));
+    // Nothing else can be done meanwhile.
+    types(&mut model, "x\x15");
+    assert!(sees(&mut model, "Say these 3 lines?"));
+    assert_eq!(types(&mut model, "\x1b"), []);
+    assert!(!sees(&mut model, "Say these") && typed(&mut model) == ">");
+    types(&mut model, paste);
+    let lines = ["one", "/two", "three"].map(str::to_owned).to_vec();
+    assert_eq!(types(&mut model, "\r"), [Act::Say(lines)]);
+    assert!(!sees(&mut model, "Say these"));
+    // Of one line it is seen what it is.
+    types(&mut model, "a\x1b[200~b\tc\r\x1b[201~d");
+    assert_eq!(typed(&mut model), "> ab cd");
+}
+
+#[test]
+fn a_paste_of_any_length_is_bounded_and_its_lines_can_be_said() {
+    let mut model = alone();
+    types(&mut model, &format!("\x1b[200~{}\x1b[201~", "é".repeat(PASTE_BYTES)));
+    assert!(sees(&mut model, "There were more"));
+    let acts = types(&mut model, "\r");
+    let [Act::Say(lines)] = &acts[..] else { panic!("{acts:?}") };
+    assert!(lines.iter().all(|line| line.len() <= MESSAGE_BYTES));
+    assert!(lines.iter().map(String::len).sum::<usize>() > PASTE_BYTES - MESSAGE_BYTES);
+}
+
+#[test]
+fn words_are_looked_for_from_the_end_on() {
+    let mut model = long();
+    assert!(model.find("LINE 1"));
+    assert!(sees(&mut model, "line 19.") && !sees(&mut model, "line 99."));
+    for _ in 0..10 {
+        assert!(model.find(""));
+    }
+    assert!(sees(&mut model, "line 1."));
+    assert!(!model.find(""));
+    assert!(sees(&mut model, "line 1."));
+    // It is marked until Escape, which leads to the end.
+    let marked = |model: &mut Model| {
+        let buffer = crate::common::picture(model, 80, 24);
+        buffer.content[..80 * 22].iter().any(|cell| {
+            !cell.modifier.is_empty()
+                && cell.symbol() == "l"
+                && cell.modifier.contains(ratatui_core::style::Modifier::REVERSED)
+        })
+    };
+    assert!(marked(&mut model));
+    types(&mut model, "\x1b");
+    assert!(!marked(&mut model));
+    assert!(!model.find("nowhere") && !model.find(""));
+    model.clear();
+    assert!(!model.find("line") && !sees(&mut model, "line"));
+}
+
+#[test]
+fn the_help_is_put_away_by_typing_on() {
+    let mut model = alone();
+    model.show_help();
+    assert!(sees(&mut model, "Help"));
+    types(&mut model, "x");
+    assert!(!sees(&mut model, "Help") && typed(&mut model) == "> x");
+    model.show_help();
+    assert_eq!(types(&mut model, "\r"), []);
+    assert_eq!(typed(&mut model), "> x");
+}
+
+#[test]
+fn a_long_line_is_moved_so_that_the_cursor_is_seen() {
+    let mut model = alone();
+    let text: String = ('a'..='z').cycle().take(300).collect();
+    types(&mut model, &text);
+    assert!(typed(&mut model).ends_with(&text[290..]), "{}", typed(&mut model));
+    assert!(typed(&mut model).starts_with("> <"));
+    types(&mut model, "\x01");
+    assert!(typed(&mut model).starts_with("> abc") && typed(&mut model).ends_with('>'));
+    for n in 0..300 {
+        model.set_size(40, 10);
+        let mut buffer = chinwag_screen::Buffer::empty(chinwag_screen::Rect::new(0, 0, 40, 10));
+        let cursor = chinwag_screen::draw(&model, &mut buffer).unwrap();
+        assert_eq!(cursor.y, 9);
+        // What it stands on.
+        if !text[n..].is_empty() {
+            assert_eq!(buffer[(cursor.x, 9)].symbol(), &text[n..=n], "{n}");
+        }
+        types(&mut model, "\x1b[C");
+    }
+    // At the end it stands behind all.
+    types(&mut model, "\x15");
+    for n in 0..60 {
+        let mut buffer = chinwag_screen::Buffer::empty(chinwag_screen::Rect::new(0, 0, 40, 10));
+        let cursor = chinwag_screen::draw(&model, &mut buffer).unwrap();
+        assert_eq!(buffer[(cursor.x, 9)].symbol(), " ", "{n}");
+        assert!(n == 0 || buffer[(cursor.x - 1, 9)].symbol() == "x", "{n}");
+        types(&mut model, "x");
+    }
+}

@@ -1,0 +1,232 @@
+//! What is to be seen, at several sizes.
+
+use chinwag_screen::{Gate, Link, Mic, Model, RoomId, Said, Status, Theme, draw};
+use ratatui_core::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Color, Modifier},
+};
+
+use crate::common::{ATTIC, EVENING, LOBBY, MINUTE, alone, busy, id, picture, rows, says, seen, sees, types};
+
+fn snapshot(name: &str, model: &mut Model, columns: u16, height: u16) {
+    let rows = seen(model, columns, height);
+    insta::assert_snapshot!(format!("{name}_{columns}x{height}"), rows.join("\n"));
+}
+
+#[test]
+fn a_busy_evening_at_several_sizes() {
+    for (columns, height) in [(40, 10), (80, 24), (120, 40), (200, 50)] {
+        snapshot("busy", &mut busy(), columns, height);
+    }
+}
+
+#[test]
+fn hostile_text_at_several_sizes() {
+    let mut model = alone();
+    let bidi = "\u{202e}desrever\u{202c} \u{2067}x\u{2069} שלום עולם! مرحبا 123";
+    for text in [
+        "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31mred",
+        bidi,
+        "line\nFoo: forged\r\ttab",
+        "👩\u{200d}👧👩🏽\u{200d}❤\u{fe0f}\u{200d}💋\u{200d}👨🏻 🇦🇹🇩🇪 1\u{fe0f}\u{20e3}",
+        &("e".to_owned() + &"\u{301}".repeat(2000)),
+        &"x".repeat(200),
+        &"\u{1100}".repeat(50),
+        "\u{301}\u{200d}\u{fe0f}",
+    ] {
+        model.said(LOBBY, says("Bar", text));
+    }
+    model.joined(LOBBY, EVENING, id(9), "\u{1b}[31m\u{202e}evil");
+    model.enter(ATTIC, "שלום\u{7}");
+    for (columns, height) in [(40, 10), (80, 24), (120, 40)] {
+        snapshot("hostile", &mut model, columns, height);
+    }
+}
+
+#[test]
+fn the_help_fits_on_a_screen_of_the_usual_size_and_is_scrolled_on_a_smaller_one() {
+    let mut model = alone();
+    model.show_help();
+    snapshot("help", &mut model, 80, 24);
+    assert!(sees(&mut model, "//TEXT") && sees(&mut model, "arrives badly"));
+    assert!(!seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
+    types(&mut model, "\x1b[6~");
+    assert!(seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
+    types(&mut model, "\x1b[6~\x1b[6~\x1b[6~\x1b[B");
+    let rows = seen(&mut model, 40, 10);
+    assert!(rows[7].contains("m d ~"), "{rows:#?}");
+    types(&mut model, "\x1b");
+    assert!(!sees(&mut model, "Help"));
+}
+
+#[test]
+fn no_size_is_too_small() {
+    for (columns, height) in [(0, 0), (1, 1), (0, 5), (5, 0), (2, 2), (3, 50), (50, 1), (u16::MAX, 1)] {
+        let mut model = busy();
+        let buffer = picture(&mut model, columns, height);
+        assert_eq!(buffer.content.len(), usize::from(columns) * usize::from(height));
+        types(&mut model, "\x1b[5~\x1b[6~\t\x1b[<64;1;1M");
+        model.show_help();
+        types(&mut model, "\x1b[6~");
+        picture(&mut model, columns, height);
+    }
+    // The last row is what is typed, as long as there is one.
+    assert_eq!(seen(&mut busy(), 20, 1), ["> half a line"]);
+    assert_eq!(seen(&mut busy(), 5, 2)[1], "<e");
+}
+
+#[test]
+fn the_status_line_keeps_what_matters_where_it_is_narrow() {
+    let mut model = busy();
+    for (columns, expected) in [
+        (80, " lobby  ● █████··· voice  23 ms  1.2 % lost  UDP"),
+        (60, " lobby  2:3!  ● █████··· voice  23 ms  1.2 % lost  UDP"),
+        (45, " lobby  2:3!  ● █████··· voice"),
+        (20, " lobby  2:3!"),
+    ] {
+        // The rooms have no pane at 60, the members none below.
+        let row = seen(&mut model, columns, 24)[22].clone();
+        let row = row.replace("  ♪ Bar, Émile", "");
+        assert_eq!(row, expected, "{columns}");
+    }
+    let mut status = model.status();
+    status.link = Link::Lost { retry_at: 10_000 };
+    status.mic =
+        Some(Mic { gate: Gate::PushToTalk { is_held: false }, is_muted: false, is_sent: false, level: 0 });
+    status.is_deafened = true;
+    model.set_status(status);
+    for (now, expected) in [
+        (0, "next try in 10 s"),
+        (1, "next try in 10 s"),
+        (1000, "next try in 9 s"),
+        (9001, "next try in 1 s"),
+        (10_000, "connection lost, trying…"),
+        (99_999, "connection lost, trying…"),
+    ] {
+        model.set_now(now);
+        assert!(sees(&mut model, expected), "{now}: {:#?}", seen(&mut model, 80, 24));
+    }
+    assert!(sees(&mut model, "deafened  ○ ········ ptt off"));
+    assert!(seen(&mut model, 30, 10)[8].starts_with(" connection lost, trying…"));
+}
+
+#[test]
+fn a_countdown_is_due_at_each_second_and_not_when_it_is_over() {
+    let mut model = alone();
+    assert_eq!(model.due(), None);
+    model.set_status(Status { link: Link::Lost { retry_at: 2500 }, ..Status::default() });
+    for (now, due) in [(0, Some(500)), (499, Some(500)), (500, Some(1500)), (1501, Some(2500)), (2500, None)]
+    {
+        model.set_now(now);
+        assert_eq!(model.due(), due, "{now}");
+    }
+}
+
+#[test]
+fn a_mention_is_counted_and_rung_only_if_that_is_wanted() {
+    let mut model = alone();
+    model.enter(ATTIC, "attic");
+    model.said(ATTIC, says("Bar", "foo: hello"));
+    assert!(!model.take_bell());
+    model.set_rings(true);
+    model.said(ATTIC, says("Bar", "food"));
+    assert!(!model.take_bell());
+    model.said(ATTIC, says("Bar", "hello Foo"));
+    assert!(model.take_bell() && !model.take_bell());
+    model.said(ATTIC, Said { is_history: true, ..says("Bar", "hello Foo") });
+    model.said(ATTIC, says("Foo", "I am Foo"));
+    assert!(!model.take_bell());
+    assert!(sees(&mut model, "2 attic 3 2!") || sees(&mut model, "2:3!"), "{:#?}", seen(&mut model, 80, 24));
+}
+
+#[test]
+fn what_an_ignored_person_says_is_not_shown() {
+    let mut model = alone();
+    assert_eq!(model.toggle_ignored("BAR"), Some(true));
+    model.set_rings(true);
+    model.said(LOBBY, says("Bar", "hello Foo"));
+    model.whispered(LOBBY, says("Bar", "psst"));
+    assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
+    assert_eq!(model.toggle_ignored("bar"), Some(false));
+    model.said(LOBBY, says("Bar", "hello again"));
+    assert!(sees(&mut model, "hello again"));
+    for n in 0..chinwag_screen::IGNORED {
+        assert_eq!(model.toggle_ignored(&n.to_string()), Some(true));
+    }
+    assert_eq!(model.toggle_ignored("one more"), None);
+}
+
+#[test]
+fn what_is_not_said_yet_stands_below() {
+    let mut model = alone();
+    model.said(LOBBY, says("Bar", "hello"));
+    model.set_pending(["one", "tw\u{1b}o", "three", "four", "five"].into_iter());
+    let rows = seen(&mut model, 60, 10);
+    let shown: Vec<_> = rows[3..8].iter().map(|row| row.trim_end_matches([' ', '│']).trim()).collect();
+    assert!(shown[0].contains("Bar: hello"), "{rows:#?}");
+    assert_eq!(shown[1..], ["… one", "… tw\\u{1b}o", "… three", "… and 2 more"]);
+    model.set_pending([].into_iter());
+    assert!(!sees(&mut model, "…"));
+}
+
+#[test]
+fn a_room_that_is_left_is_gone_and_another_one_seen() {
+    let mut model = busy();
+    types(&mut model, "\x1b2");
+    assert!(sees(&mut model, "Qux: three"));
+    model.leave(ATTIC);
+    assert!(sees(&mut model, "Hello, I am Bar!"));
+    model.leave(LOBBY);
+    model.leave(RoomId(7));
+    seen(&mut model, 80, 24);
+    // There is always somewhere to tell something.
+    model.notice(EVENING, "two\nrows");
+    assert!(sees(&mut model, "two") && sees(&mut model, "rows"));
+}
+
+#[test]
+fn of_more_members_than_there_is_room_for_those_who_speak_are_seen() {
+    let mut model = alone();
+    let names: Vec<String> = (0..200).map(|n| format!("Name {n:03}")).collect();
+    model.set_members(LOBBY, names.iter().enumerate().map(|(n, name)| (id(n as u32), name.as_str())));
+    assert!(!sees(&mut model, "Name 150") && sees(&mut model, "… and 180 more"));
+    model.set_levels(&[(id(150), 8)]);
+    assert!(sees(&mut model, "█Name 150"));
+}
+
+#[test]
+fn without_colours_there_are_none_and_with_them_they_are_the_terminals_own() {
+    let styles = |theme| {
+        let mut model = Model::new(theme);
+        model.set_size(80, 24);
+        model.enter(LOBBY, "lobby");
+        model.set_me(id(1), "Foo");
+        model.said(LOBBY, says("Bar", "hello Foo"));
+        model.missed(LOBBY, EVENING, 3);
+        model.notice(EVENING + MINUTE, "notice");
+        model.whispered(LOBBY, says("Bar", "psst"));
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+        draw(&model, &mut buffer);
+        buffer.content.iter().map(|cell| (cell.fg, cell.bg, cell.modifier)).collect::<Vec<_>>()
+    };
+    assert!(styles(Theme::Plain).iter().all(|&(fg, bg, _)| (fg, bg) == (Color::Reset, Color::Reset)));
+    // A mention stands out all the same.
+    assert!(styles(Theme::Plain).iter().any(|(.., modifier)| modifier.contains(Modifier::BOLD)));
+    for theme in [Theme::Dark, Theme::Light] {
+        assert!(styles(theme).iter().any(|&(fg, ..)| fg != Color::Reset));
+        assert!(styles(theme).iter().all(|&(_, bg, _)| bg == Color::Reset));
+        assert!(!styles(theme).iter().any(|&(fg, ..)| matches!(fg, Color::Rgb(..) | Color::Indexed(_))));
+    }
+    let light = styles(Theme::Light);
+    assert!(!light.iter().any(|&(fg, ..)| fg == Color::Yellow || fg == Color::LightBlue));
+}
+
+#[test]
+fn right_to_left_text_is_closed_off_where_its_pane_ends() {
+    let mut model = alone();
+    model.said(LOBBY, says("Bar", "שלום"));
+    let rows = rows(&picture(&mut model, 80, 24));
+    let row = rows.iter().find(|row| row.contains("שלום")).unwrap();
+    assert!(row.contains("שלום\u{200e}"), "{row}");
+}
