@@ -282,7 +282,6 @@ impl Driver {
                     }
                     for kind in messages(bytes) {
                         if let Some((room, seq)) = told(&kind) {
-                            // Of a room that is gone nobody knows any more what was said there.
                             let last = self.shelf.as_ref().and_then(|shelf| shelf.last_of(room));
                             assert!(last.is_none_or(|last| seq <= last), "what is not kept is told");
                         }

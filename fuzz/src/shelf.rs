@@ -1,6 +1,6 @@
 //! A store of messages in memory, which checks that it is asked for nothing that no store promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     RoomId, Seq,
@@ -14,6 +14,8 @@ const RESTORED: usize = 4;
 #[derive(Default)]
 pub(crate) struct Shelf {
     rooms: BTreeMap<RoomId, Kept>,
+    /// Those that are gone.
+    former: BTreeSet<RoomId>,
 }
 
 struct Kept {
@@ -40,6 +42,7 @@ impl Shelf {
             Write::Gone(room) => {
                 let kept = self.rooms.remove(&room).expect("a room that is not there is gone");
                 assert!(kept.messages.is_empty(), "a room is gone of which something is kept");
+                self.former.insert(room);
             }
         }
     }
@@ -75,8 +78,10 @@ impl Shelf {
         found
     }
 
-    /// The last place that was given out in a room.
+    /// The last place that is kept in a room; of one that is gone nobody knows any more.
     pub(crate) fn last_of(&self, room: u32) -> Option<u64> {
-        Some(self.rooms.get(&RoomId::from_wire(room))?.last.to_wire())
+        let room = RoomId::from_wire(room);
+        let last = self.rooms.get(&room).map_or(0, |kept| kept.last.to_wire());
+        (!self.former.contains(&room)).then_some(last)
     }
 }

@@ -428,7 +428,6 @@ fn judge(shelf: &Shelf, bytes: &[u8]) {
             }
             Body::Message(_) | Body::Voice(_) | Body::Unknown => continue,
         };
-        // Of a room that is gone nobody knows any more what was said there.
         let last = shelf.last_of(RoomId::from_wire(room));
         assert!(last.is_none_or(|last| Seq::from_wire(seq) <= last), "{seq} is not kept");
     }

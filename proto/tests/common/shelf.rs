@@ -1,6 +1,6 @@
 //! A store of messages in memory: what a driver's store must do, and nothing else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chinwag_proto::{
     RoomId, Seq,
@@ -13,6 +13,8 @@ use chinwag_proto::{
 #[derive(Clone, Default)]
 pub(crate) struct Shelf {
     rooms: BTreeMap<RoomId, Kept>,
+    /// Those that are gone.
+    former: BTreeSet<RoomId>,
 }
 
 #[derive(Clone)]
@@ -40,6 +42,7 @@ impl Shelf {
             Write::Gone(room) => {
                 let kept = self.rooms.remove(room).expect("it was kept");
                 assert!(kept.messages.is_empty(), "{room:?} still has something in it");
+                self.former.insert(*room);
             }
         }
     }
@@ -74,9 +77,10 @@ impl Shelf {
         latest(messages.filter(|kept| kept.seq < *before && has_all(&kept.text)), *limit)
     }
 
-    /// The last place that was given out in a room.
+    /// The last place that is kept in a room; of one that is gone nobody knows any more.
     pub(crate) fn last_of(&self, room: RoomId) -> Option<Seq> {
-        Some(self.rooms.get(&room)?.last)
+        let last = self.rooms.get(&room).map_or(Seq::ZERO, |kept| kept.last);
+        (!self.former.contains(&room)).then_some(last)
     }
 
     /// All that is kept of a room.
