@@ -7,7 +7,7 @@ mod common;
 use chinwag_proto::{
     MessageId, Seq,
     history::{AuthorKey, PageRequest, UnixMillis, Write},
-    limits::HISTORY_MESSAGES,
+    limits::{ACCEPTED_AT_START, HISTORY_BYTES, HISTORY_MESSAGES},
     name::Name,
 };
 use chinwag_transport_mio::history::StoreError;
