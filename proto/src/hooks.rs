@@ -32,8 +32,8 @@ macro_rules! limits {
 limits! {
     /// [`limits::HISTORY_MESSAGES`].
     HistoryMessages = 0, limits::HISTORY_MESSAGES, 8;
-    /// [`limits::HISTORY_BYTES`]; small, it has room for a message.
-    HistoryBytes = 1, limits::HISTORY_BYTES, 4_096;
+    /// [`limits::HISTORIES_BYTES`] and [`limits::HISTORY_SHARE_BYTES`]: what each room may have, or as much as it will.
+    HistoryBytes = 1, usize::MAX, 4_096;
     /// [`limits::UNACKED_MESSAGES`].
     UnackedMessages = 2, limits::UNACKED_MESSAGES, 3;
     /// [`limits::OUTGOING_MESSAGES`].

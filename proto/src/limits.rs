@@ -37,8 +37,10 @@ pub const HELD_SESSIONS: usize = 4096;
 pub const PENDING_HELLOS: usize = 1024;
 /// Messages that a room remembers for those who resume.
 pub const HISTORY_MESSAGES: usize = 1024;
-/// Bytes of the texts of these. What is older is read from the store, if there is one.
-pub const HISTORY_BYTES: usize = 1024 * 1024;
+/// Bytes of the texts that all rooms together remember; while there are more, each that is spoken in keeps only its share.
+pub const HISTORIES_BYTES: usize = 256 * 1024 * 1024;
+/// See [`HISTORIES_BYTES`]; so much, too, a starting server reads of each room.
+pub const HISTORY_SHARE_BYTES: usize = 1024 * 1024;
 /// Members that a client keeps: a full room.
 pub const MEMBERS: usize = SESSIONS;
 /// Bytes of a resume token that a client keeps.

@@ -240,8 +240,9 @@ fn ones_own_new_name_is_no_newcomer() {
     rig.input(ClientInput::Disconnected);
     pause(&mut rig);
     rig.input(ClientInput::Connected);
-    // Somebody else is Foo now.
-    let members = [(7, "Foo"), (8, "Foo2"), (9, "Bar")].map(|(session, name)| member(session, name)).to_vec();
+    // The server does not know yet that the former session is over.
+    let members = [(1 << 20, "Foo"), (8, "Foo2"), ((1 << 20) + 1, "Bar")];
+    let members = members.map(|(session, name)| member(session, name)).to_vec();
     let name = "Foo2".to_owned();
     let welcome = pb::Welcome { session: 8, name, members, member_count: 3, ..ClientRig::welcome() };
     let lines = rig.receive([Kind::Welcome(welcome)]);

@@ -10,7 +10,7 @@ use std::{
 
 use chinwag_proto::{
     Instant, SessionId,
-    client::{Client, ClientEvent, SayError},
+    client::{Client, ClientEvent, Page, SayError},
     relay::VoicePath,
     text::escape,
 };
@@ -20,6 +20,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     face::Face,
+    past::{LONG_PAGE, PAGE, Past, Question},
     visit::Visit,
     voice::{Voice, VoiceReport},
 };
@@ -43,6 +44,8 @@ pub(crate) enum Input {
     Typed(Typed),
     /// Lines that are said whatever they look like.
     Said(Vec<String>),
+    /// What was said before all that is shown is wanted.
+    Earlier,
 }
 
 /// Events arrive while the machine is busy; what is to be done with it waits for the next turn.
@@ -54,6 +57,7 @@ pub(crate) struct Conversation {
     pasted: VecDeque<String>,
     voice: Voice,
     visit: Visit,
+    past: Past,
     waker: Arc<Waker>,
     /// The first welcome came.
     is_welcomed: bool,
@@ -86,6 +90,7 @@ impl Conversation {
             pasted: VecDeque::new(),
             voice,
             visit,
+            past: Past::new(),
             waker,
             is_welcomed: false,
             input_has_ended: false,
@@ -122,7 +127,16 @@ impl Conversation {
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
             Line::Clear => self.screen.clear(),
             Line::Ignore(name) => self.screen.ignore(name),
-            Line::Search(words) => self.screen.search(words),
+            Line::Search(words) if self.screen.finds(words) => {}
+            Line::Search("") => self.screen.notice("there is nothing before that"),
+            Line::Search(words) => {
+                let is_asked = self.past.ask_search(client, words);
+                self.unless_asked(is_asked);
+            }
+            Line::History(count) => {
+                let is_asked = self.past.ask_earlier(client, count.unwrap_or(PAGE));
+                self.unless_asked(is_asked);
+            }
             Line::Bell(rings) => self.screen.bell(rings),
             Line::MuteOther(name) => self.other(client, name, |voice, _, session, name| {
                 let (is_muted, name) = (voice.toggle_other(session), escape(name));
@@ -146,6 +160,43 @@ impl Conversation {
                 self.screen.notice(&format!("{} is no command{near}; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
+        }
+    }
+
+    fn unless_asked(&mut self, is_asked: bool) {
+        if !is_asked {
+            self.screen.notice("there is no connection at the moment");
+        }
+    }
+
+    /// A part of what was said before.
+    fn page(&mut self, page: &Page) {
+        let question = self.past.answered(page);
+        if let Some(error) = &page.error {
+            self.screen.notice(&format!("nothing earlier can be shown: {}", escape(error)));
+            return;
+        }
+        match &question {
+            Question::Arrival | Question::Earlier => {
+                if self.screen.past(page, question == Question::Arrival) {
+                    return;
+                }
+                page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
+                match (&question, page.lines.is_empty(), page.more) {
+                    (Question::Earlier, true, _) => self.screen.notice("nothing was said before that"),
+                    (_, false, true) => self.screen.notice("/history shows what was said before that"),
+                    _ => {}
+                }
+            }
+            Question::Search(words) => {
+                let words = escape(words);
+                match (page.lines.len(), page.more) {
+                    (0, _) => self.screen.notice(&format!("nobody said {words}")),
+                    (count, true) => self.screen.notice(&format!("said last of {words}, {count} of more:")),
+                    (_, false) => self.screen.notice(&format!("said of {words}:")),
+                }
+                page.lines.iter().for_each(|line| self.screen.notice(&self.past.line(line)));
+            }
         }
     }
 
@@ -200,6 +251,12 @@ impl Conversation {
                 Ok(Input::Typed(Typed::Line(line))) => self.typed(client, &line),
                 Ok(Input::Typed(Typed::Unusable(why))) => self.screen.notice(why),
                 Ok(Input::Said(lines)) => self.pasted.extend(lines),
+                // Without a connection it is asked for again when somebody looks up again.
+                Ok(Input::Earlier) => {
+                    if !self.past.ask_earlier(client, LONG_PAGE) {
+                        self.screen.may_have_earlier();
+                    }
+                }
                 Ok(Input::Typed(Typed::End)) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
                     return;
@@ -246,14 +303,20 @@ impl Handler for Conversation {
                     self.screen.notice(&trouble);
                 }
             }
-            ClientEvent::Welcome { name, resumed, .. } => {
+            ClientEvent::Welcome { name, resumed, continues, .. } => {
                 self.away = None;
+                if !continues {
+                    self.past.begin_anew();
+                }
                 self.owes_members = self.screen.wants_members();
-                let loss = match resumed {
-                    true => "nothing was missed but voice",
-                    false => {
-                        self.voice.forget_all();
-                        self.owes_volumes = true;
+                if !resumed {
+                    self.voice.forget_all();
+                    self.owes_volumes = true;
+                }
+                let loss = match (resumed, continues) {
+                    (true, _) => "nothing was missed but voice",
+                    (false, true) => "nothing was missed but voice, and nobody whom you muted is muted now",
+                    (false, false) => {
                         "what was said meanwhile may have been missed, and nobody whom you muted is muted now"
                     }
                 };
@@ -268,7 +331,10 @@ impl Handler for Conversation {
                 self.voice.forget(session);
                 self.screen.left(&name);
             }
-            ClientEvent::Said { name, text, .. } => self.screen.said(&name, &text),
+            ClientEvent::Said { seq, name, text, .. } => {
+                self.past.told(seq);
+                self.screen.said(&name, &text);
+            }
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
@@ -277,11 +343,7 @@ impl Handler for Conversation {
                 left.iter().for_each(|name| self.screen.left(name));
                 joined.iter().for_each(|name| self.screen.joined(name));
             }
-            ClientEvent::History(page) => {
-                for line in &page.lines {
-                    self.screen.said(&line.name, &line.text);
-                }
-            }
+            ClientEvent::History(page) => self.page(&page),
             ClientEvent::Refused { why, suggestion, will_retry } => {
                 self.trouble(&format!("the server did not let you in: {}", escape(&why)));
                 match suggestion {

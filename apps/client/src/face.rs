@@ -2,7 +2,7 @@
 
 use chinwag_proto::{
     Instant,
-    client::{Client, ClientEvent},
+    client::{Client, ClientEvent, Page},
 };
 use chinwag_screen::commands::{Mode, help_lines};
 use chinwag_terminal::Screen;
@@ -134,12 +134,37 @@ impl Face {
         full.notice(&answer);
     }
 
-    /// Goes to where that was said.
-    pub(crate) fn search(&mut self, words: &str) {
-        if let Self::Full(full) = self
-            && !full.change(|model| model.find(words))
-        {
-            full.notice(if words.is_empty() { "there is nothing before that" } else { "nobody said that" });
+    /// Goes to where that was said, if that is looked at here.
+    pub(crate) fn finds(&self, words: &str) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Full(full) => full.change(|model| model.find(words)),
+        }
+    }
+
+    /// A part of what was said before, where it has a place of its own; false where it is told line by line.
+    pub(crate) fn past(&self, page: &Page, is_arrival: bool) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Full(full) => {
+                full.past(page, is_arrival);
+                true
+            }
+        }
+    }
+
+    /// What was said before may be asked for again.
+    pub(crate) fn may_have_earlier(&self) {
+        if let Self::Full(full) = self {
+            full.may_have_earlier();
+        }
+    }
+
+    /// A line of the conversation. What others wrote in it must be escaped.
+    pub(crate) fn line(&mut self, text: &str) {
+        match self {
+            Self::Lines(screen) => screen.line(text),
+            Self::Full(full) => full.notice(text),
         }
     }
 

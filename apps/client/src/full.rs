@@ -171,6 +171,7 @@ impl Shared {
                 Act::TooLong => Input::Typed(Typed::TOO_LONG),
                 Act::End => Input::Typed(Typed::End),
                 Act::Say(lines) => Input::Said(lines),
+                Act::Earlier => Input::Earlier,
             };
             is_heard &= lines.send(input).is_ok() && waker.wake().is_ok();
         }

@@ -8,6 +8,7 @@ mod face;
 mod full;
 mod memory;
 mod meter;
+mod past;
 mod recent;
 mod settings;
 mod stats;
@@ -51,8 +52,6 @@ use crate::{
     voice::{Voice, VoiceChoices},
 };
 
-/// So many earlier messages of a room are shown to whoever comes into it.
-const HISTORY: usize = 20;
 /// The command line was wrong.
 const USAGE: u8 = 2;
 
@@ -137,7 +136,8 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         name: name.clone(),
         room: link.room.clone().unwrap_or_default(),
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
-        history: HISTORY,
+        // A pipe is for what is said from now on.
+        history: if screen.is_interactive() { past::PAGE } else { 0 },
     };
     if let Some(path) = &arguments.stats {
         // Better now than when the conversation that they are about is over.
@@ -213,6 +213,7 @@ fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Input> {
         | Line::Clear
         | Line::Ignore(_)
         | Line::Search(_)
+        | Line::History(_)
         | Line::Bell(_)
         | Line::Incomplete(_)
         | Line::Unknown(_) => false,
@@ -266,6 +267,7 @@ fn ask<T>(
                     | Line::Clear
                     | Line::Ignore(_)
                     | Line::Search(_)
+                    | Line::History(_)
                     | Line::Bell(_)
                     | Line::Incomplete(_)
                     | Line::Say(_)

@@ -3,7 +3,7 @@
 use chinwag_proto::{
     MessageId, RoomId, Seq,
     history::{AuthorKey, KeptMessage, RestoredRoom},
-    limits::{ACCEPTED_AT_START, HISTORY_BYTES, HISTORY_MESSAGES},
+    limits::{ACCEPTED_AT_START, HISTORY_MESSAGES, HISTORY_SHARE_BYTES},
 };
 use rusqlite::Connection;
 
@@ -35,7 +35,7 @@ fn messages(connection: &Connection, room: RoomId, last: Seq) -> Result<Vec<Kept
         let message = rows::message(row)?;
         expected = next_back(room, message.seq, expected)?;
         bytes += message.text.len();
-        if bytes > HISTORY_BYTES {
+        if bytes > HISTORY_SHARE_BYTES {
             break;
         }
         messages.push(message);

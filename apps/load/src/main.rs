@@ -93,7 +93,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 
-    /// Over how many rooms clients and talkers are spread, from 1 to 63
+    /// Over how many rooms clients and talkers are spread, from 1 to 255
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=OTHER_ROOMS))]
     rooms: u64,
 

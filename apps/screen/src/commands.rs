@@ -35,8 +35,10 @@ pub enum Line<'a> {
     Clear,
     /// What somebody says is not shown, or again.
     Ignore(&'a str),
-    /// Goes to where these words stand; without any, to where they stand before that.
+    /// Finds these words; without any, on the full screen, where they stand before that.
     Search(&'a str),
+    /// What was said earlier, so many messages if that is said.
+    History(Option<usize>),
     /// Whether a bell is rung for mentions; turned over where it is not said.
     Bell(Option<bool>),
     /// A command without what it needs; how it is written.
@@ -62,8 +64,9 @@ struct Command {
     name: &'static str,
     arguments: &'static str,
     help: &'static str,
-    /// There is such a command in plain lines, too.
+    /// There is such a command in plain lines, and on the full screen.
     is_for_lines: bool,
+    is_for_full: bool,
     /// What it means with these arguments, which have no blanks around them; none if they are not what it takes.
     read: for<'a> fn(&'a str) -> Option<Line<'a>>,
     /// What is told about wrong arguments; without it there is no such command for them.
@@ -76,7 +79,7 @@ const fn command(
     help: &'static str,
     read: for<'a> fn(&'a str) -> Option<Line<'a>>,
 ) -> Command {
-    Command { name, arguments, help, is_for_lines: true, read, form: None }
+    Command { name, arguments, help, is_for_lines: true, is_for_full: true, read, form: None }
 }
 
 const fn full(command: Command) -> Command {
@@ -97,6 +100,13 @@ fn volume(rest: &str) -> Option<Line<'_>> {
     let (name, db) = rest.rsplit_once(char::is_whitespace)?;
     let db = db.parse().ok().filter(|db: &f32| db.is_finite())?;
     Some(Line::Volume(name.trim(), db))
+}
+
+fn history(rest: &str) -> Option<Line<'_>> {
+    match rest {
+        "" => Some(Line::History(None)),
+        count => count.parse().ok().filter(|count| *count > 0).map(|count| Line::History(Some(count))),
+    }
 }
 
 fn bell(rest: &str) -> Option<Line<'_>> {
@@ -126,6 +136,17 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
         full(command("/ignore", "NAME", "do not see what somebody says, or again", |rest| {
             some(rest).map(Line::Ignore)
         })),
+        form(
+            "/history or /history N, such as /history 50",
+            command("/history", "N", "see what was said earlier", history),
+        ),
+        form(
+            "/search WORDS",
+            Command {
+                is_for_full: false,
+                ..command("/search", "WORDS", "find where that was said", |rest| some(rest).map(Line::Search))
+            },
+        ),
         full(command("/search", "WORDS", "go to where that was said; alone: before that", |rest| {
             Some(Line::Search(rest))
         })),
@@ -137,7 +158,10 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
 
 impl Command {
     fn is_in(&self, mode: Mode) -> bool {
-        self.is_for_lines || mode == Mode::Full
+        match mode {
+            Mode::Lines => self.is_for_lines,
+            Mode::Full => self.is_for_full,
+        }
     }
 }
 
@@ -228,6 +252,11 @@ mod tests {
             ("/volume Foo", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
             ("/volume Foo NaN", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
             ("/volumes", Line::Unknown("/volumes")),
+            ("/history", Line::History(None)),
+            ("/history 50", Line::History(Some(50))),
+            ("/history 0", Line::Incomplete("/history or /history N, such as /history 50")),
+            ("/history all", Line::Incomplete("/history or /history N, such as /history 50")),
+            ("/search two words", Line::Search("two words")),
             ("/", Line::Unknown("/")),
             ("//", Line::Say("/")),
             ("//quit", Line::Say("/quit")),
@@ -246,8 +275,6 @@ mod tests {
             ("/clear", Line::Clear),
             ("/ignore Foo Bar", Line::Ignore("Foo Bar")),
             ("/ignore", Line::Unknown("/ignore")),
-            ("/search two words", Line::Search("two words")),
-            ("/search", Line::Search("")),
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
@@ -256,6 +283,12 @@ mod tests {
             let word = line.split(' ').next().unwrap();
             assert_eq!(Line::parse(line, Mode::Lines), Line::Unknown(word), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_search_goes_on_only_where_something_is_looked_at() {
+        assert_eq!(Line::parse("/search", Mode::Full), Line::Search(""));
+        assert_eq!(Line::parse("/search", Mode::Lines), Line::Incomplete("/search WORDS"));
     }
 
     #[test]

@@ -139,6 +139,28 @@ impl Model {
         self.add(room, line);
     }
 
+    /// What was said in a room before all that is here, oldest first; whether there is more.
+    pub fn put_before<'a>(&mut self, room: RoomId, said: impl IntoIterator<Item = Said<'a>>, has_more: bool) {
+        let Self { rooms, ignored, me, .. } = self;
+        let Some(room) = rooms.iter_mut().find(|known| known.id == room) else { return };
+        let shown =
+            said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
+        let lines = shown.map(|Said { at, name, text, is_own, .. }| {
+            let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
+            line.is_history = true;
+            line.is_mention = !is_own && has_name(text, me);
+            line
+        });
+        room.talk.put_before(lines.collect(), has_more);
+    }
+
+    /// Whether there is something earlier than what is here, which is asked for by [`crate::Act::Earlier`].
+    pub fn set_has_earlier(&mut self, room: RoomId, has_earlier: bool) {
+        if let Some(room) = self.room_mut(room) {
+            room.talk.set_has_earlier(has_earlier);
+        }
+    }
+
     /// Somebody said something to the user alone, or the user to somebody: `name` is who the other one is.
     pub fn whispered(&mut self, room: RoomId, said: Said<'_>) {
         let Said { at, name, text, is_own, is_history } = said;

@@ -29,6 +29,8 @@ pub enum Act {
     End,
     /// Everything is to be drawn anew.
     Redraw,
+    /// What was said in the room before all that is here is wanted: [`Model::put_before`].
+    Earlier,
 }
 
 /// A paste while it comes.
@@ -83,9 +85,9 @@ impl Model {
     fn type_or_look(&mut self, key: Key) -> Option<Act> {
         let (columns, height) = self.panes.talk_size();
         match key {
-            Key::PageUp => self.scroll_up(height.saturating_sub(1).max(1)),
+            Key::PageUp => return self.scroll_up(height.saturating_sub(1).max(1)),
             Key::PageDown => self.scroll_down(height.saturating_sub(1).max(1), columns),
-            Key::WheelUp => self.scroll_up(WHEEL_ROWS),
+            Key::WheelUp => return self.scroll_up(WHEEL_ROWS),
             Key::WheelDown => self.scroll_down(WHEEL_ROWS, columns),
             Key::Escape => {
                 self.search = None;
@@ -167,11 +169,11 @@ impl Model {
         }
     }
 
-    fn scroll_up(&mut self, rows: usize) {
+    fn scroll_up(&mut self, rows: usize) -> Option<Act> {
         let (columns, height) = self.panes.talk_size();
-        if let Some(room) = self.rooms.get_mut(self.current) {
-            room.talk.scroll_up(rows, columns, height);
-        }
+        let room = self.rooms.get_mut(self.current)?;
+        room.talk.scroll_up(rows, columns, height);
+        room.talk.wants_earlier(columns, height).then_some(Act::Earlier)
     }
 
     fn scroll_down(&mut self, rows: usize, columns: usize) {

@@ -29,12 +29,17 @@ pub(crate) enum Rule {
     Day,
 }
 
+/// The number of the first line that comes: earlier ones may be put before it.
+const FIRST: u64 = 1 << 40;
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Talk {
     lines: VecDeque<Line>,
     /// The number of the first that is kept.
     first: u64,
+    /// There may be earlier ones than that, which nobody asked for yet.
+    has_earlier: bool,
     bytes: usize,
     /// The last row that is seen, while the user looks at what was before.
     bottom: Option<Place>,
@@ -51,7 +56,47 @@ pub(crate) fn day(at: i64) -> i64 {
     at.div_euclid(DAY_MS)
 }
 
+impl Default for Talk {
+    fn default() -> Self {
+        Self {
+            lines: VecDeque::new(),
+            first: FIRST,
+            has_earlier: false,
+            bytes: 0,
+            bottom: None,
+            marker: None,
+            is_marker_seen: false,
+        }
+    }
+}
+
 impl Talk {
+    /// Puts earlier lines before all others, as many of the latest as there is room for; whether there are more still.
+    pub(crate) fn put_before(&mut self, lines: Vec<Line>, has_more: bool) {
+        self.has_earlier = has_more;
+        for line in lines.into_iter().rev() {
+            if self.lines.len() == SCROLLBACK_LINES || self.bytes + line.bytes() > SCROLLBACK_BYTES {
+                self.has_earlier = false;
+                return;
+            }
+            self.bytes += line.bytes();
+            self.lines.push_front(line);
+            self.first -= 1;
+        }
+    }
+
+    /// There are earlier lines than those that are here, or not.
+    pub(crate) fn set_has_earlier(&mut self, has_earlier: bool) {
+        self.has_earlier = has_earlier && self.lines.len() < SCROLLBACK_LINES;
+    }
+
+    /// True once when the first row is seen in a window of that size and there are earlier lines to be asked for.
+    pub(crate) fn wants_earlier(&mut self, columns: usize, height: usize) -> bool {
+        let all = std::iter::successors(self.bottom(columns), |&place| self.above(place, columns));
+        let is_top_seen = all.take(height + 1).count() <= height;
+        is_top_seen && std::mem::take(&mut self.has_earlier)
+    }
+
     pub(crate) fn push(&mut self, line: Line) {
         self.bytes += line.bytes();
         self.lines.push_back(line);
@@ -77,7 +122,7 @@ impl Talk {
     pub(crate) fn clear(&mut self) {
         self.first = self.next();
         self.lines.clear();
-        (self.bytes, self.bottom, self.marker) = (0, None, None);
+        (self.bytes, self.bottom, self.marker, self.has_earlier) = (0, None, None, false);
     }
 
     /// The number of the line that comes next.
@@ -274,9 +319,9 @@ mod tests {
         for _ in 0..10 {
             talk.push(Line::new(0, Kind::Said, "Foo", "new"));
         }
-        assert_eq!((talk.lines.len(), talk.first), (SCROLLBACK_LINES, 10));
+        assert_eq!((talk.lines.len(), talk.first), (SCROLLBACK_LINES, FIRST + 10));
         assert_eq!(seen(&talk, 20, 3), ["Foo: line 10"]);
-        assert_eq!(talk.line(10).unwrap().text(), "Foo: line 10");
+        assert_eq!(talk.line(FIRST + 10).unwrap().text(), "Foo: line 10");
         // A flood of long ones does not take all memory.
         for _ in 0..SCROLLBACK_LINES {
             talk.push(Line::new(0, Kind::Said, "Foo", &"\u{1b}".repeat(4096)));
@@ -287,6 +332,33 @@ mod tests {
         assert_eq!((seen(&talk, 20, 3).len(), talk.bytes), (0, 0));
         talk.push(Line::new(0, Kind::Said, "Foo", "after"));
         assert_eq!(seen(&talk, 20, 3), ["Foo: after"]);
+    }
+
+    #[test]
+    fn earlier_lines_come_before_all_others_and_what_is_looked_at_stays() {
+        let lines = |from: u64, to: u64| -> Vec<Line> {
+            (from..to).map(|n| Line::new(0, Kind::Said, "Foo", &format!("early {n}"))).collect()
+        };
+        let mut talk = talk(4);
+        assert!(!talk.wants_earlier(20, 9), "nobody said that there is something");
+        talk.set_has_earlier(true);
+        assert!(!talk.wants_earlier(20, 3), "the first is not seen");
+        talk.scroll_up(9, 20, 3);
+        assert!(talk.wants_earlier(20, 3));
+        assert!(!talk.wants_earlier(20, 3), "it is on its way");
+        talk.put_before(lines(8, 10), true);
+        assert_eq!(seen(&talk, 20, 3), ["Foo: line 0", "Foo: line 1", "Foo: line 2"]);
+        talk.scroll_up(9, 20, 3);
+        assert_eq!(seen(&talk, 20, 3), ["Foo: early 8", "Foo: early 9", "Foo: line 0"]);
+        assert!(talk.wants_earlier(20, 3));
+        // There is no room for all of it, and so for no more.
+        talk.put_before(lines(0, SCROLLBACK_LINES as u64), true);
+        assert_eq!(talk.lines.len(), SCROLLBACK_LINES);
+        talk.scroll_up(SCROLLBACK_LINES, 20, 3);
+        assert_eq!(seen(&talk, 20, 3)[0], "Foo: early 6");
+        assert!(!talk.wants_earlier(20, 3));
+        let bytes: usize = talk.lines.iter().map(Line::bytes).sum();
+        assert_eq!(bytes, talk.bytes);
     }
 
     #[test]
@@ -312,13 +384,13 @@ mod tests {
     #[test]
     fn words_are_found_from_the_end_on() {
         let mut talk = talk(30);
-        assert_eq!(talk.find("line 2", u64::MAX), Some(29));
-        assert_eq!(talk.find("line 2", 20), Some(2));
-        assert_eq!(talk.find("line 2", 2), None);
+        assert_eq!(talk.find("line 2", u64::MAX), Some(FIRST + 29));
+        assert_eq!(talk.find("line 2", FIRST + 20), Some(FIRST + 2));
+        assert_eq!(talk.find("line 2", FIRST + 2), None);
         assert_eq!(talk.find("nothing", u64::MAX), None);
-        talk.show(10, 20, 5);
+        talk.show(FIRST + 10, 20, 5);
         assert_eq!(seen(&talk, 20, 5)[2], "Foo: line 10");
-        talk.show(29, 20, 5);
+        talk.show(FIRST + 29, 20, 5);
         assert!(talk.is_at_end());
     }
 }

@@ -105,6 +105,8 @@ pub struct Client {
     listed: usize,
     /// Those who were here when the connection was lost, until it is known who still is.
     former_members: Option<BTreeSet<String>>,
+    /// The session before this one, and its name: the server may not know yet that it is over.
+    former_self: Option<(SessionId, String)>,
     /// By which the server knows what is said again.
     author: [u8; 16],
     last_question: u32,
@@ -135,6 +137,7 @@ impl Client {
             members: BTreeMap::new(),
             listed: 0,
             former_members: None,
+            former_self: None,
             last_question: 0,
             reader: FrameReader::default(),
             outgoing: VecDeque::new(),

@@ -159,6 +159,7 @@ impl Client {
         let mut former = core::mem::take(&mut self.members);
         if let Some(session) = &self.session {
             former.remove(&session.id);
+            self.former_self = Some((session.id, session.name.clone()));
             // If it is lost again before it is known who is here, those who were told of last count.
             self.former_members.get_or_insert_with(|| former.into_values().collect());
         }
@@ -217,7 +218,11 @@ impl Client {
             return;
         }
         let Some(former) = self.former_members.take() else { return };
-        let others = self.members.iter().filter(|(id, _)| Some(**id) != self.session());
+        let is_self = |id: SessionId, name: &String| {
+            Some(id) == self.session()
+                || self.former_self.as_ref().is_some_and(|(former, known)| (*former, known) == (id, name))
+        };
+        let others = self.members.iter().filter(|&(&id, name)| !is_self(id, name));
         let now: BTreeSet<&String> = others.map(|(_, name)| name).collect();
         let joined = now.iter().copied().filter(|name| !former.contains(*name)).cloned();
         let left = former.iter().filter(|name| !now.contains(name)).cloned();

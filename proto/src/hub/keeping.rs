@@ -63,7 +63,9 @@ impl Hub {
             }
             self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
             let id = room.id;
-            self.rooms.insert(id, Room::restored(room, last, messages));
+            let room = Room::restored(room, last, messages);
+            self.log_bytes += room.bytes();
+            self.rooms.insert(id, room);
             self.remove_unused(id);
         }
     }
@@ -151,7 +153,9 @@ impl Hub {
     /// The store has forgotten what came before `seq` in `room`. A room of which nothing is left goes with the last who belongs to it.
     pub(crate) fn expired(&mut self, id: RoomId, seq: Seq) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
+        let before = room.bytes();
         room.forget_before(seq);
+        self.log_bytes -= before - room.bytes();
         self.remove_unused(id);
     }
 
@@ -164,6 +168,7 @@ impl Hub {
 
     pub(super) fn remove_room(&mut self, id: RoomId) {
         let Some(room) = self.rooms.remove(&id) else { return };
+        self.log_bytes -= room.bytes();
         if let Some(keeping) = self.keeping.as_mut().filter(|_| room.is_kept) {
             keeping.write(Waiting::Gone(id), Write::Gone(id));
         }
@@ -211,7 +216,10 @@ impl Hub {
         let member = message.member;
         let &KeptMessage { room: id, seq, at, id: number, .. } = &message.kept;
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.append(message);
+        let is_short = self.log_bytes > limits::HISTORIES_BYTES;
+        let before = room.bytes();
+        room.append(message, if is_short { limits::HISTORY_SHARE_BYTES } else { usize::MAX });
+        self.log_bytes = self.log_bytes - before + room.bytes();
         if member != SessionId::NOBODY {
             let before = u64::from(is_made(Mistake::AckBeforeOrder));
             let seq = Seq::from_wire(seq.to_wire() - before);
@@ -236,6 +244,8 @@ impl Hub {
             })
             .collect();
         let bytes: usize = messages.iter().map(|(_, kept)| kept.text.len()).sum();
+        let remembered: usize = self.rooms.values().map(Room::bytes).sum();
+        ensure!(remembered == self.log_bytes, "{remembered} bytes are remembered, not {}", self.log_bytes);
         ensure!(bytes == keeping.bytes, "{bytes} bytes wait to be kept, {} were counted", keeping.bytes);
         for (id, room) in &self.rooms {
             let waiting = messages.iter().filter(|(_, kept)| kept.room == *id).count() as u64;
@@ -288,6 +298,7 @@ mod tests {
             hub,
             Hub::audit,
             &[
+                ("2 bytes are remembered, not 3", |hub| hub.log_bytes += 1),
                 ("4 bytes wait to be kept, 5 were counted", |hub| hub.keeping.as_mut().unwrap().bytes += 1),
                 ("RoomId(1): 2 wait to be kept, not 3", |hub| room(hub).waiting += 1),
                 ("RoomId(1): 1 wait to be kept, not 2", |hub| {

@@ -229,6 +229,8 @@ pub struct Hub {
     deadlines: BTreeSet<(Instant, SessionId)>,
     gone: usize,
     authors: Authors,
+    /// Bytes of the texts that all rooms remember.
+    log_bytes: usize,
     /// What waits to be kept; nothing does when the history is in memory alone.
     keeping: Option<Keeping>,
 }
@@ -246,6 +248,7 @@ impl Hub {
             deadlines: BTreeSet::new(),
             gone: 0,
             authors: Authors::default(),
+            log_bytes: 0,
             keeping: None,
         }
     }

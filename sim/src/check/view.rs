@@ -31,6 +31,8 @@ pub(crate) struct View {
     first_kept: u64,
     /// Who was here when it was told last, until it is told who came and left since.
     former: Option<BTreeSet<String>>,
+    /// Its session before this one, and its name: the server may not know yet that it is over.
+    former_self: Option<(SessionId, String)>,
     /// It was told something behind the list of those who are here, so that it has the whole of that.
     has_list: bool,
     /// It may know only a part of those who were here before.
@@ -47,6 +49,7 @@ impl View {
         let &Admission { session, log, generation, told, first_kept, place, .. } = admission;
         let replayed_to = admission.last;
         let (mut last, mut missed, mut names, mut may_know_part) = (told, BTreeSet::new(), None, false);
+        let mut former_self = None;
         if let Some(former) = former {
             if former.log == log {
                 if admission.resumed && (former.session, former.generation) != (session, generation) {
@@ -67,6 +70,10 @@ impl View {
                 let what = format!("knows nothing of this numbering, and is told what comes after {told}");
                 return Err((Rule::OneOrder, what));
             }
+            former_self = logs.log(former.log).and_then(|log| {
+                let name = log.members_at(former.place).remove(&former.session)?;
+                Some((former.session, name))
+            });
             // Only a part of the first list came, perhaps: then it cannot be known what is new.
             may_know_part = former.may_know_part || (!former.has_list && former.former.is_none());
             names = Some(former.names_then(logs)).filter(|_| !may_know_part);
@@ -84,6 +91,7 @@ impl View {
             missed,
             first_kept,
             former: names,
+            former_self,
             has_list: false,
             may_know_part,
         };
@@ -112,7 +120,14 @@ impl View {
     fn names_at(&self, logs: &Logs, place: usize) -> BTreeSet<String> {
         let members: BTreeMap<SessionId, String> =
             logs.log(self.log).map(|log| log.members_at(place)).unwrap_or_default();
-        members.into_iter().filter(|(session, _)| *session != self.session).map(|(_, name)| name).collect()
+        let is_self = |session: SessionId, name: &String| {
+            session == self.session
+                || self
+                    .former_self
+                    .as_ref()
+                    .is_some_and(|(former, known)| (*former, known) == (session, name))
+        };
+        members.into_iter().filter(|(session, name)| !is_self(*session, name)).map(|(_, name)| name).collect()
     }
 
     /// It is told who came and left while it was away.

@@ -2,7 +2,8 @@
 
 use chinwag_proto::{
     Instant,
-    client::{Client, ClientEvent},
+    client::{Client, ClientEvent, Page},
+    history::UnixMillis,
     relay::VoicePath,
 };
 use chinwag_screen::{Link, Path, RoomId, Said, Status};
@@ -27,6 +28,31 @@ impl FullScreen {
     pub(crate) fn event(&self, now: Instant, event: &ClientEvent) {
         let clock = |unix_ms: u64| self.0.wall_clock(i64::try_from(unix_ms).unwrap_or(i64::MAX));
         self.0.change(|state| happen(state, now, &clock, event));
+    }
+
+    /// A part of what was said before: when the user came, or before all that is here.
+    pub(crate) fn past(&self, page: &Page, is_arrival: bool) {
+        let clock = |at: UnixMillis| self.0.wall_clock(i64::try_from(at.0).unwrap_or(i64::MAX));
+        let said = page.lines.iter().map(|line| Said {
+            at: clock(line.at),
+            name: &line.name,
+            text: &line.text,
+            is_own: false,
+            is_history: true,
+        });
+        self.0.change(|state| {
+            if is_arrival {
+                said.for_each(|said| state.model.said(ROOM, said));
+                state.model.set_has_earlier(ROOM, page.more);
+            } else {
+                state.model.put_before(ROOM, said, page.more);
+            }
+        });
+    }
+
+    /// What was said before may be asked for again.
+    pub(crate) fn may_have_earlier(&self) {
+        self.0.change(|state| state.model.set_has_earlier(ROOM, true));
     }
 
     /// Looks up what no event tells.
@@ -88,12 +114,6 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
             let at = clock(at.0);
             model.said(ROOM, Said { at, name, text, is_own: own.is_some(), is_history: false });
         }
-        ClientEvent::History(page) => {
-            for line in &page.lines {
-                let (name, text, at) = (&line.name, &line.text, clock(line.at.0));
-                model.said(ROOM, Said { at, name, text, is_own: false, is_history: true });
-            }
-        }
         ClientEvent::Meanwhile { joined, left } => {
             model.was_away(ROOM, at, joined, left);
             events.owes_members = true;
@@ -105,8 +125,9 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
             model.set_status(Status { link: Link::Lost { retry_at }, ..model.status() });
             model.set_levels(&[]);
         }
-        // These are told as notices, or are about sound.
-        ClientEvent::Refused { .. }
+        // These are told in another way, or are about sound.
+        ClientEvent::History(_)
+        | ClientEvent::Refused { .. }
         | ClientEvent::Path(_)
         | ClientEvent::Reported(_)
         | ClientEvent::Ended(_) => {}

@@ -49,9 +49,10 @@ fn the_operator_sees_who_comes_and_goes_and_a_stop_is_told() {
     server.program.signal("TERM");
     assert_eq!(server.program.exit_code(), 0);
     let output = server.program.output();
-    assert_eq!(output[0], "Waiting for connection...");
-    assert!(output[1].contains(&server.address()), "{output:?}");
-    assert!(output[2].starts_with("fingerprint "), "{output:?}");
+    assert_eq!(output[0], "the history is empty");
+    assert_eq!(output[1], "Waiting for connection...");
+    assert!(output[2].contains(&server.address()), "{output:?}");
+    assert!(output[3].starts_with("fingerprint "), "{output:?}");
     foo.expect_error("the server is stopping");
 }
 

@@ -1,0 +1,132 @@
+//! What was said before: how far back the user has seen it, what he asked for, and how it is shown in plain lines.
+
+use std::collections::BTreeMap;
+
+use chinwag_proto::{
+    Seq,
+    client::{Client, Page, PageLine},
+    history::UnixMillis,
+    text::escape,
+};
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Messages that are asked for at once: shown to whoever comes in, and what `/history` alone gives.
+pub(crate) const PAGE: usize = 20;
+/// The same where somebody looks farther and farther up.
+pub(crate) const LONG_PAGE: usize = 100;
+/// What a search gives at most.
+const FOUND: usize = 20;
+/// Questions that wait for their answers; more than the server takes at once are refused by it.
+const QUESTIONS: usize = 8;
+
+/// What a page is the answer to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Question {
+    /// What was said before the user came.
+    Arrival,
+    /// What was said before that.
+    Earlier,
+    /// What has some words.
+    Search(String),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Past {
+    zone: TimeZone,
+    /// The first message that the user has seen.
+    oldest: Option<Seq>,
+    questions: BTreeMap<u32, Question>,
+}
+
+impl Past {
+    pub(crate) fn new() -> Self {
+        Self { zone: TimeZone::system(), oldest: None, questions: BTreeMap::new() }
+    }
+
+    /// A message was told.
+    pub(crate) fn told(&mut self, seq: Seq) {
+        if seq != Seq::ZERO {
+            self.oldest = Some(self.oldest.map_or(seq, |oldest| oldest.min(seq)));
+        }
+    }
+
+    /// Another room has other numbers.
+    pub(crate) fn begin_anew(&mut self) {
+        self.oldest = None;
+    }
+
+    /// Asks for what was said before all that the user has seen. False without a connection.
+    pub(crate) fn ask_earlier(&mut self, client: &mut Client, count: usize) -> bool {
+        let token = client.ask_history(self.oldest, count, "");
+        self.note(token, Question::Earlier)
+    }
+
+    /// Asks for what has these words. False without a connection.
+    pub(crate) fn ask_search(&mut self, client: &mut Client, words: &str) -> bool {
+        let token = client.ask_history(None, FOUND, words);
+        self.note(token, Question::Search(words.to_owned()))
+    }
+
+    fn note(&mut self, token: Option<u32>, question: Question) -> bool {
+        let Some(token) = token else { return false };
+        if self.questions.len() == QUESTIONS {
+            // Its answer was lost with a connection.
+            self.questions.pop_first();
+        }
+        self.questions.insert(token, question);
+        true
+    }
+
+    /// What an answer is to. Whoever comes in asks without knowing it.
+    pub(crate) fn answered(&mut self, page: &Page) -> Question {
+        let question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
+        if !matches!(question, Question::Search(_)) {
+            page.lines.iter().for_each(|line| self.told(line.seq));
+        }
+        question
+    }
+
+    /// A message of the past as a line. Safe to print.
+    pub(crate) fn line(&self, line: &PageLine) -> String {
+        format!("[{}] {}: {}", self.time(line.at), escape(&line.name), escape(&line.text))
+    }
+
+    /// A time where the user is.
+    fn time(&self, at: UnixMillis) -> String {
+        let at = i64::try_from(at.0).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+        let Some(at) = at.map(|at| self.zone.to_datetime(at)) else { return "at an unknown time".to_owned() };
+        let (year, month, day) = (at.year(), at.month(), at.day());
+        format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", at.hour(), at.minute())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_cannot_drive_a_terminal_and_any_time_is_shown() {
+        let past = Past { zone: TimeZone::UTC, ..Past::new() };
+        let (seq, name, text) = (Seq::from_wire(1), "F\u{1b}oo".to_owned(), "a\nb".to_owned());
+        for (at, shown) in [
+            (0, "[1970-01-01 00:00] F\\u{1b}oo: a\\nb"),
+            (1_795_910_400_000, "[2026-11-29 00:00] F\\u{1b}oo: a\\nb"),
+            (u64::MAX, "[at an unknown time] F\\u{1b}oo: a\\nb"),
+        ] {
+            let line = PageLine { seq, at: UnixMillis(at), name: name.clone(), text: text.clone() };
+            assert_eq!(past.line(&line), shown);
+        }
+    }
+
+    #[test]
+    fn the_oldest_message_is_the_one_with_the_lowest_place() {
+        let mut past = Past::new();
+        for (seq, oldest) in [(0, None), (7, Some(7)), (9, Some(7)), (3, Some(3)), (0, Some(3))] {
+            past.told(Seq::from_wire(seq));
+            assert_eq!(past.oldest, oldest.map(Seq::from_wire), "{seq}");
+        }
+        past.begin_anew();
+        assert_eq!(past.oldest, None);
+    }
+}
