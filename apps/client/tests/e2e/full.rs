@@ -101,6 +101,38 @@ fn whoever_is_asked_answers_on_the_screen_that_is_there_before() {
 }
 
 #[test]
+fn a_bell_rings_for_mentions_if_that_is_wanted() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    let rings = |foo: &Seat| foo.written().iter().filter(|&&byte| byte == 7).count();
+    bar.type_line("foo: one");
+    foo.until("a mention", |foo| says(foo, "Bar: foo: one"));
+    foo.enters("/bell on");
+    foo.sees_part("a bell rings when your name is said");
+    bar.type_line("two");
+    foo.until("no mention", |foo| says(foo, "Bar: two"));
+    assert_eq!(rings(&foo), 0);
+    bar.type_line("three, FOO?");
+    foo.until("a mention", |foo| says(foo, "Bar: three, FOO?"));
+    assert_eq!(rings(&foo), 1);
+    foo.enters("/ignore bar");
+    foo.sees_part("you do not see what bar says now");
+    bar.type_line("four, foo");
+    // All are told in one order.
+    bar.expect("Bar: four, foo");
+    foo.enters("I see nothing");
+    foo.until("what comes after it", |foo| says(foo, "Foo: I see nothing"));
+    foo.enters("/ignore bar");
+    foo.sees_part("you see what bar says again");
+    bar.type_line("five, foo");
+    foo.until("a mention", |foo| says(foo, "Bar: five, foo"));
+    assert!(!foo.rows().iter().any(|row| row.contains("four")));
+    assert_eq!(rings(&foo), 2);
+}
+
+#[test]
 fn it_fits_into_a_window_of_any_size() {
     let place = Place::new();
     let server = Server::start(&place);
