@@ -9,6 +9,7 @@ mod common;
 mod devices;
 mod duo;
 mod full;
+mod full_end;
 mod mixed;
 mod network;
 mod seat;
