@@ -127,7 +127,7 @@ fn check(buffer: &Buffer) {
             };
             assert!(!symbol.contains(is_bad), "{symbol:?}");
             let width = unicode_width::UnicodeWidthStr::width(symbol);
-            assert!((1..=2).contains(&width), "{symbol:?}");
+            assert!((1..=3).contains(&width), "{symbol:?}");
             x += width;
         }
         assert_eq!(x, columns, "a row is not as wide as the screen");

@@ -1,4 +1,4 @@
-//! Text as it stands in the cells of a screen: what takes one cell or two.
+//! Text as it stands in the cells of a screen: what takes one cell or two, and very few letters three.
 //!
 //! Most graphemes are one glyph. What a font could not show in two cells, such as a chain of Hangul letters that never ends, is
 //! shown letter by letter; marks beyond [`GLYPH_CHARS`] are left out; a mark without a letter gets a circle to stand on.
@@ -20,7 +20,7 @@ pub(crate) struct Glyph<'a> {
     pub(crate) at: usize,
     /// What comes from there.
     pub(crate) shown: &'a str,
-    /// 1 or 2.
+    /// At least 1.
     pub(crate) width: usize,
     /// It is a mark that stands on nothing.
     pub(crate) is_lone_mark: bool,
@@ -87,7 +87,7 @@ fn glyph(at: usize, text: &str) -> Glyph<'_> {
     let end = text.char_indices().nth(GLYPH_CHARS).map_or(text.len(), |(end, _)| end);
     let shown = &text[..end];
     let width = shown.width();
-    Glyph { at, shown, width: width.clamp(1, 2), is_lone_mark: width == 0 }
+    Glyph { at, shown, width: width.max(1), is_lone_mark: width == 0 }
 }
 
 /// Columns of a text.
@@ -133,6 +133,7 @@ mod tests {
             ("🇦🇹", &[("🇦🇹", 2)]),
             ("\u{301}a", &[("\u{25cc}\u{301}", 1), ("a", 1)]),
             ("\u{200d}", &[("\u{25cc}\u{200d}", 1)]),
+            ("\u{17d8}", &[("\u{17d8}", 3)]),
             ("\u{1100}\u{1100}\u{1100}", &[("\u{1100}", 2), ("\u{1100}", 2), ("\u{1100}", 2)]),
         ] {
             let expected: Vec<_> = expected.iter().map(|&(text, width)| (text.to_owned(), width)).collect();

@@ -37,7 +37,7 @@ pub enum Key {
     WheelUp,
     /// The mouse's wheel, towards the hand.
     WheelDown,
-    /// Escape alone; only from [`Decoder::end_escape`].
+    /// Escape alone; only from [`crate::Decoder::end_escape`].
     Escape,
     /// What comes now until [`Key::PasteEnd`] is pasted.
     PasteBegin,

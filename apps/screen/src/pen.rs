@@ -79,7 +79,7 @@ impl<'a> Pen<'a> {
             last = Some(self.x);
             is_right_to_left |= glyph.is_right_to_left();
             self.cell(&symbol, style);
-            if width == 2 {
+            for _ in 1..width {
                 self.x += 1;
                 self.cell(" ", style);
             }

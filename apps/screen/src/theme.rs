@@ -75,7 +75,7 @@ impl Theme {
             Look::Speaking => self.coloured(Color::Green).add_modifier(Modifier::BOLD),
             Look::Found => Style::new().add_modifier(Modifier::REVERSED),
         };
-        // What is dim stands back where there are no colours, too; what says something must stand out by more than them.
+        // Where colours would make it stand out, something else must.
         if self == Self::Plain && matches!(look, Look::Private | Look::Missed | Look::Unread) {
             style.add_modifier(Modifier::BOLD)
         } else {

@@ -14,7 +14,7 @@ pub(crate) fn breaks(text: &str, columns: usize) -> Vec<usize> {
     for glyph in glyphs(text) {
         let is_blank = glyph.shown == " ";
         // Between ideographs, too.
-        let is_wide = glyph.width == 2;
+        let is_wide = glyph.width > 1;
         if (is_wide || was_wide) && glyph.at > row {
             (best, behind_best) = (Some(glyph.at), 0);
         }

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
     process::Command,
-    sync::{Arc, mpsc::channel},
+    sync::{Arc, Mutex, mpsc::channel},
 };
 
 use chinwag_terminal::{Full, Keyboard, Terminal};
@@ -19,16 +19,18 @@ use rustix::{
 /// Set for the program that panics, which is this one, too.
 const IS_IT: &str = "CHINWAG_TEST_PANIC";
 
-/// What is seen of a full screen.
-#[derive(Debug)]
-struct Picture;
+/// What is seen of a full screen, and what was printed meanwhile.
+#[derive(Debug, Default)]
+struct Picture(Mutex<String>);
 
 impl Full for Picture {
     fn paint(&self, columns: u16, rows: u16, _: bool) -> String {
         format!("{columns} columns, {rows} rows")
     }
 
-    fn print(&self, _: &str) {}
+    fn print(&self, text: &str) {
+        self.0.lock().unwrap().push_str(text);
+    }
 }
 
 /// Runs a test again, as a program in a terminal. It says `begin` when it wants something typed, and panics then; what it writes ends
@@ -83,14 +85,22 @@ fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
 }
 
 #[test]
-fn a_panic_leaves_the_screen_that_was_there_before() {
+fn a_panic_leaves_the_screen_that_was_there_before_and_the_log_is_not_on_it() {
     if env::var_os(IS_IT).is_some() {
         let terminal = Terminal::new();
-        terminal.fill(Arc::new(Picture));
+        let picture = Arc::new(Picture::default());
+        terminal.fill(Arc::clone(&picture) as Arc<dyn Full>);
+        terminal.stderr().write_all(b"log").unwrap();
         let (sender, keys) = channel();
         Keyboard::new(&terminal).listen_to_keys(move |keys| sender.send(keys.is_some()).is_ok());
-        panic!("{:?} was too much", keys.recv());
+        let is_pressed = keys.recv();
+        panic!("{is_pressed:?} was too much, {picture:?}");
     }
-    let test = "a_panic_leaves_the_screen_that_was_there_before";
-    panics(test, b"80 columns, 24 rows", b"\x1b[?1049l", b"Ok(true) was too much");
+    let test = "a_panic_leaves_the_screen_that_was_there_before_and_the_log_is_not_on_it";
+    panics(
+        test,
+        b"80 columns, 24 rows",
+        b"\x1b[?1049l",
+        b"Ok(true) was too much, Picture(Mutex { data: \"log\"",
+    );
 }

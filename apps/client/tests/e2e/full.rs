@@ -1,13 +1,13 @@
 //! The client that fills the screen, before a person.
 
-use std::{os::unix::process::ExitStatusExt as _, path::Path};
+use std::path::Path;
 
 use crate::{
     common::{Place, Server},
-    seat::{CTRL_C, CTRL_D, CTRL_Z, Kind, Seat},
+    seat::{CTRL_C, CTRL_D, Kind, Seat},
 };
 
-const FOO: [&str; 6] = ["--name", "Foo", "--mic", "none", "--speaker", "none"];
+pub(crate) const FOO: [&str; 6] = ["--name", "Foo", "--mic", "none", "--speaker", "none"];
 const BAZ: [&str; 6] = ["--name", "Baz", "--mic", "none", "--speaker", "none"];
 
 fn join_as(place: &Place, server: &Server, who: &[&str], columns: u16, rows: u16) -> Seat {
@@ -21,12 +21,12 @@ fn join_as(place: &Place, server: &Server, who: &[&str], columns: u16, rows: u16
     person
 }
 
-fn join(place: &Place, server: &Server) -> Seat {
+pub(crate) fn join(place: &Place, server: &Server) -> Seat {
     join_as(place, server, &FOO, 80, 24)
 }
 
 /// A row of the conversation, from which the time is cut off.
-fn says(seat: &Seat, part: &str) -> bool {
+pub(crate) fn says(seat: &Seat, part: &str) -> bool {
     seat.rows().iter().any(|row| {
         let row = row.split('│').next().unwrap().trim_end();
         row.get(6..).is_some_and(|row| row == part) && row.as_bytes()[2] == b':'
@@ -98,6 +98,38 @@ fn whoever_is_asked_answers_on_the_screen_that_is_there_before() {
     foo.presses(CTRL_C);
     assert_eq!(foo.ends().code(), Some(0));
     foo.sees("Type your name and press enter!");
+}
+
+#[test]
+fn a_bell_rings_for_mentions_if_that_is_wanted() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    let rings = |foo: &Seat| foo.written().iter().filter(|&&byte| byte == 7).count();
+    bar.type_line("foo: one");
+    foo.until("a mention", |foo| says(foo, "Bar: foo: one"));
+    foo.enters("/bell on");
+    foo.sees_part("a bell rings when your name is said");
+    bar.type_line("two");
+    foo.until("no mention", |foo| says(foo, "Bar: two"));
+    assert_eq!(rings(&foo), 0);
+    bar.type_line("three, FOO?");
+    foo.until("a mention", |foo| says(foo, "Bar: three, FOO?"));
+    assert_eq!(rings(&foo), 1);
+    foo.enters("/ignore bar");
+    foo.sees_part("you do not see what bar says now");
+    bar.type_line("four, foo");
+    // All are told in one order.
+    bar.expect("Bar: four, foo");
+    foo.enters("I see nothing");
+    foo.until("what comes after it", |foo| says(foo, "Foo: I see nothing"));
+    foo.enters("/ignore bar");
+    foo.sees_part("you see what bar says again");
+    bar.type_line("five, foo");
+    foo.until("a mention", |foo| says(foo, "Bar: five, foo"));
+    assert!(!foo.rows().iter().any(|row| row.contains("four")));
+    assert_eq!(rings(&foo), 2);
 }
 
 #[test]
@@ -182,68 +214,25 @@ fn several_lines_that_are_pasted_are_said_when_that_is_confirmed() {
 }
 
 #[test]
-fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
+fn a_terminal_that_takes_nothing_holds_up_nobody() {
     let place = Place::new();
     let server = Server::start(&place);
-    for (signal, code) in [("TERM", Some(0)), ("HUP", Some(0)), ("INT", Some(0)), ("QUIT", None)] {
-        let mut foo = join(&place, &server);
-        foo.types("unfinished");
-        foo.sees_typed("> unfinished|");
-        foo.signal(signal);
-        let status = foo.ends();
-        assert_eq!(status.code(), code, "{signal}");
-        assert!(code.is_some() || status.signal() == Some(3));
-        assert!(foo.rows().is_empty(), "{:?}", foo.rows());
+    let mut bar = server.join(&place, "Bar");
+    let kind = Kind { is_looked_at: false, ..Kind::xterm(200, 50) };
+    let arguments = [&FOO[..], &[server.link.as_str()]].concat();
+    let program = Path::new(env!("CARGO_BIN_EXE_chinwag"));
+    let mut foo = Seat::take_of_kind(kind, &place, program, &arguments);
+    bar.expect("Foo has joined the chat!");
+    // Far more than waits in a terminal, and in many pictures.
+    for n in 0..1000 {
+        let line = format!("{n:<50}").repeat(3);
+        bar.type_line(&line);
+        bar.expect(&format!("Bar: {line}"));
     }
-    // What it was for is told there: somebody has the name.
-    let _foo = server.join(&place, "Foo");
-    let mut second = Seat::full(&place, 80, 24, &[&FOO[..], &[server.link.as_str()]].concat());
-    assert_eq!(second.ends().code(), Some(1));
-    second.sees_part("the server did not let you in");
-    second.sees_part("choose another name");
-    // Nobody is there.
-    let mut third = Seat::full(&place, 80, 24, &[&FOO[..], &["127.0.0.1:1"]].concat());
-    assert_eq!(third.ends().code(), Some(1));
-    third.sees_part("127.0.0.1:1");
-}
-
-#[test]
-fn a_lost_connection_counts_down_to_the_next_try() {
-    let place = Place::new();
-    let mut server = Server::start(&place);
-    let address = server.address();
-    let mut foo = join(&place, &server);
-    server.program.signal("KILL");
-    server.program.wait();
-    foo.sees_part("connection lost");
-    // Pauses grow, and each second is seen.
-    foo.sees_part("next try in 2 s");
-    foo.sees_part("next try in 1 s");
-    foo.enters("meanwhile");
-    foo.sees_part("… meanwhile");
-    foo.sees_part("what you type now is said when the connection is back");
-    let _server = Server::start_at(&place, &address, &[]);
-    foo.sees_part("back as Foo");
-    foo.until("what was typed", |foo| says(foo, "Foo: meanwhile"));
-    foo.until("all is well", |foo| {
-        !foo.rows().iter().any(|row| row.contains("… meanwhile") || row.contains("connection lost,"))
-    });
-}
-
-#[test]
-fn lines_that_were_not_said_are_told_at_the_end() {
-    let place = Place::new();
-    let mut server = Server::start(&place);
-    let mut foo = join(&place, &server);
-    server.program.signal("KILL");
-    server.program.wait();
-    foo.sees_part("connection lost");
-    foo.enters("never said");
-    foo.sees_part("… never said");
-    foo.enters("/quit");
-    foo.ends();
-    foo.sees("1 of your lines may not have reached the server:");
-    foo.sees("never said");
+    foo.enters("I see nothing");
+    bar.expect("Foo: I see nothing");
+    foo.signal("TERM");
+    bar.expect("Foo has left the chat.");
 }
 
 #[test]
@@ -254,7 +243,7 @@ fn colours_are_used_unless_nobody_wants_them() {
     let arguments = [&FOO[..], &[server.link.as_str()]].concat();
     let program = Path::new(env!("CARGO_BIN_EXE_chinwag"));
     for has_colours in [false, true] {
-        let kind = Kind { name: "xterm", columns: 80, rows: 24, has_colours };
+        let kind = Kind { has_colours, ..Kind::xterm(80, 24) };
         let mut foo = Seat::take_of_kind(kind, &place, program, &arguments);
         foo.sees_part("Welcome!");
         bar.type_line("hello Foo");
@@ -273,39 +262,6 @@ fn colours_are_used_unless_nobody_wants_them() {
         assert_eq!(numbers.iter().any(is_colour), has_colours, "{numbers:?}");
         assert!(!numbers.is_empty());
     }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_shell_has_its_screen_while_the_program_is_stopped() {
-    let place = Place::new();
-    let server = Server::start(&place);
-    let mut bar = server.join(&place, "Bar");
-    let kind = Kind { name: "xterm", columns: 80, rows: 24, has_colours: false };
-    let mut shell = Seat::take_of_kind(kind, &place, Path::new("sh"), &["-i"]);
-    let (program, link) = (env!("CARGO_BIN_EXE_chinwag"), &server.link);
-    shell.enters("PS1='ready> '");
-    shell.until("the shell", |shell| shell.typing().ends_with("ready> |"));
-    shell.enters(&format!("'{program}' {} '{link}'", FOO.join(" ")));
-    shell.sees_part("Welcome!");
-    shell.is_edited();
-    shell.types("one");
-    shell.sees_typed("> one|");
-    shell.presses(CTRL_Z);
-    shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
-    bar.type_line("are you there?");
-    bar.expect("Bar: are you there?");
-    shell.enters("fg");
-    shell.sees_typed("> one|");
-    shell.is_edited();
-    assert!(shell.screen().alternate_screen());
-    shell.until("what was said", |shell| says(shell, "Bar: are you there?"));
-    shell.types(", whole\r");
-    bar.expect("Foo: one, whole");
-    shell.enters("/quit");
-    shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
-    shell.enters("exit");
-    shell.ends();
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod common;
 mod devices;
 mod duo;
 mod full;
+mod full_end;
 mod memory;
 mod mixed;
 mod network;

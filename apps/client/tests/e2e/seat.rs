@@ -48,6 +48,15 @@ pub(crate) struct Kind<'a> {
     pub(crate) columns: u16,
     pub(crate) rows: u16,
     pub(crate) has_colours: bool,
+    /// False: nobody reads what is written to it, so that it takes no more at some time.
+    pub(crate) is_looked_at: bool,
+}
+
+impl Kind<'_> {
+    /// As most have it.
+    pub(crate) fn xterm(columns: u16, rows: u16) -> Self {
+        Self { name: "xterm", columns, rows, has_colours: false, is_looked_at: true }
+    }
 }
 
 impl Seat {
@@ -59,19 +68,22 @@ impl Seat {
 
     /// The client, which fills the screen.
     pub(crate) fn full(place: &Place, columns: u16, rows: u16, arguments: &[&str]) -> Self {
-        let kind = Kind { name: "xterm", columns, rows, has_colours: false };
-        Self::take_of_kind(kind, place, Path::new(env!("CARGO_BIN_EXE_chinwag")), arguments)
+        Self::take_of_kind(
+            Kind::xterm(columns, rows),
+            place,
+            Path::new(env!("CARGO_BIN_EXE_chinwag")),
+            arguments,
+        )
     }
 
     /// Any program.
     pub(crate) fn take(place: &Place, columns: u16, program: &Path, arguments: &[&str]) -> Self {
-        let kind = Kind { name: "xterm", columns, rows: ROWS, has_colours: false };
-        Self::take_of_kind(kind, place, program, arguments)
+        Self::take_of_kind(Kind::xterm(columns, ROWS), place, program, arguments)
     }
 
     /// The same, in a terminal that calls itself so. On Linux it is the one whose Ctrl-C reaches the program.
     pub(crate) fn take_of_kind(kind: Kind<'_>, place: &Place, program: &Path, arguments: &[&str]) -> Self {
-        let Kind { name: kind, columns, rows, has_colours } = kind;
+        let Kind { name: kind, columns, rows, has_colours, is_looked_at } = kind;
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -104,6 +116,9 @@ impl Seat {
         let (sender, output) = channel();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
+            if !is_looked_at {
+                return;
+            }
             while let Ok(count) = reader.read(&mut buffer) {
                 if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
                     return;

@@ -321,12 +321,8 @@ fn a_terminal_that_cannot_erase_gets_plain_lines() {
     let arguments = [&FOO[..], &[server.link.as_str()]].concat();
     let program = Path::new(env!("CARGO_BIN_EXE_chinwag"));
     for kind in ["dumb", ""] {
-        let mut foo = Seat::take_of_kind(
-            Kind { name: kind, columns: 80, rows: 24, has_colours: false },
-            &place,
-            program,
-            &arguments,
-        );
+        let mut foo =
+            Seat::take_of_kind(Kind { name: kind, ..Kind::xterm(80, 24) }, &place, program, &arguments);
         foo.sees_part("here: Bar, Foo");
         assert!(foo.is_ordinary());
         foo.enters("hello");

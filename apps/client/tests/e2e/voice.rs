@@ -203,6 +203,17 @@ fn who_mutes_himself_is_not_heard_and_who_deafens_himself_does_not_hear() {
         bar.expect_error(told_again);
         assert!(loudness_after(&heard, length(&heard), 2) > 0.02, "{command} again");
     }
+    for (command, told, is_heard) in [
+        ("/vad", "you are heard by push-to-talk now: /ptt begins to talk; /vad again ends that", false),
+        ("/ptt", "you are heard now; /ptt again ends that", true),
+        ("/ptt", "you are no longer heard", false),
+        ("/vad", "you are heard when you speak now; /vad again goes back to push-to-talk", true),
+    ] {
+        foo.type_line(command);
+        foo.expect_error(told);
+        let loudness = loudness_after(&heard, length(&heard), 2);
+        assert!(if is_heard { loudness > 0.02 } else { loudness < 0.005 }, "{told}: {loudness}");
+    }
     bar.type_line("/volume Foo -60");
     bar.expect_error("you hear Foo at -60 dB now");
     assert!(loudness_after(&heard, length(&heard), 2) < 0.005, "quiet");

@@ -128,7 +128,7 @@ fn check(buffer: &Buffer) {
                 "{symbol:?}"
             );
             let width = symbol.width();
-            assert!((1..=2).contains(&width), "{symbol:?}");
+            assert!((1..=3).contains(&width), "{symbol:?}");
             x += width;
         }
         assert_eq!(x, columns, "{row:?}");

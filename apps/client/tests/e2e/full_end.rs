@@ -1,0 +1,106 @@
+//! How the client that fills the screen ends, stops, and loses its connection.
+
+use std::{os::unix::process::ExitStatusExt as _, path::Path};
+
+use crate::{
+    common::{Place, Server},
+    full::{FOO, join, says},
+    seat::{CTRL_Z, Kind, Seat},
+};
+
+#[test]
+fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    for (signal, code) in [("TERM", Some(0)), ("HUP", Some(0)), ("INT", Some(0)), ("QUIT", None)] {
+        let mut foo = join(&place, &server);
+        foo.types("unfinished");
+        foo.sees_typed("> unfinished|");
+        foo.signal(signal);
+        let status = foo.ends();
+        assert_eq!(status.code(), code, "{signal}");
+        assert!(code.is_some() || status.signal() == Some(3));
+        assert!(foo.rows().is_empty(), "{:?}", foo.rows());
+    }
+    // What it was for is told there: somebody has the name.
+    let _foo = server.join(&place, "Foo");
+    let mut second = Seat::full(&place, 80, 24, &[&FOO[..], &[server.link.as_str()]].concat());
+    assert_eq!(second.ends().code(), Some(1));
+    second.sees_part("the server did not let you in");
+    second.sees_part("choose another name");
+    // Nobody is there.
+    let mut third = Seat::full(&place, 80, 24, &[&FOO[..], &["127.0.0.1:1"]].concat());
+    assert_eq!(third.ends().code(), Some(1));
+    third.sees_part("127.0.0.1:1");
+}
+
+#[test]
+fn a_lost_connection_counts_down_to_the_next_try() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let address = server.address();
+    let mut foo = join(&place, &server);
+    server.program.signal("KILL");
+    server.program.wait();
+    foo.sees_part("connection lost");
+    // Pauses grow, and each second is seen.
+    foo.sees_part("next try in 2 s");
+    foo.sees_part("next try in 1 s");
+    foo.enters("meanwhile");
+    foo.sees_part("… meanwhile");
+    foo.sees_part("what you type now is said when the connection is back");
+    let _server = Server::start_at(&place, &address, &[]);
+    foo.sees_part("back as Foo");
+    foo.until("what was typed", |foo| says(foo, "Foo: meanwhile"));
+    foo.until("all is well", |foo| {
+        !foo.rows().iter().any(|row| row.contains("… meanwhile") || row.contains("connection lost,"))
+    });
+}
+
+#[test]
+fn lines_that_were_not_said_are_told_at_the_end() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    server.program.signal("KILL");
+    server.program.wait();
+    foo.sees_part("connection lost");
+    foo.enters("never said");
+    foo.sees_part("… never said");
+    foo.enters("/quit");
+    foo.ends();
+    foo.sees("1 of your lines may not have reached the server:");
+    foo.sees("never said");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_shell_has_its_screen_while_the_program_is_stopped() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut shell = Seat::take_of_kind(Kind::xterm(80, 24), &place, Path::new("sh"), &["-i"]);
+    let (program, link) = (env!("CARGO_BIN_EXE_chinwag"), &server.link);
+    shell.enters("PS1='ready> '");
+    shell.until("the shell", |shell| shell.typing().ends_with("ready> |"));
+    shell.enters(&format!("'{program}' {} '{link}'", FOO.join(" ")));
+    shell.sees_part("Welcome!");
+    shell.is_edited();
+    shell.types("one");
+    shell.sees_typed("> one|");
+    shell.presses(CTRL_Z);
+    shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
+    bar.type_line("are you there?");
+    bar.expect("Bar: are you there?");
+    shell.enters("fg");
+    shell.sees_typed("> one|");
+    shell.is_edited();
+    assert!(shell.screen().alternate_screen());
+    shell.until("what was said", |shell| says(shell, "Bar: are you there?"));
+    shell.types(", whole\r");
+    bar.expect("Foo: one, whole");
+    shell.enters("/quit");
+    shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
+    shell.enters("exit");
+    shell.ends();
+}
