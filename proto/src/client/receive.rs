@@ -159,6 +159,9 @@ impl Client {
         let mut former = core::mem::take(&mut self.members);
         if let Some(session) = &self.session {
             former.remove(&session.id);
+            if let Some((id, _)) = self.former_self.take_if(|(id, name)| former.get(id) == Some(name)) {
+                former.remove(&id);
+            }
             self.former_self = Some((session.id, session.name.clone()));
             // If it is lost again before it is known who is here, those who were told of last count.
             self.former_members.get_or_insert_with(|| former.into_values().collect());
