@@ -1,45 +1,34 @@
-//! Sound beside the network: a thread of its own that turns the pump on time, and the channels to it.
+//! Sound beside the network, seen from the network's thread: what the user wants of it, and the channels to the thread that does it
+//! ([`sound`]).
+
+mod open;
+mod sound;
 
 use std::{
     collections::BTreeSet,
-    path::Path,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
 use anyhow::{Context as _, Result};
 use chinwag_audio::{
-    self as audio,
     adapt::{AdaptStats, Sending},
-    capture::{Capture, CaptureStats, Gate},
-    codec::{EncoderConfig, FrameLength},
-    device,
-    io::{DeviceStats, Microphone, NullMicrophone, NullSpeaker, Speaker},
-    limits::{MAX_COPIES, MAX_DATAGRAM_OPUS_BYTES},
-    mix::Placing,
+    capture::{CaptureStats, Gate},
+    io::DeviceStats,
     playout::PlayoutStats,
     process::Processing,
-    pump::Pump,
     report::ReceiverReport,
-    wav_io::{WavMicrophone, WavSpeaker},
 };
-use chinwag_proto::{
-    Duration, Instant, SessionId,
-    client::Client,
-    limits::FRAMES_PER_DATAGRAM,
-    wire::{
-        path::PAYLOAD_BYTES,
-        voice::{FRAME_HEADER_BYTES, Frames, VoiceFrame},
-    },
-};
-use chinwag_transport_mio::{Waker, clock};
+use chinwag_proto::{Duration, Instant, SessionId, client::Client, wire::voice::Frames};
+use chinwag_transport_mio::Waker;
 
+pub(crate) use self::open::{NONE, is_wav, open_devices, open_mic, open_speaker};
 use crate::{
     arguments::{Settings, Switch},
-    meter::{Levels, Meter},
+    meter::Levels,
 };
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
@@ -204,7 +193,7 @@ impl Voice {
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
             .name("sound".to_owned())
-            .spawn(move || run(&choices, &inbox, &outbox))
+            .spawn(move || sound::run(&choices, &inbox, &outbox))
             .context("no thread for sound could be started")?;
         let notices = match from_sound.recv() {
             Ok(FromSound::Opened(result)) => result?,
@@ -423,226 +412,6 @@ impl Voice {
         // A sound thread that has failed has said so; a slow one loses voice, not the conversation.
         if let Err(TrySendError::Full(_)) = self.to_sound.try_send(message) {
             self.dropped += 1;
-        }
-    }
-}
-
-pub(crate) fn is_wav(choice: &str) -> bool {
-    Path::new(choice).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
-}
-
-/// What `--mic` and `--speaker` say besides the name of a device or file.
-const DEFAULT: &str = "default";
-pub(crate) const NONE: &str = "none";
-
-/// Opens what `--mic` names.
-pub(crate) fn open_mic(choice: &str) -> Result<Box<dyn Microphone>> {
-    Ok(match choice {
-        NONE => Box::new(NullMicrophone),
-        choice if is_wav(choice) => Box::new(WavMicrophone::open(choice)?),
-        choice => device::open_microphone(device_name(choice))?,
-    })
-}
-
-/// Opens what `--speaker` names.
-pub(crate) fn open_speaker(choice: &str, is_stereo: bool) -> Result<Box<dyn Speaker>> {
-    Ok(match choice {
-        NONE => Box::new(NullSpeaker),
-        choice if is_wav(choice) && is_stereo => Box::new(WavSpeaker::create_stereo(choice)?),
-        choice if is_wav(choice) => Box::new(WavSpeaker::create(choice)?),
-        choice => device::open_speaker(device_name(choice))?,
-    })
-}
-
-/// Without the default device there is a notice that ends in `so`, and none in its place.
-fn or_none<T: ?Sized>(
-    opened: Result<Box<T>>,
-    choice: &str,
-    none: Box<T>,
-    so: &str,
-    notices: &mut Vec<String>,
-) -> Result<Box<T>> {
-    opened.or_else(|error| {
-        if choice != DEFAULT {
-            return Err(error);
-        }
-        notices.push(format!("{error}: {so}"));
-        Ok(none)
-    })
-}
-
-/// Opens both. A missing default device is told in `notices` and done without.
-pub(crate) fn open_devices(
-    mic: &str,
-    speaker: &str,
-    is_stereo: bool,
-    notices: &mut Vec<String>,
-) -> Result<(Box<dyn Microphone>, Box<dyn Speaker>)> {
-    let (unheard, deaf) = ("nobody will hear you", "you will not hear the others");
-    let opened_mic = or_none(open_mic(mic), mic, Box::new(NullMicrophone), unheard, notices)?;
-    let opened = open_speaker(speaker, is_stereo);
-    Ok((opened_mic, or_none(opened, speaker, Box::new(NullSpeaker), deaf, notices)?))
-}
-
-fn device_name(choice: &str) -> Option<&str> {
-    Some(choice).filter(|choice| *choice != DEFAULT)
-}
-
-/// The sound thread.
-fn run(choices: &VoiceChoices, inbox: &Receiver<ToSound>, outbox: &SyncSender<FromSound>) -> VoiceReport {
-    let mut notices = Vec::new();
-    let VoiceChoices { mic, speaker, is_stereo, .. } = choices;
-    let opened = open_devices(mic, speaker, *is_stereo, &mut notices).and_then(|(mic, speaker)| {
-        let frame = FrameLength::from_ms(choices.frame_ms).context("frames are 10 or 20 ms long")?;
-        let bitrate_bps = choices.bitrate_bps;
-        let config = EncoderConfig { frame, bitrate_bps, ..EncoderConfig::default() };
-        let mut capture = Capture::new(config, choices.gate())?;
-        capture.set_processing(choices.processing());
-        let mut pump = Pump::new(mic, speaker, capture);
-        pump.playout().set_placing(if choices.is_stereo { Placing::Spread } else { Placing::Mono });
-        pump.playout().set_auto_level(choices.has_auto_level);
-        Ok(pump)
-    });
-    let pump = match opened {
-        Ok(pump) => pump,
-        Err(error) => {
-            // Whoever waits for this is there.
-            let _ = outbox.send(FromSound::Opened(Err(error)));
-            return VoiceReport::default();
-        }
-    };
-    if outbox.send(FromSound::Opened(Ok(notices))).is_err() {
-        return VoiceReport::default();
-    }
-    let meter = choices.is_metered.then(Meter::default);
-    let mut sound = Sound { pump, outbox, waker: None, due: None, is_spent: false, meter, dropped: 0 };
-    loop {
-        let message = match sound.due {
-            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => inbox.recv_timeout(due.since(clock::now())),
-        };
-        match message {
-            Ok(ToSound::Start(now, waker)) => sound.start(now, waker),
-            Ok(ToSound::Heard(now, payload)) => sound.hear(now, &payload),
-            Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
-            Ok(ToSound::Spread(spread)) => sound.pump.playout().expect_spread(spread),
-            Ok(ToSound::Order(order)) => sound.order(order),
-            Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        sound.turn();
-    }
-}
-
-// A datagram's worth of frames is one payload.
-const _: () = assert!(
-    MAX_DATAGRAM_OPUS_BYTES + (1 + MAX_COPIES) * FRAME_HEADER_BYTES <= PAYLOAD_BYTES
-        && MAX_COPIES < FRAMES_PER_DATAGRAM
-);
-
-/// What was said as a voice payload; the client fills in who.
-fn payload_of(frames: &[audio::EncodedFrame<'_>]) -> Vec<u8> {
-    let bytes = frames.iter().map(|frame| FRAME_HEADER_BYTES + frame.opus.len()).sum();
-    let mut payload = Vec::with_capacity(bytes);
-    for &audio::EncodedFrame { sequence, end, level, opus } in frames {
-        let talker = SessionId::from_wire(0);
-        VoiceFrame { talker, sequence, end, level, opus }.write(&mut payload);
-    }
-    payload
-}
-
-struct Sound<'a> {
-    pump: Pump,
-    outbox: &'a SyncSender<FromSound>,
-    waker: Option<Arc<Waker>>,
-    /// The next turn, once there is a conversation.
-    due: Option<Instant>,
-    is_spent: bool,
-    meter: Option<Meter>,
-    dropped: u64,
-}
-
-impl Sound<'_> {
-    fn start(&mut self, now: Instant, waker: Arc<Waker>) {
-        self.pump.start(now);
-        self.waker = Some(waker);
-        self.due = Some(now);
-    }
-
-    fn hear(&mut self, now: Instant, payload: &[u8]) {
-        for (frame, copy) in Frames::parse(payload).into_iter().flat_map(Frames::with_copies) {
-            let VoiceFrame { talker, sequence, end, level, opus } = frame;
-            if let Some(meter) = self.meter.as_mut().filter(|_| !copy) {
-                meter.hear(now, talker, level);
-            }
-            let frame = audio::VoiceFrame { talker: talker.to_wire(), sequence, end, copy, level, opus };
-            self.pump.receive(now, frame);
-        }
-    }
-
-    fn order(&mut self, order: Order) {
-        match order {
-            Order::Mute(is_muted) => self.pump.capture().set_muted(is_muted),
-            Order::Deafen(is_deafened) => self.pump.set_deafened(is_deafened),
-            Order::Gate(gate) => self.pump.capture().set_gate(gate),
-            Order::Hold(is_held) => self.pump.capture().set_held(is_held),
-            Order::MuteOther(talker, is_muted) => {
-                self.pump.playout().set_muted(talker.to_wire(), is_muted);
-            }
-            Order::Volume(talker, volume) => {
-                self.pump.playout().set_volume(talker.to_wire(), volume);
-            }
-            Order::ForgetAll => self.pump.playout().forget_all(),
-        }
-    }
-
-    fn turn(&mut self) {
-        let now = clock::now();
-        if self.due.is_none_or(|due| due > now) {
-            return;
-        }
-        let (outbox, mut dropped, mut has_news) = (self.outbox, 0, false);
-        self.due = Some(self.pump.turn(now, &mut |frames| {
-            let said = FromSound::Said(payload_of(frames));
-            dropped += u64::from(outbox.try_send(said).is_err());
-            has_news = true;
-        }));
-        self.dropped += dropped;
-        self.pump.reports(now, &mut |talker, report| {
-            // One that finds no room is made up for by the next one.
-            has_news |= outbox.try_send(FromSound::Arrives(SessionId::from_wire(talker), report)).is_ok();
-        });
-        if let Some(trouble) = self.pump.take_trouble() {
-            has_news |= outbox.try_send(FromSound::Trouble(trouble)).is_ok();
-        }
-        if self.pump.mic_spent() && !self.is_spent {
-            // The network thread must learn this, also when it is busy.
-            self.is_spent = outbox.try_send(FromSound::Spent).is_ok();
-            has_news = true;
-        }
-        let (level, is_sent) = (self.pump.capture().level(), self.pump.capture().is_talking());
-        if let Some(levels) = self.meter.as_mut().and_then(|meter| meter.look(now, level, is_sent)) {
-            // One that finds no room is made up for by the next one.
-            has_news |= outbox.try_send(FromSound::Levels(levels)).is_ok();
-        }
-        if let Some(waker) = self.waker.as_ref().filter(|_| has_news) {
-            // A loop that cannot be woken has ended.
-            let _ = waker.wake();
-        }
-    }
-
-    fn report(mut self) -> VoiceReport {
-        let (mic, speaker) = self.pump.device_stats();
-        VoiceReport {
-            mic,
-            speaker,
-            playout: self.pump.playout().stats(),
-            capture: self.pump.capture().stats(),
-            sending: Some(self.pump.adapter().sending()),
-            adapted: self.pump.adapter().stats(),
-            mic_started: self.pump.mic_started(),
-            speaker_started: self.pump.speaker_started(),
-            dropped_between_threads: self.dropped,
         }
     }
 }
