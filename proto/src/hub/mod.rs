@@ -116,9 +116,9 @@ pub struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
-    /// The sessions, and whoever did what they are told of, if he is in the room.
-    pub fn with_author(self) -> impl Iterator<Item = SessionId> + 'a {
-        self.members.iter().copied()
+    /// The same and whoever did what they are told of, if he is in the room.
+    pub fn with_author(self) -> Self {
+        Self { except: None, ..self }
     }
 
     /// The sessions.

@@ -58,6 +58,8 @@ impl Server {
             ensure!(is_in == Some(room), "{peer:?} is {session:?} in {room:?}, the hub has it in {is_in:?}");
         }
         at_most("seats", self.seats.places(), self.hub.most_sessions())?;
+        let (counted, classics) = self.seats.classics();
+        ensure!(counted == classics, "{classics} seats are classic, {counted} were counted");
         for (index, session, peer) in self.seats.iter() {
             let member = members.get(&peer).map(|(member, _)| *member);
             let is_right = member == Some(session) && session.index() == index;

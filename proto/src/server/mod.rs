@@ -836,12 +836,14 @@ fn deliver(
             to.extend(natives());
         });
     }
+    if !seats.have_classics() {
+        return;
+    }
     // Whoever says something there is told of it as everybody is.
     let with_author = matches!(notice, Notice::Said(_)) && !is_made(Mistake::ClassicEchoForgotten);
+    let audience = if with_author { audience.with_author() } else { audience };
     let classics = || {
-        let author = audience.with_author().filter(|_| with_author);
-        let others = audience.iter().filter(|_| !with_author);
-        let seats = author.chain(others).filter_map(|session| seats.find(session));
+        let seats = audience.iter().filter_map(|session| seats.find(session));
         seats.filter(|(_, speaks)| *speaks == Dialect::Classic).map(|(peer, _)| peer)
     };
     if classics().next().is_none() {

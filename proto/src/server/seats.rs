@@ -9,6 +9,8 @@ use crate::ids::{Peer, SessionId};
 #[derive(Debug, Default)]
 pub(super) struct Seats {
     places: Vec<Option<(SessionId, Peer, Dialect)>>,
+    /// How many of them are classic ones.
+    classics: usize,
     /// The operator sits there too, and is told what is said.
     pub(super) has_operator: bool,
 }
@@ -29,15 +31,22 @@ impl Seats {
             self.places.resize(session.index() + 1, None);
         }
         if let Some(seat) = self.places.get_mut(session.index()) {
-            *seat = Some((session, peer, dialect));
+            let former = seat.replace((session, peer, dialect));
+            self.classics += usize::from(dialect == Dialect::Classic);
+            self.classics -= usize::from(is_classic(former));
         }
+    }
+
+    /// True when anybody has a classic program.
+    pub(super) fn have_classics(&self) -> bool {
+        self.classics > 0
     }
 
     pub(super) fn unseat(&mut self, session: SessionId, peer: Peer) {
         if self.peer_of(session) == Some(peer)
             && let Some(seat) = self.places.get_mut(session.index())
         {
-            *seat = None;
+            self.classics -= usize::from(is_classic(seat.take()));
         }
     }
 
@@ -47,8 +56,17 @@ impl Seats {
         seats.filter_map(|(index, seat)| seat.map(|(session, peer, _)| (index, session, peer)))
     }
 
+    /// Classic ones that are taken, as counted, and as they are.
+    pub(super) fn classics(&self) -> (usize, usize) {
+        (self.classics, self.places.iter().filter(|seat| is_classic(**seat)).count())
+    }
+
     /// Seats, taken or free.
     pub(super) fn places(&self) -> usize {
         self.places.len()
     }
+}
+
+fn is_classic(seat: Option<(SessionId, Peer, Dialect)>) -> bool {
+    matches!(seat, Some((_, _, Dialect::Classic)))
 }
