@@ -102,6 +102,17 @@ LIMIT = [
     ("server CPU, µs for each delivered frame", per_frame, 2),
 ]
 
+# Each may send 1900 a second.
+SENDERS = "--clients 20 --talkers 0 --text-rate 30000 --seconds 10"
+KEPT = [
+    ("messages/s", lambda run: run["run"]["text"]["messages_per_second"], 0),
+    ("acknowledged p50, ms", lambda run: run["run"]["text"]["acknowledged"]["p50_ms"], 1),
+    ("acknowledged p99, ms", lambda run: run["run"]["text"]["acknowledged"]["p99_ms"], 1),
+    ("server CPU, µs for each message", lambda run: run["run"]["server"]["cpu_ms_per_second"] * 1000
+     / run["run"]["text"]["messages_per_second"], 1),
+    ("lost, doubled or out of order", lambda run: sum(
+        run["run"]["text"][what] for what in ("lost", "doubled", "reordered")), 0),
+]
 OVERLOAD = [
     ("frames/s asked", lambda run: run["run"]["voice"]["frames_expected"] / run["run"]["seconds"], 0),
     ("frames/s delivered", lambda run: run["run"]["voice"]["frames_per_second"], 0),
@@ -177,6 +188,8 @@ CASES = {
                 run["run"]["text"][what] for what in ("lost", "doubled", "reordered")), 0),
         ],
     ),
+    "text of 20 senders, kept": ([], SENDERS, KEPT),
+    "text of 20 senders, in memory": (["--history", "memory"], SENDERS, KEPT),
 }
 
 

@@ -424,14 +424,15 @@ fn who_comes_back_after_a_restart_is_told_what_he_missed_and_no_more() {
 }
 
 #[test]
-fn another_numbering_is_told_from_its_end() {
+fn all_of_another_numbering_is_told() {
     let mut rig = after_two_messages();
     let mut resume = rig.resume_of(1, 0);
     resume.epoch ^= 1;
     rig = rig.restart(usize::MAX);
     rig.accept(3);
     let lines = rig.send(3, Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") }));
-    assert_eq!(lines.last().unwrap(), "send 3: Welcome Foo=s1.0 lobby=1 at 2 [Foo=s1.0]");
+    let both = r#"Said r1/1 Foo=s0.0 #1 "one"; Said r1/2 Bar=s0.0 #1 "two""#;
+    assert_eq!(lines.last().unwrap(), &format!("send 3: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0]; {both}"));
 }
 
 #[test]

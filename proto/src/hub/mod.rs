@@ -348,10 +348,14 @@ impl Hub {
         self.authors.enter(author);
         let session = self.sessions.insert(Session::new(name.clone(), room, token, author));
         self.enter(session, tell);
-        // A session that is forgotten does not make the room another one.
         let last = self.rooms.get(&room).map(Room::last_seq).unwrap_or_default();
-        let seen = request.resume.as_ref().filter(|former| self.has_numbering(room, former.epoch));
-        let told_up_to = seen.map_or(last, |former| former.last_seq.min(last));
+        let told_up_to = match &request.resume {
+            None => last,
+            // A session that is forgotten does not make the room another one.
+            Some(former) if self.has_numbering(room, former.epoch) => former.last_seq.min(last),
+            // All of another numbering came since.
+            Some(_) => Seq::ZERO,
+        };
         self.admission(session, told_up_to, (false, true)).ok_or(Refusal::Full)
     }
 

@@ -102,7 +102,7 @@ pub struct Resume {
     #[prost(bytes = "vec", tag = "2")]
     pub token: ::prost::alloc::vec::Vec<u8>,
     /// The epoch of the room's numbering, and the last sequence number that the client saw in it. What came after is told again,
-    /// whether the session is known or not.
+    /// whether the session is known or not; of another numbering, all of it.
     #[prost(fixed64, tag = "3")]
     pub epoch: u64,
     #[prost(uint64, tag = "4")]
