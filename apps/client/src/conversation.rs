@@ -178,7 +178,7 @@ impl Conversation {
         }
         match &question {
             Question::Arrival | Question::Earlier => {
-                if self.screen.past(page, question == Question::Arrival) {
+                if self.screen.past(page) {
                     return;
                 }
                 page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
@@ -190,11 +190,12 @@ impl Conversation {
             }
             Question::Search(words) => {
                 let words = escape(words);
-                match (page.lines.len(), page.more) {
-                    (0, _) => self.screen.notice(&format!("nobody said {words}")),
-                    (count, true) => self.screen.notice(&format!("said last of {words}, {count} of more:")),
-                    (_, false) => self.screen.notice(&format!("said of {words}:")),
-                }
+                let found = match (page.lines.len(), page.more) {
+                    (0, _) => format!("nothing was found for \"{words}\""),
+                    (count, true) => format!("the last {count} messages that have \"{words}\":"),
+                    (_, false) => format!("all messages that have \"{words}\":"),
+                };
+                self.screen.notice(&found);
                 page.lines.iter().for_each(|line| self.screen.notice(&self.past.line(line)));
             }
         }
@@ -309,18 +310,14 @@ impl Handler for Conversation {
                     self.past.begin_anew();
                 }
                 self.owes_members = self.screen.wants_members();
-                if !resumed {
-                    self.voice.forget_all();
-                    self.owes_volumes = true;
-                }
-                let loss = match (resumed, continues) {
-                    (true, _) => "nothing was missed but voice",
-                    (false, true) => "nothing was missed but voice, and nobody whom you muted is muted now",
-                    (false, false) => {
-                        "what was said meanwhile may have been missed, and nobody whom you muted is muted now"
-                    }
+                let had_muted = !resumed && self.voice.forget_all();
+                self.owes_volumes |= !resumed;
+                let loss = match resumed || continues {
+                    true => "nothing was missed but voice",
+                    false => "what was said meanwhile may have been missed",
                 };
-                self.screen.notice(&format!("back as {}; {loss}", escape(&name)));
+                let unmuted = if had_muted { "; nobody whom you muted is muted now" } else { "" };
+                self.screen.notice(&format!("back as {}; {loss}{unmuted}", escape(&name)));
             }
             ClientEvent::Joined { session, name, .. } => {
                 self.screen.joined(&name);

@@ -143,11 +143,11 @@ impl Face {
     }
 
     /// A part of what was said before, where it has a place of its own; false where it is told line by line.
-    pub(crate) fn past(&self, page: &Page, is_arrival: bool) -> bool {
+    pub(crate) fn past(&self, page: &Page) -> bool {
         match self {
             Self::Lines(_) => false,
             Self::Full(full) => {
-                full.past(page, is_arrival);
+                full.past(page);
                 true
             }
         }

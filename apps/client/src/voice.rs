@@ -342,10 +342,11 @@ impl Voice {
         self.muted.remove(&session);
     }
 
-    /// Everybody has another number from now on: what was set for the old ones is not for those who have them now.
-    pub(crate) fn forget_all(&mut self) {
-        self.muted.clear();
+    /// Everybody has another number from now on: what was set for the old ones is not for those who have them now. True when anybody
+    /// was muted.
+    pub(crate) fn forget_all(&mut self) -> bool {
         self.order(Order::ForgetAll);
+        !std::mem::take(&mut self.muted).is_empty()
     }
 
     /// How loud everybody is, if that has changed.

@@ -30,8 +30,8 @@ impl FullScreen {
         self.0.change(|state| happen(state, now, &clock, event));
     }
 
-    /// A part of what was said before: when the user came, or before all that is here.
-    pub(crate) fn past(&self, page: &Page, is_arrival: bool) {
+    /// A part of what was said before all that is here.
+    pub(crate) fn past(&self, page: &Page) {
         let clock = |at: UnixMillis| self.0.wall_clock(i64::try_from(at.0).unwrap_or(i64::MAX));
         let said = page.lines.iter().map(|line| Said {
             at: clock(line.at),
@@ -40,14 +40,7 @@ impl FullScreen {
             is_own: false,
             is_history: true,
         });
-        self.0.change(|state| {
-            if is_arrival {
-                said.for_each(|said| state.model.said(ROOM, said));
-                state.model.set_has_earlier(ROOM, page.more);
-            } else {
-                state.model.put_before(ROOM, said, page.more);
-            }
-        });
+        self.0.change(|state| state.model.put_before(ROOM, said, page.more));
     }
 
     /// What was said before may be asked for again.
