@@ -501,7 +501,8 @@ impl Checker {
                 && matches!(truth, Some(log::Entry::Said { name, text, .. }) if is(name, *text))
         });
         if !are_said {
-            let what = format!("client {client} was told of what is before {before}: {:?}", page.lines);
+            let places: Vec<u64> = page.lines.iter().map(|line| line.seq.to_wire()).collect();
+            let what = format!("client {client} was told wrongly of what is before {before}: {places:?}");
             return self.fail(Rule::History, what);
         }
         if !page.more && first > 1 && net.spec.get(Key::Disk) > 0 {
