@@ -200,7 +200,7 @@ impl ClientNode {
 
     /// Now and then its user wants to read what was said earlier.
     fn look_back(&mut self, check: &mut Checker, number: u64) {
-        if number % LOOK_BACK_EVERY == 0
+        if number.is_multiple_of(LOOK_BACK_EVERY)
             && let Some(last) = check.last_of(self.number)
         {
             let before = 1 + number * 7 % (last + 1);

@@ -134,7 +134,7 @@ impl Conversation {
                 self.unless_asked(is_asked);
             }
             Line::History(count) => {
-                let is_asked = self.past.ask_earlier(client, count.unwrap_or(PAGE));
+                let is_asked = self.past.ask_earlier(client, count.unwrap_or(PAGE), Question::Earlier);
                 self.unless_asked(is_asked);
             }
             Line::Bell(rings) => self.screen.bell(rings),
@@ -177,8 +177,16 @@ impl Conversation {
             return;
         }
         match &question {
-            Question::Arrival | Question::Earlier => {
+            Question::Arrival | Question::Earlier | Question::Above => {
                 if self.screen.past(page) {
+                    // Whoever typed it looks at the end, and would see nothing happen.
+                    match (&question, page.lines.is_empty()) {
+                        (Question::Earlier, true) => self.screen.notice("nothing was said before that"),
+                        (Question::Earlier, false) => {
+                            self.screen.notice("what was said before that is above now; PgUp goes there");
+                        }
+                        _ => {}
+                    }
                     return;
                 }
                 page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
@@ -254,7 +262,7 @@ impl Conversation {
                 Ok(Input::Said(lines)) => self.pasted.extend(lines),
                 // Without a connection it is asked for again when somebody looks up again.
                 Ok(Input::Earlier) => {
-                    if !self.past.ask_earlier(client, LONG_PAGE) {
+                    if !self.past.ask_earlier(client, LONG_PAGE, Question::Above) {
                         self.screen.may_have_earlier();
                     }
                 }

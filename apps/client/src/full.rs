@@ -84,6 +84,8 @@ impl FullScreen {
             .name("screen".to_owned())
             .spawn(move || drawn.keep_drawn(&painter))
             .context("no thread for the screen could be started")?;
+        // The first picture.
+        shared.change(|_| ());
         Ok(Self(shared))
     }
 

@@ -24,8 +24,10 @@ const QUESTIONS: usize = 8;
 pub(crate) enum Question {
     /// What was said before the user came.
     Arrival,
-    /// What was said before that.
+    /// What was said before that, for which the user asked in words.
     Earlier,
+    /// The same, for which he looked up.
+    Above,
     /// What has some words.
     Search(String),
 }
@@ -57,9 +59,9 @@ impl Past {
     }
 
     /// Asks for what was said before all that the user has seen. False without a connection.
-    pub(crate) fn ask_earlier(&mut self, client: &mut Client, count: usize) -> bool {
+    pub(crate) fn ask_earlier(&mut self, client: &mut Client, count: usize, question: Question) -> bool {
         let token = client.ask_history(self.oldest, count, "");
-        self.note(token, Question::Earlier)
+        self.note(token, question)
     }
 
     /// Asks for what has these words. False without a connection.

@@ -240,11 +240,14 @@ impl Talk {
         self.scroll_down(height / 2, columns);
     }
 
-    /// The last line before line `before` that has this in it, which is in small letters.
+    /// The last line before line `before` in which somebody said this, which is in small letters. What the program itself told is
+    /// none: the answer to a search has the words in it, too.
     pub(crate) fn find(&self, words: &str, before: u64) -> Option<u64> {
         let end = usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let kept = self.lines.range(..end.min(self.lines.len()));
-        let from_end = kept.rev().position(|line| line.text().to_lowercase().contains(words))?;
+        let is_said = |line: &Line| matches!(line.kind, Kind::Said | Kind::Own | Kind::Private);
+        let from_end =
+            kept.rev().position(|line| is_said(line) && line.text().to_lowercase().contains(words))?;
         (end.min(self.lines.len()) - 1 - from_end).try_into().map(|n: u64| self.first + n).ok()
     }
 }
@@ -387,6 +390,9 @@ mod tests {
         assert_eq!(talk.find("line 2", u64::MAX), Some(FIRST + 29));
         assert_eq!(talk.find("line 2", FIRST + 20), Some(FIRST + 2));
         assert_eq!(talk.find("line 2", FIRST + 2), None);
+        assert_eq!(talk.find("nothing", u64::MAX), None);
+        talk.push(Line::new(0, Kind::Notice, "", "nobody said nothing"));
+        talk.push_presence(0, "Nothing", true);
         assert_eq!(talk.find("nothing", u64::MAX), None);
         talk.show(FIRST + 10, 20, 5);
         assert_eq!(seen(&talk, 20, 5)[2], "Foo: line 10");

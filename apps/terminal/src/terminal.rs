@@ -9,7 +9,10 @@ use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write},
     panic,
-    sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError},
+    sync::{
+        Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -58,6 +61,7 @@ impl Terminal {
             row: Mutex::default(),
             opened: Once::new(),
             full: OnceLock::new(),
+            owes_picture: AtomicBool::new(false),
         }))
     }
 
@@ -148,6 +152,9 @@ pub(crate) struct Shared {
     opened: Once,
     /// What has the whole screen, in the place of the row.
     full: OnceLock<Arc<dyn Full>>,
+    /// Its first picture is yet to be painted: whoever fills the screen has other things to do than to wait for a terminal that takes
+    /// nothing.
+    owes_picture: AtomicBool,
 }
 
 impl Shared {
@@ -172,6 +179,10 @@ impl Shared {
             && takes_something()
         {
             match self.full.get() {
+                Some(_) if self.owes_picture.load(Ordering::Relaxed) => {
+                    // Whether anybody still looks, the keyboard finds out.
+                    let _ = write(&mut io::stdout().lock(), [ERASE, ENTER].concat().as_bytes());
+                }
                 Some(full) => show(full, [ERASE, ENTER].concat(), true),
                 None => self.draw(&mut row, [ERASE, BRACKETED_PASTE].concat()),
             }
@@ -182,6 +193,7 @@ impl Shared {
     fn fill(self: &Arc<Self>, full: Arc<dyn Full>) {
         let was_open = self.opened.is_completed();
         if self.is_edited && self.full.set(full).is_ok() {
+            self.owes_picture.store(true, Ordering::Relaxed);
             self.open();
             if was_open {
                 self.resume();
@@ -195,7 +207,7 @@ impl Shared {
         let _row = self.lock();
         let is_ours = self.modes.are_set();
         if is_ours {
-            show(full, String::new(), afresh);
+            show(full, String::new(), self.owes_picture.swap(false, Ordering::Relaxed) || afresh);
         }
         is_ours
     }

@@ -52,7 +52,6 @@ enum Queued {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, and most of the time it is the large one")]
 enum State {
     /// Waits for the driver to connect.
     Connecting { deadline: Instant },

@@ -26,12 +26,15 @@ pub(super) enum Repeat {
     Stale,
 }
 
+/// Where a message has its place, or why it has none.
+type Answer = Result<(RoomId, Seq), KeepError>;
+
 #[derive(Debug, Default)]
 struct Author {
     /// The highest message number that was taken.
     last_id: MessageId,
     /// What became of the last messages, for repeats.
-    answered: VecDeque<(MessageId, Result<(RoomId, Seq), KeepError>)>,
+    answered: VecDeque<(MessageId, Answer)>,
     /// Sessions that it has; most often one.
     sessions: usize,
     /// Where it stands among those without a session.

@@ -114,10 +114,8 @@ impl Disk {
             return;
         }
         let run = self.waiting.front().map_or(0, |(run, _)| *run);
-        let mut batch = Vec::new();
-        while let Some((_, write)) = self.waiting.pop_front_if(|(of, _)| *of == run) {
-            batch.push(write);
-        }
+        let count = self.waiting.iter().take_while(|(of, _)| *of == run).count();
+        let batch = self.waiting.drain(..count).map(|(_, write)| write).collect();
         let stalls = if chance(&mut self.rng, STALL_PPM) { STALL } else { 1 };
         let takes = between(&mut self.rng, self.batch_us / 10, self.batch_us) * stalls;
         self.writing = Some((now + Duration::from_micros(takes.max(1)), run, batch));

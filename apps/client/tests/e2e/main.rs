@@ -10,6 +10,7 @@ mod devices;
 mod duo;
 mod full;
 mod full_end;
+mod history;
 mod memory;
 mod mixed;
 mod network;
