@@ -53,8 +53,11 @@ pub const MEMBERS_PER_FRAME: usize = 256;
 pub const UNACKED_MESSAGES: usize = 64;
 /// Clients without a session whose acknowledgements the server remembers. The oldest are forgotten first.
 pub const FORMER_AUTHORS: usize = 8192;
-/// Bytes of messages that may wait to be kept by the store; while there are more nobody who says more is read from.
-pub const KEEPING_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of messages that may wait to be kept by the store, [`KEEPING_COST`] for each counted in; while there are more, nobody is read from of
+/// whom one waits, and with twice as much nobody at all. Far less than [`CONTROL_QUEUE_BYTES`], since all of it may be told at once.
+pub const KEEPING_BYTES: usize = 2 * 1024 * 1024;
+/// What a message that waits takes beside its text.
+pub const KEEPING_COST: usize = 256;
 /// Messages of a room, beyond those that it remembers, that a starting server looks through for what clients may say again.
 pub const ACCEPTED_AT_START: usize = 16_384;
 /// Messages that a client holds until they are acknowledged; one more is refused to the caller.
@@ -66,6 +69,8 @@ pub const PAGE_MESSAGES: usize = 200;
 pub const PAGE_BYTES: usize = 16 * 1024;
 /// Bytes of the words that somebody searches for.
 pub const SEARCH_BYTES: usize = 256;
+/// Words that are looked for where there is no index; more are left out.
+pub const SEARCH_WORDS: usize = 8;
 /// Pages and searches that may wait for the store at once; one more is refused.
 pub const READS: usize = 256;
 /// Of these, so many for one member.
@@ -114,8 +119,10 @@ pub const CONTROL_BURST: Duration = Duration::from_secs(2);
 /// What it costs a member to hear voice another way: a client does so a few times in a minute at most, and each time a room is
 /// looked through. Counts as [`CONTROL_FRAME_COST`] does.
 pub const VOICE_PATH_COST: Duration = Duration::from_millis(20);
-/// What a page of the history costs who asks for it, and a search. Counts as [`CONTROL_FRAME_COST`] does.
+/// What a page of the history costs who asks for it. Counts as [`CONTROL_FRAME_COST`] does.
 pub const HISTORY_COST: Duration = Duration::from_millis(20);
+/// The same for a search, which looks at much more.
+pub const SEARCH_COST: Duration = Duration::from_millis(100);
 /// What a voice datagram costs its talker: at most 250 a second in the long run; more are dropped and counted.
 pub const VOICE_DATAGRAM_COST: Duration = Duration::from_millis(4);
 /// How far a talker may be ahead of [`VOICE_DATAGRAM_COST`].

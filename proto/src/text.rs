@@ -1,6 +1,6 @@
 //! What people write: what a message may be, and how text from others is shown.
 
-use alloc::{borrow::Cow, string::String};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt::{self, Write as _};
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
@@ -92,13 +92,23 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// True when `text` has all of these words, or parts of words, however they are written. For histories without an index.
-pub(crate) fn has_words(text: &str, words: &str) -> bool {
-    if words.is_empty() {
-        return true;
+/// Words that are looked for, or parts of words, however they are written. For histories without an index.
+pub(crate) struct Words(Vec<String>);
+
+impl Words {
+    pub(crate) fn new(words: &str) -> Self {
+        let words = words.split_whitespace().take(limits::SEARCH_WORDS);
+        Self(words.map(str::to_lowercase).collect())
     }
-    let text = text.to_lowercase();
-    words.split_whitespace().all(|word| text.contains(&word.to_lowercase()))
+
+    /// True when `text` has all of them.
+    pub(crate) fn are_in(&self, text: &str) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let text = text.to_lowercase();
+        self.0.iter().all(|word| text.contains(word))
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +136,7 @@ mod tests {
         for (words, is_found) in
             [("", true), ("grün FEE", true), ("fee  GRÜN ", true), ("Kaff", true), ("grün tee", false)]
         {
-            assert_eq!(has_words("Die Grüne Fee trinkt Kaffee", words), is_found, "{words:?}");
+            assert_eq!(Words::new(words).are_in("Die Grüne Fee trinkt Kaffee"), is_found, "{words:?}");
         }
     }
 

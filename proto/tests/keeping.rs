@@ -318,8 +318,11 @@ fn a_peer_is_paused_when_so_much_of_it_waits_and_read_again_after_the_answer() {
 fn who_has_something_waiting_is_paused_when_all_together_have_too_much() {
     let mut rig = ServerRig::lasting();
     let text = "x".repeat(limits::MESSAGE_BYTES);
-    let each = UNACKED_MESSAGES - 1;
-    let peers = (limits::KEEPING_BYTES / (each * limits::MESSAGE_BYTES) + 1) as u32;
+    let peers = 16;
+    // So many that the last round is too much.
+    let each = limits::KEEPING_BYTES / (peers * (limits::MESSAGE_BYTES + limits::KEEPING_COST)) + 1;
+    assert!(each < UNACKED_MESSAGES);
+    let peers = peers as u32;
     (0..=peers).for_each(|peer| drop(rig.join(peer, &format!("n{peer}"))));
     for id in 1..=each as u64 {
         (0..peers).for_each(|peer| drop(rig.send(peer, say(1, id, &text))));
@@ -632,7 +635,7 @@ fn the_numbers_of_rooms_begin_anew_behind_the_last_and_none_is_given_out_twice()
     rig.keep_all();
     let last = limits::LAST_ROOM;
     for (restored, new, newer) in [(last, 2, 3), (last - 1, last, 2)] {
-        let den = rig.shelf.restored(0).remove(0);
+        let den = rig.shelf.restored(1).remove(0);
         let mut attic = den.clone();
         (attic.room.id, attic.room.name) = (RoomId::from_wire(restored), Name::new("attic").unwrap());
         let mut rig = ServerRig::new();

@@ -422,8 +422,8 @@ impl Checker {
             let message = Message::parse(text).filter(|message| message.client == client);
             let number = message.map_or(0, |message| message.number);
             let is_last = member.acknowledged.last().is_none_or(|&last| last < number);
-            // What was missed is acknowledged when it is said again, after what was not missed.
-            let is_in_turn = is_last || member.has_missed;
+            // What was missed, or accepted in a room that is gone, is acknowledged when it is said again, after what was not.
+            let is_in_turn = is_last || member.has_missed || seq == 0;
             let is_new = !member.refused.contains(&number) && member.acknowledged.insert(number);
             if !is_new || !is_in_turn {
                 let what = format!("message {number} of client {client} was acknowledged out of turn");

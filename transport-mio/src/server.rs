@@ -53,13 +53,7 @@ pub use self::{
     losses::Losses,
     relay::VoiceStats,
 };
-use crate::{
-    clock, heap,
-    history::{OpenedStore, StoreError},
-    identity::Identity,
-    signals,
-    stream::ReadEnd,
-};
+use crate::{clock, heap, history::OpenedStore, identity::Identity, signals, stream::ReadEnd};
 
 const SIGNAL: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -100,6 +94,8 @@ pub struct ServerLoop {
     keeper: Option<Keeper>,
     /// When the operator was told last that it does not work, as long as it does not.
     store_trouble: Option<Instant>,
+    /// The same of what is read, and of what is forgotten.
+    history_trouble: Option<Instant>,
     calendar_due: Instant,
     /// The relay's loop, until this one runs.
     relay_loop: Option<RelayLoop>,
@@ -166,6 +162,7 @@ impl ServerLoop {
             classic_voice: None,
             keeper: None,
             store_trouble: None,
+            history_trouble: None,
             calendar_due: Instant::ZERO,
             relay_loop: Some(relay_loop),
             relay,
@@ -384,37 +381,33 @@ impl ServerLoop {
                     Input::Kept { run, count }
                 }
                 Answer::NotKept { run, why, error } => {
-                    self.tell_store_trouble(now, error, observe);
+                    if is_to_be_told(&mut self.store_trouble, now) {
+                        observe(Observation::StoreFailed(error));
+                    }
                     Input::NotKept { run: *run, why: *why }
                 }
                 &Answer::Expired { room, before } => Input::Expired { room, before },
                 Answer::Read { ticket, found } => {
-                    if let Err(error) = found {
-                        self.tell_store_trouble(now, error, observe);
+                    if let Err(error) = found
+                        && is_to_be_told(&mut self.history_trouble, now)
+                    {
+                        observe(Observation::HistoryTrouble(error));
                     }
                     Input::Read { ticket: *ticket, found: found.as_deref().ok() }
                 }
                 Answer::Untidy(error) => {
-                    self.tell_store_trouble(now, error, observe);
+                    if is_to_be_told(&mut self.history_trouble, now) {
+                        observe(Observation::HistoryTrouble(error));
+                    }
                     continue;
                 }
             };
             self.server.handle_input(now, input);
             self.carry_out(now, observe);
+            // A batch is told to many: what it was is on its way before the next one is.
+            self.flush(now, observe);
         }
         result
-    }
-
-    fn tell_store_trouble(
-        &mut self,
-        now: Instant,
-        error: &StoreError,
-        observe: &mut dyn FnMut(Observation<'_>),
-    ) {
-        if self.store_trouble.is_none_or(|told| now >= told + STORE_TROUBLE_INTERVAL) {
-            self.store_trouble = Some(now);
-            observe(Observation::StoreFailed(error));
-        }
     }
 
     fn take_orders(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) {
@@ -642,4 +635,13 @@ impl ServerLoop {
             let _ = self.poll.registry().deregister(connection.stream.socket_mut());
         }
     }
+}
+
+/// True when it was not told for a while.
+fn is_to_be_told(told: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = told.is_none_or(|told| now >= told + STORE_TROUBLE_INTERVAL);
+    if is_due {
+        *told = Some(now);
+    }
+    is_due
 }

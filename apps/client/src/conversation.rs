@@ -170,10 +170,12 @@ impl Conversation {
     }
 
     /// A part of what was said before.
-    fn page(&mut self, page: &Page) {
-        let question = self.past.answered(page);
+    fn page(&mut self, mut page: Page) {
+        let question = self.past.answered(&mut page);
+        let page = &page;
         if let Some(error) = &page.error {
-            self.screen.notice(&format!("nothing earlier can be shown: {}", escape(error)));
+            self.screen.may_have_earlier();
+            self.screen.notice(&format!("nothing can be shown of what was said: {}", escape(error)));
             return;
         }
         match &question {
@@ -314,6 +316,8 @@ impl Handler for Conversation {
             }
             ClientEvent::Welcome { name, resumed, continues, .. } => {
                 self.away = None;
+                // What was asked for over the connection before has no answer.
+                self.screen.may_have_earlier();
                 if !continues {
                     self.past.begin_anew();
                 }
@@ -348,7 +352,7 @@ impl Handler for Conversation {
                 left.iter().for_each(|name| self.screen.left(name));
                 joined.iter().for_each(|name| self.screen.joined(name));
             }
-            ClientEvent::History(page) => self.page(&page),
+            ClientEvent::History(page) => self.page(page),
             ClientEvent::Refused { why, suggestion, will_retry } => {
                 self.trouble(&format!("the server did not let you in: {}", escape(&why)));
                 match suggestion {

@@ -81,9 +81,12 @@ impl Past {
     }
 
     /// What an answer is to. Whoever comes in asks without knowing it.
-    pub(crate) fn answered(&mut self, page: &Page) -> Question {
+    pub(crate) fn answered(&mut self, page: &mut Page) -> Question {
         let question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
         if !matches!(question, Question::Search(_)) {
+            // Two questions may have crossed, or a message that was told meanwhile.
+            let oldest = self.oldest;
+            page.lines.retain(|line| oldest.is_none_or(|oldest| line.seq < oldest));
             page.lines.iter().for_each(|line| self.told(line.seq));
         }
         question

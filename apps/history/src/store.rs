@@ -107,11 +107,16 @@ impl Store for History {
 impl History {
     fn tidy_up(&mut self, now: UnixMillis) -> Result<Option<(RoomId, Seq)>, Fault> {
         let forgotten = retention::forget(&mut self.connection, &self.retention, now)?;
-        retention::give_back(&self.connection)?;
-        if self.wal_bytes() > WAL_BYTES {
-            self.checkpoint()?;
+        let cleared =
+            retention::give_back(&self.connection).and_then(|()| match self.wal_bytes() > WAL_BYTES {
+                true => self.checkpoint(),
+                false => Ok(()),
+            });
+        match forgotten {
+            // That is so whatever became of the rest, which is done again with the next step.
+            Some(forgotten) => Ok(Some(forgotten)),
+            None => cleared.map(|()| None),
         }
-        Ok(forgotten)
     }
 
     fn wal_bytes(&self) -> u64 {

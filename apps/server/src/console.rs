@@ -94,6 +94,9 @@ impl Console {
             Observation::StoreFailed(error) => {
                 tracing::error!("the history cannot be kept, and messages are refused: {error}");
             }
+            Observation::HistoryTrouble(error) => {
+                tracing::warn!("something of the history could not be read or forgotten: {error}");
+            }
             Observation::StoreWorks => tracing::info!("the history is kept again"),
             Observation::CannotServe { from, error } => {
                 tracing::error!("{} cannot be served: {error}", plain(*from));

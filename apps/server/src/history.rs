@@ -43,8 +43,8 @@ pub(crate) fn summary(opened: &OpenedStore) -> String {
     let messages: u64 = opened.rooms.iter().map(|room| room.last.to_wire()).sum();
     match opened.rooms.len() {
         0 => "the history is empty".to_owned(),
-        1 => format!("the history has {messages} messages in 1 room"),
-        rooms => format!("the history has {messages} messages in {rooms} rooms"),
+        1 => format!("the history goes on in 1 room, where {messages} messages were said so far"),
+        rooms => format!("the history goes on in {rooms} rooms, where {messages} messages were said so far"),
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) struct Settings {
     pub(crate) keep_messages: u64,
 
     /// How many megabytes of text of each room are kept; 0 is all. On the disk that takes about three times as much
-    #[arg(long, value_name = "MB", default_value_t = 1000,
+    #[arg(long, value_name = "MB", default_value_t = 100,
           value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub(crate) keep_megabytes: u64,
 
@@ -165,7 +165,8 @@ pub(crate) enum HistoryPlace {
 pub(crate) enum Command {
     /// Copies the history to a file, while the server runs or not
     ///
-    /// To go back to it, stop the server and put it in the place of history.db in the data folder.
+    /// To go back to it, stop the server, put it in the place of history.db in the data folder and remove history.db-wal and
+    /// history.db-shm there, if they are left.
     Backup {
         /// The file, which must not be there yet
         file: PathBuf,

@@ -89,7 +89,8 @@ fn a_panic_leaves_the_screen_that_was_there_before_and_the_log_is_not_on_it() {
     if env::var_os(IS_IT).is_some() {
         let terminal = Terminal::new();
         let picture = Arc::new(Picture::default());
-        terminal.fill(Arc::clone(&picture) as Arc<dyn Full>);
+        let painter = terminal.fill(Arc::clone(&picture) as Arc<dyn Full>);
+        assert!(painter.paint(false));
         terminal.stderr().write_all(b"log").unwrap();
         let (sender, keys) = channel();
         Keyboard::new(&terminal).listen_to_keys(move |keys| sender.send(keys.is_some()).is_ok());

@@ -17,7 +17,7 @@ pub(super) struct Keeping {
     /// Since what was asked for before a failure must not be kept after it, each failure begins another run.
     run: u32,
     waiting: VecDeque<Waiting>,
-    /// Bytes of the texts among it.
+    /// Bytes that it takes.
     bytes: usize,
     /// What was not given out yet.
     new: VecDeque<Write>,
@@ -88,7 +88,7 @@ impl Hub {
             let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.run == run) else { return };
             match keeping.waiting.pop_front() {
                 Some(Waiting::Message { member, kept }) => {
-                    keeping.bytes -= kept.text.len();
+                    keeping.bytes -= cost(&kept);
                     if let Some(room) = self.rooms.get_mut(&kept.room) {
                         room.waiting -= 1;
                     }
@@ -176,9 +176,12 @@ impl Hub {
 
     /// True while this member, or all together, have said more than the store has kept yet: nothing more of it is to be read.
     pub(crate) fn must_wait(&self, session: SessionId) -> bool {
-        let is_behind = self.keeping.as_ref().is_some_and(|keeping| keeping.bytes > limits::KEEPING_BYTES);
+        let bytes = self.keeping.as_ref().map_or(0, |keeping| keeping.bytes);
         let waiting = self.waiting_of(session);
-        waiting >= Limit::UnackedMessages.value() || waiting > 0 && is_behind
+        waiting >= Limit::UnackedMessages.value()
+            || waiting > 0 && bytes > limits::KEEPING_BYTES
+            // Those who said it may be gone.
+            || bytes > 2 * limits::KEEPING_BYTES
     }
 
     /// Messages of a session that are not kept yet.
@@ -207,7 +210,7 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(member) {
             session.waiting += 1;
         }
-        keeping.bytes += kept.text.len();
+        keeping.bytes += cost(&kept);
         keeping.write(Waiting::Message { member, kept }, write);
     }
 
@@ -243,7 +246,7 @@ impl Hub {
                 Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told => None,
             })
             .collect();
-        let bytes: usize = messages.iter().map(|(_, kept)| kept.text.len()).sum();
+        let bytes: usize = messages.iter().map(|(_, kept)| cost(kept)).sum();
         let remembered: usize = self.rooms.values().map(Room::bytes).sum();
         ensure!(remembered == self.log_bytes, "{remembered} bytes are remembered, not {}", self.log_bytes);
         ensure!(bytes == keeping.bytes, "{bytes} bytes wait to be kept, {} were counted", keeping.bytes);
@@ -259,6 +262,11 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// What a message that waits takes.
+fn cost(kept: &KeptMessage) -> usize {
+    kept.text.len() + limits::KEEPING_COST
 }
 
 #[cfg(test)]
@@ -299,12 +307,14 @@ mod tests {
             Hub::audit,
             &[
                 ("2 bytes are remembered, not 3", |hub| hub.log_bytes += 1),
-                ("4 bytes wait to be kept, 5 were counted", |hub| hub.keeping.as_mut().unwrap().bytes += 1),
+                ("516 bytes wait to be kept, 517 were counted", |hub| {
+                    hub.keeping.as_mut().unwrap().bytes += 1
+                }),
                 ("RoomId(1): 2 wait to be kept, not 3", |hub| room(hub).waiting += 1),
                 ("RoomId(1): 1 wait to be kept, not 2", |hub| {
                     let keeping = hub.keeping.as_mut().unwrap();
                     keeping.waiting.pop_back();
-                    keeping.bytes -= 2;
+                    keeping.bytes -= 258;
                 }),
                 ("SessionId(1048576): 2 wait to be kept, not 1", |hub| {
                     let foo = hub.sessions.iter().next().unwrap().0;

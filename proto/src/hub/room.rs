@@ -70,6 +70,7 @@ impl Room {
     /// A room that a store had kept.
     pub(super) fn restored(room: KeptRoom, last: Seq, messages: Vec<KeptMessage>) -> Self {
         let mut restored = Self { is_kept: true, ..Self::new(room.name, room.epoch) };
+        restored.is_forgotten = messages.is_empty();
         let before = last.to_wire().saturating_sub(messages.len() as u64);
         restored.last = Seq::from_wire(before);
         for kept in messages {

@@ -102,7 +102,7 @@ impl Conn {
         // Whatever is charged is charged when the peer is heard, so that none is ahead by more than a burst and what ends it.
         let frame = u32::try_from(limits::FRAME_BYTES).unwrap_or(u32::MAX);
         let frame = limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * frame;
-        let dearest = limits::VOICE_PATH_COST.max(limits::HISTORY_COST);
+        let dearest = limits::VOICE_PATH_COST.max(limits::HISTORY_COST).max(limits::SEARCH_COST);
         for (what, rate, most) in [
             ("control", self.rate, limits::CONTROL_BURST + frame + dearest),
             ("report", self.report_rate, limits::REPORT_BURST + limits::REPORT_COST),

@@ -53,7 +53,8 @@ impl Server {
         request: &pb::HistoryRequest,
     ) {
         if let Some(conn) = self.conn_mut(peer) {
-            conn.rate.charge(now, limits::HISTORY_COST);
+            let is_search = !request.words.is_empty();
+            conn.rate.charge(now, if is_search { limits::SEARCH_COST } else { limits::HISTORY_COST });
         }
         let token = request.token;
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).clamp(1, limits::PAGE_MESSAGES);
@@ -92,7 +93,8 @@ impl Server {
     ) -> Option<pb::HistoryPage> {
         let earlier = self.hub.messages_after(room, Seq::ZERO).rev();
         let earlier = earlier.filter(|message| message.kept.seq < before);
-        let mut matching = earlier.filter(|message| text::has_words(&message.kept.text, words));
+        let words = text::Words::new(words);
+        let mut matching = earlier.filter(|message| words.are_in(&message.kept.text));
         let messages: Vec<_> = matching.by_ref().take(limit).collect();
         let has_all = !self.hub.is_lasting() || self.hub.first_remembered(room) == Some(Seq::from_wire(1));
         if messages.len() < limit && !has_all {
@@ -110,7 +112,12 @@ impl Server {
         };
         let Some(peer) = self.seats.peer_of(session) else { return };
         let Some(found) = found else {
-            return self.refuse_page(peer, room, token, "the server cannot read its history");
+            return self.refuse_page(
+                peer,
+                room,
+                token,
+                "the server could not read so much; look for rarer words, or try again later",
+            );
         };
         let messages = found.iter().rev().take(limit).map(|kept| (SessionId::NOBODY, kept));
         let page = page(room, token, messages, found.len() > limit);

@@ -143,6 +143,8 @@ pub enum Observation<'a> {
     StoreFailed(&'a StoreError),
     /// It keeps again.
     StoreWorks,
+    /// Something of the history could not be read, or not forgotten; messages are kept all the same. Said once a minute at most.
+    HistoryTrouble(&'a StoreError),
     /// A connection could not be served.
     CannotServe {
         /// Whose.

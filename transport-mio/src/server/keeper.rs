@@ -7,6 +7,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -25,8 +26,8 @@ use crate::{
     history::{Store, StoreError, StoreReader},
 };
 
-/// Most that is kept by one transaction: enough for the disk, few enough for whoever waits.
-const BATCH: usize = 4096;
+/// Most that is kept by one transaction, and so told at once: enough for the disk, few enough for whoever waits.
+const BATCH: usize = 1024;
 /// How often what is too old is looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -61,6 +62,8 @@ pub(super) struct Keeper {
     questions: Option<SyncSender<(u32, ReadRequest)>>,
     answers: Receiver<Answer>,
     threads: Vec<JoinHandle<()>>,
+    /// Nobody waits for what was asked any more.
+    is_over: Arc<AtomicBool>,
     /// What is given out with the next [`Keeper::flush`].
     run: u32,
     gathered: Vec<Write>,
@@ -75,14 +78,16 @@ impl Keeper {
         let reader = store.reader()?;
         let answers_to = Answers { answers: answer, waker: Arc::clone(waker) };
         let writer = Writer { store, answers: answers_to.clone(), failed_run: None };
+        let is_over = Arc::new(AtomicBool::new(false));
+        let is_read = Arc::clone(&is_over);
         let write = thread::Builder::new().name("history".into());
         let read = thread::Builder::new().name("history-read".into());
         let threads = vec![
             write.spawn(move || writer.run(&waiting_jobs))?,
-            read.spawn(move || read_all(reader, &waiting_questions, &answers_to))?,
+            read.spawn(move || read_all(reader, &waiting_questions, &answers_to, &is_read))?,
         ];
         let (jobs, questions) = (Some(jobs), Some(questions));
-        Ok(Self { jobs, questions, answers, threads, run: 0, gathered: Vec::new() })
+        Ok(Self { jobs, questions, answers, threads, is_over, run: 0, gathered: Vec::new() })
     }
 
     /// To be kept, with the next [`Keeper::flush`].
@@ -128,6 +133,7 @@ impl Keeper {
     /// Waits until all is kept that was handed over.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.flush();
+        self.is_over.store(true, Ordering::Relaxed);
         (self.jobs, self.questions) = (None, None);
         let ends = self.threads.drain(..).map(JoinHandle::join);
         let failed = ends.filter(Result::is_err).count();
@@ -222,8 +228,16 @@ impl Writer {
     }
 }
 
-fn read_all(mut reader: Box<dyn StoreReader>, questions: &Receiver<(u32, ReadRequest)>, answers: &Answers) {
+fn read_all(
+    mut reader: Box<dyn StoreReader>,
+    questions: &Receiver<(u32, ReadRequest)>,
+    answers: &Answers,
+    is_over: &AtomicBool,
+) {
     while let Ok((ticket, what)) = questions.recv() {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         let found = match &what {
             ReadRequest::Page(page) => reader.page(page),
             ReadRequest::Search(search) => reader.search(search),

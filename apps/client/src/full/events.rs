@@ -92,6 +92,7 @@ impl FullScreen {
 fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &ClientEvent) {
     let State { model, events, last_words, .. } = state;
     let at = clock(u64::try_from(unix_ms()).unwrap_or_default());
+    let now_shown = at;
     match event {
         ClientEvent::Welcome { session, name, room, .. } => {
             model.enter(ROOM, room);
@@ -104,7 +105,8 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         ClientEvent::Left { session, name, .. } => model.left(ROOM, at, *session, name),
         ClientEvent::Said { name, text, own, at, .. } => {
             events.owes_pending |= own.is_some();
-            let at = clock(at.0);
+            // A server that does not remember when says nothing.
+            let at = if at.0 == 0 { now_shown } else { clock(at.0) };
             model.said(ROOM, Said { at, name, text, is_own: own.is_some(), is_history: false });
         }
         ClientEvent::Meanwhile { joined, left } => {

@@ -302,15 +302,16 @@ fn what_was_said_long_ago_is_found_and_what_nobody_said_is_not() {
     for person in &mut people {
         person.sees_part(&last);
         person.enters("/search needle");
-        person.sees_part("said of needle:");
+        person.sees_part("all messages that have \"needle\":");
         let found = person.sees_part("Bar: a Needle in the hay");
         assert!(found.contains("] Bar: "), "{found}");
         person.enters("/search pitchfork");
-        person.sees_part("nobody said pitchfork");
+        person.sees_part("nothing was found for \"pitchfork\"");
         // It is not what somebody said.
         person.enters("/search pitchfork");
         person.until("no pitchfork, again", |person| {
-            person.rows().iter().filter(|row| row.contains("nobody said pitchfork")).count() == 2
+            person.rows().iter().filter(|row| row.contains("nothing was found for \"pitchfork\"")).count()
+                == 2
         });
         person.enters("/search line");
         person.until("the last line", |person| talk(person, &["Bar"]).contains(&last));
@@ -360,7 +361,7 @@ fn hostile_messages_of_the_past_do_not_drive_a_terminal() {
             person.rows().iter().filter(|row| row.contains("\\u{202e}desrever")).count() >= 2
         });
         person.enters("/search \u{202e}pitchfork");
-        person.sees_part("nobody said \\u{202e}pitchfork");
+        person.sees_part("nothing was found for \"\\u{202e}pitchfork\"");
     }
     let mut pipe = server.join(&place, "Qux");
     pipe.type_line("/history 1");
@@ -529,7 +530,7 @@ fn what_is_too_old_to_be_kept_is_forgotten() {
     bar.type_line("/history 50");
     bar.expect_error("nothing was said before that");
     bar.type_line("/search 39");
-    bar.expect_error("nobody said 39");
+    bar.expect_error("nothing was found for \"39\"");
     let told: Vec<_> = bar.output().iter().filter_map(|line| without_date(line)).collect();
     assert_eq!(told, kept.iter().map(|line| format!("Bar: {line}")).collect::<Vec<_>>());
     // What is said now has the next place.
