@@ -1,4 +1,5 @@
-//! The threads of a lasting history: one writes, one reads, so that the server's loop waits for neither.
+//! The threads of a lasting history: one writes, one reads pages, one searches, so that the server's loop waits for none of them, and
+//! no page for somebody's search.
 //!
 //! What came while the last batch was written is the next one (group commit): the slower the disk, the more a batch takes. What waits
 //! is bounded by the core, which reads nothing more from members who are far ahead of the disk.
@@ -59,7 +60,8 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Keeper {
     jobs: Option<Sender<(u32, Vec<Write>)>>,
-    questions: Option<SyncSender<(u32, ReadRequest)>>,
+    pages: Option<SyncSender<(u32, ReadRequest)>>,
+    searches: Option<SyncSender<(u32, ReadRequest)>>,
     answers: Receiver<Answer>,
     threads: Vec<JoinHandle<()>>,
     /// Nobody waits for what was asked any more.
@@ -73,21 +75,24 @@ impl Keeper {
     /// Starts the threads. `waker` is told of each answer.
     pub(super) fn start(store: Box<dyn Store>, waker: &Arc<Waker>) -> io::Result<Self> {
         let (jobs, waiting_jobs) = mpsc::channel();
-        let (questions, waiting_questions) = sync_channel(limits::READS);
         let (answer, answers) = mpsc::channel();
-        let reader = store.reader()?;
+        let (page_reader, search_reader) = (store.reader()?, store.reader()?);
         let answers_to = Answers { answers: answer, waker: Arc::clone(waker) };
         let writer = Writer { store, answers: answers_to.clone(), failed_run: None };
         let is_over = Arc::new(AtomicBool::new(false));
-        let is_read = Arc::clone(&is_over);
-        let write = thread::Builder::new().name("history".into());
-        let read = thread::Builder::new().name("history-read".into());
-        let threads = vec![
-            write.spawn(move || writer.run(&waiting_jobs))?,
-            read.spawn(move || read_all(reader, &waiting_questions, &answers_to, &is_read))?,
-        ];
-        let (jobs, questions) = (Some(jobs), Some(questions));
-        Ok(Self { jobs, questions, answers, threads, is_over, run: 0, gathered: Vec::new() })
+        let reading = |name: &str, reader| {
+            let (questions, waiting) = sync_channel(limits::READS);
+            let (answers, is_over) = (answers_to.clone(), Arc::clone(&is_over));
+            let thread = thread::Builder::new().name(name.to_owned());
+            let thread = thread.spawn(move || read_all(reader, &waiting, &answers, &is_over))?;
+            io::Result::Ok((questions, thread))
+        };
+        let (pages, pages_thread) = reading("history-pages", page_reader)?;
+        let (searches, searches_thread) = reading("history-search", search_reader)?;
+        let writing = thread::Builder::new().name("history".to_owned());
+        let threads = vec![writing.spawn(move || writer.run(&waiting_jobs))?, pages_thread, searches_thread];
+        let (jobs, pages, searches) = (Some(jobs), Some(pages), Some(searches));
+        Ok(Self { jobs, pages, searches, answers, threads, is_over, run: 0, gathered: Vec::new() })
     }
 
     /// To be kept, with the next [`Keeper::flush`].
@@ -103,7 +108,11 @@ impl Keeper {
     /// To be read.
     pub(super) fn read(&mut self, ticket: u32, what: ReadRequest) {
         // There is a place for each question that the core asks at once; if the thread has failed, `answer` says so.
-        let _ = self.questions.as_ref().map(|questions| questions.try_send((ticket, what)));
+        let questions = match &what {
+            ReadRequest::Page(_) => &self.pages,
+            ReadRequest::Search(_) => &self.searches,
+        };
+        let _ = questions.as_ref().map(|questions| questions.try_send((ticket, what)));
     }
 
     /// Hands over what was gathered.
@@ -134,7 +143,7 @@ impl Keeper {
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.flush();
         self.is_over.store(true, Ordering::Relaxed);
-        (self.jobs, self.questions) = (None, None);
+        (self.jobs, self.pages, self.searches) = (None, None, None);
         let ends = self.threads.drain(..).map(JoinHandle::join);
         let failed = ends.filter(Result::is_err).count();
         if failed > 0 { Err(io::Error::other("the history's thread has failed")) } else { Ok(()) }
