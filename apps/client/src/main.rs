@@ -198,25 +198,9 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
 /// What is typed, line by line; `waker` is told of each.
 fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Input> {
     let (lines, receiver) = sync_channel(WAITING_LINES);
-    let is_said = |line: &str| match Line::parse(line, Mode::Lines) {
-        Line::Say(text) => check_message(text).is_ok(),
-        Line::Nothing => true,
-        Line::Quit
-        | Line::Help
-        | Line::Who
-        | Line::Mute
-        | Line::MuteOther(_)
-        | Line::Deafen
-        | Line::Talk
-        | Line::VoiceActivity
-        | Line::Volume(..)
-        | Line::Clear
-        | Line::Ignore(_)
-        | Line::Search(_)
-        | Line::History(_)
-        | Line::Bell(_)
-        | Line::Incomplete(_)
-        | Line::Unknown(_) => false,
+    let is_said = |line: &str| {
+        let meaning = Line::parse(line, Mode::Lines);
+        meaning == Line::Nothing || matches!(meaning, Line::Say(text) if check_message(text).is_ok())
     };
     keyboard.listen(is_said, move |typed| lines.send(Input::Typed(typed)).is_ok() && waker.wake().is_ok());
     receiver
@@ -250,28 +234,14 @@ fn ask<T>(
         screen.prompt(question);
         let error = match keyboard.line()? {
             Typed::Line(line) => {
-                let answer = match Line::parse(&line, Mode::Lines) {
-                    Line::Quit => return Ok(None),
-                    Line::Nothing => match usual {
-                        Some(usual) => read(usual),
-                        None => Err("nothing was typed; {quit} leaves".to_owned()),
-                    },
-                    Line::Help
-                    | Line::Who
-                    | Line::Mute
-                    | Line::MuteOther(_)
-                    | Line::Deafen
-                    | Line::Talk
-                    | Line::VoiceActivity
-                    | Line::Volume(..)
-                    | Line::Clear
-                    | Line::Ignore(_)
-                    | Line::Search(_)
-                    | Line::History(_)
-                    | Line::Bell(_)
-                    | Line::Incomplete(_)
-                    | Line::Say(_)
-                    | Line::Unknown(_) => read(line.trim()),
+                let meaning = Line::parse(&line, Mode::Lines);
+                if meaning == Line::Quit {
+                    return Ok(None);
+                }
+                let answer = match usual {
+                    _ if meaning != Line::Nothing => read(line.trim()),
+                    Some(usual) => read(usual),
+                    None => Err("nothing was typed; {quit} leaves".to_owned()),
                 };
                 match answer {
                     Ok(answer) => return Ok(Some(answer)),
