@@ -257,7 +257,10 @@ fn whoever_looks_up_sees_everything_down_to_the_first_message_and_it_stays_in_pl
     // It is told what became of what was typed.
     foo.enters("/history 5");
     foo.sees_part("is above now; PgUp goes there");
-    let mut seen = vec![];
+    // All of that fits; what was said before it fills the window when it is there.
+    presses(&mut foo, b"\x1b[5~");
+    foo.until("what was said before that", |foo| says(foo, &format!("Bar: line {}", MANY - 26)));
+    let mut seen = talk(&foo, &["Bar"]);
     let deadline = Instant::now() + PATIENCE;
     let mut live = 0;
     while !says(&foo, "Bar: line 0") {
