@@ -102,7 +102,8 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) console: bool,
 
-    /// Where what is said is kept: disk, so that it is there after a restart, too, or memory, for as long as somebody is in the room
+    /// Where what is said is kept: disk, so that it is there after a restart, too, or memory, for as long as somebody is in the room or may
+    /// come back to it
     #[arg(long, value_name = "disk|memory", default_value = "disk")]
     pub(crate) history: HistoryPlace,
 
@@ -157,7 +158,7 @@ pub(crate) struct Settings {
 pub(crate) enum HistoryPlace {
     /// In the data folder.
     Disk,
-    /// Nowhere else.
+    /// In memory alone, and gone with the server.
     Memory,
 }
 
