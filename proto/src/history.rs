@@ -47,6 +47,17 @@ pub struct KeptMessage {
     pub text: Arc<str>,
 }
 
+/// What a room is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Topic {
+    /// As it was typed: not safe to print raw. Empty when the room has none any more.
+    pub text: Arc<str>,
+    /// Who said so.
+    pub by: Name,
+    /// When.
+    pub at: UnixMillis,
+}
+
 /// Something to be kept. What was asked for earlier is to be kept earlier, or together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
@@ -54,6 +65,8 @@ pub enum Write {
     Room(KeptRoom),
     /// A new message, in a room that was written before.
     Message(KeptMessage),
+    /// What a room that was written before is about.
+    Topic(RoomId, Topic),
     /// A room of which nothing is kept any more is gone.
     Gone(RoomId),
 }
@@ -81,6 +94,8 @@ impl fmt::Display for KeepError {
 pub struct RestoredRoom {
     /// The room.
     pub room: KeptRoom,
+    /// What it is about.
+    pub topic: Option<Topic>,
     /// The last place that was given out, also when that message is not kept any more.
     pub last: Seq,
     /// Its last messages, oldest first, without a gap, up to `last`.

@@ -54,6 +54,10 @@ limits! {
     ResumeHoldSeconds = 10, limits::RESUME_HOLD.as_secs() as usize, 20;
     /// [`limits::CONTROL_QUEUE_BYTES`]: makes the first three small, too, since there is always room for the largest welcome.
     ControlQueueBytes = 11, limits::CONTROL_QUEUE_BYTES, 65_536;
+    /// [`limits::ROOMS_EACH`].
+    RoomsEach = 12, limits::ROOMS_EACH, 3;
+    /// [`limits::PRIVATE_EACH`].
+    PrivateEach = 13, limits::PRIVATE_EACH, 2;
 }
 
 /// [`limits::RESUME_HOLD`].

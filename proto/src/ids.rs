@@ -47,11 +47,19 @@ impl SessionId {
     }
 }
 
-/// A room of the server.
+/// A room of the server, or what is between two of its members alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RoomId(u32);
 
 impl RoomId {
+    /// What is between two has numbers from this one on.
+    pub(crate) const FIRST_PRIVATE: u32 = 1 << 24;
+
+    /// True for what is between two members alone: it has no name, is not listed and never kept by a store.
+    pub const fn is_private(self) -> bool {
+        self.0 >= Self::FIRST_PRIVATE
+    }
+
     pub(crate) const fn new(number: u32) -> Self {
         Self(number)
     }

@@ -16,8 +16,8 @@ pub const NAME_BYTES: usize = 256;
 pub const MESSAGE_BYTES: usize = 4096;
 /// Bytes of one control frame's body.
 pub const FRAME_BYTES: usize = 64 * 1024;
-/// Bytes of one control frame's body before the peer is known.
-pub const HELLO_BYTES: usize = 4096;
+/// Bytes of one control frame's body before the peer is known: with as many claims as there may be.
+pub const HELLO_BYTES: usize = 32 * 1024;
 /// Bytes of a datagram, header and seal included: fits the smallest path of the Internet without fragments.
 pub const DATAGRAM_BYTES: usize = 1200;
 /// Bytes of one Opus packet in a voice frame.
@@ -29,6 +29,18 @@ pub const FRAMES_PER_DATAGRAM: usize = 16;
 pub const ROOMS: usize = 256;
 /// The largest number of a room; then they begin anew.
 pub const LAST_ROOM: u32 = (1 << 22) - 1;
+/// Rooms with a name that one session may be in at once.
+pub const ROOMS_EACH: usize = 16;
+/// Private conversations that one session may have, those that others began, too.
+pub const PRIVATE_EACH: usize = 48;
+/// Claims in a Hello; more are refused.
+pub const CLAIMS: usize = ROOMS_EACH + PRIVATE_EACH;
+/// Private conversations of a server.
+pub const PRIVATE_ROOMS: usize = 16_384;
+/// Bytes of a room's topic.
+pub const TOPIC_BYTES: usize = 400;
+/// Bytes of text that are told again to one who comes back, in all of his rooms together, each with the same share: all that a single room remembers.
+pub const REPLAY_BYTES: usize = HISTORY_MESSAGES * MESSAGE_BYTES;
 /// Sessions of a server, attached ones; `--max-clients` may lower it.
 pub const SESSIONS: usize = 10_000;
 /// Sessions whose connection is gone, kept for whoever resumes them. The oldest is forgotten first.
@@ -45,6 +57,8 @@ pub const HISTORY_SHARE_BYTES: usize = 1024 * 1024;
 pub const MEMBERS: usize = SESSIONS;
 /// Bytes of a resume token that a client keeps.
 pub const RESUME_TOKEN_BYTES: usize = 64;
+/// Rooms in one `RoomList` frame (a name and a topic are at most 528 bytes, so that a frame stays under [`FRAME_BYTES`]).
+pub const ROOMS_PER_FRAME: usize = 64;
 /// Members in one `Members` frame (a name is at most 128 bytes, so that a frame stays under [`FRAME_BYTES`]).
 pub const MEMBERS_PER_FRAME: usize = 256;
 
@@ -119,6 +133,9 @@ pub const CONTROL_BURST: Duration = Duration::from_secs(2);
 /// What it costs a member to hear voice another way: a client does so a few times in a minute at most, and each time a room is
 /// looked through. Counts as [`CONTROL_FRAME_COST`] does.
 pub const VOICE_PATH_COST: Duration = Duration::from_millis(20);
+/// What it costs a member to join or leave a room, to take another name, to be muted, or to say what a room is about: many are told of it. Counts as
+/// [`CONTROL_FRAME_COST`] does.
+pub const CHANGE_COST: Duration = Duration::from_millis(100);
 /// What a page of the history costs who asks for it. Counts as [`CONTROL_FRAME_COST`] does.
 pub const HISTORY_COST: Duration = Duration::from_millis(20);
 /// The same for a search, which looks at much more.

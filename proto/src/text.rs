@@ -29,6 +29,37 @@ impl fmt::Display for MessageError {
     }
 }
 
+/// Why a text says nothing of what a room is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TopicError {
+    /// Longer than [`limits::TOPIC_BYTES`].
+    TooLong,
+    /// It has more than one line.
+    Lines,
+}
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => {
+                write!(f, "a topic has at most {} bytes; say it in fewer words", limits::TOPIC_BYTES)
+            }
+            Self::Lines => write!(f, "a topic has one line"),
+        }
+    }
+}
+
+/// Whether `text` may be what a room is about. An empty one says that it is about nothing.
+pub fn check_topic(text: &str) -> Result<(), TopicError> {
+    if text.len() > limits::TOPIC_BYTES {
+        Err(TopicError::TooLong)
+    } else if text.trim().contains(['\n', '\r']) {
+        Err(TopicError::Lines)
+    } else {
+        Ok(())
+    }
+}
+
 /// Checks that `text` may be a message.
 pub fn check_message(text: &str) -> Result<(), MessageError> {
     if text.len() > limits::MESSAGE_BYTES {

@@ -5,8 +5,9 @@ use core::fmt;
 
 use crate::{
     history::UnixMillis,
-    hub::LeaveReason,
-    ids::{MessageId, Seq, SessionId},
+    hub::{LeaveReason, Marks, Refusal, Rejection},
+    ids::{MessageId, RoomId, Seq, SessionId},
+    name::NameError,
     outbox::Class,
     relay::VoicePath,
     report::ReceiverReport,
@@ -20,11 +21,11 @@ use crate::{
 pub struct ClientConfig {
     /// The name to join by, as typed.
     pub name: String,
-    /// The room; empty for the server's default.
-    pub room: String,
+    /// The rooms to be in, the first of them with voice; an empty name is the server's default room.
+    pub rooms: Vec<String>,
     /// The program and its version, for the server's log.
     pub software: String,
-    /// So many messages of the room's history are asked for at the first welcome ([`ClientEvent::History`]).
+    /// So many messages of a room's history are asked for when it is entered for the first time ([`ClientEvent::History`]).
     pub history: usize,
 }
 
@@ -87,23 +88,68 @@ pub enum ClientOutput<'a> {
 /// What a user is told. Names and texts are as others sent them: not safe to print raw ([`crate::text::escape`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientEvent {
-    /// In the room.
+    /// Let in; what becomes of the rooms follows at once.
     Welcome {
         /// This client's session.
         session: SessionId,
         /// One's own name as the server has it.
         name: String,
-        /// The room's name.
-        room: String,
         /// True after a lost connection, when the server still knew the session.
         resumed: bool,
         /// True for all but the first welcome.
         again: bool,
+    },
+    /// In a room, or alone with somebody, which he may have begun.
+    Entered {
+        /// Where.
+        place: PlaceId,
+        /// The room's name, or that of the other.
+        name: String,
+        /// True when it is what is between the two.
+        is_private: bool,
+        /// True after a lost connection.
+        again: bool,
         /// True when it is the room that it was before: what was said there meanwhile is told now, or is in its history.
         continues: bool,
     },
+    /// Not in a room that was asked for; the place is gone.
+    NotEntered {
+        /// Which.
+        place: PlaceId,
+        /// Its name, or that of the other.
+        name: String,
+        /// True when it was to be between the two.
+        is_private: bool,
+        /// What happened and what to do.
+        why: String,
+    },
+    /// Somebody is called otherwise, is heard or hears otherwise or elsewhere; oneself, too.
+    Changed {
+        /// Whose session.
+        session: SessionId,
+        /// How he was called, if he is called otherwise now.
+        former: Option<String>,
+        /// What he is like now.
+        member: Member,
+    },
+    /// This is what a room is about now.
+    Topic {
+        /// Where.
+        place: PlaceId,
+        /// What; with an empty text nothing any more.
+        topic: RoomTopic,
+    },
+    /// All rooms of the server that have a name.
+    Rooms(Vec<ListedRoom>),
+    /// What was asked for is not done.
+    NotDone {
+        /// What happened and what to do.
+        why: String,
+    },
     /// Who came and who left while the connection was lost, by their names, if anybody did.
     Meanwhile {
+        /// Where.
+        place: PlaceId,
         /// Who is here now.
         joined: Vec<String>,
         /// Who is not here any more.
@@ -111,6 +157,8 @@ pub enum ClientEvent {
     },
     /// Somebody came.
     Joined {
+        /// Where.
+        place: PlaceId,
         /// Whose session.
         session: SessionId,
         /// Who.
@@ -118,6 +166,8 @@ pub enum ClientEvent {
     },
     /// Somebody is gone.
     Left {
+        /// From where.
+        place: PlaceId,
         /// Whose session.
         session: SessionId,
         /// Who.
@@ -127,7 +177,9 @@ pub enum ClientEvent {
     },
     /// Somebody said something.
     Said {
-        /// Its place in the room.
+        /// Where.
+        place: PlaceId,
+        /// At which place there; 0 where that is not known.
         seq: Seq,
         /// Who.
         name: String,
@@ -142,6 +194,8 @@ pub enum ClientEvent {
     History(Page),
     /// The server did not accept a message.
     NotSaid {
+        /// Where it was to be said.
+        place: PlaceId,
         /// Which.
         id: MessageId,
         /// Its text.
@@ -149,10 +203,14 @@ pub enum ClientEvent {
         /// Why.
         why: String,
     },
-    /// So many messages of the room were missed. They may be in its history.
+    /// So many messages of a room were missed. They may be in its history.
     Missed {
+        /// Where.
+        place: PlaceId,
         /// How many.
         messages: u64,
+        /// The place of the first that was not.
+        before: Seq,
     },
     /// The server does not let this client in.
     Refused {
@@ -198,6 +256,8 @@ pub enum EndReason {
 /// A part of a room's history.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Page {
+    /// Of which room.
+    pub place: PlaceId,
     /// What it is the answer to.
     pub token: u32,
     /// Oldest first.
@@ -221,6 +281,87 @@ pub struct PageLine {
     pub text: String,
 }
 
+/// A room as a client knows it: the same number over all connections.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PlaceId(u32);
+
+impl PlaceId {
+    /// That of the first room of [`ClientConfig::rooms`].
+    pub const FIRST: Self = Self(1);
+
+    pub(super) const fn from_wire(key: u32) -> Self {
+        Self(key)
+    }
+
+    pub(super) const fn to_wire(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+impl Default for PlaceId {
+    fn default() -> Self {
+        Self::FIRST
+    }
+}
+
+/// Somebody in a room.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Member {
+    /// As he is called.
+    pub name: String,
+    /// Whether he can be heard and hears.
+    pub marks: Marks,
+    /// The server's number of the room in which he talks and listens ([`crate::client::Client::place_of`]).
+    pub voice: Option<RoomId>,
+}
+
+/// What a room is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RoomTopic {
+    /// What.
+    pub text: String,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// A room of the server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedRoom {
+    /// Its name.
+    pub name: String,
+    /// How many are in it.
+    pub members: u32,
+    /// What it is about; empty where nobody said so.
+    pub topic: String,
+}
+
+/// Why a client does not go into a room, or take a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JoinError {
+    /// It is no name.
+    Name(NameError),
+    /// The user is in [`crate::limits::ROOMS_EACH`] rooms.
+    TooManyRooms,
+    /// The user is alone with [`crate::limits::PRIVATE_EACH`] others.
+    TooManyPrivate,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::TooManyRooms => Refusal::TooManyRooms.fmt(f),
+            Self::TooManyPrivate => Refusal::TooManyPrivate.fmt(f),
+        }
+    }
+}
+
 /// Why [`crate::client::Client::say`] did not take a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SayError {
@@ -228,6 +369,8 @@ pub enum SayError {
     Message(MessageError),
     /// [`crate::limits::OUTGOING_MESSAGES`] messages wait to be acknowledged.
     Full,
+    /// The user is not in that room.
+    NotInRoom,
     /// The client has quit or ended.
     Ended,
 }
@@ -237,6 +380,7 @@ impl fmt::Display for SayError {
         match self {
             Self::Message(error) => error.fmt(f),
             Self::Full => write!(f, "too many messages wait for the server; try again when it has caught up"),
+            Self::NotInRoom => Rejection::NotInRoom.fmt(f),
             Self::Ended => write!(f, "the conversation has ended"),
         }
     }

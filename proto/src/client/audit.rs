@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String};
 
-use super::{Client, Link, Session, State};
+use super::{Client, Link, Outgoing, Session, State};
 use crate::{
     audit::{at_most, ensure},
     hooks::Limit,
@@ -22,9 +22,8 @@ impl Client {
         self.audit_state()?;
         self.audit_outgoing()?;
         self.session.as_ref().map_or(Ok(()), Session::audit)?;
-        at_most("members", self.members.len(), limits::MEMBERS)?;
-        let names = self.members.values().map(String::len);
-        at_most("bytes of a member's name", names.max().unwrap_or_default(), most_name_bytes())?;
+        self.audit_places()?;
+        at_most("rooms that were told", self.listed_rooms.len(), limits::ROOMS)?;
         // It came in a frame.
         let goodbye = self.goodbye.as_ref().map_or(0, String::len);
         at_most("bytes of a goodbye", goodbye, limits::FRAME_BYTES)?;
@@ -55,14 +54,36 @@ impl Client {
             self.last_id
         );
         // What the server would not recognise is not sent.
-        let sent = self.outgoing.iter().filter(|(id, _)| *id <= link.sent_up_to).count();
+        let sent = self.outgoing.iter().filter(|message| message.id <= link.sent_up_to).count();
         at_most("messages sent and not acknowledged", sent, Limit::UnackedMessages.value())
+    }
+
+    fn audit_places(&self) -> Result<(), String> {
+        let private = self.places.iter().filter(|place| place.is_private).count();
+        at_most("private places", private, limits::PRIVATE_EACH)?;
+        at_most("places", self.places.len() - private, limits::ROOMS_EACH)?;
+        ensure!(
+            self.voice.is_none_or(|voice| self.place(voice).is_some()),
+            "the voice is in {:?}, which is no place",
+            self.voice
+        );
+        for place in &self.places {
+            at_most("members", place.members.len(), limits::MEMBERS)?;
+            let names = place.members.values().map(|member| member.name.len());
+            at_most("bytes of a member's name", names.max().unwrap_or_default(), limits::NAME_BYTES)?;
+            at_most("bytes of a room's name", place.name.len(), limits::NAME_BYTES)?;
+            let topic = place.topic.as_ref().map_or(0, |topic| topic.text.len());
+            at_most("bytes of a topic", topic, limits::FRAME_BYTES)?;
+            ensure!(!place.is_entered || place.numbering.is_some(), "{:?} has no numbers", place.id);
+        }
+        Ok(())
     }
 
     fn audit_outgoing(&self) -> Result<(), String> {
         at_most("messages kept", self.outgoing.len(), Limit::OutgoingMessages.value())?;
         let mut last = MessageId::default();
-        for (id, text) in &self.outgoing {
+        for Outgoing { id, place, text } in &self.outgoing {
+            ensure!(self.place(*place).is_some(), "{id:?} is said in {place:?}, which is no place");
             ensure!(*id > last, "{id:?} is kept behind {last:?}");
             at_most("bytes of a message", text.len(), limits::MESSAGE_BYTES)?;
             last = *id;
@@ -74,14 +95,9 @@ impl Client {
 
 impl Session {
     fn audit(&self) -> Result<(), String> {
-        at_most("bytes of one's own name", self.name.len(), most_name_bytes())?;
-        at_most("bytes of the room's name", self.room_name.len(), most_name_bytes())?;
+        at_most("bytes of one's own name", self.name.len(), limits::NAME_BYTES)?;
         at_most("bytes of the token", self.token.len(), limits::RESUME_TOKEN_BYTES)
     }
-}
-
-fn most_name_bytes() -> usize {
-    limits::NAME_BYTES
 }
 
 #[cfg(test)]

@@ -6,23 +6,22 @@
 mod api;
 mod audit;
 mod path;
+mod places;
 mod receive;
 
-use alloc::{
-    borrow::ToOwned as _,
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    string::String,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned as _, collections::VecDeque, string::String, vec::Vec};
 
 pub use self::api::{
-    ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats, EndReason, Page, PageLine, SayError,
+    ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats, EndReason, JoinError, ListedRoom,
+    Member, Page, PageLine, PlaceId, RoomTopic, SayError,
 };
 use self::path::PathProber;
 pub use self::path::spread_of;
+use self::places::Place;
 use crate::{
     hooks::{Limit, Mistake, is_made},
-    ids::{MessageId, RoomId, Seq, SessionId},
+    hub::Marks,
+    ids::{MessageId, Seq, SessionId},
     limits,
     outbox::Class,
     outqueue::OutQueue,
@@ -57,11 +56,11 @@ enum State {
     Connecting { deadline: Instant },
     /// Waits for the welcome.
     Greeting { deadline: Instant },
-    /// In the room.
+    /// Let in.
     In(Link),
     /// Waits before the next try.
     Pausing { until: Instant },
-    /// Said goodbye, waits for the server's: in the room, or without having been welcomed.
+    /// Said goodbye, waits for the server's: let in, or without having been welcomed.
     Quitting { deadline: Instant, is_in: bool },
     /// Done.
     Ended,
@@ -85,10 +84,14 @@ struct Session {
     id: SessionId,
     token: Vec<u8>,
     name: String,
-    room: RoomId,
-    room_name: String,
-    epoch: u64,
-    last_seq: Seq,
+}
+
+/// What was said and is not acknowledged.
+#[derive(Debug)]
+struct Outgoing {
+    id: MessageId,
+    place: PlaceId,
+    text: String,
 }
 
 /// See the module's documentation. Getters look, `handle_*` take what happened, mutators do what the user wants,
@@ -99,18 +102,23 @@ pub struct Client {
     rng: Rng,
     state: State,
     session: Option<Session>,
-    members: BTreeMap<SessionId, String>,
-    /// How many members the last welcome lists, of whom some may be yet to be told.
-    listed: usize,
-    /// Those who were here when the connection was lost, until it is known who still is.
-    former_members: Option<BTreeSet<String>>,
+    places: Vec<Place>,
+    next_place: PlaceId,
+    /// Where the user talks and listens, and what the server was told of that on this connection.
+    voice: Option<PlaceId>,
+    voice_told: Option<PlaceId>,
+    marks: Marks,
+    /// The name that the user wants and the server did not confirm yet.
+    wanted_name: Option<String>,
+    /// Rooms of the server that were told so far.
+    listed_rooms: Vec<ListedRoom>,
     /// The session before this one, and its name: the server may not know yet that it is over.
     former_self: Option<(SessionId, String)>,
     /// By which the server knows what is said again.
     author: [u8; 16],
     last_question: u32,
     reader: FrameReader,
-    outgoing: VecDeque<(MessageId, String)>,
+    outgoing: VecDeque<Outgoing>,
     last_id: MessageId,
     /// Connections tried since the last good one.
     attempts: u32,
@@ -133,9 +141,13 @@ impl Client {
             rng: seed,
             state: State::Ended,
             session: None,
-            members: BTreeMap::new(),
-            listed: 0,
-            former_members: None,
+            places: Vec::new(),
+            next_place: PlaceId::FIRST,
+            voice: None,
+            voice_told: None,
+            marks: Marks::default(),
+            wanted_name: None,
+            listed_rooms: Vec::new(),
             former_self: None,
             last_question: 0,
             reader: FrameReader::default(),
@@ -148,6 +160,10 @@ impl Client {
             payload: Vec::new(),
             stats: ClientStats::default(),
         };
+        for name in core::mem::take(&mut client.config.rooms) {
+            client.add_place(&name, false);
+        }
+        client.voice = client.places.first().map(|place| place.id);
         client.connect(now);
         client
     }
@@ -159,9 +175,9 @@ impl Client {
         self.outgoing.len()
     }
 
-    /// Their texts, in order.
-    pub fn unacknowledged_texts(&self) -> impl Iterator<Item = &str> {
-        self.outgoing.iter().map(|(_, text)| text.as_str())
+    /// Their texts, in order, and where they are said.
+    pub fn unacknowledged_texts(&self) -> impl Iterator<Item = (PlaceId, &str)> {
+        self.outgoing.iter().map(|message| (message.place, message.text.as_str()))
     }
 
     /// How many more messages [`Client::say`] takes.
@@ -174,9 +190,9 @@ impl Client {
         self.session.as_ref().map(|session| session.id)
     }
 
-    /// Everybody in the room, this client too.
-    pub fn members(&self) -> impl Iterator<Item = (SessionId, &str)> {
-        self.members.iter().map(|(&session, name)| (session, name.as_str()))
+    /// This client's name, once it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.session.as_ref().map(|session| session.name.as_str())
     }
 
     /// Bytes from the server that wait to become a whole frame: fewer than the longest one has.
@@ -184,7 +200,7 @@ impl Client {
         self.reader.buffered()
     }
 
-    /// True when in the room.
+    /// True when let in.
     pub fn is_in(&self) -> bool {
         matches!(self.state, State::In(_))
     }
@@ -246,8 +262,8 @@ impl Client {
 
     // What the user wants.
 
-    /// Says `text`. It is kept until the server has acknowledged it, over lost connections too.
-    pub fn say(&mut self, text: &str) -> Result<MessageId, SayError> {
+    /// Says `text` in a room. It is kept until the server has acknowledged it, over lost connections too.
+    pub fn say(&mut self, place: PlaceId, text: &str) -> Result<MessageId, SayError> {
         if matches!(self.state, State::Quitting { .. } | State::Ended) {
             return Err(SayError::Ended);
         }
@@ -255,16 +271,19 @@ impl Client {
         if self.outgoing.len() >= Limit::OutgoingMessages.value() {
             return Err(SayError::Full);
         }
+        if self.place(place).is_none_or(|place| place.is_leaving) {
+            return Err(SayError::NotInRoom);
+        }
         self.last_id = self.last_id.next();
-        self.outgoing.push_back((self.last_id, text.to_owned()));
+        self.outgoing.push_back(Outgoing { id: self.last_id, place, text: text.to_owned() });
         self.send_outgoing(Limit::UnackedMessages.value());
         Ok(self.last_id)
     }
 
     /// Sends one voice payload of this client: a new frame, then copies of older ones, newest first (their talker is filled
-    /// in). What does not fit is left out from the end. Dropped, and counted, without a connection.
+    /// in). What does not fit is left out from the end. Dropped, and counted, without a connection or a room to talk in.
     pub fn send_voice<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = VoiceFrame<'a>>) {
-        let (State::In(link), Some(session)) = (&mut self.state, &self.session) else {
+        let (State::In(link), Some(session), Some(_)) = (&mut self.state, &self.session, self.voice) else {
             self.stats.frames_unsent += 1;
             return;
         };
@@ -311,10 +330,16 @@ impl Client {
         }
     }
 
-    /// Asks for what was said in the room before `before` (or most recently), at most `limit` messages; only those that have all of
+    /// Asks for what was said in a room before `before` (or most recently), at most `limit` messages; only those that have all of
     /// `words`, if there are any. The answer is [`ClientEvent::History`] with the number that this returns; none without a connection.
-    pub fn ask_history(&mut self, before: Option<Seq>, limit: usize, words: &str) -> Option<u32> {
-        let room = self.session.as_ref().filter(|_| self.is_in())?.room.to_wire();
+    pub fn ask_history(
+        &mut self,
+        place: PlaceId,
+        before: Option<Seq>,
+        limit: usize,
+        words: &str,
+    ) -> Option<u32> {
+        let room = self.room_of(place).filter(|_| self.is_in())?.to_wire();
         self.last_question = self.last_question.wrapping_add(1);
         let token = self.last_question;
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
@@ -385,6 +410,9 @@ impl Client {
 
     fn connect(&mut self, now: Instant) {
         self.reader = FrameReader::default();
+        for place in &mut self.places {
+            (place.is_claimed, place.is_entered) = (false, false);
+        }
         self.goodbye = None;
         self.attempts_made += 1;
         self.state = State::Connecting { deadline: now + limits::CONNECT_TIMEOUT };
@@ -397,17 +425,18 @@ impl Client {
         let resume = self.session.as_ref().map(|session| pb::Resume {
             session: session.id.to_wire(),
             token: session.token.clone(),
-            epoch: session.epoch,
-            last_seq: session.last_seq.to_wire(),
             attempt: self.attempts_made,
         });
-        let room = self.session.as_ref().map_or(&self.config.room, |session| &session.room_name);
+        let rooms = self.places.iter_mut().map(Place::claim).collect();
+        self.voice_told = self.voice;
         let hello = pb::Hello {
             versions: [control::VERSION].to_vec(),
             software: self.config.software.clone(),
             features: Vec::new(),
-            name: self.config.name.clone(),
-            room: room.clone(),
+            name: self.wanted_name.as_ref().unwrap_or(&self.config.name).clone(),
+            rooms,
+            voice: self.voice.map_or(0, PlaceId::to_wire),
+            marks: Some(self.wire_marks()),
             resume,
             author: self.author.to_vec(),
         };
@@ -507,15 +536,18 @@ impl Client {
 
     /// Sends what was said and not sent on this connection, so that at most `most` messages wait to be acknowledged.
     fn send_outgoing(&mut self, most: usize) {
-        let (State::In(link), Some(session)) = (&mut self.state, &self.session) else { return };
-        let Some(&(oldest, _)) = self.outgoing.front() else { return };
+        let State::In(link) = &mut self.state else { return };
+        let Some(oldest) = self.outgoing.front().map(|message| message.id) else { return };
         // Counted from the oldest one that waits: what is acknowledged out of turn makes no room, or the server would be
         // asked for a number that it no longer remembers.
         let is_near = |id: MessageId| id.to_wire() - oldest.to_wire() < most as u64;
-        for (id, text) in self.outgoing.iter().take_while(|(id, _)| is_near(*id)) {
+        for Outgoing { id, place, text } in self.outgoing.iter().take_while(|message| is_near(message.id)) {
             if *id > link.sent_up_to {
+                let place = self.places.iter().find(|other| other.id == *place && other.is_entered);
+                // Numbers must grow: what is said later elsewhere waits for the answer, too.
+                let Some(numbering) = place.and_then(|place| place.numbering) else { return };
                 link.sent_up_to = *id;
-                let say = pb::Say { room: session.room.to_wire(), id: id.to_wire(), text: text.clone() };
+                let say = pb::Say { room: numbering.room.to_wire(), id: id.to_wire(), text: text.clone() };
                 self.out.push(Queued::Send(Class::Control), |bytes, _| {
                     control::write_to_server(bytes, pb::to_server::Kind::Say(say));
                 });
@@ -526,19 +558,9 @@ impl Client {
         }
     }
 
-    /// Notes who is here; false when that is no list of members any more: a server cannot make a client's memory grow.
-    fn note_member(&mut self, session: SessionId, name: &str) -> bool {
-        let has_place = self.members.len() < limits::MEMBERS || self.members.contains_key(&session);
-        if name.len() > limits::NAME_BYTES || !has_place {
-            return false;
-        }
-        self.members.insert(session, name.to_owned());
-        true
-    }
-
-    fn take_outgoing(&mut self, id: MessageId) -> Option<String> {
-        let at = self.outgoing.iter().position(|(outgoing, _)| *outgoing == id)?;
-        self.outgoing.remove(at).map(|(_, text)| text)
+    fn take_outgoing(&mut self, id: MessageId) -> Option<Outgoing> {
+        let at = self.outgoing.iter().position(|outgoing| outgoing.id == id)?;
+        self.outgoing.remove(at)
     }
 
     fn send(&mut self, kind: pb::to_server::Kind) {

@@ -2,7 +2,11 @@
 
 use alloc::{borrow::ToOwned as _, collections::BTreeSet, string::String, vec::Vec};
 
-use super::{Client, ClientEvent, EndReason, Link, Page, PageLine, PathProber, Queued, Session, State};
+use super::{
+    Client, ClientEvent, EndReason, Link, ListedRoom, Outgoing, Page, PageLine, PathProber, PlaceId, Queued,
+    RoomTopic, Session, State,
+    places::{Numbering, read_member},
+};
 use crate::{
     history::UnixMillis,
     hooks::{Limit, Mistake, is_made},
@@ -67,8 +71,14 @@ impl Client {
             Kind::Refused(refused) => self.refused(now, refused),
             Kind::Closing(closing) => self.closing(&closing),
             Kind::Ping(ping) => self.send(pb::to_server::Kind::Pong(ping)),
-            // What happens in the room means nothing before the welcome to it.
-            Kind::Members(_)
+            // What happens in rooms means nothing before the welcome.
+            Kind::Entered(_)
+            | Kind::NotEntered(_)
+            | Kind::Changed(_)
+            | Kind::Topic(_)
+            | Kind::Rooms(_)
+            | Kind::NotDone(_)
+            | Kind::Members(_)
             | Kind::Ack(_)
             | Kind::Nack(_)
             | Kind::Said(_)
@@ -79,13 +89,22 @@ impl Client {
             | Kind::History(_)
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
+            Kind::Entered(entered) => self.entered(now, entered),
+            Kind::NotEntered(not) => self.not_entered(PlaceId::from_wire(not.key), not.text),
+            Kind::Changed(member) => self.changed(now, member),
+            Kind::Topic(topic) => self.topic_set(topic),
+            Kind::Rooms(list) => self.rooms_told(list),
+            Kind::NotDone(not) => {
+                self.wanted_name = None;
+                self.event(ClientEvent::NotDone { why: not.text });
+            }
             Kind::Members(members) => {
-                for (session, name) in members.members.into_iter().map(member) {
-                    if !self.note_member(session, &name) {
-                        return self.protocol_error(now);
-                    }
+                let Some(place) = self.room_mut(RoomId::from_wire(members.room)) else { return };
+                let id = place.id;
+                if !members.members.into_iter().all(|member| place.note_member(member)) {
+                    return self.protocol_error(now);
                 }
-                self.compare_members();
+                self.compare_members(id);
             }
             Kind::Ack(ack) => {
                 let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
@@ -93,37 +112,15 @@ impl Client {
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
-                if let Some(text) = self.take_outgoing(id) {
-                    self.event(ClientEvent::NotSaid { id, text, why: nack.text });
+                if let Some(Outgoing { place, text, .. }) = self.take_outgoing(id) {
+                    self.event(ClientEvent::NotSaid { place, id, text, why: nack.text });
                     self.send_outgoing(Limit::UnackedMessages.value());
+                    self.finish_parts();
                 }
             }
             Kind::Said(said) => self.said(said),
-            Kind::Joined(joined) => {
-                if let Some((session, name)) = joined.member.map(member) {
-                    if !self.note_member(session, &name) {
-                        return self.protocol_error(now);
-                    }
-                    if Some(session) != self.session() {
-                        self.event(ClientEvent::Joined { session, name });
-                    }
-                }
-            }
-            Kind::Left(left) => {
-                let reason = match left.reason() {
-                    pb::left::Reason::Quit | pb::left::Reason::Unknown => LeaveReason::Quit,
-                    pb::left::Reason::Lost => LeaveReason::Lost,
-                    pb::left::Reason::Removed => LeaveReason::Removed,
-                };
-                if let Some((session, name)) = left.member.map(member)
-                    && Some(session) != self.session()
-                {
-                    if !is_made(Mistake::MembersStay) {
-                        self.members.remove(&session);
-                    }
-                    self.event(ClientEvent::Left { session, name, reason });
-                }
-            }
+            Kind::Joined(joined) => self.joined(now, joined),
+            Kind::Left(left) => self.left(left),
             Kind::Pong(pong) => {
                 if let State::In(link) = &mut self.state
                     && let Some((_, sent)) = link.ping.take_if(|(token, _)| *token == pong.token)
@@ -139,7 +136,8 @@ impl Client {
                     name: said.name,
                     text: said.text,
                 });
-                let page = Page { token: page.token, lines: lines.collect(), more: page.more, error };
+                let Some(place) = self.place_of(RoomId::from_wire(page.room)) else { return };
+                let page = Page { place, token: page.token, lines: lines.collect(), more: page.more, error };
                 self.event(ClientEvent::History(page));
             }
             Kind::VoiceReport(report) => {
@@ -155,23 +153,25 @@ impl Client {
 
     fn welcome(&mut self, now: Instant, welcome: pb::Welcome) {
         let State::Greeting { .. } = self.state else { return };
-        let Some(room) = welcome.room else { return self.protocol_error(now) };
-        let mut former = core::mem::take(&mut self.members);
+        if welcome.name.len() > limits::NAME_BYTES || welcome.resume_token.len() > limits::RESUME_TOKEN_BYTES
+        {
+            return self.protocol_error(now);
+        }
         if let Some(session) = &self.session {
-            former.remove(&session.id);
-            if let Some((id, _)) = self.former_self.take_if(|(id, name)| former.get(id) == Some(name)) {
-                former.remove(&id);
+            let older = self.former_self.take();
+            for place in &mut self.places {
+                let mut former = core::mem::take(&mut place.members);
+                former.remove(&session.id);
+                if let Some((id, name)) = &older
+                    && former.get(id).is_some_and(|member| member.name == *name)
+                {
+                    former.remove(id);
+                }
+                // If it is lost again before it is known who is here, those who were told of last count.
+                let names = former.into_values().map(|member| member.name);
+                place.former_members.get_or_insert_with(|| names.collect());
             }
             self.former_self = Some((session.id, session.name.clone()));
-            // If it is lost again before it is known who is here, those who were told of last count.
-            self.former_members.get_or_insert_with(|| former.into_values().collect());
-        }
-        let is_bounded =
-            welcome.members.into_iter().map(member).all(|(id, name)| self.note_member(id, &name))
-                && [&welcome.name, &room.name].iter().all(|name| name.len() <= limits::NAME_BYTES)
-                && welcome.resume_token.len() <= limits::RESUME_TOKEN_BYTES;
-        if !is_bounded {
-            return self.protocol_error(now);
         }
         let id = SessionId::from_wire(welcome.session);
         let again = self.session.is_some();
@@ -185,53 +185,212 @@ impl Client {
             ping: None,
             sent_up_to: if is_made(Mistake::OutgoingUnsent) { self.last_id } else { MessageId::default() },
         });
-        self.listed = usize::try_from(welcome.member_count).unwrap_or(usize::MAX);
-        let (last_seq, mut missed) = (Seq::from_wire(room.last_seq), 0);
-        // A server that has forgotten the session may still have the same room.
-        let former = self.session.as_ref().filter(|former| former.epoch == room.epoch);
-        let continues = former.is_some();
-        if let Some(session) = former {
-            missed = last_seq.to_wire().saturating_sub(session.last_seq.to_wire());
-        }
-        self.session = Some(Session {
-            id,
-            token: welcome.resume_token,
-            name: welcome.name.clone(),
-            room: RoomId::from_wire(room.id),
-            room_name: room.name.clone(),
-            epoch: room.epoch,
-            last_seq,
-        });
-        self.out.push(Queued::OpenPath(id), |_, _| {});
         let (name, resumed) = (welcome.name, welcome.resumed);
-        self.event(ClientEvent::Welcome { session: id, name, room: room.name, resumed, again, continues });
-        self.compare_members();
-        if missed > 0 && !is_made(Mistake::GapHidden) {
-            self.event(ClientEvent::Missed { messages: missed });
-        }
-        if !again && self.config.history > 0 {
-            self.ask_history(Some(last_seq.next()), self.config.history, "");
-        }
-        self.send_outgoing(Limit::UnackedMessages.value());
+        self.session = Some(Session { id, token: welcome.resume_token, name: name.clone() });
+        self.wanted_name = None;
+        self.config.name.clone_from(&name);
+        self.out.push(Queued::OpenPath(id), |_, _| {});
+        self.event(ClientEvent::Welcome { session: id, name, resumed, again });
+        // What the user wanted since the Hello.
+        self.send_claims();
+        self.tell_voice();
     }
 
-    /// Tells who came and left meanwhile, once it is known who is here.
-    fn compare_members(&mut self) {
-        if self.members.len() < self.listed {
+    /// The client is in a room now.
+    fn entered(&mut self, now: Instant, entered: pb::Entered) {
+        let Some(room) = entered.room else { return self.protocol_error(now) };
+        if room.name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
+            return self.protocol_error(now);
+        }
+        let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
+        let other = entered.members.iter().find(|member| member.session == entered.with);
+        let name = match with {
+            Some(_) => other.map(|member| member.name.clone()).unwrap_or_default(),
+            None => room.name,
+        };
+        let Some(id) = self.place_entered(entered.key, &name, with.is_some(), RoomId::from_wire(room.id))
+        else {
+            return;
+        };
+        let Some(place) = self.place_mut(id) else { return self.protocol_error(now) };
+        place.members.clear();
+        if !entered.members.into_iter().all(|member| place.note_member(member)) {
+            return self.protocol_error(now);
+        }
+        let numbering = Numbering {
+            room: RoomId::from_wire(room.id),
+            epoch: room.epoch,
+            last_seq: Seq::from_wire(room.last_seq),
+        };
+        let former = place.numbering.replace(numbering);
+        let continues = former.filter(|former| former.epoch == room.epoch);
+        let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
+        place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
+        (place.with, place.is_claimed, place.is_entered) = (with, true, true);
+        place.name.clone_from(&name);
+        let topic = entered.topic.map(read_topic);
+        let is_new_topic = former.is_some() && topic != place.topic;
+        place.topic.clone_from(&topic);
+        let (again, is_private, is_leaving) = (former.is_some(), place.is_private, place.is_leaving);
+        if !is_leaving {
+            let continues = continues.is_some();
+            self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
+            self.compare_members(id);
+            if missed > 0 && !is_made(Mistake::GapHidden) {
+                let before = Seq::from_wire(room.last_seq).next();
+                self.event(ClientEvent::Missed { place: id, messages: missed, before });
+            }
+            if is_new_topic {
+                self.event(ClientEvent::Topic { place: id, topic: topic.unwrap_or_default() });
+            }
+            if !again && !is_private && self.config.history > 0 {
+                let before = Some(Seq::from_wire(room.last_seq).next());
+                self.ask_history(id, before, self.config.history, "");
+            }
+        }
+        self.tell_voice();
+        self.send_outgoing(Limit::UnackedMessages.value());
+        self.finish_parts();
+    }
+
+    /// Which place the server means that says this of a room. None if the user does not want it any more.
+    fn place_entered(&mut self, key: u32, name: &str, is_private: bool, room: RoomId) -> Option<PlaceId> {
+        let id = PlaceId::from_wire(key);
+        // Somebody began what is between the two; the user may have done so at the same time, or before the other went away.
+        if key == 0 && is_private {
+            let same = self.places.iter().find(|place| {
+                let is_open = place.is_room(room) || !place.is_entered || !place.has_other();
+                place.is_private && place.name == name && is_open
+            });
+            if let Some(place) = same {
+                return Some(place.id);
+            }
+            let count = self.places.iter().filter(|place| place.is_private).count();
+            // The server allows one client as many as the client does.
+            return (count < limits::PRIVATE_EACH).then(|| self.add_place(name, true));
+        }
+        if self.place(id).is_none_or(|place| place.is_private != is_private) {
+            // Left before it was entered.
+            let part = pb::Part { room: room.to_wire() };
+            self.send(pb::to_server::Kind::Part(part));
+            return None;
+        }
+        if let Some(same) = self.place_of(room).filter(|same| *same != id) {
+            // Asked for twice, by names that the server takes for one.
+            for message in self.outgoing.iter_mut().filter(|message| message.place == id) {
+                message.place = same;
+            }
+            self.not_entered(id, "you are in that room already".to_owned());
+            return None;
+        }
+        Some(id)
+    }
+
+    fn joined(&mut self, now: Instant, joined: pb::Joined) {
+        let own = self.session();
+        let Some(place) = self.room_mut(RoomId::from_wire(joined.room)) else { return };
+        let Some(member) = joined.member else { return };
+        let (id, session, name) = (place.id, SessionId::from_wire(member.session), member.name.clone());
+        if !place.note_member(member) {
+            return self.protocol_error(now);
+        }
+        if Some(session) != own {
+            self.event_at(id, |place| ClientEvent::Joined { place, session, name });
+        }
+    }
+
+    fn left(&mut self, left: pb::Left) {
+        let reason = match left.reason() {
+            pb::left::Reason::Quit | pb::left::Reason::Unknown => LeaveReason::Quit,
+            pb::left::Reason::Lost => LeaveReason::Lost,
+            pb::left::Reason::Removed => LeaveReason::Removed,
+        };
+        let own = self.session();
+        let Some(place) = self.room_mut(RoomId::from_wire(left.room)) else { return };
+        let Some((session, member)) = left.member.map(read_member) else { return };
+        if Some(session) == own {
             return;
         }
-        let Some(former) = self.former_members.take() else { return };
+        if !is_made(Mistake::MembersStay) {
+            place.members.remove(&session);
+        }
+        let (id, name) = (place.id, member.name);
+        self.event_at(id, |place| ClientEvent::Left { place, session, name, reason });
+    }
+
+    /// Somebody is like this now.
+    fn changed(&mut self, now: Instant, member: pb::Member) {
+        let (session, member) = read_member(member);
+        if member.name.len() > limits::NAME_BYTES {
+            return self.protocol_error(now);
+        }
+        let mut former = None;
+        for place in &mut self.places {
+            if let Some(known) = place.members.get_mut(&session) {
+                former = Some(core::mem::replace(known, member.clone()));
+            }
+            if place.with == Some(session) {
+                place.name.clone_from(&member.name);
+            }
+        }
+        if let Some(own) = self.session.as_mut().filter(|own| own.id == session) {
+            let before = core::mem::replace(&mut own.name, member.name.clone());
+            former = former.or(Some(super::Member { name: before, ..member.clone() }));
+            self.config.name.clone_from(&member.name);
+            self.wanted_name = None;
+        }
+        let former = former.map(|former| former.name).filter(|former| *former != member.name);
+        self.event(ClientEvent::Changed { session, former, member });
+    }
+
+    fn topic_set(&mut self, topic: pb::Topic) {
+        let Some(place) = self.room_mut(RoomId::from_wire(topic.room)) else { return };
+        let (id, topic) = (place.id, read_topic(topic));
+        place.topic = Some(topic.clone()).filter(|topic| !topic.text.is_empty());
+        self.event_at(id, |place| ClientEvent::Topic { place, topic });
+    }
+
+    /// Some of the server's rooms, or the last of them.
+    fn rooms_told(&mut self, list: pb::RoomList) {
+        let rooms = list.rooms.into_iter().map(|room| ListedRoom {
+            name: room.name,
+            members: room.members,
+            topic: room.topic,
+        });
+        let space = limits::ROOMS.saturating_sub(self.listed_rooms.len());
+        self.listed_rooms.extend(rooms.take(space));
+        if !list.more {
+            let rooms = core::mem::take(&mut self.listed_rooms);
+            self.event(ClientEvent::Rooms(rooms));
+        }
+    }
+
+    /// Tells who came and left meanwhile, once it is known who is there.
+    fn compare_members(&mut self, id: PlaceId) {
+        let (own, former_self) = (self.session(), self.former_self.clone());
+        let Some(place) = self.place_mut(id) else { return };
+        if place.members.len() < place.listed {
+            return;
+        }
+        let Some(former) = place.former_members.take() else { return };
         let is_self = |id: SessionId, name: &String| {
-            Some(id) == self.session()
-                || self.former_self.as_ref().is_some_and(|(former, known)| (*former, known) == (id, name))
+            Some(id) == own
+                || former_self.as_ref().is_some_and(|(former, known)| (*former, known) == (id, name))
         };
-        let others = self.members.iter().filter(|&(&id, name)| !is_self(id, name));
-        let now: BTreeSet<&String> = others.map(|(_, name)| name).collect();
+        let others = place.members.iter().filter(|&(&id, member)| !is_self(id, &member.name));
+        let now: BTreeSet<&String> = others.map(|(_, member)| &member.name).collect();
         let joined = now.iter().copied().filter(|name| !former.contains(*name)).cloned();
         let left = former.iter().filter(|name| !now.contains(name)).cloned();
         let (joined, left): (Vec<_>, Vec<_>) = (joined.collect(), left.collect());
         if !joined.is_empty() || !left.is_empty() {
-            self.event(ClientEvent::Meanwhile { joined, left });
+            self.event_at(id, |place| ClientEvent::Meanwhile { place, joined, left });
+        }
+    }
+
+    /// Tells the user something of a room that he did not leave.
+    fn event_at(&mut self, place: PlaceId, event: impl FnOnce(PlaceId) -> ClientEvent) {
+        if self.place(place).is_some_and(|place| !place.is_leaving) {
+            self.event(event(place));
         }
     }
 
@@ -282,40 +441,47 @@ impl Client {
 
     fn said(&mut self, said: pb::Said) {
         let (id, seq) = (MessageId::from_wire(said.id), Seq::from_wire(said.seq));
+        let room = RoomId::from_wire(said.room);
         if Some(SessionId::from_wire(said.session)) == self.session()
-            && self.outgoing.iter().any(|(outgoing, _)| *outgoing == id)
+            && self.outgoing.iter().any(|outgoing| outgoing.id == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(RoomId::from_wire(said.room), id, seq, UnixMillis(said.at_ms));
+            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms));
         }
-        if self.is_next(said.seq) {
+        let Some(place) = self.place_of(room) else { return };
+        if self.is_next(place, seq) {
             let (name, text, at) = (said.name, said.text, UnixMillis(said.at_ms));
-            self.event(ClientEvent::Said { seq, name, text, at, own: None });
+            self.event_at(place, |place| ClientEvent::Said { place, seq, name, text, at, own: None });
         }
     }
 
     fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis) {
-        // What was said again may have its place in a room that is gone; in this one it has none.
-        let is_here = self.session.as_ref().is_some_and(|session| session.room == room);
-        let seq = if is_here { seq } else { Seq::ZERO };
-        self.is_next(seq.to_wire());
-        let Some(text) = self.take_outgoing(id) else { return };
+        // What was said again may have its place in a room that is gone; in those that there are it has none.
+        let here = self.place_of(room);
+        if let Some(place) = here {
+            self.is_next(place, seq);
+        }
+        let Some(Outgoing { place, text, .. }) = self.take_outgoing(id) else { return };
+        let seq = if here == Some(place) { seq } else { Seq::ZERO };
         let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
-        self.event(ClientEvent::Said { seq, name, text, at, own: Some(id) });
+        self.event_at(place, |place| ClientEvent::Said { place, seq, name, text, at, own: Some(id) });
         self.send_outgoing(Limit::UnackedMessages.value());
+        self.finish_parts();
     }
 
-    /// Notes the place of an event. False when it was seen before; a gap is reported.
-    fn is_next(&mut self, seq: u64) -> bool {
-        let Some(session) = &mut self.session else { return false };
-        let last = session.last_seq;
-        if seq <= last.to_wire() {
+    /// Notes the place of a message in its room. False when it was seen before; a gap is reported.
+    fn is_next(&mut self, place: PlaceId, seq: Seq) -> bool {
+        let Some(numbering) = self.place_mut(place).and_then(|place| place.numbering.as_mut()) else {
+            return false;
+        };
+        let last = numbering.last_seq;
+        if seq <= last {
             return false;
         }
-        session.last_seq = Seq::from_wire(seq);
-        let missed = seq - last.next().to_wire();
+        numbering.last_seq = seq;
+        let missed = seq.to_wire() - last.next().to_wire();
         if missed > 0 && !is_made(Mistake::GapHidden) {
-            self.event(ClientEvent::Missed { messages: missed });
+            self.event_at(place, |place| ClientEvent::Missed { place, messages: missed, before: seq });
         }
         true
     }
@@ -353,6 +519,6 @@ impl Client {
     }
 }
 
-fn member(member: pb::Member) -> (SessionId, String) {
-    (SessionId::from_wire(member.session), member.name)
+fn read_topic(topic: pb::Topic) -> RoomTopic {
+    RoomTopic { text: topic.text, by: topic.by, at: UnixMillis(topic.at_ms) }
 }

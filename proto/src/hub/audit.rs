@@ -1,12 +1,13 @@
 //! What must hold of a hub between two calls: every table within its limit, and all of them of one mind.
 
-use alloc::{collections::BTreeSet, format, string::String};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 use super::{Hub, Presence, is_default, session::Session};
 use crate::{
     audit::{at_most, ensure, same},
     hooks::Limit,
-    ids::RoomId,
+    ids::{RoomId, SessionId},
+    limits,
 };
 
 impl Hub {
@@ -64,31 +65,46 @@ impl Hub {
 
     fn audit_rooms(&self) -> Result<(), String> {
         // A place is kept for the default room until there is one.
-        let has_default = self.rooms.values().any(|room| is_default(&room.name));
-        at_most("rooms", self.rooms.len() + usize::from(!has_default), Limit::Rooms.value())?;
+        let has_default = self.rooms_with_names().any(|(_, room)| is_default(&room.name));
+        at_most("rooms", self.rooms() + usize::from(!has_default), Limit::Rooms.value())?;
+        at_most("private rooms", self.rooms.len() - self.rooms(), limits::PRIVATE_ROOMS)?;
         let mut names = BTreeSet::new();
-        let mut listed = BTreeSet::new();
-        let awaited: BTreeSet<RoomId> = self.sessions.iter().map(|(_, session)| session.room).collect();
-        for (id, room) in &self.rooms {
+        for (&id, room) in &self.rooms {
             room.audit().map_err(|wrong| format!("{id:?}: {wrong}"))?;
-            ensure!(names.insert(room.name.folded()), "{id:?}: another room is called {:?}, too", room.name);
+            let is_alone = id.is_private() || names.insert(room.name.folded());
+            ensure!(is_alone, "{id:?}: another room is called {:?}, too", room.name);
+            let mut listed = BTreeSet::new();
             for &member in &room.members {
-                let is_in = |session: &Session| session.presence.is_in_room() && session.room == *id;
-                let is_member = self.sessions.get(member).is_some_and(is_in);
+                let is_present = |session: &Session| session.presence.is_in_room();
+                let is_member = self.sessions.get(member).is_some_and(is_present) && self.is_in(member, id);
                 ensure!(is_member, "{id:?}: {member:?} is listed and is not in that room");
                 ensure!(listed.insert(member), "{id:?}: {member:?} is listed twice");
             }
+            let holders = self.sessions.iter().filter(|(_, session)| session.rooms.contains(&id)).count();
+            ensure!(holders == room.holders, "{id:?}: {holders} sessions hold it, not {}", room.holders);
             // Nobody else could resume in it, so that nothing would ever remove it.
-            let is_kept =
-                room.is_kept && !room.has_nothing() || awaited.contains(id) || is_default(&room.name);
+            let is_kept = room.is_kept && !room.has_nothing() || holders > 0 || is_default(&room.name);
             ensure!(is_kept, "{id:?}: no session belongs to it, with {} members", room.members.len());
         }
-        let present = self.present();
-        ensure!(
-            present == listed.len(),
-            "{present} sessions are in a room, {} are listed there",
-            listed.len()
-        );
+        self.sessions.iter().try_for_each(|(id, session)| self.audit_rooms_of(id, session))
+    }
+
+    fn audit_rooms_of(&self, id: SessionId, session: &Session) -> Result<(), String> {
+        let (private, named): (Vec<RoomId>, Vec<_>) =
+            session.rooms.iter().partition(|room| room.is_private());
+        at_most("rooms of a session", named.len(), Limit::RoomsEach.value())?;
+        at_most("private rooms of a session", private.len(), Limit::PrivateEach.value())?;
+        let voice = session.voice.is_none_or(|voice| session.rooms.contains(&voice));
+        ensure!(voice, "{id:?} talks in {:?}, which is none of its rooms", session.voice);
+        for room in &session.rooms {
+            let Some(place) = self.rooms.get(room) else {
+                return Err(format!("{id:?} is in {room:?}, which is no room"));
+            };
+            let is_listed = place.members.contains(&id);
+            ensure!(is_listed == session.presence.is_in_room(), "{room:?}: {id:?} is listed: {is_listed}");
+            let is_own = place.other(id).is_some() == room.is_private();
+            ensure!(is_own, "{room:?}: what it is and whose does not agree, for {id:?}");
+        }
         Ok(())
     }
 }
@@ -112,9 +128,7 @@ mod tests {
     const NOW: Instant = Instant::from_micros(1_000_000);
 
     fn join(hub: &mut Hub, name: &str, room: &str) -> SessionId {
-        hub.join(NOW, &JoinRequest { name, room, author: None, resume: None }, &mut |_, _| {})
-            .unwrap()
-            .session
+        hub.join(NOW, &JoinRequest::new(name, &[Claim::new(room)]), &mut |_, _| {}).unwrap().session
     }
 
     /// Foo and Bar in the lobby, Baz lost there, Qux gone from the den, which is empty; one place among them is free.

@@ -2,10 +2,10 @@
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
-use super::{Audience, Hub, Message, Notice, Rejection, Room, is_unused};
+use super::{Audience, Hub, Message, Notice, Refusal, Rejection, Room, is_unused};
 use crate::{
     audit::ensure,
-    history::{KeepError, KeptMessage, RestoredRoom, Write},
+    history::{KeepError, KeptMessage, RestoredRoom, Topic, Write},
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits,
@@ -33,6 +33,11 @@ enum Waiting {
         member: SessionId,
         kept: KeptMessage,
     },
+    Topic {
+        member: SessionId,
+        room: RoomId,
+        topic: Topic,
+    },
     Gone(RoomId),
     /// For [`Mistake::ToldBeforeKept`].
     Told,
@@ -53,7 +58,7 @@ impl Hub {
     /// From now on everything is kept before it is told. These are the rooms that a store had.
     pub fn restore(&mut self, rooms: impl IntoIterator<Item = RestoredRoom>) {
         self.keeping = Some(Keeping::default());
-        for RestoredRoom { room, mut last, mut messages, accepted } in rooms {
+        for RestoredRoom { room, topic, mut last, mut messages, accepted } in rooms {
             if is_made(Mistake::LastForgotten) && messages.pop().is_some() {
                 last = Seq::from_wire(last.to_wire() - 1);
             }
@@ -63,7 +68,8 @@ impl Hub {
             }
             self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
             let id = room.id;
-            let room = Room::restored(room, last, messages);
+            let mut room = Room::restored(room, last, messages);
+            room.topic = topic;
             self.log_bytes += room.bytes();
             self.rooms.insert(id, room);
             self.remove_unused(id);
@@ -73,6 +79,11 @@ impl Hub {
     /// True when what is said is kept by a store.
     pub fn is_lasting(&self) -> bool {
         self.keeping.is_some()
+    }
+
+    /// True when what is said in `room` is kept by a store.
+    pub(crate) fn is_lasting_in(&self, room: RoomId) -> bool {
+        self.is_lasting() && !room.is_private()
     }
 
     /// Something to be kept, of which run: to be given to the store in this order. Each is answered by [`Hub::kept`], or all of the run by
@@ -96,6 +107,10 @@ impl Hub {
                         session.waiting -= 1;
                     }
                     self.settle(Message { member, kept }, tell);
+                }
+                Some(Waiting::Topic { room, topic, .. }) => {
+                    keeping.bytes -= topic_cost(&topic);
+                    self.settle_topic(room, topic, tell);
                 }
                 Some(Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told) => {}
                 None => return,
@@ -126,6 +141,11 @@ impl Hub {
                         keeping.still_there.push(id);
                     }
                     continue;
+                }
+                Waiting::Topic { member, room, .. } => {
+                    let notice = Notice::NotDone { why: Refusal::NotKept(why) };
+                    tell(Audience { members: &[member], except: None }, notice);
+                    room
                 }
                 Waiting::Room(id) => {
                     if let Some(room) = self.rooms.get_mut(&id) {
@@ -161,7 +181,7 @@ impl Hub {
 
     /// Removes a room that nobody would find again, unless somebody may still resume there.
     pub(super) fn remove_unused(&mut self, id: RoomId) {
-        if self.rooms.get(&id).is_some_and(is_unused) && !self.sessions.any_in(id) {
+        if self.rooms.get(&id).is_some_and(|room| is_unused(room) && room.holders == 0) {
             self.remove_room(id);
         }
     }
@@ -189,6 +209,32 @@ impl Hub {
         self.sessions.get(session).map_or(0, |session| session.waiting)
     }
 
+    /// A topic is told, or waits to be kept.
+    pub(super) fn take_topic(
+        &mut self,
+        member: SessionId,
+        id: RoomId,
+        topic: Topic,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let Some(keeping) = &mut self.keeping else { return self.settle_topic(id, topic, tell) };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if !core::mem::replace(&mut room.is_kept, true) {
+            keeping.write(Waiting::Room(id), Write::Room(room.kept(id)));
+        }
+        keeping.bytes += topic_cost(&topic);
+        let write = Write::Topic(id, topic.clone());
+        keeping.write(Waiting::Topic { member, room: id, topic }, write);
+    }
+
+    fn settle_topic(&mut self, id: RoomId, topic: Topic, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let audience = Audience { members: &room.members, except: None };
+        tell(audience, Notice::Topic { room: id, topic: &topic });
+        room.topic = Some(topic).filter(|topic| !topic.text.is_empty());
+        self.remove_unused(id);
+    }
+
     /// A message has its place: it is told, or waits to be kept.
     pub(super) fn take(
         &mut self,
@@ -196,7 +242,8 @@ impl Hub {
         kept: KeptMessage,
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) {
-        let Some(keeping) = &mut self.keeping else { return self.settle(Message { member, kept }, tell) };
+        let keeping = self.keeping.as_mut().filter(|_| !kept.room.is_private());
+        let Some(keeping) = keeping else { return self.settle(Message { member, kept }, tell) };
         let Some(room) = self.rooms.get_mut(&kept.room) else { return };
         if !core::mem::replace(&mut room.is_kept, true) {
             keeping.write(Waiting::Room(kept.room), Write::Room(room.kept(kept.room)));
@@ -243,17 +290,21 @@ impl Hub {
             .iter()
             .filter_map(|waiting| match waiting {
                 Waiting::Message { member, kept } => Some((*member, kept)),
-                Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told => None,
+                Waiting::Room(_) | Waiting::Topic { .. } | Waiting::Gone(_) | Waiting::Told => None,
             })
             .collect();
-        let bytes: usize = messages.iter().map(|(_, kept)| cost(kept)).sum();
+        let topics = keeping.waiting.iter().filter_map(|waiting| match waiting {
+            Waiting::Topic { topic, .. } => Some(topic_cost(topic)),
+            Waiting::Message { .. } | Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told => None,
+        });
+        let bytes = topics.sum::<usize>() + messages.iter().map(|(_, kept)| cost(kept)).sum::<usize>();
         let remembered: usize = self.rooms.values().map(Room::bytes).sum();
         ensure!(remembered == self.log_bytes, "{remembered} bytes are remembered, not {}", self.log_bytes);
         ensure!(bytes == keeping.bytes, "{bytes} bytes wait to be kept, {} were counted", keeping.bytes);
         for (id, room) in &self.rooms {
             let waiting = messages.iter().filter(|(_, kept)| kept.room == *id).count() as u64;
             ensure!(waiting == room.waiting, "{id:?}: {waiting} wait to be kept, not {}", room.waiting);
-            let must_last = self.keeping.is_some() && !room.is_blank();
+            let must_last = self.is_lasting_in(*id) && !room.is_blank();
             ensure!(!must_last || room.is_kept, "{id:?}: it has messages and is not kept");
         }
         for (id, session) in self.sessions.iter() {
@@ -262,6 +313,11 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// What a topic that waits takes.
+fn topic_cost(topic: &Topic) -> usize {
+    topic.text.len() + limits::KEEPING_COST
 }
 
 /// What a message that waits takes.

@@ -6,6 +6,8 @@
 mod audit;
 mod authors;
 mod keeping;
+mod people;
+mod places;
 mod room;
 mod session;
 
@@ -22,33 +24,58 @@ use self::{
     session::{Presence, Session, Sessions},
 };
 pub use self::{
+    people::{Marks, Person},
+    places::{Claim, Entrance},
     room::{LeaveReason, Message},
     session::ResumeToken,
 };
 use crate::{
-    history::{AuthorKey, KeepError, KeptMessage, UnixMillis},
+    history::{AuthorKey, KeepError, KeptMessage, Topic, UnixMillis},
     hooks::{self, Limit, Mistake, is_made},
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
     name::{FoldedName, Name, NameError},
     rng::Rng,
-    text::{self, MessageError},
+    text::{self, MessageError, TopicError},
     time::Instant,
 };
 
 /// Something that sessions are told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice<'a> {
-    /// Somebody came into their room.
+    /// Somebody came into a room of theirs.
     Joined {
         /// Where.
         room: RoomId,
         /// Who.
-        member: SessionId,
-        /// As whom.
-        name: &'a Name,
+        member: Person<'a>,
     },
-    /// Somebody left their room.
+    /// Somebody began what is between him and them alone.
+    Opened {
+        /// Where.
+        room: RoomId,
+        /// The name of its numbering, in which nothing was said yet.
+        epoch: u64,
+        /// Who.
+        by: Person<'a>,
+        /// They themselves.
+        to: Person<'a>,
+    },
+    /// Somebody with whom they share a room, or they themselves, is like this now.
+    Changed {
+        /// Who, as he is now.
+        member: Person<'a>,
+        /// How he was called before, if that was another name.
+        former: Option<&'a Name>,
+    },
+    /// This is what a room of theirs is about now.
+    Topic {
+        /// Which room.
+        room: RoomId,
+        /// What it is about.
+        topic: &'a Topic,
+    },
+    /// Somebody left a room of theirs.
     Left {
         /// Where.
         room: RoomId,
@@ -59,7 +86,7 @@ pub enum Notice<'a> {
         /// Why.
         reason: LeaveReason,
     },
-    /// A message in their room. Its sender is told [`Notice::Accepted`] instead.
+    /// A message in a room of theirs. Its sender is told [`Notice::Accepted`] instead.
     Said(&'a Message),
     /// Their message got this place. A repeat of an accepted message is told its first place again.
     Accepted {
@@ -79,6 +106,26 @@ pub enum Notice<'a> {
         /// Why.
         why: Rejection,
     },
+    /// What they asked for is not done.
+    NotDone {
+        /// Why.
+        why: Refusal,
+    },
+}
+
+impl Notice<'_> {
+    /// Which room it is about, if it is about one.
+    pub fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Joined { room, .. }
+            | Self::Opened { room, .. }
+            | Self::Topic { room, .. }
+            | Self::Left { room, .. }
+            | Self::Accepted { room, .. } => Some(*room),
+            Self::Said(message) => Some(message.kept.room),
+            Self::Changed { .. } | Self::Rejected { .. } | Self::NotDone { .. } => None,
+        }
+    }
 }
 
 /// Why a message is not delivered.
@@ -90,6 +137,8 @@ pub enum Rejection {
     Stale,
     /// The sender is not in that room.
     NotInRoom,
+    /// The one to whom alone it was said is not here.
+    NotHere,
     /// It could not be kept.
     NotKept(KeepError),
 }
@@ -103,6 +152,7 @@ impl fmt::Display for Rejection {
                 "it came too late, a later one of yours is there already; say it again if it still matters"
             ),
             Self::NotInRoom => write!(f, "you are not in that room"),
+            Self::NotHere => Refusal::NotHere.fmt(f),
             Self::NotKept(error) => error.fmt(f),
         }
     }
@@ -128,29 +178,40 @@ impl<'a> Audience<'a> {
 }
 
 /// Who wants in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct JoinRequest<'a> {
     /// The name as it was typed.
     pub name: &'a str,
-    /// The room as it was typed; empty for the default room.
-    pub room: &'a str,
+    /// The rooms that he is in from now on; those past [`limits::CLAIMS`] do not count.
+    pub claims: &'a [Claim<'a>],
+    /// The key of the one of them in which he talks and listens; 0 for none.
+    pub voice: u32,
+    /// Whether he can be heard and hears.
+    pub marks: Marks,
+    /// He can be alone with somebody.
+    pub has_private: bool,
     /// By what the client is known again; `None` for one that says nothing twice.
     pub author: Option<AuthorKey>,
     /// A former session to go on with.
     pub resume: Option<ResumeRequest<'a>>,
 }
 
-/// A former session, and how far it got.
-#[derive(Clone, PartialEq, Eq, Debug)]
+impl<'a> JoinRequest<'a> {
+    /// Of a newcomer, who talks in the first of these rooms.
+    pub fn new(name: &'a str, claims: &'a [Claim<'a>]) -> Self {
+        let voice = claims.first().map_or(0, |claim| claim.key);
+        let (marks, author, resume) = (Marks::default(), None, None);
+        Self { name, claims, voice, marks, has_private: true, author, resume }
+    }
+}
+
+/// A former session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ResumeRequest<'a> {
     /// Which.
     pub session: SessionId,
     /// Its secret.
     pub token: &'a [u8],
-    /// The numbering that `last_seq` belongs to.
-    pub epoch: u64,
-    /// The last message it saw.
-    pub last_seq: Seq,
     /// Which of its connections this is; 0 if it does not count them.
     pub attempt: u64,
 }
@@ -166,21 +227,31 @@ pub struct Admission {
     pub author: AuthorKey,
     /// The name, normalised.
     pub name: Name,
-    /// The room.
-    pub room: RoomId,
-    /// The room's name.
-    pub room_name: Name,
-    /// The room's numbering.
-    pub epoch: u64,
     /// True when the former session goes on.
     pub resumed: bool,
     /// True when the others were told that he joined.
     pub entered: bool,
-    /// Everything after this in the room is yet to be told ([`Hub::messages_after`]).
-    pub told_up_to: Seq,
+    /// What became of his claims, and his rooms that he did not claim.
+    pub entries: Vec<Entry>,
 }
 
-/// Why somebody is not let in.
+impl Admission {
+    /// The rooms that he is in, in the order in which he claimed them.
+    pub fn rooms(&self) -> impl Iterator<Item = Entrance> {
+        self.entries.iter().filter_map(|entry| entry.entered.as_ref().ok().copied())
+    }
+}
+
+/// What became of a claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// That of the claim; 0 without one.
+    pub key: u32,
+    /// The room, or why he is not in it.
+    pub entered: Result<Entrance, Refusal>,
+}
+
+/// Why somebody is not let in, or what he asks for is not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// No name.
@@ -198,6 +269,22 @@ pub enum Refusal {
     RoomsFull,
     /// The session went on in a later connection, which overtook this one.
     Overtaken,
+    /// He is in as many rooms as one may be.
+    TooManyRooms,
+    /// He or the other has as many private conversations as one may have, or the server has.
+    TooManyPrivate,
+    /// Nobody of that name is here.
+    NotHere,
+    /// It is his own name.
+    Oneself,
+    /// The other's program knows no private conversations.
+    NoPrivate,
+    /// He is not in that room.
+    NotInRoom,
+    /// No topic.
+    Topic(TopicError),
+    /// It could not be kept.
+    NotKept(KeepError),
 }
 
 impl fmt::Display for Refusal {
@@ -211,6 +298,16 @@ impl fmt::Display for Refusal {
             Self::Full => write!(f, "the server is full; try again later"),
             Self::RoomsFull => write!(f, "the server has no place for another room; join one that exists"),
             Self::Overtaken => write!(f, "the session goes on in a later connection"),
+            Self::TooManyRooms => {
+                write!(f, "you are in {} rooms already; leave one of them first", limits::ROOMS_EACH)
+            }
+            Self::TooManyPrivate => write!(f, "there are too many private conversations; try again later"),
+            Self::NotHere => write!(f, "nobody of that name is here; try again when he is back"),
+            Self::Oneself => write!(f, "that is your own name"),
+            Self::NoPrivate => write!(f, "the program that he uses takes no private messages"),
+            Self::NotInRoom => write!(f, "you are not in that room"),
+            Self::Topic(error) => error.fmt(f),
+            Self::NotKept(error) => error.fmt(f),
         }
     }
 }
@@ -221,10 +318,11 @@ pub struct Hub {
     rng: Rng,
     max_sessions: usize,
     sessions: Sessions,
-    /// The sessions that are in a room, by name.
+    /// The sessions that the others see, by name.
     names: BTreeMap<FoldedName, SessionId>,
     rooms: BTreeMap<RoomId, Room>,
     next_room: u32,
+    next_private: u32,
     /// When a session without a connection changes its [`Presence`].
     deadlines: BTreeSet<(Instant, SessionId)>,
     gone: usize,
@@ -245,6 +343,7 @@ impl Hub {
             names: BTreeMap::new(),
             rooms: BTreeMap::new(),
             next_room: 1,
+            next_private: 0,
             deadlines: BTreeSet::new(),
             gone: 0,
             authors: Authors::default(),
@@ -255,14 +354,14 @@ impl Hub {
 
     // Getters.
 
-    /// Sessions that are in a room, those with a lost connection too.
+    /// Sessions that the others see, those with a lost connection too.
     pub fn members(&self) -> usize {
         self.names.len()
     }
 
-    /// Rooms that exist.
+    /// Rooms with a name that exist.
     pub fn rooms(&self) -> usize {
-        self.rooms.len()
+        self.rooms_with_names().count()
     }
 
     /// Sessions that nobody sees any more but that may be resumed.
@@ -271,14 +370,44 @@ impl Hub {
     }
 
     /// Everybody in `room`.
-    pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = (SessionId, &Name)> + Clone {
+    pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = Person<'_>> + Clone {
         let members = self.rooms.get(&room).map_or(&[][..], |room| &room.members);
-        members.iter().filter_map(|&id| Some((id, &self.sessions.get(id)?.name)))
+        members.iter().filter_map(|&id| self.sessions.person(id))
     }
 
-    /// Every room by its name.
+    /// Every room that has a name.
     pub fn room_names(&self) -> impl Iterator<Item = (RoomId, &Name)> {
-        self.rooms.iter().map(|(&id, room)| (id, &room.name))
+        self.rooms_with_names().map(|(id, room)| (id, &room.name))
+    }
+
+    /// The rooms of a session, in the order in which it came into them.
+    pub fn rooms_of(&self, session: SessionId) -> &[RoomId] {
+        self.sessions.get(session).map_or(&[], |session| &session.rooms)
+    }
+
+    /// What a room is about.
+    pub fn topic_of(&self, room: RoomId) -> Option<&Topic> {
+        self.rooms.get(&room)?.topic.as_ref()
+    }
+
+    /// The name of a room.
+    pub fn name_of_room(&self, room: RoomId) -> Option<&Name> {
+        self.rooms.get(&room).map(|room| &room.name)
+    }
+
+    /// By what the client of a session is known again.
+    pub(crate) fn author_of(&self, session: SessionId) -> Option<AuthorKey> {
+        self.sessions.get(session).map(|session| session.author)
+    }
+
+    /// With whom `session` is alone in `room`.
+    pub fn other_of(&self, room: RoomId, session: SessionId) -> Option<SessionId> {
+        self.rooms.get(&room)?.other(session)
+    }
+
+    /// The name of a room's numbering.
+    pub fn epoch_of(&self, room: RoomId) -> Option<u64> {
+        self.rooms.get(&room).map(|room| room.epoch)
     }
 
     /// Who has that name, however it is written.
@@ -304,10 +433,10 @@ impl Hub {
     /// The room in which `session` may be heard.
     pub fn voice_room(&self, session: SessionId) -> Option<RoomId> {
         let session = self.sessions.get(session)?;
-        (session.presence == Presence::Here).then_some(session.room)
+        session.voice.filter(|_| session.presence == Presence::Here)
     }
 
-    /// The name of a session that is in a room.
+    /// The name of a session.
     pub fn name_of(&self, session: SessionId) -> Option<&Name> {
         Some(&self.sessions.get(session)?.name)
     }
@@ -333,30 +462,39 @@ impl Hub {
             return admission;
         }
         let name = Name::new(request.name).map_err(Refusal::Name)?;
-        let room = if request.room.is_empty() { limits::DEFAULT_ROOM } else { request.room };
         // Judged before anybody loses a name to this newcomer.
-        let room = Name::new(room).map_err(Refusal::RoomName)?;
+        let room_name = |claim: &Claim<'_>| match (claim.with, claim.name) {
+            ("", "") => Ok(()),
+            ("", name) => Name::new(name).map(|_| ()).map_err(Refusal::RoomName),
+            _ => Ok(()),
+        };
+        if let Some(Err(refusal)) = request.claims.first().map(room_name)
+            && request.claims.iter().all(|claim| room_name(claim).is_err())
+        {
+            return Err(refusal);
+        }
         self.free_name(now, &name, tell)?;
         if self.names.len() >= self.max_sessions {
             return Err(Refusal::Full);
         }
-        let room = self.find_or_make_room(room)?;
         let token = self.rng.bytes();
         // The server's own is nobody's.
         let author = request.author.filter(|&author| author != AuthorKey::default());
         let author = author.unwrap_or_else(|| AuthorKey(self.rng.bytes()));
         self.authors.enter(author);
-        let session = self.sessions.insert(Session::new(name.clone(), room, token, author));
-        self.enter(session, tell);
-        let last = self.rooms.get(&room).map(Room::last_seq).unwrap_or_default();
-        let told_up_to = match &request.resume {
-            None => last,
-            // A session that is forgotten does not make the room another one.
-            Some(former) if self.has_numbering(room, former.epoch) => former.last_seq.min(last),
-            // All of another numbering came since.
-            Some(_) => Seq::ZERO,
-        };
-        self.admission(session, told_up_to, (false, true)).ok_or(Refusal::Full)
+        let folded = name.folded();
+        let session = Session { has_private: request.has_private, ..Session::new(name, token, author) };
+        let session = self.sessions.insert(Session { marks: request.marks, ..session });
+        self.names.insert(folded, session);
+        let entries = self.enter_all(session, request, tell);
+        if self.rooms_of(session).is_empty()
+            && let Some(Err(refusal)) = entries.first().map(|entry| &entry.entered)
+        {
+            let refusal = refusal.clone();
+            self.end(session, LeaveReason::Quit, tell);
+            return Err(refusal);
+        }
+        self.admission(session, entries, (false, true)).ok_or(Refusal::Full)
     }
 
     /// Says `text` in `room`, at the time `at`. Exactly one notice goes to the sender: accepted, or rejected; at once, or when it was
@@ -388,7 +526,8 @@ impl Hub {
             }
             Repeat::Refused(why) => Some(Rejection::NotKept(why)),
             Repeat::Stale => Some(Rejection::Stale),
-            Repeat::New if session.room != room => Some(Rejection::NotInRoom),
+            Repeat::New if room.is_private() && !self.is_complete(room, sender) => Some(Rejection::NotHere),
+            Repeat::New if !session.rooms.contains(&room) => Some(Rejection::NotInRoom),
             Repeat::New => text::check_message(text).err().map(Rejection::Message),
         };
         if let Some(why) = why {
@@ -412,12 +551,34 @@ impl Hub {
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Result<(), MessageError> {
         text::check_message(text)?;
-        let rooms: Vec<(RoomId, Seq)> = self.rooms.iter().map(|(&id, room)| (id, room.next_seq())).collect();
+        let rooms: Vec<(RoomId, Seq)> =
+            self.rooms_with_names().map(|(id, room)| (id, room.next_seq())).collect();
         for (room, seq) in rooms {
             let (author, id, name) = (AuthorKey::default(), MessageId::default(), Name::of_the_server());
             let said = KeptMessage { room, seq, at, author, id, name, text: text.into() };
             self.take(SessionId::NOBODY, said, tell);
         }
+        Ok(())
+    }
+
+    /// The member says what a room of his is about; nothing any more where `text` is empty. All in it are told, when that is kept where it is
+    /// to be kept.
+    ///
+    /// # Errors
+    /// He is not in it, or it is no topic.
+    pub fn set_topic(
+        &mut self,
+        at: UnixMillis,
+        member: SessionId,
+        room: RoomId,
+        text: &str,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<(), Refusal> {
+        let session = self.sessions.get(member).filter(|session| session.rooms.contains(&room));
+        let session = session.filter(|_| !room.is_private()).ok_or(Refusal::NotInRoom)?;
+        text::check_topic(text).map_err(Refusal::Topic)?;
+        let topic = Topic { text: text.trim().into(), by: session.name.clone(), at };
+        self.take_topic(member, room, topic, tell);
         Ok(())
     }
 
@@ -434,7 +595,7 @@ impl Hub {
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) {
         self.leave(session, reason, tell);
-        self.forget(session);
+        self.forget(session, tell);
     }
 
     /// The member's connection is lost. It may resume; the others are told when it does not do so in time, or at
@@ -461,7 +622,7 @@ impl Hub {
             }
             match self.sessions.get(id).map(|session| session.presence) {
                 Some(Presence::Lost { .. }) => self.give_up(now, id, tell),
-                Some(Presence::Gone { .. }) => self.forget(id),
+                Some(Presence::Gone { .. }) => self.forget(id, tell),
                 Some(Presence::Here) | None => {
                     self.deadlines.remove(&(deadline, id));
                 }
@@ -480,47 +641,39 @@ impl Hub {
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Option<Result<Admission, Refusal>> {
         let session = self.sessions.get(resume.session).filter(|s| s.knows_token(resume.token))?;
-        let (room, presence) = (session.room, session.presence);
-        if !self.has_numbering(room, resume.epoch) {
-            return None;
-        }
+        let (id, presence) = (resume.session, session.presence);
         if resume.attempt != 0 && resume.attempt < session.attempt {
             return Some(Err(Refusal::Overtaken));
         }
-        match presence {
-            Presence::Here | Presence::Lost { .. } => {}
-            Presence::Gone { .. } => {
-                // Others may have its name by now; the client may have brought another one.
-                let name = match Name::new(request.name).map_err(Refusal::Name) {
-                    Ok(name) => name,
-                    Err(refusal) => return Some(Err(refusal)),
-                };
-                if let Err(refusal) = self.free_name(now, &name, tell) {
-                    return Some(Err(refusal));
-                }
-                if self.names.len() >= self.max_sessions {
-                    return Some(Err(Refusal::Full));
-                }
-                self.sessions.get_mut(resume.session)?.name = name;
-            }
-        }
-        self.sessions.get_mut(resume.session)?.attempt = resume.attempt;
-        self.set_presence(resume.session, Presence::Here);
+        let former = (session.name.clone(), session.marks, session.voice);
+        let name = Name::new(request.name).map_err(Refusal::Name);
         let entered = matches!(presence, Presence::Gone { .. });
         if entered {
-            self.enter(resume.session, tell);
+            // Others may have its name by now; the client may have brought another one.
+            let name = match name.and_then(|name| self.free_name(now, &name, tell).map(|()| name)) {
+                Ok(name) => name,
+                Err(refusal) => return Some(Err(refusal)),
+            };
+            if self.names.len() >= self.max_sessions {
+                return Some(Err(Refusal::Full));
+            }
+            self.names.insert(name.folded(), id);
+            self.sessions.get_mut(id)?.name = name;
+        } else if let Ok(name) = name {
+            // What it asked for last may have been lost on its way. If somebody has that name, it keeps its own.
+            let _ = self.take_name(now, id, name, tell);
         }
-        let last = self.rooms.get(&room)?.last_seq();
-        let told = match resume.last_seq {
-            seq if is_made(Mistake::ReplayFromNext) => seq.next(),
-            seq if is_made(Mistake::ReplayFromBefore) => Seq::from_wire(seq.to_wire().saturating_sub(1)),
-            seq => seq,
-        };
-        self.admission(resume.session, told.min(last), (true, entered)).map(Ok)
-    }
-
-    fn has_numbering(&self, room: RoomId, epoch: u64) -> bool {
-        self.rooms.get(&room).is_some_and(|room| room.epoch == epoch)
+        let session = self.sessions.get_mut(id)?;
+        session.attempt = resume.attempt;
+        session.marks = request.marks;
+        self.set_presence(id, Presence::Here);
+        let entries = self.enter_all(id, request, tell);
+        let session = self.sessions.get(id)?;
+        let (name, marks, voice) = former;
+        if !entered && (&name, marks, voice) != (&session.name, session.marks, session.voice) {
+            self.tell_change(id, Some(&name), tell);
+        }
+        self.admission(id, entries, (true, entered)).map(Ok)
     }
 
     /// Makes sure that nobody who is here has `name`. Whoever lost their connection loses the name to a newcomer:
@@ -563,42 +716,7 @@ impl Hub {
         }
     }
 
-    fn find_or_make_room(&mut self, name: Name) -> Result<RoomId, Refusal> {
-        let folded = name.folded();
-        if let Some((&id, _)) = self.rooms.iter().find(|(_, room)| room.name.folded() == folded) {
-            return Ok(id);
-        }
-        let has_default = is_default(&name) || self.rooms.values().any(|room| is_default(&room.name));
-        // One place is kept for the default room, so that nobody can shut out those who ask for none.
-        let places = Limit::Rooms.value() - usize::from(!has_default);
-        if self.rooms.len() >= places {
-            // A room in which nobody is only waits for those who might resume, unless something of it is kept.
-            let empty = self.rooms.iter().find(|(_, room)| is_unused(room));
-            let (&empty, _) = empty.ok_or(Refusal::RoomsFull)?;
-            self.remove_room(empty);
-        }
-        let id = loop {
-            let id = RoomId::new(self.next_room);
-            self.next_room = self.next_room % limits::LAST_ROOM + 1;
-            if !self.rooms.contains_key(&id) {
-                break id;
-            }
-        };
-        let epoch = if is_made(Mistake::NumberingForgotten) { 1 } else { self.rng.next_u64() };
-        self.rooms.insert(id, Room::new(name, epoch));
-        Ok(id)
-    }
-
-    fn enter(&mut self, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
-        let Some(session) = self.sessions.get(id) else { return };
-        let Some(room) = self.rooms.get_mut(&session.room) else { return };
-        self.names.insert(session.name.folded(), id);
-        room.members.push(id);
-        let audience = Audience { members: &room.members, except: Some(id) };
-        tell(audience, Notice::Joined { room: session.room, member: id, name: &session.name });
-    }
-
-    /// Takes a session out of its room and tells the others.
+    /// Takes a session out of its rooms and tells the others.
     fn leave(&mut self, id: SessionId, reason: LeaveReason, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
         let Some(session) = self.sessions.get(id) else { return };
         if matches!(session.presence, Presence::Gone { .. }) {
@@ -607,11 +725,8 @@ impl Hub {
         if !is_made(Mistake::NameKept) {
             self.names.remove(&session.name.folded());
         }
-        let Some(room) = self.rooms.get_mut(&session.room) else { return };
-        room.remove(id);
-        if !is_made(Mistake::LeaveUntold) {
-            let audience = Audience { members: &room.members, except: None };
-            tell(audience, Notice::Left { room: session.room, member: id, name: &session.name, reason });
+        for room in session.rooms.clone() {
+            self.disappear(id, room, reason, tell);
         }
     }
 
@@ -624,17 +739,17 @@ impl Hub {
                 self.sessions.get(id).is_some_and(|s| matches!(s.presence, Presence::Gone { .. }))
             });
             if let Some(oldest) = oldest {
-                self.forget(oldest);
+                self.forget(oldest, tell);
             }
         }
     }
 
-    fn forget(&mut self, id: SessionId) {
+    fn forget(&mut self, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
         self.set_presence(id, Presence::Here);
-        let Some(session) = self.sessions.remove(id) else { return };
-        self.authors.leave(session.author);
-        // The log of an empty room stays for those who may resume; with the last of them it goes, unless it is kept.
-        self.remove_unused(session.room);
+        self.release_rooms(id, tell);
+        if let Some(session) = self.sessions.remove(id) {
+            self.authors.leave(session.author);
+        }
     }
 
     fn set_presence(&mut self, id: SessionId, presence: Presence) {
@@ -653,23 +768,17 @@ impl Hub {
     fn admission(
         &self,
         id: SessionId,
-        told_up_to: Seq,
+        entries: Vec<Entry>,
         (resumed, entered): (bool, bool),
     ) -> Option<Admission> {
         let session = self.sessions.get(id)?;
-        let room = self.rooms.get(&session.room)?;
-        Some(Admission {
-            session: id,
-            token: session.token,
-            author: session.author,
-            name: session.name.clone(),
-            room: session.room,
-            room_name: room.name.clone(),
-            epoch: room.epoch,
-            resumed,
-            entered,
-            told_up_to,
-        })
+        let (token, author, name) = (session.token, session.author, session.name.clone());
+        Some(Admission { session: id, token, author, name, resumed, entered, entries })
+    }
+
+    /// True when the one with whom `id` is alone in `room` is there as well.
+    fn is_complete(&self, room: RoomId, id: SessionId) -> bool {
+        self.rooms.get(&room).is_some_and(|room| room.other(id).is_some() && room.members.len() == 2)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use crate::{
     audit::{at_most, ensure},
-    history::{KeptMessage, KeptRoom},
+    history::{KeptMessage, KeptRoom, Topic},
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits::MESSAGE_BYTES,
@@ -39,6 +39,12 @@ pub(super) struct Room {
     pub(super) epoch: u64,
     /// Everybody in the room, those with a lost connection too.
     pub(super) members: Vec<SessionId>,
+    /// Sessions that have it among their rooms, those that are gone, too.
+    pub(super) holders: usize,
+    /// Whose it is alone.
+    pair: Option<[SessionId; 2]>,
+    /// What it is about.
+    pub(super) topic: Option<Topic>,
     /// The store was told of it.
     pub(super) is_kept: bool,
     /// Messages that have their place and are not kept yet.
@@ -58,12 +64,28 @@ impl Room {
             name,
             epoch,
             members,
+            holders: 0,
+            pair: None,
+            topic: None,
             is_kept: false,
             waiting: 0,
             is_forgotten: false,
             log,
             bytes: 0,
             last: Seq::ZERO,
+        }
+    }
+
+    /// What is between two alone.
+    pub(super) fn private(pair: [SessionId; 2], epoch: u64) -> Self {
+        Self { pair: Some(pair), ..Self::new(Name::of_the_server(), epoch) }
+    }
+
+    /// With whom `member` is alone here.
+    pub(super) fn other(&self, member: SessionId) -> Option<SessionId> {
+        match self.pair? {
+            [other, own] | [own, other] if own == member => Some(other),
+            _ => None,
         }
     }
 
@@ -104,9 +126,9 @@ impl Room {
         self.last == Seq::ZERO && self.waiting == 0
     }
 
-    /// True while there is nothing for a store to keep: nothing was said, or all of it is forgotten.
+    /// True while there is nothing for a store to keep: it is about nothing, and nothing was said, or all of it is forgotten.
     pub(super) fn has_nothing(&self) -> bool {
-        self.is_blank() || self.is_forgotten && self.waiting == 0
+        self.topic.is_none() && (self.is_blank() || self.is_forgotten && self.waiting == 0)
     }
 
     /// Appends a message, which has the next place. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`] or `most_bytes`
@@ -149,8 +171,11 @@ impl Room {
         self.log.range(skip..)
     }
 
-    pub(super) fn remove(&mut self, member: SessionId) {
+    /// False when he was not there.
+    pub(super) fn remove(&mut self, member: SessionId) -> bool {
+        let before = self.members.len();
         self.members.retain(|&other| other != member);
+        self.members.len() < before
     }
 
     /// What must hold of the log; the members are the hub's matter.

@@ -2,6 +2,7 @@
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
+use super::Marks;
 use crate::{
     audit::ensure,
     history::AuthorKey,
@@ -48,7 +49,13 @@ impl Presence {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) name: Name,
-    pub(super) room: RoomId,
+    /// Its rooms, in the order in which it came into them; also while it is gone, for when it is resumed.
+    pub(super) rooms: Vec<RoomId>,
+    /// That of them in which it talks and listens.
+    pub(super) voice: Option<RoomId>,
+    pub(super) marks: Marks,
+    /// It can be alone with somebody.
+    pub(super) has_private: bool,
     pub(super) token: ResumeToken,
     pub(super) presence: Presence,
     /// Which of the client's connections it is, or was, here by.
@@ -60,8 +67,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(name: Name, room: RoomId, token: ResumeToken, author: AuthorKey) -> Self {
-        Self { name, room, token, presence: Presence::Here, attempt: 0, author, waiting: 0 }
+    pub(super) fn new(name: Name, token: ResumeToken, author: AuthorKey) -> Self {
+        let (rooms, voice, marks, has_private) = (Vec::new(), None, Marks::default(), true);
+        let (presence, attempt, waiting) = (Presence::Here, 0, 0);
+        Self { name, rooms, voice, marks, has_private, token, presence, attempt, author, waiting }
     }
 
     /// Compares in a time that tells nothing about the token.
@@ -114,8 +123,12 @@ impl Sessions {
         session
     }
 
-    pub(super) fn any_in(&self, room: RoomId) -> bool {
-        self.slots.iter().any(|(_, session)| session.as_ref().is_some_and(|s| s.room == room))
+    /// The room is none of anybody's any more.
+    pub(super) fn release_all(&mut self, room: RoomId) {
+        for session in self.slots.iter_mut().filter_map(|(_, session)| session.as_mut()) {
+            session.rooms.retain(|&other| other != room);
+            session.voice = session.voice.filter(|&voice| voice != room);
+        }
     }
 
     /// All sessions, by index.
@@ -156,7 +169,7 @@ mod tests {
     use crate::audit::assert_told;
 
     fn session() -> Session {
-        Session::new(Name::new("Foo").unwrap(), RoomId::new(1), [0; 16], AuthorKey::default())
+        Session::new(Name::new("Foo").unwrap(), [0; 16], AuthorKey::default())
     }
 
     #[test]

@@ -64,6 +64,13 @@ pub enum Order<'a> {
         /// Which way.
         path: VoicePath,
     },
+    /// This session talks and listens in another room from now on, or in none. What waits of it in the room before is still passed on there.
+    Move {
+        /// Whose.
+        session: SessionId,
+        /// Where.
+        room: Option<RoomId>,
+    },
     /// This session neither talks nor listens any more.
     Leave {
         /// Whose.
@@ -174,8 +181,8 @@ impl<S: Seal> Relay<S> {
         self.stats
     }
 
-    /// Who has a seat, with the room.
-    pub fn seated(&self) -> impl Iterator<Item = (SessionId, RoomId)> {
+    /// Who has a seat, with the room where he talks and listens.
+    pub fn seated(&self) -> impl Iterator<Item = (SessionId, Option<RoomId>)> {
         self.seats.iter().flatten().map(|seat| (seat.session, seat.room))
     }
 
@@ -191,9 +198,9 @@ impl<S: Seal> Relay<S> {
         self.hold = hold.min(limits::VOICE_HOLD);
     }
 
-    /// A session is let into a room; it listens by its control connection until [`Order::Listen`]. `seal` has the keys of its
+    /// A session is let in, and talks and listens in this room; it listens by its control connection until [`Order::Listen`]. `seal` has the keys of its
     /// connection, if that has any. Whoever had the seat before has left it.
-    pub fn open(&mut self, session: SessionId, room: RoomId, seal: Option<S>) {
+    pub fn open(&mut self, session: SessionId, room: Option<RoomId>, seal: Option<S>) {
         let former = self.seats.get(session.index()).and_then(Option::as_ref).map(|seat| seat.session);
         if let Some(former) = former {
             self.leave(former);
@@ -202,8 +209,8 @@ impl<S: Seal> Relay<S> {
             self.seats.resize_with(session.index() + 1, || None);
         }
         if let Some(place) = self.seats.get_mut(session.index()) {
-            *place = Some(Seat::new(session, room, seal));
-            self.rooms.entry(room).or_default().listen(session, VoicePath::default());
+            *place = Some(Seat::new(session, seal));
+            self.enter(session, room);
         }
     }
 
@@ -211,11 +218,20 @@ impl<S: Seal> Relay<S> {
     pub fn obey(&mut self, now: Instant, order: Order<'_>, egress: &mut impl Egress<S>) {
         match order {
             Order::Listen { session, path } => {
-                if let Some(seat) = find(&mut self.seats, session)
-                    && let Some(room) = self.rooms.get_mut(&seat.room)
-                {
-                    room.listen(session, path);
+                if let Some(seat) = find(&mut self.seats, session) {
+                    seat.path = path;
+                    let room = seat.room.and_then(|room| self.rooms.get_mut(&room));
+                    room.into_iter().for_each(|room| room.listen(session, path));
                 }
+            }
+            Order::Move { session, room } => {
+                let Some(seat) = find(&mut self.seats, session).filter(|seat| seat.room != room) else {
+                    return;
+                };
+                if let Some(former) = seat.room.take() {
+                    self.depart(session, former);
+                }
+                self.enter(session, room);
             }
             Order::Leave { session } => self.leave(session),
             Order::Talk { session, payload } => self.voice(now, session, payload, egress),
@@ -315,7 +331,13 @@ impl<S: Seal> Relay<S> {
         }
         let id = match rooms.keys().next() {
             Some(&first) if is_made(Mistake::VoiceAcrossRooms) => first,
-            _ => seat.room,
+            _ => match seat.room {
+                Some(room) => room,
+                None => {
+                    stats.voice_homeless += 1;
+                    return;
+                }
+            },
         };
         let Some(room) = rooms.get_mut(&id) else { return };
         stats.voice_out += room.tunnel(session, payload, egress);
@@ -343,12 +365,25 @@ impl<S: Seal> Relay<S> {
     fn leave(&mut self, session: SessionId) {
         let Some(place) = self.seats.get_mut(session.index()) else { return };
         let Some(seat) = place.take_if(|seat| seat.session == session) else { return };
-        if let Some(room) = self.rooms.get_mut(&seat.room) {
-            room.leave(session);
-            if room.is_empty() {
-                self.rooms.remove(&seat.room);
-                self.waiting.retain(|&waiting| waiting != seat.room);
-            }
+        if let Some(room) = seat.room {
+            self.depart(session, room);
+        }
+    }
+
+    /// A session that has a seat talks and listens in a room.
+    fn enter(&mut self, session: SessionId, room: Option<RoomId>) {
+        let (Some(seat), Some(id)) = (find(&mut self.seats, session), room) else { return };
+        seat.room = room;
+        self.rooms.entry(id).or_default().listen(session, seat.path);
+    }
+
+    /// A session does not talk and listen in a room any more.
+    fn depart(&mut self, session: SessionId, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.leave(session);
+        if room.is_empty() {
+            self.rooms.remove(&id);
+            self.waiting.retain(|&waiting| waiting != id);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::Egress;
+use super::{Egress, VoicePath};
 use crate::{
     ids::{RoomId, SessionId},
     limits,
@@ -14,7 +14,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Seat<S> {
     pub(super) session: SessionId,
-    pub(super) room: RoomId,
+    /// Where it talks and listens.
+    pub(super) room: Option<RoomId>,
+    /// How voice reaches it.
+    pub(super) path: VoicePath,
     sealed: Option<SealedPath<S>>,
     /// The driver's socket that the peer reaches.
     socket: usize,
@@ -26,11 +29,12 @@ pub(super) struct Seat<S> {
 }
 
 impl<S: Seal> Seat<S> {
-    pub(super) fn new(session: SessionId, room: RoomId, seal: Option<S>) -> Self {
+    pub(super) fn new(session: SessionId, seal: Option<S>) -> Self {
         let sealed = seal.map(|seal| SealedPath::new(session, seal));
         Self {
             session,
-            room,
+            room: None,
+            path: VoicePath::default(),
             sealed,
             socket: 0,
             rate: Rate::default(),

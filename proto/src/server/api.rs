@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::{
-    history::{KeepError, KeptMessage, PageRequest, SearchRequest, Write},
+    history::{KeepError, KeptMessage, PageRequest, SearchRequest, Topic, Write},
     hub::{LeaveReason, Refusal},
     ids::{Peer, RoomId, Seq, SessionId},
     limits,
@@ -141,8 +141,8 @@ pub enum Output<'a> {
         peer: Peer,
         /// The number in its datagrams' headers.
         session: SessionId,
-        /// Where it talks and listens.
-        room: RoomId,
+        /// Where it talks and listens, if anywhere.
+        room: Option<RoomId>,
     },
     /// Voice for classic members: for the voice gateway, if there is one.
     Overheard {
@@ -231,6 +231,22 @@ pub enum ServerEvent {
         name: Name,
         /// What.
         text: Arc<str>,
+    },
+    /// Somebody took another name.
+    Renamed {
+        /// Whose session.
+        member: SessionId,
+        /// How he was called.
+        former: Name,
+        /// How he is called now.
+        name: Name,
+    },
+    /// Somebody said what a room is about.
+    Topic {
+        /// Where.
+        room: RoomId,
+        /// What, and who.
+        topic: Topic,
     },
     /// Somebody left.
     Left {

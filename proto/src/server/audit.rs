@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::{at_most, ensure, same},
     hooks::Limit,
-    ids::{Peer, RoomId, SessionId},
+    ids::{Peer, SessionId},
     limits,
 };
 
@@ -49,19 +49,17 @@ impl Server {
     }
 
     fn audit_members(&self) -> Result<(), String> {
-        let members: BTreeMap<Peer, (SessionId, RoomId)> =
+        let members: BTreeMap<Peer, SessionId> =
             self.conns().filter_map(|(peer, conn)| Some((peer, conn.member()?))).collect();
-        for (&peer, &(session, room)) in &members {
+        for (&peer, &session) in &members {
             let seated = self.seats.peer_of(session);
             ensure!(seated == Some(peer), "{peer:?} is {session:?}, whose seat has {seated:?}");
-            let is_in = self.hub.voice_room(session);
-            ensure!(is_in == Some(room), "{peer:?} is {session:?} in {room:?}, the hub has it in {is_in:?}");
         }
         at_most("seats", self.seats.places(), self.hub.most_sessions())?;
         let (counted, classics) = self.seats.classics();
         ensure!(counted == classics, "{classics} seats are classic, {counted} were counted");
         for (index, session, peer) in self.seats.iter() {
-            let member = members.get(&peer).map(|(member, _)| *member);
+            let member = members.get(&peer).copied();
             let is_right = member == Some(session) && session.index() == index;
             ensure!(is_right, "seat {index}: {session:?} sits at {peer:?}, where {member:?} is");
         }
@@ -83,9 +81,9 @@ impl Server {
 }
 
 impl Conn {
-    fn member(&self) -> Option<(SessionId, RoomId)> {
+    fn member(&self) -> Option<SessionId> {
         match self.state {
-            State::Member { session, room } => Some((session, room)),
+            State::Member { session } => Some(session),
             State::WaitsForHello { .. } => None,
         }
     }
@@ -103,6 +101,7 @@ impl Conn {
         let frame = u32::try_from(limits::FRAME_BYTES).unwrap_or(u32::MAX);
         let frame = limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * frame;
         let dearest = limits::VOICE_PATH_COST.max(limits::HISTORY_COST).max(limits::SEARCH_COST);
+        let dearest = dearest.max(limits::CHANGE_COST);
         for (what, rate, most) in [
             ("control", self.rate, limits::CONTROL_BURST + frame + dearest),
             ("report", self.report_rate, limits::REPORT_BURST + limits::REPORT_COST),

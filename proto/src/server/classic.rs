@@ -152,6 +152,17 @@ pub(super) fn said(name: &str, text: &str) -> String {
     format!("{name}: {}", escape(text))
 }
 
+pub(super) fn renamed(former: &str, name: &str) -> String {
+    format!("{former} is called {name} now.")
+}
+
+pub(super) fn topic(by: &str, text: &str) -> String {
+    match text {
+        "" => format!("{by} removed the topic."),
+        text => format!("{by} set the topic: {}", escape(text)),
+    }
+}
+
 pub(super) fn left(name: &str) -> String {
     format!("{name} has left the chat.")
 }

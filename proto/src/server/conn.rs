@@ -3,7 +3,7 @@
 use super::{Dialect, classic::Lines, reports::Reports};
 use crate::{
     hooks::{Mistake, is_made},
-    ids::{RoomId, SessionId},
+    ids::SessionId,
     limits,
     rate::Rate,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ const EARLY: Duration = Duration::from_secs(12);
 #[derive(Clone, Debug)]
 pub(super) enum State {
     WaitsForHello { deadline: Instant },
-    Member { session: SessionId, room: RoomId },
+    Member { session: SessionId },
 }
 
 /// What never comes.

@@ -49,22 +49,22 @@ impl Server {
         &mut self,
         now: Instant,
         peer: Peer,
-        (session, room): (SessionId, RoomId),
+        session: SessionId,
         request: &pb::HistoryRequest,
     ) {
         if let Some(conn) = self.conn_mut(peer) {
             let is_search = !request.words.is_empty();
             conn.rate.charge(now, if is_search { limits::SEARCH_COST } else { limits::HISTORY_COST });
         }
-        let token = request.token;
+        let (token, room) = (request.token, RoomId::from_wire(request.room));
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).clamp(1, limits::PAGE_MESSAGES);
         let before = Seq::from_wire(if request.before == 0 { u64::MAX } else { request.before });
         let words = request.words.as_str();
-        if RoomId::from_wire(request.room) != room {
+        if !self.hub.rooms_of(session).contains(&room) {
             return self.refuse_page(peer, room, token, "you are not in that room");
         } else if words.len() > limits::SEARCH_BYTES {
             return self.refuse_page(peer, room, token, "that is too much to search for");
-        } else if (words.is_empty() || !self.hub.is_lasting())
+        } else if (words.is_empty() || !self.hub.is_lasting_in(room))
             && let Some(page) = self.remembered_page(room, token, before, limit, words)
         {
             return self.send_page(peer, page);
@@ -96,7 +96,8 @@ impl Server {
         let words = text::Words::new(words);
         let mut matching = earlier.filter(|message| words.are_in(&message.kept.text));
         let messages: Vec<_> = matching.by_ref().take(limit).collect();
-        let has_all = !self.hub.is_lasting() || self.hub.first_remembered(room) == Some(Seq::from_wire(1));
+        let has_all =
+            !self.hub.is_lasting_in(room) || self.hub.first_remembered(room) == Some(Seq::from_wire(1));
         if messages.len() < limit && !has_all {
             return None;
         }

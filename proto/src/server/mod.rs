@@ -26,10 +26,10 @@ use crate::{
     history::{AuthorKey, RestoredRoom, UnixMillis, Write},
     hooks::{Limit, Mistake, is_made},
     hub::{
-        Admission, Audience, Hub, JoinRequest, LeaveReason, Message, Notice, Refusal, Rejection,
+        Admission, Audience, Claim, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Rejection,
         ResumeRequest,
     },
-    ids::{MessageId, Peer, RoomId, Seq, SessionId},
+    ids::{MessageId, Peer, RoomId, SessionId},
     limits,
     outbox::Class,
     outqueue::OutQueue,
@@ -49,7 +49,8 @@ const EARLY: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 enum Queued {
     Send(Class),
-    OpenPath { peer: Peer, session: SessionId, room: RoomId },
+    OpenPath { peer: Peer, session: SessionId, room: Option<RoomId> },
+    Move { session: SessionId, room: Option<RoomId> },
     Listen { session: SessionId, path: VoicePath },
     Leave { session: SessionId },
     Talk { session: SessionId },
@@ -225,6 +226,7 @@ impl Server {
         Some(match queued {
             Queued::Send(class) => Output::Send { bytes, class, to },
             Queued::OpenPath { peer, session, room } => Output::OpenPath { peer, session, room },
+            Queued::Move { session, room } => Output::Relay(Order::Move { session, room }),
             Queued::Listen { session, path } => Output::Relay(Order::Listen { session, path }),
             Queued::Leave { session } => Output::Relay(Order::Leave { session }),
             Queued::Talk { session } => Output::Relay(Order::Talk { session, payload: bytes }),
@@ -347,7 +349,7 @@ impl Server {
                 to.push(peer);
             }),
             (Kind::Pong(_), _) => {}
-            (Kind::Say(say), State::Member { session, .. }) => {
+            (Kind::Say(say), State::Member { session }) => {
                 let (room, id) = (RoomId::from_wire(say.room), MessageId::from_wire(say.id));
                 let at = self.calendar_at(now);
                 let Self { hub, out, seats, stats, .. } = self;
@@ -355,7 +357,37 @@ impl Server {
                     deliver(out, seats, stats, audience, notice);
                 });
             }
-            (Kind::VoicePath(path), State::Member { session, .. }) => {
+            (Kind::Join(claim), State::Member { session }) => self.join_room(now, peer, session, &claim),
+            (Kind::Part(part), State::Member { session }) => {
+                self.change(now, peer, |hub, mut tell| {
+                    hub.part(session, RoomId::from_wire(part.room), &mut tell);
+                    Ok(())
+                });
+            }
+            (Kind::VoiceRoom(voice), State::Member { session }) => {
+                let room = Some(RoomId::from_wire(voice.room));
+                self.change(now, peer, |hub, mut tell| {
+                    hub.set_voice_room(session, room, &mut tell);
+                    Ok(())
+                });
+            }
+            (Kind::Topic(topic), State::Member { session }) => {
+                let (at, room) = (self.calendar_at(now), RoomId::from_wire(topic.room));
+                self.change(now, peer, |hub, mut tell| {
+                    hub.set_topic(at, session, room, &topic.text, &mut tell)
+                });
+            }
+            (Kind::Name(name), State::Member { session }) => {
+                self.change(now, peer, |hub, mut tell| hub.rename(now, session, &name.name, &mut tell));
+            }
+            (Kind::Marks(marks), State::Member { session }) => {
+                self.change(now, peer, |hub, mut tell| {
+                    hub.set_marks(session, native::marks(&marks), &mut tell);
+                    Ok(())
+                });
+            }
+            (Kind::ListRooms(_), State::Member { .. }) => self.list_rooms(now, peer),
+            (Kind::VoicePath(path), State::Member { session }) => {
                 use pb::set_voice_path::Path;
                 let path = match path.path() {
                     Path::Tcp => VoicePath::Tcp,
@@ -367,19 +399,29 @@ impl Server {
                 }
                 self.out.push(Queued::Listen { session, path }, |_, _| {});
             }
-            (Kind::VoiceReport(report), State::Member { session, room }) => {
-                self.report(now, peer, (session, room), &report);
+            (Kind::VoiceReport(report), State::Member { session }) => {
+                self.report(now, peer, session, &report);
             }
-            (Kind::History(request), State::Member { session, room }) => {
-                self.read_history(now, peer, (session, room), &request);
+            (Kind::History(request), State::Member { session }) => {
+                self.read_history(now, peer, session, &request);
             }
-            (Kind::Quit(_), State::Member { session, .. }) => self.quit_when_kept(peer, session),
+            (Kind::Quit(_), State::Member { session }) => self.quit_when_kept(peer, session),
             (Kind::Quit(_), State::WaitsForHello { .. }) => self.close(peer, CloseCause::Quit),
             // Voice of other encodings than the usual one; its form is the same.
             (Kind::Voice(payload), _) => self.talk(peer, &payload),
             (Kind::Hello(_), State::Member { .. })
             | (
-                Kind::Say(_) | Kind::VoicePath(_) | Kind::VoiceReport(_) | Kind::History(_),
+                Kind::Say(_)
+                | Kind::VoicePath(_)
+                | Kind::VoiceReport(_)
+                | Kind::History(_)
+                | Kind::Join(_)
+                | Kind::Part(_)
+                | Kind::VoiceRoom(_)
+                | Kind::Topic(_)
+                | Kind::Name(_)
+                | Kind::Marks(_)
+                | Kind::ListRooms(_),
                 State::WaitsForHello { .. },
             ) => {
                 self.drop_peer(now, peer, CloseCause::OutOfOrder);
@@ -412,9 +454,10 @@ impl Server {
         match conn.state {
             State::WaitsForHello { .. } if line == classic::QUIT => self.close(peer, CloseCause::Quit),
             State::WaitsForHello { .. } => self.name_given(now, peer, line),
-            State::Member { session, .. } if line == classic::QUIT => self.quit_when_kept(peer, session),
-            State::Member { session, room } => {
+            State::Member { session } if line == classic::QUIT => self.quit_when_kept(peer, session),
+            State::Member { session } => {
                 let Some(id) = conn.lines.as_mut().map(Lines::next_id) else { return };
+                let Some(&room) = self.hub.rooms_of(session).first() else { return };
                 let at = self.calendar_at(now);
                 let Self { hub, out, seats, stats, .. } = self;
                 hub.say(at, session, room, id, line, &mut |audience, notice| {
@@ -426,7 +469,8 @@ impl Server {
 
     /// A newcomer says a name; who cannot have it is asked again.
     fn name_given(&mut self, now: Instant, peer: Peer, name: &str) {
-        let request = JoinRequest { name: name.trim(), room: "", author: None, resume: None };
+        let lobby = [Claim::new("")];
+        let request = JoinRequest { has_private: false, ..JoinRequest::new(name.trim(), &lobby) };
         let Self { hub, out, seats, stats, .. } = self;
         let tell =
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
@@ -457,12 +501,18 @@ impl Server {
         let resume = hello.resume.as_ref().map(|resume| ResumeRequest {
             session: SessionId::from_wire(resume.session),
             token: &resume.token,
-            epoch: resume.epoch,
-            last_seq: Seq::from_wire(resume.last_seq),
             attempt: resume.attempt,
         });
-        let author = hello.author.as_slice().try_into().ok().map(AuthorKey);
-        let request = JoinRequest { name: &hello.name, room: &hello.room, author, resume };
+        let claims: Vec<Claim<'_>> = hello.rooms.iter().take(limits::CLAIMS).map(native::claim).collect();
+        let request = JoinRequest {
+            name: &hello.name,
+            claims: &claims,
+            voice: hello.voice,
+            marks: native::marks(&hello.marks.unwrap_or_default()),
+            has_private: true,
+            author: hello.author.as_slice().try_into().ok().map(AuthorKey),
+            resume,
+        };
         let Self { hub, out, seats, stats, .. } = self;
         let tell =
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
@@ -476,23 +526,70 @@ impl Server {
         self.admit(peer, &admission);
         let Self { hub, out, .. } = self;
         out.push(Queued::Send(Class::Control), |bytes, to| {
-            native::write_welcome(bytes, hub, &admission);
-            for Message { member, kept } in hub.messages_after(admission.room, admission.told_up_to) {
-                // He is to know his own, also what he said in an earlier session.
-                let is_own = kept.author == admission.author;
-                native::write_said(bytes, if is_own { admission.session } else { *member }, kept);
+            native::write_welcome(bytes, &admission);
+            for entry in &admission.entries {
+                native::write_entry(bytes, hub, admission.session, admission.author, entry);
             }
             to.push(peer);
         });
         self.schedule(peer);
     }
 
+    /// A member wants to be in one more room.
+    fn join_room(&mut self, now: Instant, peer: Peer, session: SessionId, claim: &pb::Claim) {
+        self.charge_change(now, peer);
+        let Self { hub, out, seats, stats, .. } = self;
+        let tell =
+            &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
+        let entered = hub.enter(session, &native::claim(claim), tell);
+        let Some(author) = hub.author_of(session) else { return };
+        out.push(Queued::Send(Class::Control), |bytes, to| {
+            native::write_entry(bytes, hub, session, author, &Entry { key: claim.key, entered });
+            to.push(peer);
+        });
+    }
+
+    /// A member changes something that others are told of; he is told if it is refused.
+    fn change(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        change: impl FnOnce(&mut Hub, &mut dyn FnMut(Audience<'_>, Notice<'_>)) -> Result<(), Refusal>,
+    ) {
+        self.charge_change(now, peer);
+        let Self { hub, out, seats, stats, .. } = self;
+        let tell =
+            &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
+        if let Err(why) = change(hub, tell) {
+            out.push(Queued::Send(Class::Control), |bytes, to| {
+                native::write_notice(bytes, &Notice::NotDone { why });
+                to.push(peer);
+            });
+        }
+    }
+
+    fn charge_change(&mut self, now: Instant, peer: Peer) {
+        if let Some(conn) = self.conn_mut(peer) {
+            conn.rate.charge(now, limits::CHANGE_COST);
+        }
+    }
+
+    fn list_rooms(&mut self, now: Instant, peer: Peer) {
+        self.charge_change(now, peer);
+        let Self { hub, out, .. } = self;
+        out.push(Queued::Send(Class::Control), |bytes, to| {
+            native::write_rooms(bytes, hub);
+            to.push(peer);
+        });
+    }
+
     /// A newcomer is let in: it has a seat, and hears the room.
     fn admit(&mut self, peer: Peer, admission: &Admission) {
-        let &Admission { session, room, resumed, entered, .. } = admission;
+        let &Admission { session, resumed, entered, .. } = admission;
+        let room = self.hub.voice_room(session);
         let Some(conn) = self.conn_mut(peer) else { return };
         let dialect = conn.dialect();
-        conn.state = State::Member { session, room };
+        conn.state = State::Member { session };
         self.newcomers[dialect as usize] -= 1;
         self.seats.seat(session, peer, dialect);
         if resumed && !entered {
@@ -539,7 +636,7 @@ impl Server {
     /// Voice that came over a connection goes to the relay as what came by datagram does.
     fn talk(&mut self, peer: Peer, payload: &[u8]) {
         let Some(conn) = self.conn_mut(peer) else { return };
-        let State::Member { session, .. } = conn.state else {
+        let State::Member { session } = conn.state else {
             self.stats.voice_homeless += 1;
             return;
         };
@@ -565,13 +662,7 @@ impl Server {
     }
 
     /// Tells a talker what one of its listeners reports, together with what others did.
-    fn report(
-        &mut self,
-        now: Instant,
-        peer: Peer,
-        (listener, room): (SessionId, RoomId),
-        report: &pb::VoiceReport,
-    ) {
+    fn report(&mut self, now: Instant, peer: Peer, listener: SessionId, report: &pb::VoiceReport) {
         self.stats.reports_in += 1;
         let Some(conn) = self.conn_mut(peer) else { return };
         let is_allowed = conn.report_rate.ahead(now) <= limits::REPORT_BURST;
@@ -579,7 +670,8 @@ impl Server {
             conn.report_rate.charge(now, limits::REPORT_COST);
         }
         let (talker, report) = control::report_from_wire(report);
-        let is_heard = talker != listener && self.hub.voice_room(talker) == Some(room);
+        let room = self.hub.voice_room(talker);
+        let is_heard = talker != listener && room.is_some() && room == self.hub.voice_room(listener);
         if !is_allowed || !is_heard || !self.tell_report(now, talker, report) {
             self.stats.reports_dropped += 1;
         }
@@ -684,7 +776,7 @@ impl Server {
 
     /// Takes the connection's session away from it: nothing is routed to it any more.
     fn unseat(&mut self, peer: Peer) -> Option<SessionId> {
-        let State::Member { session, .. } = self.conn_mut(peer)?.state else { return None };
+        let State::Member { session } = self.conn_mut(peer)?.state else { return None };
         if self.peer_of(session) == Some(peer) {
             self.seats.unseat(session, peer);
             self.out.push(Queued::Leave { session }, |_, _| {});
@@ -728,26 +820,14 @@ fn deliver(
     audience: Audience<'_>,
     notice: Notice<'_>,
 ) {
-    match notice {
-        Notice::Said(message) => {
-            stats.messages += 1;
-            if seats.has_operator {
-                let kept = &message.kept;
-                let (room, seq, name, text) = (kept.room, kept.seq, kept.name.clone(), kept.text.clone());
-                let said = ServerEvent::Said { room, seq, member: message.member, name, text };
-                out.push(Queued::Event(said), |_, _| {});
-            }
-        }
-        Notice::Joined { room, member, name } => {
-            let name = name.clone();
-            out.push(Queued::Event(ServerEvent::Joined { room, member, name }), |_, _| {});
-        }
-        Notice::Left { room, member, name, reason } => {
-            let name = name.clone();
-            out.push(Queued::Event(ServerEvent::Left { room, member, name, reason }), |_, _| {});
-        }
-        Notice::Rejected { why: Rejection::NotKept(_), .. } => stats.not_kept += 1,
-        Notice::Accepted { .. } | Notice::Rejected { .. } => {}
+    count(stats, &notice);
+    if let Notice::Changed { member, .. } = notice {
+        // He may only have been muted, or be away: the relay sees that nothing changes.
+        let (session, room) = (member.session, member.voice);
+        out.push(Queued::Move { session, room }, |_, _| {});
+    }
+    if let Some(event) = event_of(&notice, seats.has_operator) {
+        out.push(Queued::Event(event), |_, _| {});
     }
     let natives = || {
         let seats = audience.iter().filter_map(|session| seats.find(session));
@@ -755,7 +835,7 @@ fn deliver(
     };
     if natives().next().is_some() {
         out.push(Queued::Send(Class::Control), |bytes, to| {
-            native::write_notice(bytes, notice);
+            native::write_notice(bytes, &notice);
             to.extend(natives());
         });
     }
@@ -774,12 +854,64 @@ fn deliver(
     }
     let line = match notice {
         Notice::Said(message) => classic::said(message.kept.name.as_str(), &message.kept.text),
-        Notice::Joined { name, .. } => classic::joined(name.as_str()),
+        Notice::Joined { member, .. } => classic::joined(member.name.as_str()),
         Notice::Left { name, .. } => classic::left(name.as_str()),
         Notice::Rejected { why, .. } => classic::remark(&why.to_string()),
-        Notice::Accepted { .. } => return,
+        Notice::Changed { member, former: Some(former) } => {
+            classic::renamed(former.as_str(), member.name.as_str())
+        }
+        Notice::Topic { topic, .. } => classic::topic(topic.by.as_str(), &topic.text),
+        Notice::Accepted { .. }
+        | Notice::Opened { .. }
+        | Notice::Changed { former: None, .. }
+        | Notice::NotDone { .. } => return,
     };
     write_pieces(out, &line, |to| to.extend(classics()));
+}
+
+fn count(stats: &mut ServerStats, notice: &Notice<'_>) {
+    match notice {
+        Notice::Said(_) => stats.messages += 1,
+        Notice::Rejected { why: Rejection::NotKept(_), .. } => stats.not_kept += 1,
+        Notice::Joined { .. }
+        | Notice::Opened { .. }
+        | Notice::Changed { .. }
+        | Notice::Topic { .. }
+        | Notice::Left { .. }
+        | Notice::Accepted { .. }
+        | Notice::Rejected { .. }
+        | Notice::NotDone { .. } => {}
+    }
+}
+
+/// What the operator is told of it. What is between two alone is none of his business.
+fn event_of(notice: &Notice<'_>, has_seat: bool) -> Option<ServerEvent> {
+    if notice.room().is_some_and(RoomId::is_private) {
+        return None;
+    }
+    Some(match *notice {
+        Notice::Said(message) if has_seat => {
+            let kept = &message.kept;
+            let (room, seq, name, text) = (kept.room, kept.seq, kept.name.clone(), kept.text.clone());
+            ServerEvent::Said { room, seq, member: message.member, name, text }
+        }
+        Notice::Joined { room, member } => {
+            ServerEvent::Joined { room, member: member.session, name: member.name.clone() }
+        }
+        Notice::Left { room, member, name, reason } => {
+            ServerEvent::Left { room, member, name: name.clone(), reason }
+        }
+        Notice::Changed { member, former: Some(former) } => {
+            ServerEvent::Renamed { member: member.session, former: former.clone(), name: member.name.clone() }
+        }
+        Notice::Topic { room, topic } => ServerEvent::Topic { room, topic: topic.clone() },
+        Notice::Said(_)
+        | Notice::Opened { .. }
+        | Notice::Changed { .. }
+        | Notice::Accepted { .. }
+        | Notice::Rejected { .. }
+        | Notice::NotDone { .. } => return None,
+    })
 }
 
 /// Queues a line for one classic peer.

@@ -8,11 +8,11 @@ use alloc::{
 
 use super::CloseCause;
 use crate::{
-    history::KeptMessage,
+    history::{AuthorKey, KeptMessage, Topic},
     hooks::Limit,
-    hub::{Admission, Hub, LeaveReason, Message, Notice, Refusal},
-    ids::SessionId,
-    name::Name,
+    hub::{Admission, Claim, Entrance, Entry, Hub, LeaveReason, Marks, Message, Notice, Person, Refusal},
+    ids::{RoomId, Seq, SessionId},
+    limits,
     wire::{
         chinwag1 as pb,
         control::{self, write_to_client},
@@ -22,15 +22,37 @@ use crate::{
 /// The server's name and version, for clients' logs.
 const SOFTWARE: &str = concat!("chinwag-server ", env!("CARGO_PKG_VERSION"));
 
-pub(super) fn write_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
+/// What somebody claims.
+pub(super) fn claim(claim: &pb::Claim) -> Claim<'_> {
+    Claim {
+        key: claim.key,
+        name: &claim.name,
+        with: &claim.with,
+        epoch: claim.epoch,
+        last_seq: Seq::from_wire(claim.last_seq),
+        room: RoomId::from_wire(claim.room),
+    }
+}
+
+pub(super) fn marks(marks: &pb::Marks) -> Marks {
+    Marks { muted: marks.muted, deafened: marks.deafened }
+}
+
+pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
     use pb::to_client::Kind;
-    match notice {
-        Notice::Joined { room, member, name } => {
-            write_to_client(
-                out,
-                Kind::Joined(pb::Joined { room: room.to_wire(), member: found(member, name) }),
-            );
+    match *notice {
+        Notice::Joined { room, member } => {
+            let member = Some(person(member));
+            write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
+        Notice::Opened { room, epoch, by, to } => {
+            let room = pb::Room { id: room.to_wire(), epoch, ..pb::Room::default() };
+            let with = by.session.to_wire();
+            let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
+            control::write_entered(out, entered, [to, by].into_iter());
+        }
+        Notice::Changed { member, .. } => write_to_client(out, Kind::Changed(person(member))),
+        Notice::Topic { room, topic: new } => write_to_client(out, Kind::Topic(topic(room, new))),
         Notice::Left { room, member, name, reason } => {
             let reason = match reason {
                 LeaveReason::Quit => pb::left::Reason::Quit,
@@ -38,7 +60,12 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
                 LeaveReason::Removed => pb::left::Reason::Removed,
             };
             let (room, reason) = (room.to_wire(), reason.into());
-            write_to_client(out, Kind::Left(pb::Left { room, member: found(member, name), reason }));
+            let member = pb::Member {
+                session: member.to_wire(),
+                name: name.as_str().to_owned(),
+                ..pb::Member::default()
+            };
+            write_to_client(out, Kind::Left(pb::Left { room, member: Some(member), reason }));
         }
         Notice::Said(Message { member, kept }) => write_said(out, *member, kept),
         Notice::Accepted { room, seq, id, at } => {
@@ -48,6 +75,9 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
         }
         Notice::Rejected { id, why } => {
             write_to_client(out, Kind::Nack(pb::Nack { id: id.to_wire(), text: why.to_string() }));
+        }
+        Notice::NotDone { ref why } => {
+            write_to_client(out, Kind::NotDone(pb::NotDone { text: why.to_string() }));
         }
     }
 }
@@ -70,14 +100,23 @@ pub(super) fn said(member: SessionId, kept: &KeptMessage) -> pb::Said {
     }
 }
 
-fn found(member: SessionId, name: &Name) -> Option<pb::Member> {
-    Some(pb::Member { session: member.to_wire(), name: name.as_str().to_owned() })
+fn person(person: Person<'_>) -> pb::Member {
+    pb::Member {
+        session: person.session.to_wire(),
+        name: person.name.as_str().to_owned(),
+        muted: person.marks.muted,
+        deafened: person.marks.deafened,
+        voice: person.voice.map_or(0, RoomId::to_wire),
+    }
 }
 
-/// The welcome, and everybody in the room in as many frames as that takes.
-pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission) {
-    let per_frame = Limit::MembersPerFrame.value();
-    let mut members = hub.members_of(admission.room).map(|(id, name)| (id, name.as_str()));
+fn topic(room: RoomId, topic: &Topic) -> pb::Topic {
+    let (text, by) = (String::from(&*topic.text), topic.by.as_str().to_owned());
+    pb::Topic { room: room.to_wire(), text, by, at_ms: topic.at.0 }
+}
+
+/// The welcome; what became of the claims follows.
+pub(super) fn write_welcome(out: &mut Vec<u8>, admission: &Admission) {
     let welcome = pb::Welcome {
         version: control::VERSION,
         software: SOFTWARE.to_owned(),
@@ -85,20 +124,68 @@ pub(super) fn write_welcome(out: &mut Vec<u8>, hub: &Hub, admission: &Admission)
         session: admission.session.to_wire(),
         name: admission.name.as_str().to_owned(),
         resume_token: admission.token.to_vec(),
+        resumed: admission.resumed,
+    };
+    write_to_client(out, pb::to_client::Kind::Welcome(welcome));
+}
+
+/// What became of a claim: the room with everybody in it, in as many frames as that takes, and what was missed there.
+pub(super) fn write_entry(
+    out: &mut Vec<u8>,
+    hub: &Hub,
+    session: SessionId,
+    author: AuthorKey,
+    entry: &Entry,
+) {
+    let &Entrance { room, told_up_to } = match &entry.entered {
+        Ok(entrance) => entrance,
+        Err(refusal) => {
+            let not = pb::NotEntered { key: entry.key, text: refusal.to_string() };
+            return write_to_client(out, pb::to_client::Kind::NotEntered(not));
+        }
+    };
+    let per_frame = Limit::MembersPerFrame.value();
+    let mut members = hub.members_of(room);
+    // What is between two has no name.
+    let name = hub.name_of_room(room).filter(|_| !room.is_private());
+    let entered = pb::Entered {
+        key: entry.key,
         room: Some(pb::Room {
-            id: admission.room.to_wire(),
-            name: admission.room_name.as_str().to_owned(),
-            epoch: admission.epoch,
-            last_seq: admission.told_up_to.to_wire(),
+            id: room.to_wire(),
+            name: name.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            epoch: hub.epoch_of(room).unwrap_or_default(),
+            last_seq: told_up_to.to_wire(),
         }),
         members: Vec::new(),
-        resumed: admission.resumed,
         member_count: u32::try_from(members.clone().count()).unwrap_or(u32::MAX),
+        with: hub.other_of(room, session).map_or(0, SessionId::to_wire),
+        topic: hub.topic_of(room).map(|about| topic(room, about)),
     };
-    control::write_welcome(out, welcome, members.clone().take(per_frame));
+    control::write_entered(out, entered, members.clone().take(per_frame));
     // Past those that were written.
     while members.nth(per_frame - 1).is_some() && members.clone().next().is_some() {
-        control::write_members(out, admission.room, members.clone().take(per_frame));
+        control::write_members(out, room, members.clone().take(per_frame));
+    }
+    for Message { member, kept } in hub.messages_after(room, told_up_to) {
+        // He is to know his own, also what he said in an earlier session.
+        write_said(out, if kept.author == author { session } else { *member }, kept);
+    }
+}
+
+/// All rooms that have a name, in as many frames as that takes.
+pub(super) fn write_rooms(out: &mut Vec<u8>, hub: &Hub) {
+    let mut rooms = hub.room_names().map(|(room, name)| pb::ListedRoom {
+        name: name.as_str().to_owned(),
+        members: u32::try_from(hub.members_of(room).count()).unwrap_or(u32::MAX),
+        topic: hub.topic_of(room).map(|topic| String::from(&*topic.text)).unwrap_or_default(),
+    });
+    loop {
+        let some: Vec<_> = rooms.by_ref().take(limits::ROOMS_PER_FRAME).collect();
+        let more = some.len() == limits::ROOMS_PER_FRAME;
+        write_to_client(out, pb::to_client::Kind::Rooms(pb::RoomList { rooms: some, more }));
+        if !more {
+            return;
+        }
     }
 }
 
@@ -134,7 +221,15 @@ fn refused(refusal: &Refusal) -> pb::Refused {
         Refusal::RoomName(_) => (Reason::RoomInvalid, None),
         Refusal::Full => (Reason::Full, None),
         Refusal::RoomsFull => (Reason::RoomsFull, None),
-        Refusal::Overtaken => (Reason::Unknown, None),
+        Refusal::Overtaken
+        | Refusal::TooManyRooms
+        | Refusal::TooManyPrivate
+        | Refusal::NotHere
+        | Refusal::Oneself
+        | Refusal::NoPrivate
+        | Refusal::NotInRoom
+        | Refusal::Topic(_)
+        | Refusal::NotKept(_) => (Reason::Unknown, None),
     };
     let suggestion = suggestion.unwrap_or_default();
     pb::Refused { reason: reason.into(), text: refusal.to_string(), suggestion }

@@ -10,10 +10,11 @@ use prost::{
 };
 
 use super::{
-    chinwag1::{Members, ToClient, ToServer, VoiceReport, Welcome, to_client, to_server},
+    chinwag1::{Entered, Member, Members, ToClient, ToServer, VoiceReport, to_client, to_server},
     frame,
 };
 use crate::{
+    hub::Person,
     ids::{RoomId, SessionId},
     report::ReceiverReport,
 };
@@ -82,34 +83,31 @@ pub fn write_voice(out: &mut Vec<u8>, payload: &[u8]) {
     });
 }
 
-/// Appends a whole frame with a welcome that has these members (and none of its own). They are written as they come: a list
+/// Appends a whole frame with a room that has these members (and none of its own). They are written as they come: a list
 /// of them, with a copy of each name, would be most of the work of a join in a large room.
-pub fn write_welcome<'a>(
+pub fn write_entered<'a>(
     out: &mut Vec<u8>,
-    mut welcome: Welcome,
-    members: impl Iterator<Item = (SessionId, &'a str)> + Clone,
+    mut entered: Entered,
+    members: impl Iterator<Item = Person<'a>> + Clone,
 ) {
     // The fields behind the members.
-    let rest = Welcome {
-        resumed: core::mem::take(&mut welcome.resumed),
-        member_count: core::mem::take(&mut welcome.member_count),
-        ..Welcome::default()
+    let rest = Entered {
+        member_count: core::mem::take(&mut entered.member_count),
+        with: core::mem::take(&mut entered.with),
+        topic: entered.topic.take(),
+        ..Entered::default()
     };
-    let bytes = welcome.encoded_len() + members_bytes(WELCOME_MEMBERS, members.clone());
+    let bytes = entered.encoded_len() + members_bytes(ENTERED_MEMBERS, members.clone());
     frame::write(out, |out| {
-        write_length(out, TO_CLIENT_WELCOME, bytes + rest.encoded_len());
-        welcome.encode_raw(out);
-        write_members_fields(out, WELCOME_MEMBERS, members);
+        write_length(out, TO_CLIENT_ENTERED, bytes + rest.encoded_len());
+        entered.encode_raw(out);
+        write_members_fields(out, ENTERED_MEMBERS, members);
         rest.encode_raw(out);
     });
 }
 
 /// Appends a whole frame with more members of a room.
-pub fn write_members<'a>(
-    out: &mut Vec<u8>,
-    room: RoomId,
-    members: impl Iterator<Item = (SessionId, &'a str)> + Clone,
-) {
+pub fn write_members<'a>(out: &mut Vec<u8>, room: RoomId, members: impl Iterator<Item = Person<'a>> + Clone) {
     let message = Members { room: room.to_wire(), members: Vec::new() };
     frame::write(out, |out| {
         let bytes = message.encoded_len() + members_bytes(MEMBERS_MEMBERS, members.clone());
@@ -145,11 +143,10 @@ pub fn report_from_wire(report: &VoiceReport) -> (SessionId, ReceiverReport) {
 }
 
 /// The numbers of fields in the schema, for what is written without a message of its own.
-const TO_CLIENT_WELCOME: u32 = 1;
+const TO_CLIENT_ENTERED: u32 = 14;
 const TO_CLIENT_MEMBERS: u32 = 10;
-const WELCOME_MEMBERS: u32 = 8;
+const ENTERED_MEMBERS: u32 = 3;
 const MEMBERS_MEMBERS: u32 = 2;
-const MEMBER_SESSION: u32 = 1;
 const MEMBER_NAME: u32 = 2;
 
 /// Appends the key of a field and its length.
@@ -158,32 +155,43 @@ fn write_length(out: &mut Vec<u8>, field: u32, bytes: usize) {
     encoding::encode_varint(bytes as u64, out);
 }
 
-/// Bytes of a `Member`. A session is never 0 and a name never empty, so that both fields are there.
-fn member_bytes(session: SessionId, name: &str) -> usize {
-    let name_bytes =
-        encoding::key_len(MEMBER_NAME) + encoding::encoded_len_varint(name.len() as u64) + name.len();
-    encoding::uint32::encoded_len(MEMBER_SESSION, &session.to_wire()) + name_bytes
+/// A `Member` in two parts, the fields before its name and those behind it: only the name would be copied.
+fn parts(person: Person<'_>) -> (Member, Member) {
+    let before = Member { session: person.session.to_wire(), ..Member::default() };
+    let behind = Member {
+        muted: person.marks.muted,
+        deafened: person.marks.deafened,
+        voice: person.voice.map_or(0, RoomId::to_wire),
+        ..Member::default()
+    };
+    (before, behind)
+}
+
+/// Bytes of a `Member`. A name is never empty, so that its field is there.
+fn member_bytes(person: Person<'_>) -> usize {
+    let (before, behind) = parts(person);
+    let name = person.name.as_str().len();
+    let name = encoding::key_len(MEMBER_NAME) + encoding::encoded_len_varint(name as u64) + name;
+    before.encoded_len() + name + behind.encoded_len()
 }
 
 /// Bytes of all these members as fields with this number.
-fn members_bytes<'a>(field: u32, members: impl Iterator<Item = (SessionId, &'a str)>) -> usize {
-    let of_each = members.map(|(session, name)| {
-        let bytes = member_bytes(session, name);
+fn members_bytes<'a>(field: u32, members: impl Iterator<Item = Person<'a>>) -> usize {
+    let of_each = members.map(|person| {
+        let bytes = member_bytes(person);
         encoding::key_len(field) + encoding::encoded_len_varint(bytes as u64) + bytes
     });
     of_each.sum()
 }
 
-fn write_members_fields<'a>(
-    out: &mut Vec<u8>,
-    field: u32,
-    members: impl Iterator<Item = (SessionId, &'a str)>,
-) {
-    for (session, name) in members {
-        write_length(out, field, member_bytes(session, name));
-        encoding::uint32::encode(MEMBER_SESSION, &session.to_wire(), out);
-        write_length(out, MEMBER_NAME, name.len());
-        out.extend_from_slice(name.as_bytes());
+fn write_members_fields<'a>(out: &mut Vec<u8>, field: u32, members: impl Iterator<Item = Person<'a>>) {
+    for person in members {
+        let (before, behind) = parts(person);
+        write_length(out, field, member_bytes(person));
+        before.encode_raw(out);
+        write_length(out, MEMBER_NAME, person.name.as_str().len());
+        out.extend_from_slice(person.name.as_str().as_bytes());
+        behind.encode_raw(out);
     }
 }
 
@@ -198,7 +206,11 @@ mod tests {
     use alloc::{string::ToString as _, vec};
 
     use super::*;
-    use crate::wire::chinwag1::{Member, Ping, Room, Say};
+    use crate::{
+        hub::Marks,
+        name::Name,
+        wire::chinwag1::{Ping, Room, Say, Topic},
+    };
 
     fn body(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut out = vec![];
@@ -217,30 +229,45 @@ mod tests {
 
     #[test]
     fn members_that_are_written_as_they_come_are_an_ordinary_message() {
-        let names: Vec<_> = (1..=300).map(|n| (n * 0x7_0001, "ö".repeat(1 + n as usize % 64))).collect();
+        let names: Vec<_> = (1..=300).map(|n| Name::new(&"ö".repeat(1 + n % 32)).unwrap()).collect();
+        let people: Vec<_> = names
+            .iter()
+            .zip(1u32..)
+            .map(|(name, n)| Person {
+                session: SessionId::from_wire(n * 0x7_0001),
+                name,
+                marks: Marks { muted: n % 2 == 0, deafened: n % 3 == 0 },
+                voice: (n % 5 != 0).then(|| RoomId::from_wire(n * 99)),
+            })
+            .collect();
         let list = |count| -> Vec<Member> {
-            let some = names.iter().take(count);
-            some.map(|(session, name)| Member { session: *session, name: name.clone() }).collect()
+            let some = people.iter().take(count);
+            some.map(|person| Member {
+                session: person.session.to_wire(),
+                name: person.name.as_str().to_string(),
+                muted: person.marks.muted,
+                deafened: person.marks.deafened,
+                voice: person.voice.map_or(0, RoomId::to_wire),
+            })
+            .collect()
         };
-        for (count, resumed) in [(0, false), (1, true), (2, false), (3, true), (300, true)] {
-            let some = names.iter().take(count);
-            let some = some.map(|(session, name)| (SessionId::from_wire(*session), name.as_str()));
+        for (count, with) in [(0, 0), (1, 1), (2, 0), (3, 1), (300, 1)] {
+            let some = people.iter().take(count).copied();
             let room = Room { id: 7, name: "lobby".to_string(), epoch: 1 << 60, last_seq: 5 };
-            let welcome = Welcome {
-                version: 1,
-                session: 9,
-                name: "Foo".to_string(),
-                resume_token: vec![7; 16],
+            let topic = Topic { room: 7, text: "tea".to_string(), ..Topic::default() };
+            let entered = Entered {
+                key: 9,
                 room: Some(room),
-                resumed,
                 member_count: count as u32,
-                ..Welcome::default()
+                with,
+                topic: (with == 1).then_some(topic),
+                members: vec![],
             };
             let (mut quick, mut plain) = (vec![], vec![]);
-            write_welcome(&mut quick, welcome.clone(), some.clone());
+            write_entered(&mut quick, entered.clone(), some.clone());
             let members = list(count);
-            write_to_client(&mut plain, to_client::Kind::Welcome(Welcome { members, ..welcome }));
-            assert_eq!(quick, plain, "a welcome with {count}");
+            write_to_client(&mut plain, to_client::Kind::Entered(Entered { members, ..entered }));
+            assert_eq!(quick, plain, "a room with {count}");
             write_members(&mut quick, RoomId::from_wire(7), some);
             write_to_client(&mut plain, to_client::Kind::Members(Members { room: 7, members: list(count) }));
             assert_eq!(quick, plain, "{count} more");
@@ -249,11 +276,11 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_fields_are_skipped() {
-        // Field 14, which no version has, and a Ping with an unknown field 9.
-        assert_eq!(decode_to_server(&[0x72, 1, 0]), Ok(Body::Unknown));
+        // Field 100, which no version has, and a Ping with an unknown field 9.
+        assert_eq!(decode_to_server(&[0xa2, 6, 1, 0]), Ok(Body::Unknown));
         assert_eq!(decode_to_server(&[]), Ok(Body::Unknown));
         let mut bytes = body(|out| write_to_server(out, to_server::Kind::Ping(Ping { token: 5 })));
-        bytes.extend([0x72, 0]);
+        bytes.extend([0xa2, 6, 0]);
         bytes[1] += 2;
         bytes.splice(11.., [0x48, 7]);
         let ping = to_server::Kind::Ping(Ping { token: 5 });

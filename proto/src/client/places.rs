@@ -1,0 +1,369 @@
+//! The rooms that a client is in, or wants to be in, over all of its connections.
+
+use alloc::{
+    borrow::ToOwned as _,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
+    vec::Vec,
+};
+
+use super::{Client, ClientEvent, JoinError, Member, Outgoing, PlaceId, RoomTopic, State};
+use crate::{
+    hooks::Limit,
+    hub::Marks,
+    ids::{RoomId, Seq, SessionId},
+    limits,
+    name::Name,
+    wire::chinwag1::{self as pb, to_server::Kind},
+};
+
+/// What the server said of a place when it was entered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbering {
+    pub(super) room: RoomId,
+    pub(super) epoch: u64,
+    pub(super) last_seq: Seq,
+}
+
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) id: PlaceId,
+    /// The room's name, as typed until the server calls it something; or that of the one whom this client is alone with.
+    pub(super) name: String,
+    pub(super) is_private: bool,
+    /// With whom, once that is known.
+    pub(super) with: Option<SessionId>,
+    /// None before it was entered for the first time.
+    pub(super) numbering: Option<Numbering>,
+    pub(super) topic: Option<RoomTopic>,
+    pub(super) members: BTreeMap<SessionId, Member>,
+    /// How many members the server lists, of whom some may be yet to be told.
+    pub(super) listed: usize,
+    /// Those who were here when the connection was lost, until it is known who still is.
+    pub(super) former_members: Option<BTreeSet<String>>,
+    /// It was asked for on this connection.
+    pub(super) is_claimed: bool,
+    /// The server said on this connection that the client is in it.
+    pub(super) is_entered: bool,
+    /// The user left it; it goes when all that he said there is acknowledged.
+    pub(super) is_leaving: bool,
+}
+
+impl Place {
+    pub(super) fn new(id: PlaceId, name: &str, is_private: bool) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            is_private,
+            with: None,
+            numbering: None,
+            topic: None,
+            members: BTreeMap::new(),
+            listed: 0,
+            former_members: None,
+            is_claimed: false,
+            is_entered: false,
+            is_leaving: false,
+        }
+    }
+
+    pub(super) fn is_room(&self, room: RoomId) -> bool {
+        self.is_entered && self.numbering.is_some_and(|numbering| numbering.room == room)
+    }
+
+    /// True when it is called so, however that is written.
+    fn is_called(&self, name: &Name) -> bool {
+        Name::new(&self.name).is_ok_and(|own| own.folded() == name.folded())
+    }
+
+    /// True when the one whom this client is alone with is there.
+    pub(super) fn has_other(&self) -> bool {
+        self.with.is_some_and(|with| self.members.contains_key(&with))
+    }
+
+    pub(super) fn claim(&mut self) -> pb::Claim {
+        self.is_claimed = true;
+        let (name, with) = match self.is_private {
+            true => (String::new(), self.name.clone()),
+            false => (self.name.clone(), String::new()),
+        };
+        let numbering = self.numbering;
+        pb::Claim {
+            key: self.id.to_wire(),
+            name,
+            with,
+            epoch: numbering.map_or(0, |numbering| numbering.epoch),
+            last_seq: numbering.map_or(0, |numbering| numbering.last_seq.to_wire()),
+            room: numbering.map_or(0, |numbering| numbering.room.to_wire()),
+        }
+    }
+
+    /// Notes who is here; false when that is no list of members any more: a server cannot make a client's memory grow.
+    pub(super) fn note_member(&mut self, member: pb::Member) -> bool {
+        let (session, member) = read_member(member);
+        let has_place = self.members.len() < limits::MEMBERS || self.members.contains_key(&session);
+        if member.name.len() > limits::NAME_BYTES || !has_place {
+            return false;
+        }
+        self.members.insert(session, member);
+        true
+    }
+}
+
+/// A member as the wire has him.
+pub(super) fn read_member(member: pb::Member) -> (SessionId, Member) {
+    let marks = Marks { muted: member.muted, deafened: member.deafened };
+    let voice = Some(member.voice).filter(|room| *room != 0).map(RoomId::from_wire);
+    (SessionId::from_wire(member.session), Member { name: member.name, marks, voice })
+}
+
+impl Client {
+    // Getters.
+
+    /// The rooms that the user is in or wants to be in, in the order in which he came; without those that he left.
+    pub fn places(&self) -> impl Iterator<Item = PlaceId> {
+        self.places.iter().filter(|place| !place.is_leaving).map(|place| place.id)
+    }
+
+    /// Everybody in a room, this client too; nobody before it was entered.
+    pub fn members(&self, place: PlaceId) -> impl Iterator<Item = (SessionId, &Member)> {
+        let members = self.place(place).map(|place| &place.members);
+        members.into_iter().flatten().map(|(&session, member)| (session, member))
+    }
+
+    /// The name of a room as the server has it, or of the one whom this client is alone with.
+    pub fn place_name(&self, place: PlaceId) -> Option<&str> {
+        self.place(place).map(|place| place.name.as_str())
+    }
+
+    /// True for what is between this client and somebody else alone.
+    pub fn is_private(&self, place: PlaceId) -> bool {
+        self.place(place).is_some_and(|place| place.is_private)
+    }
+
+    /// What a room is about.
+    pub fn topic(&self, place: PlaceId) -> Option<&RoomTopic> {
+        self.place(place)?.topic.as_ref()
+    }
+
+    /// The name of a room's numbering, and the last place there that was told.
+    pub fn numbering(&self, place: PlaceId) -> Option<(u64, Seq)> {
+        let numbering = self.place(place)?.numbering?;
+        Some((numbering.epoch, numbering.last_seq))
+    }
+
+    /// True when the server said on this connection that the client is in it.
+    pub fn is_entered(&self, place: PlaceId) -> bool {
+        self.place(place).is_some_and(|place| place.is_entered)
+    }
+
+    /// Where the user talks and listens.
+    pub fn voice_place(&self) -> Option<PlaceId> {
+        self.voice
+    }
+
+    /// The place that has this number at the server, on this connection.
+    pub fn place_of(&self, room: RoomId) -> Option<PlaceId> {
+        self.places.iter().find(|place| place.is_room(room)).map(|place| place.id)
+    }
+
+    // What the user wants.
+
+    /// Goes into one more room; [`ClientEvent::Entered`] or [`ClientEvent::NotEntered`] follows when there is a connection. Its place if
+    /// the user is in it already.
+    ///
+    /// # Errors
+    /// It is no name, or the user is in as many rooms as one may be.
+    pub fn join(&mut self, name: &str) -> Result<PlaceId, JoinError> {
+        let name = Name::new(name).map_err(JoinError::Name)?;
+        self.find_or_add(&name, false)
+    }
+
+    /// Is alone with somebody; [`ClientEvent::Entered`] or [`ClientEvent::NotEntered`] follows when there is a connection. The place where
+    /// the user is alone with him already; if he went away meanwhile, it is begun anew with whoever has that name now.
+    ///
+    /// # Errors
+    /// It is no name, or there are too many such places.
+    pub fn whisper(&mut self, name: &str) -> Result<PlaceId, JoinError> {
+        let name = Name::new(name).map_err(JoinError::Name)?;
+        let id = self.find_or_add(&name, true)?;
+        if let Some(place) = self.place_mut(id)
+            && place.is_entered
+            && !place.has_other()
+        {
+            (place.numbering, place.is_entered, place.is_claimed) = (None, false, false);
+        }
+        self.send_claims();
+        Ok(id)
+    }
+
+    fn find_or_add(&mut self, name: &Name, is_private: bool) -> Result<PlaceId, JoinError> {
+        let found = |place: &&mut Place| place.is_private == is_private && place.is_called(name);
+        if let Some(place) = self.places.iter_mut().find(found) {
+            place.is_leaving = false;
+            return Ok(place.id);
+        }
+        let most = if is_private { Limit::PrivateEach.value() } else { Limit::RoomsEach.value() };
+        if self.places.iter().filter(|place| place.is_private == is_private).count() >= most {
+            return Err(if is_private { JoinError::TooManyPrivate } else { JoinError::TooManyRooms });
+        }
+        let id = self.add_place(name.as_str(), is_private);
+        self.send_claims();
+        Ok(id)
+    }
+
+    pub(super) fn add_place(&mut self, name: &str, is_private: bool) -> PlaceId {
+        let id = self.next_place;
+        self.next_place = id.next();
+        self.places.push(Place::new(id, name, is_private));
+        id
+    }
+
+    /// Leaves a room, when all that was said there is acknowledged. What is between two stays as long as both are there.
+    pub fn part(&mut self, place: PlaceId) {
+        let Some(place) = self.place_mut(place).filter(|place| !place.is_private) else { return };
+        place.is_leaving = true;
+        let id = place.id;
+        self.voice = self.voice.filter(|voice| *voice != id);
+        self.tell_voice();
+        self.finish_parts();
+    }
+
+    /// Talks and listens there from now on, and nowhere else; nowhere at all without one.
+    pub fn set_voice_place(&mut self, place: Option<PlaceId>) {
+        self.voice = place.filter(|place| self.place(*place).is_some_and(|place| !place.is_leaving));
+        self.tell_voice();
+    }
+
+    /// Says what a room is about; [`ClientEvent::Topic`] or [`ClientEvent::NotDone`] follows. False without a connection.
+    pub fn set_topic(&mut self, place: PlaceId, text: &str) -> bool {
+        let Some(room) = self.room_of(place).filter(|_| self.is_in()) else { return false };
+        self.send(Kind::Topic(pb::SetTopic { room: room.to_wire(), text: text.to_owned() }));
+        true
+    }
+
+    /// Takes another name, now or with the next connection. [`ClientEvent::Changed`] or [`ClientEvent::NotDone`] follows.
+    ///
+    /// # Errors
+    /// It is no name.
+    pub fn set_name(&mut self, name: &str) -> Result<(), JoinError> {
+        let name = Name::new(name).map_err(JoinError::Name)?.as_str().to_owned();
+        if self.is_in() {
+            self.send(Kind::Name(pb::SetName { name: name.clone() }));
+        }
+        self.wanted_name = Some(name);
+        Ok(())
+    }
+
+    /// Whether the user can be heard and hears, for others to know.
+    pub fn set_marks(&mut self, marks: Marks) {
+        if self.marks != marks {
+            self.marks = marks;
+            if self.is_in() {
+                self.send(Kind::Marks(self.wire_marks()));
+            }
+        }
+    }
+
+    pub(super) fn wire_marks(&self) -> pb::Marks {
+        pb::Marks { muted: self.marks.muted, deafened: self.marks.deafened }
+    }
+
+    /// Asks which rooms there are; [`ClientEvent::Rooms`] follows. False without a connection.
+    pub fn ask_rooms(&mut self) -> bool {
+        let is_in = self.is_in();
+        if is_in {
+            self.listed_rooms.clear();
+            self.send(Kind::ListRooms(pb::ListRooms {}));
+        }
+        is_in
+    }
+
+    // Helpers.
+
+    pub(super) fn place(&self, id: PlaceId) -> Option<&Place> {
+        self.places.iter().find(|place| place.id == id)
+    }
+
+    pub(super) fn place_mut(&mut self, id: PlaceId) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| place.id == id)
+    }
+
+    /// The place that has this number at the server, on this connection.
+    pub(super) fn room_mut(&mut self, room: RoomId) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| place.is_room(room))
+    }
+
+    /// Its number at the server, on this connection.
+    pub(super) fn room_of(&self, place: PlaceId) -> Option<RoomId> {
+        let place = self.place(place).filter(|place| place.is_entered)?;
+        place.numbering.map(|numbering| numbering.room)
+    }
+
+    /// Asks for the places that were not asked for on this connection.
+    pub(super) fn send_claims(&mut self) {
+        if !self.is_in() {
+            return;
+        }
+        let claims: Vec<_> =
+            self.places.iter_mut().filter(|place| !place.is_claimed).map(Place::claim).collect();
+        claims.into_iter().for_each(|claim| self.send(Kind::Join(claim)));
+    }
+
+    /// Tells the server where the user talks and listens, if that is another place than it knows.
+    pub(super) fn tell_voice(&mut self) {
+        if !self.is_in() || self.voice_told == self.voice {
+            return;
+        }
+        let room = match self.voice {
+            // It is told when it is entered.
+            Some(place) => match self.room_of(place) {
+                Some(room) => room.to_wire(),
+                None => return,
+            },
+            None => 0,
+        };
+        self.voice_told = self.voice;
+        self.send(Kind::VoiceRoom(pb::VoiceRoom { room }));
+    }
+
+    /// Leaves the rooms that the user left, where nothing waits any more to be acknowledged.
+    pub(super) fn finish_parts(&mut self) {
+        let outgoing = &self.outgoing;
+        let is_done =
+            |place: &Place| place.is_leaving && outgoing.iter().all(|message| message.place != place.id);
+        let done: Vec<PlaceId> =
+            self.places.iter().filter(|place| is_done(place)).map(|place| place.id).collect();
+        for id in done {
+            // One that is asked for and not answered yet is left when it is entered.
+            if matches!(self.state, State::In(_))
+                && let Some(room) = self.room_of(id)
+            {
+                self.send(Kind::Part(pb::Part { room: room.to_wire() }));
+            }
+            self.places.retain(|place| place.id != id);
+        }
+    }
+
+    /// The user is not in a place that he asked for; what he said there is not said.
+    pub(super) fn not_entered(&mut self, id: PlaceId, why: String) {
+        let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
+        let place = self.places.remove(at);
+        self.voice = self.voice.filter(|voice| *voice != id);
+        let outgoing = core::mem::take(&mut self.outgoing);
+        let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
+        self.outgoing = kept;
+        for Outgoing { id, place, text } in lost {
+            self.event(ClientEvent::NotSaid { place, id, text, why: why.clone() });
+        }
+        if !place.is_leaving {
+            self.event(ClientEvent::NotEntered {
+                place: id,
+                name: place.name,
+                is_private: place.is_private,
+                why,
+            });
+        }
+        self.send_outgoing(Limit::UnackedMessages.value());
+    }
+}

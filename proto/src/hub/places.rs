@@ -1,0 +1,338 @@
+//! Which rooms a session is in: claims, rooms with names, and what is between two members alone.
+
+use alloc::vec::Vec;
+
+use super::{Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, is_default, is_unused};
+use crate::{
+    hooks::{Limit, Mistake, is_made},
+    ids::{RoomId, Seq, SessionId},
+    limits,
+    name::Name,
+};
+
+/// A room that somebody wants to be in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim<'a> {
+    /// The client's own number of it, for the answer.
+    pub key: u32,
+    /// The room's name as it was typed; empty for the default room.
+    pub name: &'a str,
+    /// Not empty: the name of the one with whom it is to be alone.
+    pub with: &'a str,
+    /// The numbering in which he was there before; 0 if he was not.
+    pub epoch: u64,
+    /// The last message that he saw in it.
+    pub last_seq: Seq,
+    /// By which number, for what is between two.
+    pub room: RoomId,
+}
+
+impl<'a> Claim<'a> {
+    /// Of a room where he was not before.
+    pub fn new(name: &'a str) -> Self {
+        Self { key: 1, name, with: "", epoch: 0, last_seq: Seq::ZERO, room: RoomId::new(0) }
+    }
+}
+
+/// A room that somebody is in now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entrance {
+    /// Which.
+    pub room: RoomId,
+    /// Everything after this is yet to be told ([`Hub::messages_after`]).
+    pub told_up_to: Seq,
+}
+
+impl Hub {
+    /// A member wants to be in one more room; the others there are told.
+    ///
+    /// # Errors
+    /// There is no such room, or none for him.
+    pub fn enter(
+        &mut self,
+        id: SessionId,
+        claim: &Claim<'_>,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<Entrance, Refusal> {
+        let room = self.claim(id, claim)?;
+        self.appear(id, room, tell);
+        Ok(Entrance { room, told_up_to: self.told_up_to(room, claim, limits::REPLAY_BYTES) })
+    }
+
+    /// A member leaves a room; the others there are told. What is between two stays.
+    pub fn part(&mut self, id: SessionId, room: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        if room.is_private() || !self.is_in(id, room) {
+            return;
+        }
+        let had_voice = self.sessions.get(id).is_some_and(|session| session.voice == Some(room));
+        self.leave_room(id, room, tell);
+        if had_voice {
+            self.tell_change(id, None, tell);
+        }
+    }
+
+    fn leave_room(&mut self, id: SessionId, room: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        self.disappear(id, room, LeaveReason::Quit, tell);
+        self.release(id, room);
+        self.remove_unused(room);
+    }
+
+    /// Puts a member into the rooms that he claims and takes him out of all others with a name. The rooms of his that he does not
+    /// know of yet, what others opened, come after those that he claims.
+    pub(super) fn enter_all(
+        &mut self,
+        id: SessionId,
+        request: &JoinRequest<'_>,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Vec<Entry> {
+        let claims = request.claims.get(..limits::CLAIMS).unwrap_or(request.claims);
+        let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
+        let is_claimed = |room: RoomId| claimed.iter().any(|(_, found)| *found == Ok(room));
+        let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
+        for &room in rooms.iter().filter(|&&room| !room.is_private() && !is_claimed(room)) {
+            self.leave_room(id, room, tell);
+        }
+        let voice = claimed.iter().find(|(claim, _)| claim.key == request.voice);
+        let voice = voice.and_then(|(_, found)| found.as_ref().ok().copied());
+        let rooms = match self.sessions.get_mut(id) {
+            Some(session) => {
+                session.voice = voice;
+                session.rooms.clone()
+            }
+            None => Vec::new(),
+        };
+        rooms.iter().for_each(|&room| self.appear(id, room, tell));
+        let share = limits::REPLAY_BYTES / rooms.len().max(1);
+        let mut entries = Vec::with_capacity(rooms.len());
+        for (claim, found) in &claimed {
+            let entered = found.clone();
+            let entered =
+                entered.map(|room| Entrance { room, told_up_to: self.told_up_to(room, claim, share) });
+            entries.push(Entry { key: claim.key, entered });
+        }
+        for &room in rooms.iter().filter(|&&room| !is_claimed(room)) {
+            let told_up_to = self.newest_within(room, Seq::ZERO, share);
+            entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to }) });
+        }
+        entries
+    }
+
+    // Finding rooms.
+
+    /// Finds or makes the room; from now on it is one of the session's.
+    fn claim(&mut self, id: SessionId, claim: &Claim<'_>) -> Result<RoomId, Refusal> {
+        let room = match (claim.with, claim.epoch) {
+            ("", _) => self.named_room(id, claim.name)?,
+            (with, 0) => self.private_room(id, with)?,
+            // Another who has that name now is not the one with whom he was alone.
+            _ => self.former_private_room(id, claim).ok_or(Refusal::NotHere)?,
+        };
+        self.hold(id, room);
+        Ok(room)
+    }
+
+    fn named_room(&mut self, id: SessionId, name: &str) -> Result<RoomId, Refusal> {
+        let name = if name.is_empty() { limits::DEFAULT_ROOM } else { name };
+        let name = Name::new(name).map_err(Refusal::RoomName)?;
+        let folded = name.folded();
+        let found = self.rooms_with_names().find(|(_, room)| room.name.folded() == folded);
+        match found.map(|(id, _)| id) {
+            Some(room) if self.is_in(id, room) => Ok(room),
+            _ if self.count_rooms(id, false) >= Limit::RoomsEach.value() => Err(Refusal::TooManyRooms),
+            Some(room) => Ok(room),
+            None => self.make_room(id, name),
+        }
+    }
+
+    /// Makes a room for a session; not in place of one that it is about to enter.
+    fn make_room(&mut self, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
+        let has_default =
+            is_default(&name) || self.rooms_with_names().any(|(_, room)| is_default(&room.name));
+        // One place is kept for the default room, so that nobody can shut out those who ask for none.
+        let places = Limit::Rooms.value() - usize::from(!has_default);
+        if self.rooms() >= places {
+            // A room in which nobody is only waits for those who might resume, unless something of it is kept.
+            let is_free = |(room_id, room): &(RoomId, &Room)| is_unused(room) && !self.is_in(id, *room_id);
+            let empty = self.rooms_with_names().find(is_free);
+            let (empty, _) = empty.ok_or(Refusal::RoomsFull)?;
+            self.sessions.release_all(empty);
+            self.remove_room(empty);
+        }
+        let room = loop {
+            let room = RoomId::new(self.next_room);
+            self.next_room = self.next_room % limits::LAST_ROOM + 1;
+            if !self.rooms.contains_key(&room) {
+                break room;
+            }
+        };
+        let epoch = if is_made(Mistake::NumberingForgotten) { 1 } else { self.new_epoch() };
+        self.rooms.insert(room, Room::new(name, epoch));
+        Ok(room)
+    }
+
+    fn private_room(&mut self, id: SessionId, with: &str) -> Result<RoomId, Refusal> {
+        let other = self.session_named(with).ok_or(Refusal::NotHere)?;
+        if other == id {
+            return Err(Refusal::Oneself);
+        }
+        let rooms = self.sessions.get(id).map_or(&[][..], |session| &session.rooms);
+        let is_with = |room: &&RoomId| self.rooms.get(room).is_some_and(|room| room.other(id) == Some(other));
+        if let Some(&room) = rooms.iter().find(is_with) {
+            return Ok(room);
+        }
+        if self.sessions.get(other).is_none_or(|session| !session.has_private) {
+            return Err(Refusal::NoPrivate);
+        }
+        let most = Limit::PrivateEach.value();
+        let is_full = [id, other].into_iter().any(|id| self.count_rooms(id, true) >= most);
+        if is_full || self.rooms.len() - self.rooms() >= limits::PRIVATE_ROOMS {
+            return Err(Refusal::TooManyPrivate);
+        }
+        let room = loop {
+            let room = RoomId::new(RoomId::FIRST_PRIVATE + self.next_private);
+            self.next_private = (self.next_private + 1) % RoomId::FIRST_PRIVATE;
+            if !self.rooms.contains_key(&room) {
+                break room;
+            }
+        };
+        let epoch = self.new_epoch();
+        self.rooms.insert(room, Room::private([id, other], epoch));
+        self.hold(other, room);
+        Ok(room)
+    }
+
+    fn former_private_room(&self, id: SessionId, claim: &Claim<'_>) -> Option<RoomId> {
+        let room = self.rooms.get(&claim.room).filter(|room| room.epoch == claim.epoch)?;
+        room.other(id).map(|_| claim.room)
+    }
+
+    /// Never 0, which says that there is none.
+    fn new_epoch(&mut self) -> u64 {
+        self.rng.next_u64().max(1)
+    }
+
+    /// All rooms that have a name.
+    pub(super) fn rooms_with_names(&self) -> impl Iterator<Item = (RoomId, &Room)> {
+        self.rooms.range(..RoomId::new(RoomId::FIRST_PRIVATE)).map(|(&id, room)| (id, room))
+    }
+
+    fn count_rooms(&self, id: SessionId, private: bool) -> usize {
+        let rooms = self.sessions.get(id).map_or(&[][..], |session| &session.rooms);
+        rooms.iter().filter(|room| room.is_private() == private).count()
+    }
+
+    /// After which message of `room` somebody is told, who claims it so.
+    fn told_up_to(&self, room: RoomId, claim: &Claim<'_>, bytes: usize) -> Seq {
+        let Some(place) = self.rooms.get(&room) else { return Seq::ZERO };
+        let last = place.last_seq();
+        let told = match claim.last_seq {
+            _ if claim.epoch == 0 => return last,
+            // All of another numbering came since.
+            _ if claim.epoch != place.epoch => Seq::ZERO,
+            seq if is_made(Mistake::ReplayFromNext) => seq.next(),
+            seq if is_made(Mistake::ReplayFromBefore) => Seq::from_wire(seq.to_wire().saturating_sub(1)),
+            seq => seq,
+        };
+        self.newest_within(room, told.min(last), bytes)
+    }
+
+    /// The place after `seq` from which on the texts of `room` have no more than so many bytes.
+    fn newest_within(&self, room: RoomId, seq: Seq, bytes: usize) -> Seq {
+        let mut left = bytes;
+        let too_much = self.messages_after(room, seq).rev().find(|message| {
+            let fits = left >= message.kept.text.len();
+            left = left.saturating_sub(message.kept.text.len());
+            !fits
+        });
+        too_much.map_or(seq, |message| message.kept.seq)
+    }
+
+    // Coming and going.
+
+    pub(super) fn is_in(&self, id: SessionId, room: RoomId) -> bool {
+        self.sessions.get(id).is_some_and(|session| session.rooms.contains(&room))
+    }
+
+    /// The room is one of the session's, for as long as that may be resumed.
+    fn hold(&mut self, id: SessionId, room: RoomId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if !session.rooms.contains(&room)
+            && let Some(held) = self.rooms.get_mut(&room)
+        {
+            session.rooms.push(room);
+            held.holders += 1;
+        }
+    }
+
+    /// The room is not one of the session's any more.
+    fn release(&mut self, id: SessionId, room: RoomId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.rooms.retain(|&other| other != room);
+        session.voice = session.voice.filter(|&voice| voice != room);
+        if let Some(held) = self.rooms.get_mut(&room) {
+            held.holders -= 1;
+        }
+    }
+
+    /// The others see a member in a room of his, and are told of it if they did not before.
+    fn appear(&mut self, id: SessionId, at: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let Some(room) = self.rooms.get_mut(&at) else { return };
+        if room.members.contains(&id) {
+            return;
+        }
+        room.members.push(id);
+        // He with whom this is private does not know it yet.
+        let is_present = |other: &SessionId| {
+            self.sessions.get(*other).is_some_and(|session| session.presence.is_in_room())
+        };
+        let new = room.other(id).filter(|other| !room.members.contains(other)).filter(is_present);
+        room.members.extend(new);
+        let Some(person) = self.sessions.person(id) else { return };
+        match new.and_then(|other| self.sessions.person(other)) {
+            Some(other) => {
+                let notice = Notice::Opened { room: at, epoch: room.epoch, by: person, to: other };
+                tell(Audience { members: &[other.session], except: None }, notice);
+            }
+            None => {
+                let audience = Audience { members: &room.members, except: Some(id) };
+                tell(audience, Notice::Joined { room: at, member: person });
+            }
+        }
+    }
+
+    /// The others do not see a member in a room any more.
+    pub(super) fn disappear(
+        &mut self,
+        id: SessionId,
+        at: RoomId,
+        reason: LeaveReason,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let (Some(room), Some(session)) = (self.rooms.get_mut(&at), self.sessions.get(id)) else { return };
+        if room.remove(id) && !is_made(Mistake::LeaveUntold) {
+            let audience = Audience { members: &room.members, except: None };
+            tell(audience, Notice::Left { room: at, member: id, name: &session.name, reason });
+        }
+    }
+
+    /// A session that is forgotten belongs to no room. What was between it and another ends.
+    pub(super) fn release_rooms(&mut self, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
+        for room in rooms {
+            self.release(id, room);
+            match self.rooms.get(&room).and_then(|held| held.other(id)) {
+                Some(other) => {
+                    let had_voice =
+                        self.sessions.get(other).is_some_and(|session| session.voice == Some(room));
+                    self.release(other, room);
+                    self.remove_room(room);
+                    if had_voice {
+                        self.tell_change(other, None, tell);
+                    }
+                }
+                // The log of an empty room stays for those who may resume; with the last of them it goes, unless it is kept.
+                None => self.remove_unused(room),
+            }
+        }
+    }
+}
