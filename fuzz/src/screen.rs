@@ -44,7 +44,7 @@ impl Person {
         let room = RoomId(u32::from(kind >> 6));
         match kind & 0x1f {
             0..=5 => model.said(room, said(self.at, name(u)?, text(u)?, u.arbitrary()?)),
-            6 => model.whispered(room, said(self.at, name(u)?, text(u)?, u.arbitrary()?)),
+            6 => model.enter_private(room, name(u)?),
             7 => model.joined(room, self.at, session(u)?, name(u)?),
             8 => model.left(room, self.at, session(u)?, name(u)?),
             9 => model.missed(room, self.at, u.arbitrary()?),
@@ -72,7 +72,7 @@ impl Person {
                     is_deafened: u.arbitrary()?,
                 });
             }
-            19 => model.set_pending([text(u)?, text(u)?].into_iter()),
+            19 => model.set_pending([(room, text(u)?), (room, text(u)?)].into_iter()),
             20 => drop(model.find(text(u)?)),
             21 => drop(model.toggle_ignored(name(u)?)),
             22 => model.show_help(),

@@ -29,6 +29,11 @@ impl fmt::Display for MessageError {
     }
 }
 
+/// What its author does, where that is what a message tells: one that begins with `/me `.
+pub fn action(text: &str) -> Option<&str> {
+    text.strip_prefix("/me ").map(str::trim_start).filter(|action| !action.is_empty())
+}
+
 /// Why a text says nothing of what a room is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TopicError {

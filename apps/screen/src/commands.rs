@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use chinwag_proto::text::action;
 use strsim::osa_distance;
 
 /// Letters in which a mistyped command may differ from the one that was meant.
@@ -41,6 +42,20 @@ pub enum Line<'a> {
     History(Option<usize>),
     /// Whether a bell is rung for mentions; turned over where it is not said.
     Bell(Option<bool>),
+    /// The user goes into a room.
+    Join(&'a str),
+    /// He leaves a room, the one that he looks at where none is named.
+    Part(Option<&'a str>),
+    /// Which rooms there are.
+    Rooms,
+    /// He talks and listens in a room, the one that he looks at where none is named.
+    VoiceRoom(Option<&'a str>),
+    /// What the room is about; what it is to be about, if that is said: nothing where that is empty.
+    Topic(Option<&'a str>),
+    /// To somebody alone: his name, and what, if anything.
+    Message(&'a str),
+    /// He is called otherwise from now on.
+    Nick(&'a str),
     /// A command without what it needs; how it is written.
     Incomplete(&'static str),
     /// To be said, the second slash of a doubled one taken off.
@@ -123,6 +138,27 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
     let form = |form, command| Command { form: Some(form), ..command };
     vec![
         command("/quit", "", "leave", |rest| alone(rest, Line::Quit)),
+        form(
+            "/join ROOM",
+            command("/join", "ROOM", "go into a room too, or look at it", |rest| some(rest).map(Line::Join)),
+        ),
+        command("/part", "ROOM", "leave a room, or this one", |rest| Some(Line::Part(some(rest)))),
+        command("/rooms", "", "see which rooms there are", |rest| alone(rest, Line::Rooms)),
+        command("/voice", "ROOM", "talk and listen there, or here", |rest| Some(Line::VoiceRoom(some(rest)))),
+        command("/topic", "TEXT", "say what the room is about; - for nothing", |rest| {
+            Some(Line::Topic(some(rest).map(|topic| if topic == "-" { "" } else { topic })))
+        }),
+        form(
+            "/msg NAME TEXT, such as /msg Foo hello",
+            command("/msg", "NAME TEXT", "say something to somebody alone", |rest| {
+                some(rest).map(Line::Message)
+            }),
+        ),
+        form("/me TEXT, such as /me waves", command("/me", "TEXT", "tell what you do", |_| None)),
+        form(
+            "/nick NAME",
+            command("/nick", "NAME", "be called otherwise", |rest| some(rest).map(Line::Nick)),
+        ),
         command("/who", "", "see who is here", |rest| alone(rest, Line::Who)),
         command("/mute", "", "be heard by nobody, or again", |rest| alone(rest, Line::Mute)),
         command("/mute", "NAME", "do not hear somebody, or again", |rest| some(rest).map(Line::MuteOther)),
@@ -171,6 +207,8 @@ impl<'a> Line<'a> {
         match line.trim() {
             "" => Self::Nothing,
             "{quit}" => Self::Quit,
+            // It is said as it is: whoever reads it makes of it what its author does.
+            command if action(command).is_some() => Self::Say(command),
             command if command.starts_with("//") => Self::Say(command.get(1..).unwrap_or_default()),
             command if command.starts_with('/') => Self::command(command, mode),
             _ => Self::Say(line),
@@ -225,7 +263,8 @@ pub fn nearest(word: &str, mode: Mode) -> Option<&'static str> {
         return Some(name);
     }
     let near = commands.map(|name| (osa_distance(name, &word.to_lowercase()), name));
-    near.filter(|(distance, _)| *distance <= TYPOS).min().map(|(_, name)| name)
+    // Of a short word too little would be left.
+    near.filter(|(distance, _)| *distance <= TYPOS && distance + 1 < word.len()).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -236,6 +275,20 @@ mod tests {
     fn commands_are_told_from_what_is_to_be_said() {
         for (line, meaning) in [
             ("", Line::Nothing),
+            ("/join the den", Line::Join("the den")),
+            ("/join", Line::Incomplete("/join ROOM")),
+            ("/part", Line::Part(None)),
+            ("/part den", Line::Part(Some("den"))),
+            ("/rooms", Line::Rooms),
+            ("/voice", Line::VoiceRoom(None)),
+            ("/topic", Line::Topic(None)),
+            ("/topic tea and cake", Line::Topic(Some("tea and cake"))),
+            ("/topic -", Line::Topic(Some(""))),
+            ("/msg Foo Bar hello", Line::Message("Foo Bar hello")),
+            (" /me waves ", Line::Say("/me waves")),
+            ("/me", Line::Incomplete("/me TEXT, such as /me waves")),
+            ("/nick Baz", Line::Nick("Baz")),
+            ("/nick", Line::Incomplete("/nick NAME")),
             (" \t", Line::Nothing),
             ("{quit}", Line::Quit),
             (" /quit ", Line::Quit),
@@ -313,7 +366,7 @@ mod tests {
         for name in beginning_with("/", Mode::Full) {
             assert!(name == "/help" || help.iter().any(|way| way.contains(name)), "{name}");
         }
-        assert_eq!(beginning_with("/m", Mode::Full), ["/mute"]);
+        assert_eq!(beginning_with("/m", Mode::Full), ["/me", "/msg", "/mute"]);
         assert_eq!(beginning_with("/b", Mode::Lines), [""; 0]);
         insta::assert_snapshot!(help_lines(Mode::Lines));
     }

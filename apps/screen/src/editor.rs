@@ -73,6 +73,13 @@ impl Editor {
         Entered { text: std::mem::take(&mut self.text), is_cut: std::mem::take(&mut self.is_cut) }
     }
 
+    /// Goes on with a line that was begun before.
+    pub fn put(&mut self, line: Entered) {
+        self.take();
+        Entered { text: self.text, is_cut: self.is_cut } = line;
+        self.cursor = self.text.len();
+    }
+
     /// From now on the line can be called back.
     pub fn remember(&mut self, line: &Entered) {
         if line.text.trim().is_empty() || self.history.back().is_some_and(|last| last == line) {

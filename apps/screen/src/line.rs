@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use chinwag_proto::text::escape;
+use chinwag_proto::text::{action, escape};
 
 use crate::wrap;
 
@@ -19,8 +19,6 @@ pub(crate) enum Kind {
     Said,
     /// The user said it.
     Own,
-    /// Somebody said it to the user alone, or the user to somebody.
-    Private,
     /// Who came and who went, put together as long as nothing else happens.
     Presence,
     /// From the program itself.
@@ -60,10 +58,12 @@ struct Folded {
 impl Line {
     /// Something that `who` says, or nobody.
     pub(crate) fn new(at: i64, kind: Kind, who: &str, text: &str) -> Self {
-        let mut shown = String::new();
-        if !who.is_empty() {
-            shown = format!("{}: ", escape(who));
-        }
+        let is_said = matches!(kind, Kind::Said | Kind::Own);
+        let (mut shown, text) = match action(text).filter(|_| is_said) {
+            Some(action) => (format!("* {} ", escape(who)), action),
+            None if who.is_empty() => (String::new(), text),
+            None => (format!("{}: ", escape(who)), text),
+        };
         let head = shown.len();
         shown.push_str(&escape(text));
         Self {
@@ -175,6 +175,20 @@ mod tests {
             line.fold(3, &n.to_string(), true);
         }
         assert!(line.text().ends_with("98, 99 joined; Foo left; 91 more came or went"), "{}", line.text());
+    }
+
+    #[test]
+    fn what_somebody_does_is_told_of_him() {
+        for (text, shown) in [
+            ("/me waves", "* Foo waves"),
+            ("/me  \u{1b} ", "* Foo \\u{1b} "),
+            ("/me ", "Foo: /me "),
+            ("/me", "Foo: /me"),
+            ("/mean", "Foo: /mean"),
+        ] {
+            assert_eq!(Line::new(0, Kind::Said, "Foo", text).text(), shown);
+        }
+        assert_eq!(Line::new(0, Kind::Notice, "", "/me waves").text(), "/me waves");
     }
 
     #[test]

@@ -12,8 +12,14 @@ pub(crate) struct Member {
     key: String,
     /// How loud he speaks now, of [`LOUDEST`]; 0 is not at all.
     pub(crate) level: u8,
+    /// The user does not hear him.
     pub(crate) is_muted: bool,
+    /// Nobody hears him, as he says.
+    pub(crate) is_silent: bool,
+    /// He hears nobody, as he says.
     pub(crate) is_deafened: bool,
+    /// He talks and listens elsewhere, or nowhere.
+    pub(crate) is_elsewhere: bool,
     /// His voice arrives badly.
     pub(crate) is_poor: bool,
 }
@@ -50,8 +56,22 @@ impl Members {
         }
     }
 
+    /// He is called otherwise.
+    pub(crate) fn rename(&mut self, session: SessionId, name: &str) {
+        let Some(at) = self.0.iter().position(|member| member.session == session) else { return };
+        let former = self.0.remove(at);
+        let new = Member::new(session, name);
+        let member = Member { name: new.name, key: new.key, ..former };
+        let place = self.0.partition_point(|other| other.order() < member.order());
+        self.0.insert(place, member);
+    }
+
     pub(crate) fn remove(&mut self, session: SessionId) {
         self.0.retain(|member| member.session != session);
+    }
+
+    pub(crate) fn has(&self, session: SessionId) -> bool {
+        self.0.iter().any(|member| member.session == session)
     }
 
     pub(crate) fn get_mut(&mut self, session: SessionId) -> Option<&mut Member> {
@@ -87,6 +107,8 @@ impl Member {
             name,
             level: 0,
             is_muted: false,
+            is_silent: false,
+            is_elsewhere: false,
             is_deafened: false,
             is_poor: false,
         }

@@ -30,6 +30,8 @@ pub struct Model {
     pub(crate) rooms: Vec<Room>,
     /// Which of them is looked at; 0 also if there is none.
     pub(crate) current: usize,
+    /// The one in which the user talks and listens.
+    pub(crate) voice: Option<RoomId>,
     /// The user's name, as he has it.
     me: String,
     session: Option<SessionId>,
@@ -42,8 +44,8 @@ pub struct Model {
     pub(crate) paste: Option<Paste>,
     /// What is looked for, in small letters, and the line where it was found last.
     pub(crate) search: Option<(String, u64)>,
-    /// What was typed and is not said yet, escaped; of more it is told how many.
-    pub(crate) pending: Vec<String>,
+    /// What was typed and is not said yet, escaped, and in which room; of more it is told how many.
+    pub(crate) pending: Vec<(RoomId, String)>,
     pub(crate) pending_more: usize,
     ignored: BTreeSet<String>,
     rings: bool,
@@ -77,6 +79,7 @@ impl Model {
         Self {
             rooms: Vec::new(),
             current: 0,
+            voice: None,
             me: String::new(),
             session: None,
             status: Status::default(),
@@ -108,13 +111,56 @@ impl Model {
         }
     }
 
+    /// The user is alone in this room with the one of this name.
+    pub fn enter_private(&mut self, room: RoomId, name: &str) {
+        self.enter(room, name);
+        if let Some(room) = self.room_mut(room) {
+            room.is_private = true;
+        }
+    }
+
+    /// True when the room is there.
+    pub fn has_room(&self, room: RoomId) -> bool {
+        self.rooms.iter().any(|known| known.id == room)
+    }
+
+    /// The room that is looked at.
+    pub fn current_room(&self) -> Option<RoomId> {
+        self.rooms.get(self.current).map(|room| room.id)
+    }
+
+    /// Looks at a room.
+    pub fn show_room(&mut self, room: RoomId) {
+        if let Some(place) = self.rooms.iter().position(|known| known.id == room) {
+            self.look_at(place);
+        }
+    }
+
+    /// The room in which the user talks and listens.
+    pub fn set_voice_room(&mut self, room: Option<RoomId>) {
+        self.voice = room;
+    }
+
+    /// What a room is about.
+    pub fn set_topic(&mut self, room: RoomId, topic: &str) {
+        if let Some(room) = self.room_mut(room) {
+            room.topic = escape(topic).into_owned();
+        }
+        self.arrange();
+    }
+
     /// The user is no more in this room.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
+        if place == self.current {
+            self.editor.take();
+        }
         self.rooms.remove(place);
         if self.current > place || self.current == self.rooms.len() {
             self.current = self.current.saturating_sub(1);
         }
+        let draft = self.rooms.get_mut(self.current).map(|room| std::mem::take(&mut room.draft));
+        self.editor.put(draft.unwrap_or_default());
         self.see();
         self.arrange();
     }
@@ -123,6 +169,41 @@ impl Model {
     pub fn set_me(&mut self, session: SessionId, name: &str) {
         name.clone_into(&mut self.me);
         self.session = Some(session);
+    }
+
+    /// Somebody is called otherwise: what is between him and the user as well.
+    pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
+        if self.session == Some(session) {
+            name.clone_into(&mut self.me);
+        }
+        let text = format!("{} is called {} now", escape(former), escape(name));
+        for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
+            room.members.rename(session, name);
+            if room.is_private && self.session != Some(session) {
+                room.name = escape(name).into_owned();
+            }
+            room.talk.push(Line::new(at, Kind::Presence, "", &text));
+        }
+    }
+
+    /// Whether somebody is heard and hears, as he says; in which room, if in any.
+    pub fn set_marks(
+        &mut self,
+        session: SessionId,
+        is_silent: bool,
+        is_deafened: bool,
+        voice: Option<RoomId>,
+    ) {
+        if self.session == Some(session) {
+            return;
+        }
+        for room in &mut self.rooms {
+            let is_elsewhere = voice != Some(room.id);
+            if let Some(member) = room.members.get_mut(session) {
+                (member.is_silent, member.is_deafened) = (is_silent, is_deafened);
+                member.is_elsewhere = is_elsewhere;
+            }
+        }
     }
 
     /// Somebody said something.
@@ -134,7 +215,8 @@ impl Model {
         let kind = if is_own { Kind::Own } else { Kind::Said };
         let mut line = Line::new(at, kind, name, text);
         line.is_history = is_history;
-        line.is_mention = !is_own && has_name(text, &self.me);
+        let is_private = self.rooms.iter().any(|known| known.id == room && known.is_private);
+        line.is_mention = !is_own && (is_private || has_name(text, &self.me));
         self.owes_bell |= line.is_mention && !is_history && self.rings;
         self.add(room, line);
     }
@@ -143,12 +225,13 @@ impl Model {
     pub fn put_before<'a>(&mut self, room: RoomId, said: impl IntoIterator<Item = Said<'a>>, has_more: bool) {
         let Self { rooms, ignored, me, .. } = self;
         let Some(room) = rooms.iter_mut().find(|known| known.id == room) else { return };
+        let is_private = room.is_private;
         let shown =
             said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
         let lines = shown.map(|Said { at, name, text, is_own, .. }| {
             let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
             line.is_history = true;
-            line.is_mention = !is_own && has_name(text, me);
+            line.is_mention = !is_own && !is_private && has_name(text, me);
             line
         });
         room.talk.put_before(lines.collect(), has_more);
@@ -159,20 +242,6 @@ impl Model {
         if let Some(room) = self.room_mut(room) {
             room.talk.set_has_earlier(has_earlier);
         }
-    }
-
-    /// Somebody said something to the user alone, or the user to somebody: `name` is who the other one is.
-    pub fn whispered(&mut self, room: RoomId, said: Said<'_>) {
-        let Said { at, name, text, is_own, is_history } = said;
-        if !is_own && self.ignored.contains(&name.to_lowercase()) {
-            return;
-        }
-        let who = if is_own { format!("you to {name}") } else { format!("{name} to you") };
-        let mut line = Line::new(at, Kind::Private, &who, text);
-        line.is_history = is_history;
-        line.is_mention = !is_own;
-        self.owes_bell |= line.is_mention && !is_history && self.rings;
-        self.add(room, line);
     }
 
     /// Somebody came.
@@ -234,11 +303,6 @@ impl Model {
         self.each(session, |member| member.is_muted = is_muted);
     }
 
-    /// Somebody hears nobody, or does.
-    pub fn set_deafened(&mut self, session: SessionId, is_deafened: bool) {
-        self.each(session, |member| member.is_deafened = is_deafened);
-    }
-
     /// Somebody's voice arrives badly, or does not.
     pub fn set_poor(&mut self, session: SessionId, is_poor: bool) {
         self.each(session, |member| member.is_poor = is_poor);
@@ -266,8 +330,8 @@ impl Model {
     }
 
     /// What was typed and waits for the server.
-    pub fn set_pending<'a>(&mut self, texts: impl Iterator<Item = &'a str>) {
-        let mut texts = texts.map(|text| escape(text).into_owned());
+    pub fn set_pending<'a>(&mut self, texts: impl Iterator<Item = (RoomId, &'a str)>) {
+        let mut texts = texts.map(|(room, text)| (room, escape(text).into_owned()));
         self.pending = texts.by_ref().take(PENDING_SHOWN).collect();
         self.pending_more = texts.count();
     }
@@ -346,6 +410,16 @@ impl Model {
         Some(retry_at - (left - 1) / 1000 * 1000)
     }
 
+    /// Where the user talks and listens, if not in the room that he looks at.
+    pub(crate) fn voice_elsewhere(&self) -> Option<String> {
+        let has_voice = self.status.mic.is_some() && self.rooms.len() > 1;
+        if !has_voice || self.voice == self.current_room() {
+            return None;
+        }
+        let room = self.rooms.iter().find(|room| Some(room.id) == self.voice);
+        Some(room.map_or_else(|| "no voice".to_owned(), |room| format!("♪ in {}", room.name)))
+    }
+
     /// The screen has so many columns and rows.
     pub fn set_size(&mut self, columns: u16, rows: u16) {
         (self.panes.columns, self.panes.rows) = (columns, rows);
@@ -353,7 +427,12 @@ impl Model {
     }
 
     fn arrange(&mut self) {
-        self.panes = Panes::of(self.panes.columns, self.panes.rows, self.rooms.len());
+        self.panes = self.panes_of(self.panes.columns, self.panes.rows);
+    }
+
+    pub(crate) fn panes_of(&self, columns: u16, rows: u16) -> Panes {
+        let has_topic = self.rooms.get(self.current).is_some_and(|room| !room.topic.is_empty());
+        Panes::of(columns, rows, self.rooms.len(), has_topic)
     }
 
     /// The user is there: he sees what is new in the room that he looks at.
@@ -388,7 +467,15 @@ impl Model {
         if room < self.rooms.len() && room != self.current {
             self.forget_marker();
             self.search = None;
+            self.completion = None;
+            let draft = self.editor.take();
+            if let Some(left) = self.rooms.get_mut(self.current) {
+                left.draft = draft;
+            }
             self.current = room;
+            let draft = self.rooms.get_mut(room).map(|room| std::mem::take(&mut room.draft));
+            self.editor.put(draft.unwrap_or_default());
+            self.arrange();
             self.see();
         }
     }

@@ -1,6 +1,6 @@
 //! A room: what is said there, who is there, and what the user has not seen.
 
-use crate::{line::Line, members::Members, talk::Talk};
+use crate::{editor::Entered, line::Line, members::Members, talk::Talk};
 
 /// A number by which whoever feeds the model knows a room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -12,6 +12,12 @@ pub(crate) struct Room {
     pub(crate) id: RoomId,
     /// As it is shown: escaped.
     pub(crate) name: String,
+    /// It is between the user and somebody else alone.
+    pub(crate) is_private: bool,
+    /// What it is about, as it is shown: escaped.
+    pub(crate) topic: String,
+    /// What is typed there, while the user looks elsewhere.
+    pub(crate) draft: Entered,
     pub(crate) talk: Talk,
     pub(crate) members: Members,
     /// Lines that came while the user was not there.
@@ -22,7 +28,17 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new(id: RoomId, name: String) -> Self {
-        Self { id, name, talk: Talk::default(), members: Members::default(), unread: 0, mentions: 0 }
+        Self {
+            id,
+            name,
+            is_private: false,
+            topic: String::new(),
+            draft: Entered::default(),
+            talk: Talk::default(),
+            members: Members::default(),
+            unread: 0,
+            mentions: 0,
+        }
     }
 
     /// A line of the conversation. `is_watched`: the user sees it come.

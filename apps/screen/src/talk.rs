@@ -245,7 +245,7 @@ impl Talk {
     pub(crate) fn find(&self, words: &str, before: u64) -> Option<u64> {
         let end = usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let kept = self.lines.range(..end.min(self.lines.len()));
-        let is_said = |line: &Line| matches!(line.kind, Kind::Said | Kind::Own | Kind::Private);
+        let is_said = |line: &Line| matches!(line.kind, Kind::Said | Kind::Own);
         let from_end =
             kept.rev().position(|line| is_said(line) && line.text().to_lowercase().contains(words))?;
         (end.min(self.lines.len()) - 1 - from_end).try_into().map(|n: u64| self.first + n).ok()

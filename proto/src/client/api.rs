@@ -289,11 +289,13 @@ impl PlaceId {
     /// That of the first room of [`ClientConfig::rooms`].
     pub const FIRST: Self = Self(1);
 
-    pub(super) const fn from_wire(key: u32) -> Self {
-        Self(key)
+    /// The room of this number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
     }
 
-    pub(super) const fn to_wire(self) -> u32 {
+    /// Its number.
+    pub const fn number(self) -> u32 {
         self.0
     }
 

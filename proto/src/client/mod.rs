@@ -435,7 +435,7 @@ impl Client {
             features: Vec::new(),
             name: self.wanted_name.as_ref().unwrap_or(&self.config.name).clone(),
             rooms,
-            voice: self.voice.map_or(0, PlaceId::to_wire),
+            voice: self.voice.map_or(0, PlaceId::number),
             marks: Some(self.wire_marks()),
             resume,
             author: self.author.to_vec(),

@@ -89,7 +89,7 @@ impl Place {
         };
         let numbering = self.numbering;
         pb::Claim {
-            key: self.id.to_wire(),
+            key: self.id.number(),
             name,
             with,
             epoch: numbering.map_or(0, |numbering| numbering.epoch),

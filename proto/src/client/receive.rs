@@ -90,7 +90,7 @@ impl Client {
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Entered(entered) => self.entered(now, entered),
-            Kind::NotEntered(not) => self.not_entered(PlaceId::from_wire(not.key), not.text),
+            Kind::NotEntered(not) => self.not_entered(PlaceId::from_number(not.key), not.text),
             Kind::Changed(member) => self.changed(now, member),
             Kind::Topic(topic) => self.topic_set(topic),
             Kind::Rooms(list) => self.rooms_told(list),
@@ -255,7 +255,7 @@ impl Client {
 
     /// Which place the server means that says this of a room. None if the user does not want it any more.
     fn place_entered(&mut self, key: u32, name: &str, is_private: bool, room: RoomId) -> Option<PlaceId> {
-        let id = PlaceId::from_wire(key);
+        let id = PlaceId::from_number(key);
         // Somebody began what is between the two; the user may have done so at the same time, or before the other went away.
         if key == 0 && is_private {
             let same = self.places.iter().find(|place| {

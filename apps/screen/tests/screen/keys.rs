@@ -114,7 +114,7 @@ fn tab_completes_names_commands_and_rooms() {
         ("ba\t\t\t\t", "Bar: "),
         ("hi BARB\t!", "hi barbara !"),
         ("hi Foo b\t", "hi Foo Baz "),
-        ("/vo\t", "/volume "),
+        ("/vol\t", "/volume "),
         ("/volume barb\t-6", "/volume barbara -6"),
         ("/\t", "/bell "),
         ("base\t", "basement "),

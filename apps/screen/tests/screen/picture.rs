@@ -146,7 +146,8 @@ fn what_an_ignored_person_says_is_not_shown() {
     assert_eq!(model.toggle_ignored("BAR"), Some(true));
     model.set_rings(true);
     model.said(LOBBY, says("Bar", "hello Foo"));
-    model.whispered(LOBBY, says("Bar", "psst"));
+    model.enter_private(ATTIC, "Bar");
+    model.said(ATTIC, says("Bar", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
     assert_eq!(model.toggle_ignored("bar"), Some(false));
     model.said(LOBBY, says("Bar", "hello again"));
@@ -161,7 +162,7 @@ fn what_an_ignored_person_says_is_not_shown() {
 fn what_is_not_said_yet_stands_below() {
     let mut model = alone();
     model.said(LOBBY, says("Bar", "hello"));
-    model.set_pending(["one", "tw\u{1b}o", "three", "four", "five"].into_iter());
+    model.set_pending(["one", "tw\u{1b}o", "three", "four", "five"].into_iter().map(|text| (LOBBY, text)));
     let rows = seen(&mut model, 60, 10);
     let shown: Vec<_> = rows[3..8].iter().map(|row| row.trim_end_matches([' ', '│']).trim()).collect();
     assert!(shown[0].contains("Bar: hello"), "{rows:#?}");
@@ -205,7 +206,6 @@ fn without_colours_there_are_none_and_with_them_they_are_the_terminals_own() {
         model.said(LOBBY, says("Bar", "hello Foo"));
         model.missed(LOBBY, EVENING, 3);
         model.notice(EVENING + MINUTE, "notice");
-        model.whispered(LOBBY, says("Bar", "psst"));
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
         draw(&model, &mut buffer);
         buffer.content.iter().map(|cell| (cell.fg, cell.bg, cell.modifier)).collect::<Vec<_>>()
