@@ -2,7 +2,7 @@
 
 use chinwag_proto::{
     Instant,
-    client::{Client, ClientEvent, Page},
+    client::{Client, ClientEvent, Page, PlaceId},
 };
 use chinwag_screen::commands::{Mode, help_lines};
 use chinwag_terminal::Screen;
@@ -71,31 +71,39 @@ impl Face {
         }
     }
 
-    /// Somebody came.
-    pub(crate) fn joined(&mut self, name: &str) {
+    /// What happened in the conversation, as a plain line; the full screen knows it already. What others wrote in it must be
+    /// escaped.
+    pub(crate) fn told(&mut self, line: &str) {
         if let Self::Lines(screen) = self {
-            screen.joined(name);
+            screen.line(line);
         }
     }
 
-    /// Somebody went.
-    pub(crate) fn left(&mut self, name: &str) {
+    /// The same about the conversation rather than in it.
+    pub(crate) fn remark(&mut self, line: &str) {
         if let Self::Lines(screen) = self {
-            screen.left(name);
+            screen.notice(line);
         }
     }
 
-    /// Somebody said something.
-    pub(crate) fn said(&mut self, name: &str, text: &str) {
-        if let Self::Lines(screen) = self {
-            screen.said(name, text);
+    /// The user looks at a room.
+    pub(crate) fn show(&self, place: PlaceId) {
+        if let Self::Full(full) = self {
+            full.show(place);
         }
     }
 
-    /// So many messages were missed.
-    pub(crate) fn missed(&mut self, messages: u64) {
-        if let Self::Lines(screen) = self {
-            screen.notice(&format!("{messages} messages were missed while the connection was lost"));
+    /// The user is alone with somebody.
+    pub(crate) fn open(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.open_private(place, name);
+        }
+    }
+
+    /// The user is not in a room any more, or does not look at what is between him and somebody.
+    pub(crate) fn leave(&self, place: PlaceId) {
+        if let Self::Full(full) = self {
+            full.leave(place);
         }
     }
 
@@ -154,9 +162,9 @@ impl Face {
     }
 
     /// What was said before may be asked for again.
-    pub(crate) fn may_have_earlier(&self) {
+    pub(crate) fn may_have_earlier(&self, place: PlaceId) {
         if let Self::Full(full) = self {
-            full.may_have_earlier();
+            full.may_have_earlier(place);
         }
     }
 

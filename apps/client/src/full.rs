@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use chinwag_proto::client::PlaceId;
 use chinwag_screen::{Act, Buffer, Key, Model, Position, Rect, Theme, draw, paint};
 use chinwag_terminal::{Full, Keyboard, Painter, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{Waker, clock};
@@ -62,6 +63,8 @@ impl FullScreen {
     /// Fills the terminal and draws from now on.
     pub(crate) fn open(terminal: &Terminal, theme: Theme, rings: bool) -> Result<Self> {
         let mut model = Model::new(theme);
+        // Where it is told how the connection comes about, and where the user types ahead.
+        model.enter(events::room(PlaceId::FIRST), "");
         model.set_rings(rings);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -100,7 +103,7 @@ impl FullScreen {
         let (shared, painter) = (Arc::clone(&self.0), terminal.painter());
         keyboard.listen_to_keys(move |keys| match keys {
             Some(keys) => shared.press(keys, &painter, &lines, &waker),
-            None => lines.send(Input::Typed(Typed::End)).is_ok() && waker.wake().is_ok(),
+            None => lines.send(Input::Typed(None, Typed::End)).is_ok() && waker.wake().is_ok(),
         });
         receiver
     }
@@ -161,19 +164,25 @@ impl Shared {
     ) -> bool {
         let mut is_afresh = false;
         let mut acts = Vec::new();
-        self.change(|state| acts.extend(keys.into_iter().filter_map(|key| state.model.press(key))));
+        self.change(|state| {
+            for key in keys {
+                // Where the user looks at that moment.
+                let at = state.model.current_room();
+                acts.extend(state.model.press(key).map(|act| (at.map(events::place), act)));
+            }
+        });
         let mut is_heard = true;
-        for act in acts {
+        for (at, act) in acts {
             let input = match act {
                 Act::Redraw => {
                     is_afresh = true;
                     continue;
                 }
-                Act::Enter(text) => Input::Typed(Typed::Line(text)),
-                Act::TooLong => Input::Typed(Typed::TOO_LONG),
-                Act::End => Input::Typed(Typed::End),
-                Act::Say(lines) => Input::Said(lines),
-                Act::Earlier => Input::Earlier,
+                Act::Enter(text) => Input::Typed(at, Typed::Line(text)),
+                Act::TooLong => Input::Typed(at, Typed::TOO_LONG),
+                Act::End => Input::Typed(at, Typed::End),
+                Act::Say(lines) => Input::Said(at, lines),
+                Act::Earlier => Input::Earlier(at),
             };
             is_heard &= lines.send(input).is_ok() && waker.wake().is_ok();
         }

@@ -10,6 +10,7 @@ mod memory;
 mod meter;
 mod past;
 mod recent;
+mod rooms;
 mod settings;
 mod stats;
 mod test_audio;
@@ -134,7 +135,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
 
     let config = ClientConfig {
         name: name.clone(),
-        room: link.room.clone().unwrap_or_default(),
+        rooms: vec![link.room.clone().unwrap_or_default()],
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
         // A pipe is for what is said from now on.
         history: if screen.is_interactive() { past::PAGE } else { 0 },
@@ -179,7 +180,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     if unsaid > 0 {
         let mut screen = Screen::new(terminal);
         screen.notice(&format!("{unsaid} of your lines may not have reached the server:"));
-        client.client().unacknowledged_texts().for_each(|text| screen.notice(&escape(text)));
+        client.client().unacknowledged_texts().for_each(|(_, text)| screen.notice(&escape(text)));
     }
     let voice = conversation.finish();
     if let Some(path) = arguments.stats {
@@ -202,7 +203,8 @@ fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Input> {
         let meaning = Line::parse(line, Mode::Lines);
         meaning == Line::Nothing || matches!(meaning, Line::Say(text) if check_message(text).is_ok())
     };
-    keyboard.listen(is_said, move |typed| lines.send(Input::Typed(typed)).is_ok() && waker.wake().is_ok());
+    keyboard
+        .listen(is_said, move |typed| lines.send(Input::Typed(None, typed)).is_ok() && waker.wake().is_ok());
     receiver
 }
 

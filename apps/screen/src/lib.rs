@@ -31,7 +31,7 @@ pub use draw::draw;
 pub use editor::{Editor, Entered, Outcome};
 pub use key::Key;
 pub use keys::Decoder;
-pub use members::LOUDEST;
+pub use members::{LOUDEST, Person};
 pub use model::{IGNORED, Model, PENDING_SHOWN, ROOMS, Said};
 pub use overlay::PASTE_BYTES;
 pub use paint::{ENTER, LEAVE, paint};

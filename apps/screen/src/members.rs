@@ -24,6 +24,27 @@ pub(crate) struct Member {
     pub(crate) is_poor: bool,
 }
 
+/// Somebody who is in a room, as he says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Person<'a> {
+    /// Who.
+    pub session: SessionId,
+    /// As he is called.
+    pub name: &'a str,
+    /// Nobody hears him.
+    pub is_silent: bool,
+    /// He hears nobody.
+    pub is_deafened: bool,
+    /// He talks and listens elsewhere, or nowhere.
+    pub is_elsewhere: bool,
+}
+
+impl<'a> From<(SessionId, &'a str)> for Person<'a> {
+    fn from((session, name): (SessionId, &'a str)) -> Self {
+        Self { session, name, is_silent: false, is_deafened: false, is_elsewhere: false }
+    }
+}
+
 /// The most that a level can be.
 pub const LOUDEST: u8 = 8;
 
@@ -41,8 +62,16 @@ impl Members {
     }
 
     /// Those who are here now, in any order; what is known of those who were is forgotten.
-    pub(crate) fn set<'a>(&mut self, members: impl Iterator<Item = (SessionId, &'a str)>) {
-        self.0 = members.take(limits::MEMBERS).map(|(session, name)| Member::new(session, name)).collect();
+    pub(crate) fn set<'a>(&mut self, members: impl Iterator<Item = impl Into<Person<'a>>>) {
+        self.0 = members
+            .take(limits::MEMBERS)
+            .map(|person| {
+                let person = person.into();
+                let mut member = Member::new(person.session, person.name);
+                member.mark(person);
+                member
+            })
+            .collect();
         self.0.sort_by(|one, other| one.order().cmp(&other.order()));
         self.0.dedup_by_key(|member| member.session);
     }
@@ -112,6 +141,12 @@ impl Member {
             is_deafened: false,
             is_poor: false,
         }
+    }
+
+    /// What he says of himself.
+    pub(crate) fn mark(&mut self, person: Person<'_>) {
+        (self.is_silent, self.is_deafened) = (person.is_silent, person.is_deafened);
+        self.is_elsewhere = person.is_elsewhere;
     }
 
     fn order(&self) -> (&str, SessionId) {

@@ -9,7 +9,7 @@ use crate::{
     complete::Completion,
     editor::Editor,
     line::{Kind, Line},
-    members::Member,
+    members::{Member, Person},
     mention::has_name,
     overlay::Overlay,
     panes::Panes,
@@ -186,23 +186,13 @@ impl Model {
         }
     }
 
-    /// Whether somebody is heard and hears, as he says; in which room, if in any.
-    pub fn set_marks(
-        &mut self,
-        session: SessionId,
-        is_silent: bool,
-        is_deafened: bool,
-        voice: Option<RoomId>,
-    ) {
-        if self.session == Some(session) {
-            return;
-        }
-        for room in &mut self.rooms {
-            let is_elsewhere = voice != Some(room.id);
-            if let Some(member) = room.members.get_mut(session) {
-                (member.is_silent, member.is_deafened) = (is_silent, is_deafened);
-                member.is_elsewhere = is_elsewhere;
-            }
+    /// What somebody in a room says of himself.
+    pub fn mark(&mut self, room: RoomId, person: Person<'_>) {
+        let is_self = self.session == Some(person.session);
+        if let Some(member) = self.room_mut(room).and_then(|room| room.members.get_mut(person.session)) {
+            // Of the user it is known here what is so.
+            let own = Person { is_silent: member.is_silent, is_deafened: member.is_deafened, ..person };
+            member.mark(if is_self { own } else { person });
         }
     }
 
@@ -287,7 +277,7 @@ impl Model {
     }
 
     /// Who is in a room now.
-    pub fn set_members<'a>(&mut self, room: RoomId, members: impl Iterator<Item = (SessionId, &'a str)>) {
+    pub fn set_members<'a>(&mut self, room: RoomId, members: impl Iterator<Item = impl Into<Person<'a>>>) {
         if let Some(room) = self.room_mut(room) {
             room.members.set(members);
         }

@@ -131,6 +131,11 @@ impl Client {
         members.into_iter().flatten().map(|(&session, member)| (session, member))
     }
 
+    /// Somebody in a room.
+    pub fn member(&self, place: PlaceId, session: SessionId) -> Option<&Member> {
+        self.place(place)?.members.get(&session)
+    }
+
     /// The name of a room as the server has it, or of the one whom this client is alone with.
     pub fn place_name(&self, place: PlaceId) -> Option<&str> {
         self.place(place).map(|place| place.name.as_str())

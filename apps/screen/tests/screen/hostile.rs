@@ -2,7 +2,9 @@
 //! is as wide as the screen.
 
 use chinwag_proto::SessionId;
-use chinwag_screen::{Buffer, Decoder, Gate, Link, Mic, Model, Path, RoomId, Said, Status, Theme, paint};
+use chinwag_screen::{
+    Buffer, Decoder, Gate, Link, Mic, Model, Path, Person, RoomId, Said, Status, Theme, paint,
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -76,7 +78,12 @@ fn happen(model: &mut Model, step: &Step, size: &mut (u16, u16)) {
         Step::Topic(room, topic) => model.set_topic(RoomId(*room), topic),
         Step::Renamed(who, name) => model.renamed(0, SessionId::from_wire(*who), "Foo", name),
         Step::Marks(who, room) => {
-            model.set_marks(SessionId::from_wire(*who), *room == 1, *room == 2, Some(RoomId(*room)));
+            let (session, name) = (SessionId::from_wire(*who), "");
+            let (is_silent, is_deafened) = (*room == 1, *room == 2);
+            model.mark(
+                RoomId(*room),
+                Person { session, name, is_silent, is_deafened, is_elsewhere: *room == 3 },
+            );
             model.set_voice_room(Some(RoomId(*room)));
         }
         Step::Presence(room, who, name, true) => {
