@@ -27,6 +27,13 @@ const NEEDS: [(&str, &str); 5] = [
     ("key", "cert"),
 ];
 
+/// What would do nothing: a setting, and another one with the value by which that is so.
+const IDLE: [(&str, &str, &str); 3] = [
+    ("keep_days", "history", "memory"),
+    ("keep_messages", "history", "memory"),
+    ("keep_megabytes", "history", "memory"),
+];
+
 /// Text and voice chat on your own machine: the server.
 ///
 /// Starts without any configuration. On the first start it makes itself a certificate; friends join with the
@@ -72,7 +79,7 @@ pub(crate) struct DataArguments {
     pub(crate) data: Option<PathBuf>,
 }
 
-// Every flag here is a setting. Relations between them are in NEEDS, so that they hold wherever they are given.
+// Every flag here is a setting. Relations between them are in NEEDS and IDLE, so that they hold wherever they are given.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// Where to listen, TCP and UDP; may be given several times. Port 0 picks a free one
@@ -213,6 +220,7 @@ pub(crate) enum Command {
 pub(crate) fn read() -> Result<(Arguments, Settled), Refusal> {
     let (arguments, settled) = settle(&table(), file)?;
     settled.check_needs(&NEEDS)?;
+    settled.check_idle(&IDLE)?;
     Ok((arguments, settled))
 }
 
