@@ -98,7 +98,7 @@ impl Formatter for Printable {
 }
 
 /// As RFC 3339 has it, in UTC, with milliseconds; what is later than it knows is the last that it knows.
-fn rfc_3339(at: UnixMillis) -> String {
+pub fn rfc_3339(at: UnixMillis) -> String {
     let latest = OffsetDateTime::new_utc(Date::MAX, Time::MAX);
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
         .map_or(latest, |time| time.min(latest));
