@@ -136,6 +136,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_history_could_not_do_is_a_loss_that_is_reported() {
+        let (mut reporter, mut losses) = (Reporter::default(), Losses::default());
+        let server = ServerStats { not_kept: 2, pages_refused: 3, ..ServerStats::default() };
+        losses.note(&VoiceStats::default(), &server);
+        reporter.look(Instant::ZERO, &losses);
+        let due = reporter.due().unwrap();
+        let report = reporter.report(due, &losses).unwrap();
+        assert_eq!((report.not_kept, report.pages_refused, report.history()), (2, 3, 5));
+        assert_eq!((report.connections(), report.datagrams()), (0, 0));
+    }
+
+    #[test]
     fn losses_are_reported_soon_and_then_once_a_minute() {
         let (mut reporter, mut losses) = (Reporter::default(), Losses::default());
         let at = |ms: u64| Instant::ZERO + Duration::from_millis(ms);
