@@ -79,7 +79,7 @@ pub fn check_message(text: &str) -> Result<(), MessageError> {
 /// True for characters that drive a terminal, reverse what is read, or cannot be seen: they are never shown raw.
 ///
 /// Joiners and variation selectors, which emoji and several scripts are spelt with, count as visible in text.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         // Most are, and to look them up in the tables takes long.
         return c.is_ascii_control();
