@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod button;
 pub mod commands;
 mod complete;
 mod draw;
@@ -12,6 +13,7 @@ mod editor;
 mod glyph;
 mod key;
 mod keys;
+mod kitty;
 mod line;
 mod members;
 mod mention;
@@ -27,6 +29,7 @@ mod talk;
 mod theme;
 mod wrap;
 
+pub use button::Button;
 pub use draw::draw;
 pub use editor::{Editor, Entered, Outcome};
 pub use key::Key;
