@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use arbitrary::{Result, Unstructured};
 use chinwag_proto::SessionId;
 use chinwag_screen::{
-    Act, Buffer, Decoder, Gate, Link, Mic, Model, Path, Rect, RoomId, Said, Status, Theme, commands, draw,
-    paint,
+    Act, Buffer, Button, Decoder, Gate, Link, Mic, Model, Path, Rect, RoomId, Said, Status, Theme, commands,
+    draw, paint,
 };
 
 /// The largest screen.
@@ -81,6 +81,10 @@ impl Person {
             25 => self.at = u.arbitrary()?,
             26 => self.size = (u.arbitrary::<u16>()? % (COLUMNS + 1), u.arbitrary::<u16>()? % (ROWS + 1)),
             27 => self.shown = None,
+            28 => {
+                let choice: u8 = u.arbitrary()?;
+                model.set_button(if choice & 2 == 0 { Button::default() } else { Button::Control('t') });
+            }
             _ => self.types(piece(u)?),
         }
         Ok(())

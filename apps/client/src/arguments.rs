@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use chinwag_audio::{capture::Gate, codec::EncoderConfig, limits::SAMPLE_RATES_HZ};
 use chinwag_proto::{link::Fingerprint, name::Name};
-use chinwag_screen::Theme;
+use chinwag_screen::{Button, Theme};
 use chinwag_terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::switch::{To, What};
 
 /// Text and voice chat that people run themselves: the client.
 ///
@@ -19,7 +21,8 @@ use tracing_subscriber::filter::LevelFilter;
     version,
     disable_help_subcommand = true,
     override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]\n       \
-                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT",
+                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT\n       \
+                      chinwag ctl [--pid PID] ptt|mute|deafen on|off|toggle",
     after_help = "Most options can be set for good in a file: config.toml in the platform's configuration folder, \
                   ~/.config/chinwag on Linux, which the first conversation writes with all of them in it; or in the \
                   environment (CHINWAG_FRAME_MS for --frame-ms). An option comes first, then the environment, then the file."
@@ -43,6 +46,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     pub(crate) stats: Option<PathBuf>,
 }
+
+/// Somebody who talks for longer than this without a pause has most likely forgotten it.
+const PTT_SECONDS: u16 = 60;
 
 // Every flag here is a setting, in the file and in the environment, too. A doc comment here would take the place of the
 // command's own.
@@ -80,6 +86,15 @@ pub(crate) struct Settings {
     /// the next) [default: voice for a device, level for a WAV file]
     #[arg(long, value_name = "voice|level|open|ptt", value_parser = gate)]
     pub(crate) gate: Option<Gate>,
+
+    /// The key to talk by on the full screen, where --gate is ptt: F1 to F12, or Ctrl-G, O, Q, R, S, T, V or X [default: what
+    /// /ptt KEY chose last, at first F8]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) ptt_key: Option<Button>,
+
+    /// Push-to-talk stops by itself after so long
+    #[arg(long, value_name = "SECONDS", default_value_t = PTT_SECONDS, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub(crate) ptt_seconds: u16,
 
     /// Takes echo and noise out of your sound and evens its level: auto is on for a device, off for a WAV file
     #[arg(long, value_name = "auto|on|off", default_value = "auto", value_parser = processing)]
@@ -151,6 +166,16 @@ pub(crate) enum Command {
         /// What plays it: default, none, a device, or a WAV file to write
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         speaker: String,
+    },
+    /// Switches what runs: for hot-keys of the desktop; it tells how it is then
+    Ctl {
+        /// The one with this process id, where several run
+        #[arg(long)]
+        pid: Option<u32>,
+        /// What is switched
+        what: What,
+        /// To what
+        to: To,
     },
     /// Joins the group chat of an old Python server: text and voice, nothing of it encrypted
     ///

@@ -21,6 +21,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 use crate::{
     face::Face,
     past::{LONG_PAGE, PAGE, Past, Question},
+    switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{Voice, VoiceReport},
 };
@@ -53,6 +54,7 @@ pub(crate) enum Input {
 pub(crate) struct Conversation {
     screen: Face,
     lines: Receiver<Input>,
+    switches: Receiver<Switch>,
     /// What was pasted and is yet to be said.
     pasted: VecDeque<String>,
     voice: Voice,
@@ -79,7 +81,7 @@ pub(crate) struct Conversation {
 impl Conversation {
     pub(crate) fn new(
         screen: Face,
-        lines: Receiver<Input>,
+        (lines, switches): (Receiver<Input>, Receiver<Switch>),
         voice: Voice,
         visit: Visit,
         waker: Arc<Waker>,
@@ -87,6 +89,7 @@ impl Conversation {
         Self {
             screen,
             lines,
+            switches,
             pasted: VecDeque::new(),
             voice,
             visit,
@@ -121,9 +124,16 @@ impl Conversation {
             Line::Help => self.screen.help(),
             Line::Who if client.is_in() => self.screen.notice(&members(client)),
             Line::Who => self.screen.notice("there is no connection at the moment"),
-            Line::Mute => self.screen.notice(self.voice.toggle_mute()),
-            Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
-            Line::Talk => self.screen.notice(self.voice.toggle_talk()),
+            Line::Mute => self.toggle(What::Mute),
+            Line::Deafen => self.toggle(What::Deafen),
+            Line::Talk => self.toggle(What::Ptt),
+            Line::TalkKey(button) => {
+                self.voice.use_push_to_talk();
+                self.screen.set_button(button);
+                if let Some(trouble) = self.visit.set_button(button) {
+                    self.screen.notice(&trouble);
+                }
+            }
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
             Line::Clear => self.screen.clear(),
             Line::Ignore(name) => self.screen.ignore(name),
@@ -160,6 +170,18 @@ impl Conversation {
                 self.screen.notice(&format!("{} is no command{near}; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
+        }
+    }
+
+    fn toggle(&mut self, what: What) {
+        let (Ok(told) | Err(told)) = self.voice.switch(what, To::Toggle, Hand::Seat);
+        self.screen.notice(told);
+    }
+
+    /// Does what keys and other programs want.
+    fn carry_out_switches(&mut self) {
+        for switch in self.switches.try_iter().take(WAITING_SWITCHES) {
+            switch.carry_out(&mut self.voice, &mut self.screen);
         }
     }
 
@@ -270,6 +292,10 @@ impl Conversation {
                 }
                 Ok(Input::Typed(Typed::End)) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
+                    // A script has nothing but its end to end with.
+                    if self.screen.is_interactive() {
+                        self.voice.leave_seat();
+                    }
                     return;
                 }
                 Err(TryRecvError::Empty) => return,
@@ -400,6 +426,7 @@ impl Handler for Conversation {
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
+        self.carry_out_switches();
         self.screen.tend(client, &mut self.voice);
         if !self.has_quit {
             self.read_lines(client);

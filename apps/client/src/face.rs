@@ -4,7 +4,10 @@ use chinwag_proto::{
     Instant,
     client::{Client, ClientEvent, Page},
 };
-use chinwag_screen::commands::{Mode, help_lines};
+use chinwag_screen::{
+    Button,
+    commands::{Mode, help_lines},
+};
 use chinwag_terminal::Screen;
 
 use crate::{full::FullScreen, voice::Voice};
@@ -165,6 +168,16 @@ impl Face {
         match self {
             Self::Lines(screen) => screen.line(text),
             Self::Full(full) => full.notice(text),
+        }
+    }
+
+    /// The user talks by this key from now on.
+    pub(crate) fn set_button(&mut self, button: Button) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_button(button));
+            full.notice(&format!(
+                "you talk by {button} now: hold it, or press it to begin and again to stop where your terminal does not tell that it is held"
+            ));
         }
     }
 

@@ -19,12 +19,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use chinwag_screen::{Act, Buffer, Key, Model, Position, Rect, Theme, draw, paint};
+use chinwag_screen::{Act, Buffer, Key, Model, Position, Rect, draw, paint};
 use chinwag_terminal::{Full, Keyboard, Painter, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{Waker, clock};
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::conversation::Input;
+use crate::{conversation::Input, switch::Switch};
 
 /// Between two pictures, but for what a key does.
 const FRAME: Duration = Duration::from_millis(16);
@@ -40,6 +40,25 @@ struct Shared {
     /// There is something to draw.
     changed: Condvar,
     zone: TimeZone,
+}
+
+/// Where keys lead to.
+struct Out {
+    lines: SyncSender<Input>,
+    switches: SyncSender<Switch>,
+    waker: Arc<Waker>,
+}
+
+impl Out {
+    /// False when nobody wants more.
+    fn send(&self, input: Input) -> bool {
+        self.lines.send(input).is_ok() && self.waker.wake().is_ok()
+    }
+
+    /// The same.
+    fn switch(&self, switch: Switch) -> bool {
+        self.switches.send(switch).is_ok() && self.waker.wake().is_ok()
+    }
 }
 
 struct State {
@@ -60,9 +79,7 @@ struct State {
 
 impl FullScreen {
     /// Fills the terminal and draws from now on.
-    pub(crate) fn open(terminal: &Terminal, theme: Theme, rings: bool) -> Result<Self> {
-        let mut model = Model::new(theme);
-        model.set_rings(rings);
+    pub(crate) fn open(terminal: &Terminal, model: Model) -> Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 model,
@@ -89,18 +106,20 @@ impl FullScreen {
         Ok(Self(shared))
     }
 
-    /// Keys from now on; what is typed with them comes out, and `waker` is told of it.
+    /// Keys from now on; what is typed with them comes out, what is switched goes to `switches`, and `waker` is told of both.
     pub(crate) fn listen(
         &self,
         terminal: &Terminal,
         keyboard: Keyboard,
+        switches: SyncSender<Switch>,
         waker: Arc<Waker>,
     ) -> Receiver<Input> {
         let (lines, receiver) = sync_channel(WAITING_LINES);
         let (shared, painter) = (Arc::clone(&self.0), terminal.painter());
+        let out = Out { lines, switches, waker };
         keyboard.listen_to_keys(move |keys| match keys {
-            Some(keys) => shared.press(keys, &painter, &lines, &waker),
-            None => lines.send(Input::Typed(Typed::End)).is_ok() && waker.wake().is_ok(),
+            Some(keys) => shared.press(keys, &painter, &out),
+            None => out.send(Input::Typed(Typed::End)),
         });
         receiver
     }
@@ -152,21 +171,22 @@ impl Shared {
     }
 
     /// Does what keys do, and draws it. False when nobody wants more.
-    fn press(
-        &self,
-        keys: VecDeque<Key>,
-        painter: &Painter,
-        lines: &SyncSender<Input>,
-        waker: &Waker,
-    ) -> bool {
+    fn press(&self, keys: VecDeque<Key>, painter: &Painter, out: &Out) -> bool {
         let mut is_afresh = false;
         let mut acts = Vec::new();
-        self.change(|state| acts.extend(keys.into_iter().filter_map(|key| state.model.press(key))));
+        self.change(|state| {
+            state.model.set_now(now_ms());
+            acts.extend(keys.into_iter().filter_map(|key| state.model.press(key)));
+        });
         let mut is_heard = true;
         for act in acts {
             let input = match act {
                 Act::Redraw => {
                     is_afresh = true;
+                    continue;
+                }
+                Act::Talk(talk) => {
+                    is_heard &= out.switch(Switch::Key(talk));
                     continue;
                 }
                 Act::Enter(text) => Input::Typed(Typed::Line(text)),
@@ -175,7 +195,7 @@ impl Shared {
                 Act::Say(lines) => Input::Said(lines),
                 Act::Earlier => Input::Earlier,
             };
-            is_heard &= lines.send(input).is_ok() && waker.wake().is_ok();
+            is_heard &= out.send(input);
         }
         painter.paint(is_afresh);
         is_heard

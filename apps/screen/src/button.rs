@@ -1,13 +1,20 @@
-//! Keys by which something can be done as long as they are held.
+//! The key of push-to-talk: which one it is, and what pressing it and letting it go means.
+//!
+//! Most terminals never tell that a key is let go. So it is held only where that was seen, of any key; elsewhere it is pressed to
+//! begin and pressed again to stop. There, a key that is held looks like one that is pressed again and again.
 
 use std::{fmt, str::FromStr};
 
 use crate::key::Key;
 
+/// What comes so much later than the last press at most, in milliseconds, is the same press: keyboards wait up to 660 ms before
+/// they repeat a key that is held.
+pub(crate) const REPEAT_MS: u64 = 700;
+
 /// Letters that do nothing else with Control.
 const LETTERS: &str = "goqrstvx";
 
-/// A key that can be that of push-to-talk: it does nothing else.
+/// A key that can be that of push-to-talk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Button {
     /// F1 to F12.
@@ -62,6 +69,55 @@ impl fmt::Display for Button {
     }
 }
 
+/// What is to become of talking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Talk {
+    /// The key is held from now on.
+    Begin,
+    /// It was let go.
+    End,
+    /// It was pressed, and it will not be told when it is let go.
+    Toggle,
+    /// Keys go elsewhere from now on.
+    Away,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct PushToTalk {
+    pub(crate) button: Button,
+    /// Of some key it was told that it was let go.
+    is_release_told: bool,
+    /// When the button, which was not let go since, was pressed or repeated last.
+    pressed: Option<u64>,
+}
+
+impl PushToTalk {
+    /// The button was pressed at that time.
+    pub(crate) fn press(&mut self, now: u64) -> Option<Talk> {
+        match self.pressed.replace(now) {
+            Some(last) if now.saturating_sub(last) < REPEAT_MS => return None,
+            // It was let go without a word: another terminal sits behind this one now, or that was lost.
+            Some(_) => self.is_release_told = false,
+            None => {}
+        }
+        Some(if self.is_release_told { Talk::Begin } else { Talk::Toggle })
+    }
+
+    /// Some key was let go.
+    pub(crate) fn release(&mut self, button: Option<Button>) -> Option<Talk> {
+        self.is_release_told = true;
+        let is_it = button == Some(self.button) && self.pressed.take().is_some();
+        is_it.then_some(Talk::End)
+    }
+
+    /// It is not told here any more what becomes of keys.
+    pub(crate) fn leave(&mut self) -> Talk {
+        self.pressed = None;
+        Talk::Away
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +145,51 @@ mod tests {
                 assert_eq!(button.to_string().to_lowercase(), text.to_lowercase());
             }
         }
+    }
+
+    #[test]
+    fn where_no_key_is_ever_let_go_it_begins_and_stops_and_repeats_are_nothing() {
+        let mut ptt = PushToTalk::default();
+        assert_eq!(ptt.press(1000), Some(Talk::Toggle));
+        // Held for a while.
+        assert_eq!(ptt.press(1660), None);
+        for n in 0..300 {
+            assert_eq!(ptt.press(1700 + n * 30), None);
+        }
+        assert_eq!(ptt.press(1700 + 299 * 30 + REPEAT_MS), Some(Talk::Toggle));
+    }
+
+    #[test]
+    fn once_any_key_was_let_go_it_is_held() {
+        let mut ptt = PushToTalk::default();
+        assert_eq!(ptt.release(None), None);
+        for n in 0..3 {
+            // However short that is.
+            assert_eq!(ptt.press(n), Some(Talk::Begin));
+            assert_eq!(ptt.press(n), None);
+            assert_eq!(ptt.release(Some(Button::Control('t'))), None);
+            assert_eq!(ptt.release(Some(F8)), Some(Talk::End));
+            assert_eq!(ptt.release(Some(F8)), None);
+        }
+    }
+
+    #[test]
+    fn the_first_key_that_is_let_go_may_be_the_button_itself() {
+        let mut ptt = PushToTalk::default();
+        assert_eq!(ptt.press(0), Some(Talk::Toggle));
+        assert_eq!(ptt.release(Some(F8)), Some(Talk::End));
+        assert_eq!(ptt.press(1), Some(Talk::Begin));
+    }
+
+    #[test]
+    fn where_nothing_is_let_go_any_more_a_second_press_stops() {
+        let mut ptt = PushToTalk::default();
+        ptt.release(None);
+        assert_eq!(ptt.press(0), Some(Talk::Begin));
+        assert_eq!(ptt.press(REPEAT_MS), Some(Talk::Toggle));
+        // But not where it is known that keys went elsewhere.
+        ptt.release(None);
+        assert_eq!(ptt.leave(), Talk::Away);
+        assert_eq!(ptt.press(2 * REPEAT_MS), Some(Talk::Begin));
     }
 }

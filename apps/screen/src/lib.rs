@@ -29,7 +29,7 @@ mod talk;
 mod theme;
 mod wrap;
 
-pub use button::Button;
+pub use button::{Button, Talk};
 pub use draw::draw;
 pub use editor::{Editor, Entered, Outcome};
 pub use key::Key;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chinwag_proto::{SessionId, text::escape};
 
 use crate::{
+    button::{Button, PushToTalk},
     complete::Completion,
     editor::Editor,
     line::{Kind, Line},
@@ -49,6 +50,7 @@ pub struct Model {
     rings: bool,
     owes_bell: bool,
     has_focus: bool,
+    pub(crate) ptt: PushToTalk,
     pub(crate) now: u64,
     pub(crate) panes: Panes,
 }
@@ -92,6 +94,7 @@ impl Model {
             rings: false,
             owes_bell: false,
             has_focus: true,
+            ptt: PushToTalk::default(),
             now: 0,
             panes: Panes::default(),
         }
@@ -305,6 +308,16 @@ impl Model {
     /// Whether a bell is to be rung, told once.
     pub fn take_bell(&mut self) -> bool {
         std::mem::take(&mut self.owes_bell)
+    }
+
+    /// The key of push-to-talk.
+    pub fn button(&self) -> Button {
+        self.ptt.button
+    }
+
+    /// See [`Self::button`].
+    pub fn set_button(&mut self, button: Button) {
+        self.ptt.button = button;
     }
 
     pub(crate) fn ring(&mut self) {
