@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chinwag_audio::{capture::Gate, codec::EncoderConfig, limits::SAMPLE_RATES_HZ};
 use chinwag_proto::{link::Fingerprint, name::Name};
-use chinwag_screen::{Button, Theme};
+use chinwag_screen::{Button, Notifier, Theme};
 use chinwag_terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -124,6 +124,11 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) bell: bool,
 
+    /// Shows a notification on your desktop when your name is said and the full screen's window has not the focus, if the terminal
+    /// can do that
+    #[arg(long)]
+    pub(crate) notify: bool,
+
     /// How much is logged on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
@@ -137,6 +142,11 @@ impl Arguments {
 }
 
 impl Settings {
+    /// How notifications are shown, if they are.
+    pub(crate) fn notifier(&self) -> Option<Notifier> {
+        self.notify.then(notifier)
+    }
+
     /// How the full screen looks.
     pub(crate) fn theme(&self) -> Theme {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -152,6 +162,11 @@ impl Settings {
             }
         }
     }
+}
+
+/// The terminal's way to show notifications.
+pub(crate) fn notifier() -> Notifier {
+    Notifier::of(&std::env::var("TERM").unwrap_or_default())
 }
 
 #[derive(Debug, Subcommand)]

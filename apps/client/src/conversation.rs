@@ -148,6 +148,7 @@ impl Conversation {
                 self.unless_asked(is_asked);
             }
             Line::Bell(rings) => self.screen.bell(rings),
+            Line::Notify(shows) => self.screen.notify(shows),
             Line::MuteOther(name) => self.other(client, name, |voice, _, session, name| {
                 let (is_muted, name) = (voice.toggle_other(session), escape(name));
                 match is_muted {

@@ -10,7 +10,7 @@ use chinwag_screen::{
 };
 use chinwag_terminal::Screen;
 
-use crate::{full::FullScreen, voice::Voice};
+use crate::{arguments::notifier, full::FullScreen, voice::Voice};
 
 /// See the module.
 #[derive(Debug)]
@@ -179,6 +179,20 @@ impl Face {
                 "you talk by {button} now: hold it, or press it to begin and again to stop where your terminal does not tell that it is held"
             ));
         }
+    }
+
+    /// Shows notifications of mentions, or does not.
+    pub(crate) fn notify(&mut self, shows: Option<bool>) {
+        let Self::Full(full) = self else { return };
+        let shows = full.change(|model| {
+            let shows = shows.unwrap_or(model.notifier().is_none());
+            model.set_notifier(shows.then(notifier));
+            shows
+        });
+        full.notice(match shows {
+            true => "your desktop is told when your name is said and this window has not the focus, if your terminal does that",
+            false => "your desktop is not told of anything",
+        });
     }
 
     /// Rings for mentions, or does not.

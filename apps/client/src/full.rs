@@ -242,7 +242,10 @@ impl Full for Shared {
         let before = shown.as_ref().filter(|_| !afresh);
         let rings = model.take_bell();
         let is_same = before == Some(&*next) && *cursor == new_cursor && !rings;
-        let written = if is_same { String::new() } else { paint(before, next, new_cursor, rings) };
+        let mut written = model.take_notification().unwrap_or_default();
+        if !is_same {
+            written.push_str(&paint(before, next, new_cursor, rings));
+        }
         std::mem::swap(next, shown.get_or_insert_default());
         (*cursor, *is_changed, *painted) = (new_cursor, false, Instant::now());
         written

@@ -96,6 +96,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     let is_full = arguments.is_full(terminal);
     let (mut model, button) = (Model::new(arguments.settings.theme()), arguments.settings.ptt_key);
     model.set_rings(arguments.settings.bell);
+    model.set_notifier(arguments.settings.notifier());
     let choices = VoiceChoices::of(&arguments.settings);
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);

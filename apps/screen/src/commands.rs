@@ -45,6 +45,8 @@ pub enum Line<'a> {
     History(Option<usize>),
     /// Whether a bell is rung for mentions; turned over where it is not said.
     Bell(Option<bool>),
+    /// The same of a notification on the desktop.
+    Notify(Option<bool>),
     /// A command without what it needs; how it is written.
     Incomplete(&'static str),
     /// To be said, the second slash of a doubled one taken off.
@@ -170,6 +172,12 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
         full(form(
             "/bell on or /bell off",
             command("/bell", "on|off", "ring when your name is said", |rest| switch(rest).map(Line::Bell)),
+        )),
+        full(form(
+            "/notify on or /notify off",
+            command("/notify", "on|off", "show that on your desktop while you are away", |rest| {
+                switch(rest).map(Line::Notify)
+            }),
         )),
         command("/help", "", "see this", |rest| alone(rest, Line::Help)),
     ]
@@ -297,6 +305,8 @@ mod tests {
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
+            ("/notify on", Line::Notify(Some(true))),
+            ("/notify", Line::Notify(None)),
             ("/ptt f8", Line::TalkKey(Button::Function(8))),
             ("/ptt Ctrl-T", Line::TalkKey(Button::Control('t'))),
         ] {

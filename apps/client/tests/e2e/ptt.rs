@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     common::{Place, Server},
-    full::join,
+    full::{join, says},
     seat::{Kind, Seat},
 };
 
@@ -148,4 +148,29 @@ fn a_program_that_is_stopped_by_such_a_key_goes_on_and_asks_for_keys_once() {
     shell.until("the shell", |shell| shell.typing() == "ready> |" && shell.is_ordinary());
     shell.enters("exit");
     shell.ends();
+}
+
+#[test]
+fn a_desktop_is_told_of_mentions_while_the_window_has_not_the_focus() {
+    const BEGIN: &str = "\x1b]9;chinwag: ";
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    foo.enters("/notify on");
+    foo.sees_part("your desktop is told when your name is said");
+    bar.type_line("Foo: one");
+    foo.until("a mention", |foo| says(foo, "Bar: Foo: one"));
+    foo.types("\x1b[O");
+    foo.types("x");
+    foo.sees_typed("> x|");
+    bar.type_line("food");
+    foo.until("no mention", |foo| says(foo, "Bar: food"));
+    assert_eq!(foo.count(BEGIN), 0);
+    bar.type_line("Foo: tw\u{9c}o\u{1b}\\\u{7}; ");
+    foo.until("a notification", |foo| foo.count(&format!("{BEGIN}Bar: Foo: tw\\u{{9c}}o")) == 1);
+    // A terminal that takes nothing in for it shows nothing of it.
+    foo.until("a mention", |foo| foo.rows().iter().any(|row| row.contains("Bar: Foo: tw")));
+    assert_eq!(foo.count(BEGIN), 1);
+    assert_eq!(foo.count("\x07"), 0);
 }
