@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use arbitrary::{Result, Unstructured};
 use chinwag_proto::SessionId;
 use chinwag_screen::{
-    Act, Buffer, Decoder, Gate, Link, Mic, Model, Path, Rect, RoomId, Said, Status, Theme, commands, draw,
-    paint,
+    Act, Buffer, Button, Decoder, Gate, Link, Mic, Model, NOTIFICATION_CHARS, Notifier, Path, Rect, RoomId,
+    Said, Status, Theme, commands, draw, paint,
 };
 
 /// The largest screen.
@@ -81,6 +81,11 @@ impl Person {
             25 => self.at = u.arbitrary()?,
             26 => self.size = (u.arbitrary::<u16>()? % (COLUMNS + 1), u.arbitrary::<u16>()? % (ROWS + 1)),
             27 => self.shown = None,
+            28 => {
+                let choice: u8 = u.arbitrary()?;
+                model.set_notifier(Some(if choice & 1 == 0 { Notifier::Osc9 } else { Notifier::Osc777 }));
+                model.set_button(if choice & 2 == 0 { Button::default() } else { Button::Control('t') });
+            }
             _ => self.types(piece(u)?),
         }
         Ok(())
@@ -107,6 +112,9 @@ impl Person {
         assert!(cursor.is_none_or(|cursor| cursor.x < columns && cursor.y < rows), "{cursor:?}");
         let written = paint(self.shown.as_ref(), &buffer, cursor, self.model.take_bell());
         check_written(&written);
+        if let Some(notification) = self.model.take_notification() {
+            check_notification(&notification);
+        }
         if let Some(due) = self.model.due() {
             // It would be drawn without end.
             self.model.set_now(due);
@@ -147,6 +155,16 @@ fn check_written(written: &str) {
             end.starts_with(['H', 'm']) || parameters.starts_with("2J") || parameters.starts_with("?25");
         assert!(is_known, "{sequence:?}");
     }
+}
+
+/// One sequence, with nothing in it that ends it.
+fn check_notification(written: &str) {
+    let words = written.strip_prefix("\x1b]").and_then(|rest| rest.strip_suffix("\x1b\\"));
+    let words = words.unwrap_or("\0");
+    assert!(
+        !words.contains(char::is_control) && words.chars().count() < NOTIFICATION_CHARS + 32,
+        "{written:?}"
+    );
 }
 
 fn said<'a>(at: i64, name: &'a str, text: &'a str, marks: u8) -> Said<'a> {

@@ -23,6 +23,7 @@ use crate::{
     face::Face,
     past::{LONG_PAGE, PAGE, Past, Question},
     rooms::{Rooms, listed, members, split_name},
+    switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{Voice, VoiceReport},
 };
@@ -56,6 +57,7 @@ pub(crate) enum Input {
 pub(crate) struct Conversation {
     screen: Face,
     lines: Receiver<Input>,
+    switches: Receiver<Switch>,
     /// What was pasted and is yet to be said.
     pasted: VecDeque<(PlaceId, String)>,
     voice: Voice,
@@ -89,7 +91,7 @@ pub(crate) struct Conversation {
 impl Conversation {
     pub(crate) fn new(
         screen: Face,
-        lines: Receiver<Input>,
+        (lines, switches): (Receiver<Input>, Receiver<Switch>),
         voice: Voice,
         visit: Visit,
         waker: Arc<Waker>,
@@ -97,6 +99,7 @@ impl Conversation {
         Self {
             screen,
             lines,
+            switches,
             pasted: VecDeque::new(),
             voice,
             visit,
@@ -152,9 +155,16 @@ impl Conversation {
             }
             Line::Message(rest) => self.message(client, rest),
             Line::Nick(name) => self.rename(client, name),
-            Line::Mute => self.screen.notice(self.voice.toggle_mute()),
-            Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
-            Line::Talk => self.screen.notice(self.voice.toggle_talk()),
+            Line::Mute => self.toggle(What::Mute),
+            Line::Deafen => self.toggle(What::Deafen),
+            Line::Talk => self.toggle(What::Ptt),
+            Line::TalkKey(button) => {
+                self.voice.use_push_to_talk();
+                self.screen.set_button(button);
+                if let Some(trouble) = self.visit.set_button(button) {
+                    self.screen.notice(&trouble);
+                }
+            }
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
             Line::Clear => self.screen.clear(),
             Line::Ignore(name) => self.screen.ignore(name),
@@ -170,6 +180,7 @@ impl Conversation {
                 self.unless_asked(is_asked);
             }
             Line::Bell(rings) => self.screen.bell(rings),
+            Line::Notify(shows) => self.screen.notify(shows),
             Line::MuteOther(name) => self.other(client, at, name, |voice, _, session, name| {
                 let (is_muted, name) = (voice.toggle_other(session), escape(name));
                 match is_muted {
@@ -298,6 +309,18 @@ impl Conversation {
         }
     }
 
+    fn toggle(&mut self, what: What) {
+        let (Ok(told) | Err(told)) = self.voice.switch(what, To::Toggle, Hand::Seat);
+        self.screen.notice(told);
+    }
+
+    /// Does what keys and other programs want.
+    fn carry_out_switches(&mut self) {
+        for switch in self.switches.try_iter().take(WAITING_SWITCHES) {
+            switch.carry_out(&mut self.voice, &mut self.screen);
+        }
+    }
+
     fn unless_asked(&mut self, is_asked: bool) {
         if !is_asked {
             self.screen.notice("there is no connection at the moment");
@@ -422,6 +445,10 @@ impl Conversation {
                 }
                 Ok(Input::Typed(_, Typed::End)) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
+                    // A script has nothing but its end to end with.
+                    if self.screen.is_interactive() {
+                        self.voice.leave_seat();
+                    }
                     return;
                 }
                 Err(TryRecvError::Empty) => return,
@@ -620,6 +647,7 @@ impl Handler for Conversation {
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
+        self.carry_out_switches();
         self.screen.tend(client, &mut self.voice);
         if !self.has_quit {
             self.read_lines(client);

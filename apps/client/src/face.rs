@@ -4,10 +4,13 @@ use chinwag_proto::{
     Instant,
     client::{Client, ClientEvent, Page, PlaceId},
 };
-use chinwag_screen::commands::{Mode, help_lines};
+use chinwag_screen::{
+    Button,
+    commands::{Mode, help_lines},
+};
 use chinwag_terminal::Screen;
 
-use crate::{full::FullScreen, voice::Voice};
+use crate::{arguments::notifier, full::FullScreen, voice::Voice};
 
 /// See the module.
 #[derive(Debug)]
@@ -174,6 +177,30 @@ impl Face {
             Self::Lines(screen) => screen.line(text),
             Self::Full(full) => full.notice(text),
         }
+    }
+
+    /// The user talks by this key from now on.
+    pub(crate) fn set_button(&mut self, button: Button) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_button(button));
+            full.notice(&format!(
+                "you talk by {button} now: hold it, or press it to begin and again to stop where your terminal does not tell that it is held"
+            ));
+        }
+    }
+
+    /// Shows notifications of mentions, or does not.
+    pub(crate) fn notify(&mut self, shows: Option<bool>) {
+        let Self::Full(full) = self else { return };
+        let shows = full.change(|model| {
+            let shows = shows.unwrap_or(model.notifier().is_none());
+            model.set_notifier(shows.then(notifier));
+            shows
+        });
+        full.notice(match shows {
+            true => "your desktop is told when your name is said and this window has not the focus, if your terminal does that",
+            false => "your desktop is not told of anything",
+        });
     }
 
     /// Rings for mentions, or does not.

@@ -3,6 +3,7 @@
 mod arguments;
 mod classic;
 mod conversation;
+mod ctl;
 mod devices;
 mod face;
 mod full;
@@ -13,6 +14,7 @@ mod recent;
 mod rooms;
 mod settings;
 mod stats;
+mod switch;
 mod test_audio;
 mod visit;
 mod voice;
@@ -35,7 +37,10 @@ use chinwag_proto::{
     name::Name,
     text::{check_message, escape},
 };
-use chinwag_screen::commands::{Line, Mode};
+use chinwag_screen::{
+    Model,
+    commands::{Line, Mode},
+};
 use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
     Waker,
@@ -49,6 +54,7 @@ use crate::{
     face::Face,
     full::FullScreen,
     memory::Memory,
+    switch::WAITING_SWITCHES,
     visit::Visit,
     voice::{Voice, VoiceChoices},
 };
@@ -71,6 +77,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Devices) => devices::list(),
         Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
+        Some(Command::Ctl { pid, what, to }) => ctl::run(pid, what, to),
         Some(Command::Classic(arguments)) => classic::group::run(&terminal, arguments),
         Some(Command::Duo { host, port }) => classic::duo::run(&terminal, &host, port),
         None => chat(&terminal, arguments),
@@ -87,7 +94,10 @@ fn main() -> ExitCode {
 }
 
 fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
-    let (is_full, theme) = (arguments.is_full(terminal), arguments.settings.theme());
+    let is_full = arguments.is_full(terminal);
+    let (mut model, button) = (Model::new(arguments.settings.theme()), arguments.settings.ptt_key);
+    model.set_rings(arguments.settings.bell);
+    model.set_notifier(arguments.settings.notifier());
     let choices = VoiceChoices::of(&arguments.settings);
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
@@ -96,6 +106,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     if let Some(trouble) = trouble {
         screen.notice(&trouble);
     }
+    model.set_button(button.or_else(|| memory.button()).unwrap_or_default());
     // A script is asked what it always was.
     let recent = if screen.is_interactive() { memory.recent() } else { vec![] };
 
@@ -150,19 +161,28 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         screen.notice(&trouble);
     }
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
+    let who = format!("{name} at {}", link.authority());
     let visit = Visit::new(memory, link.clone(), name);
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
     let full = match is_full {
-        true => Some(FullScreen::open(terminal, theme, arguments.settings.bell)?),
+        true => Some(FullScreen::open(terminal, model)?),
         false => None,
     };
+    let (switch, switches) = sync_channel(WAITING_SWITCHES);
     let (mut face, lines) = match &full {
-        Some(full) => (Face::Full(full.clone()), full.listen(terminal, keyboard, client.waker())),
+        Some(full) => {
+            (Face::Full(full.clone()), full.listen(terminal, keyboard, switch.clone(), client.waker()))
+        }
         None => (Face::Lines(screen), listen(keyboard, client.waker())),
     };
     notices.iter().for_each(|notice| face.notice(notice));
-    let mut conversation = Conversation::new(face, lines, voice, visit, client.waker());
+    let listening = ctl::listen(&who, switch, client.waker());
+    if let Err(error) = &listening {
+        face.notice(&format!("`chinwag ctl` cannot be used: {error}"));
+    }
+    let mut conversation = Conversation::new(face, (lines, switches), voice, visit, client.waker());
     let result = client.run(&mut conversation);
+    drop(listening);
     if let Some(full) = full {
         // What is told now is told on the screen that was there before.
         terminal.close();

@@ -1,4 +1,5 @@
-//! What the client remembers by itself, in one file: servers that were joined, and how loud others are to be heard there.
+//! What the client remembers by itself, in one file: servers that were joined, how loud others are to be heard there, and by which
+//! key the user talks.
 //!
 //! Nothing here is a decision about trust (that is in `known_hosts`) or a setting. Two clients may remember at the same time.
 
@@ -10,6 +11,7 @@ use std::{
 };
 
 use chinwag_proto::link::Link;
+use chinwag_screen::Button;
 use etcetera::BaseStrategy as _;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,7 @@ struct Volume {
 struct Contents {
     recent: Vec<Recent>,
     volumes: Vec<Volume>,
+    ptt_key: Option<String>,
 }
 
 /// See the module.
@@ -88,6 +91,19 @@ impl Memory {
                 .retain(|recent| !Link::parse(&recent.link).is_ok_and(|known| is_same(&known, link)));
             contents.recent.insert(0, Recent { link: link.to_string(), name: name.to_owned(), last: now });
             contents.recent.truncate(RECENT);
+            true
+        })
+    }
+
+    /// The key by which the user talks, if he ever chose one.
+    pub(crate) fn button(&self) -> Option<Button> {
+        self.contents.ptt_key.as_deref()?.parse().ok()
+    }
+
+    /// The user talks by this key. What the user should know is that it cannot be remembered.
+    pub(crate) fn set_button(&mut self, button: Button) -> Option<String> {
+        self.change(|contents| {
+            contents.ptt_key = Some(button.to_string());
             true
         })
     }

@@ -1,6 +1,7 @@
 //! What is remembered of the conversation that goes on: where it is, by what name, how loud others are to be heard in it.
 
 use chinwag_proto::link::Link;
+use chinwag_screen::Button;
 
 use crate::memory::Memory;
 
@@ -22,6 +23,11 @@ impl Visit {
     /// The server let him in. What the user should know is that it cannot be remembered.
     pub(crate) fn joined(&mut self) -> Option<String> {
         self.memory.joined(&self.link, &self.name)
+    }
+
+    /// The user talks by this key. What the user should know is that it cannot be remembered.
+    pub(crate) fn set_button(&mut self, button: Button) -> Option<String> {
+        self.memory.set_button(button)
     }
 
     /// How much louder somebody is to be heard, in dB, if that was ever said.

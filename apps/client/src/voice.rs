@@ -1,6 +1,7 @@
 //! Sound beside the network, seen from the network's thread: what the user wants of it, and the channels to the thread that does it
 //! ([`sound`]).
 
+mod held;
 mod open;
 mod sound;
 
@@ -29,6 +30,7 @@ pub(crate) use self::open::{NONE, is_wav, open_devices, open_mic, open_speaker};
 use crate::{
     arguments::{Settings, Switch},
     meter::Levels,
+    switch::{Answer, Hand, To, What},
 };
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
@@ -74,6 +76,8 @@ pub(crate) struct VoiceChoices {
     processing: Switch,
     /// What is done if anything is.
     wanted: Processing,
+    /// Push-to-talk lasts no longer.
+    ptt_limit: Duration,
     /// Somebody looks at how loud it is.
     is_metered: bool,
 }
@@ -95,6 +99,7 @@ impl VoiceChoices {
                 gain: !settings.no_gain_control,
                 ..Processing::default()
             },
+            ptt_limit: Duration::from_secs(settings.ptt_seconds.into()),
             is_metered: false,
         }
     }
@@ -133,6 +138,8 @@ enum FromSound {
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
+    /// Push-to-talk was let go, and why.
+    LetGo(String),
     /// How loud everybody is now.
     Levels(Levels),
 }
@@ -168,8 +175,8 @@ pub(crate) struct Voice {
     by_itself: Gate,
     is_muted: bool,
     is_deafened: bool,
-    /// The button of push-to-talk is held.
-    is_talking: bool,
+    /// Who holds the button of push-to-talk, if anybody does.
+    holder: Option<Hand>,
     /// Whom the user does not want to hear.
     muted: BTreeSet<SessionId>,
     /// What the sound thread was told of the path.
@@ -210,7 +217,7 @@ impl Voice {
             by_itself,
             is_muted: false,
             is_deafened: false,
-            is_talking: false,
+            holder: None,
             muted: BTreeSet::new(),
             spread: None,
             levels: None,
@@ -249,6 +256,7 @@ impl Voice {
             self.spread = spread;
             self.tell(ToSound::Spread(new));
         }
+        let mut let_go = None;
         for said in self.from_sound.try_iter() {
             match said {
                 FromSound::Said(payload) => {
@@ -263,56 +271,108 @@ impl Voice {
                 FromSound::Levels(levels) => self.levels = Some(levels),
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
+                FromSound::LetGo(why) => let_go = Some(why),
                 FromSound::Opened(_) => {}
             }
         }
+        if let Some(why) = let_go {
+            if self.holder.is_some() {
+                self.troubles.push(why);
+            }
+            // It may be held again meanwhile: what is shown and what is so must not differ.
+            self.hold(None);
+        }
     }
 
-    /// Mutes the microphone, or no more; tells which.
-    pub(crate) fn toggle_mute(&mut self) -> &'static str {
-        self.is_muted = !self.is_muted;
-        self.order(Order::Mute(self.is_muted));
-        match (self.is_muted, self.is_push_to_talk() && !self.is_talking) {
+    /// Switches something on or off; tells how it is now, or why it cannot be.
+    pub(crate) fn switch(&mut self, what: What, to: To, hand: Hand) -> Answer {
+        let is_on = to.from(self.is_on(what));
+        match what {
+            What::Ptt => self.switch_talk(is_on, hand),
+            What::Mute => Ok(self.set_mute(is_on)),
+            What::Deafen => Ok(self.set_deafen(is_on)),
+        }
+    }
+
+    /// Whether it is on.
+    pub(crate) fn is_on(&self, what: What) -> bool {
+        match what {
+            What::Ptt => self.holder.is_some(),
+            What::Mute => self.is_muted,
+            What::Deafen => self.is_deafened,
+        }
+    }
+
+    /// Mutes the microphone, or no more.
+    fn set_mute(&mut self, is_muted: bool) -> &'static str {
+        self.is_muted = is_muted;
+        self.order(Order::Mute(is_muted));
+        match (is_muted, self.is_push_to_talk() && self.holder.is_none()) {
             (true, _) => "nobody hears you now; /mute again ends that",
             (false, false) => "you are heard again",
             (false, true) => "you are no longer muted; /ptt begins to talk",
         }
     }
 
-    /// Silences everybody, or no more; tells which.
-    pub(crate) fn toggle_deafen(&mut self) -> &'static str {
-        self.is_deafened = !self.is_deafened;
-        self.order(Order::Deafen(self.is_deafened));
-        if self.is_deafened {
+    /// Silences everybody, or no more.
+    fn set_deafen(&mut self, is_deafened: bool) -> &'static str {
+        self.is_deafened = is_deafened;
+        self.order(Order::Deafen(is_deafened));
+        if is_deafened {
             "you hear nobody now, but are heard as before; /deafen again ends that"
         } else {
             "you hear the others again"
         }
     }
 
-    /// Presses the button of push-to-talk, or lets it go; tells which.
-    pub(crate) fn toggle_talk(&mut self) -> &'static str {
-        if !self.is_push_to_talk() {
-            return "/ptt is for push-to-talk, which --gate ptt switches on";
+    /// Presses the button of push-to-talk, or lets it go.
+    fn switch_talk(&mut self, is_on: bool, hand: Hand) -> Answer {
+        if !self.has_mic {
+            return Err("you have no microphone; --mic gives you one");
         }
-        self.is_talking = !self.is_talking;
-        self.order(Order::Hold(self.is_talking));
-        match (self.is_talking, self.is_muted) {
+        if !self.is_push_to_talk() {
+            return Err("push-to-talk is off; /vad or --gate ptt switches it on");
+        }
+        // Whoever holds it already does not hold it for longer.
+        if is_on != self.holder.is_some() {
+            self.hold(Some(hand).filter(|_| is_on));
+        }
+        Ok(match (is_on, self.is_muted) {
             (true, false) => "you are heard now; /ptt again ends that",
             (true, true) => "nobody hears you, since you are muted; /mute ends that",
             (false, false) => "you are no longer heard",
             (false, true) => "you no longer talk, and are still muted",
+        })
+    }
+
+    /// Nobody sits at the terminal any more: true if he talked by push-to-talk.
+    pub(crate) fn leave_seat(&mut self) -> bool {
+        let held = self.holder == Some(Hand::Seat);
+        if held {
+            self.hold(None);
         }
+        held
+    }
+
+    fn hold(&mut self, holder: Option<Hand>) {
+        self.holder = holder;
+        self.order(Order::Hold(holder.is_some()));
     }
 
     fn is_push_to_talk(&self) -> bool {
         self.gate == Gate::PushToTalk
     }
 
+    /// Push-to-talk from now on.
+    pub(crate) fn use_push_to_talk(&mut self) {
+        if !self.is_push_to_talk() {
+            self.toggle_activity();
+        }
+    }
+
     /// Goes from push-to-talk to what the voice itself does, or back; tells which.
     pub(crate) fn toggle_activity(&mut self) -> &'static str {
-        self.is_talking = false;
-        self.order(Order::Hold(false));
+        self.hold(None);
         self.gate = if self.is_push_to_talk() { self.by_itself } else { Gate::PushToTalk };
         self.order(Order::Gate(self.gate));
         if self.is_push_to_talk() {
@@ -378,7 +438,7 @@ impl Voice {
             Gate::Voice => chinwag_screen::Gate::Voice,
             Gate::Level => chinwag_screen::Gate::Level,
             Gate::Open => chinwag_screen::Gate::Open,
-            Gate::PushToTalk => chinwag_screen::Gate::PushToTalk { is_held: self.is_talking },
+            Gate::PushToTalk => chinwag_screen::Gate::PushToTalk { is_held: self.holder.is_some() },
         })
     }
 

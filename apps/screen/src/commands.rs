@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use chinwag_proto::text::action;
 use strsim::osa_distance;
 
+use crate::button::Button;
+
 /// Letters in which a mistyped command may differ from the one that was meant.
 const TYPOS: usize = 2;
 
@@ -28,6 +30,8 @@ pub enum Line<'a> {
     Deafen,
     /// The user begins to talk, or ends.
     Talk,
+    /// This is the key of push-to-talk from now on.
+    TalkKey(Button),
     /// The user is heard when he speaks, or by push-to-talk.
     VoiceActivity,
     /// The user hears somebody by so many decibels louder.
@@ -56,6 +60,8 @@ pub enum Line<'a> {
     Message(&'a str),
     /// He is called otherwise from now on.
     Nick(&'a str),
+    /// The same of a notification on the desktop.
+    Notify(Option<bool>),
     /// A command without what it needs; how it is written.
     Incomplete(&'static str),
     /// To be said, the second slash of a doubled one taken off.
@@ -124,13 +130,18 @@ fn history(rest: &str) -> Option<Line<'_>> {
     }
 }
 
-fn bell(rest: &str) -> Option<Line<'_>> {
+/// On, off, or the other way round.
+fn switch(rest: &str) -> Option<Option<bool>> {
     match rest {
-        "" => Some(Line::Bell(None)),
-        "on" => Some(Line::Bell(Some(true))),
-        "off" => Some(Line::Bell(Some(false))),
+        "" => Some(None),
+        "on" => Some(Some(true)),
+        "off" => Some(Some(false)),
         _ => None,
     }
+}
+
+fn talk(rest: &str) -> Option<Line<'_>> {
+    if rest.is_empty() { Some(Line::Talk) } else { rest.parse().ok().map(Line::TalkKey) }
 }
 
 /// In the order in which `/help` has them.
@@ -167,7 +178,14 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/volume NAME DB, such as /volume Foo -6",
             command("/volume", "NAME DB", "hear somebody louder (6) or quieter (-6)", volume),
         ),
-        command("/ptt", "", "begin to talk, or stop, by push-to-talk", |rest| alone(rest, Line::Talk)),
+        Command {
+            is_for_full: false,
+            ..command("/ptt", "", "begin to talk, or stop, by push-to-talk", |rest| alone(rest, Line::Talk))
+        },
+        full(form(
+            "/ptt, or /ptt KEY, such as /ptt F8: F1 to F12, or Ctrl with G, O, Q, R, S, T, V or X",
+            command("/ptt", "KEY", "talk by that key; alone: begin to talk, or stop", talk),
+        )),
         command("/vad", "", "be heard when you speak, or by /ptt", |rest| alone(rest, Line::VoiceActivity)),
         full(command("/ignore", "NAME", "do not see what somebody says, or again", |rest| {
             some(rest).map(Line::Ignore)
@@ -187,7 +205,16 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             Some(Line::Search(rest))
         })),
         full(command("/clear", "", "empty the conversation", |rest| alone(rest, Line::Clear))),
-        full(form("/bell on or /bell off", command("/bell", "on|off", "ring when your name is said", bell))),
+        full(form(
+            "/bell on or /bell off",
+            command("/bell", "on|off", "ring when your name is said", |rest| switch(rest).map(Line::Bell)),
+        )),
+        full(form(
+            "/notify on or /notify off",
+            command("/notify", "on|off", "show that on your desktop while you are away", |rest| {
+                switch(rest).map(Line::Notify)
+            }),
+        )),
         command("/help", "", "see this", |rest| alone(rest, Line::Help)),
     ]
 });
@@ -331,11 +358,21 @@ mod tests {
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
+            ("/notify on", Line::Notify(Some(true))),
+            ("/notify", Line::Notify(None)),
+            ("/ptt f8", Line::TalkKey(Button::Function(8))),
+            ("/ptt Ctrl-T", Line::TalkKey(Button::Control('t'))),
         ] {
             assert_eq!(Line::parse(line, Mode::Full), meaning, "{line:?}");
             let word = line.split(' ').next().unwrap();
             assert_eq!(Line::parse(line, Mode::Lines), Line::Unknown(word), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_one_to_talk_by_is_told_with_those_that_can() {
+        let told = Line::parse("/ptt space", Mode::Full);
+        assert!(matches!(told, Line::Incomplete(form) if form.contains("F1 to F12")), "{told:?}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn microphone(mic: Mic) -> String {
         Gate::Voice => "voice",
         Gate::Level => "level",
         Gate::Open => "open",
-        Gate::PushToTalk { is_held: true } => "ptt on",
+        Gate::PushToTalk { is_held: true } => "ptt talking",
         Gate::PushToTalk { is_held: false } => "ptt off",
     };
     let mark = if mic.is_sent { "●" } else { "○" };

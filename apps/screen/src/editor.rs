@@ -130,7 +130,9 @@ impl Editor {
             | Key::PasteBegin
             | Key::PasteEnd
             | Key::FocusIn
-            | Key::FocusOut => Outcome::Unchanged,
+            | Key::FocusOut
+            | Key::Function(_)
+            | Key::Released(_) => Outcome::Unchanged,
         }
     }
 

@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use chinwag_proto::{SessionId, text::escape};
 
 use crate::{
+    button::{Button, PushToTalk},
     complete::Completion,
     editor::Editor,
     line::{Kind, Line},
     members::{Member, Person},
     mention::has_name,
+    notify::{NOTIFICATION_PAUSE_MS, Notifier},
     overlay::Overlay,
     panes::Panes,
     press::Paste,
@@ -51,6 +53,13 @@ pub struct Model {
     rings: bool,
     owes_bell: bool,
     has_focus: bool,
+    /// Whether, and how, notifications are shown.
+    notifier: Option<Notifier>,
+    /// One that is to be shown, as it is written.
+    owes_notification: Option<String>,
+    /// When the last one was.
+    notified: Option<u64>,
+    pub(crate) ptt: PushToTalk,
     pub(crate) now: u64,
     pub(crate) panes: Panes,
 }
@@ -95,6 +104,10 @@ impl Model {
             rings: false,
             owes_bell: false,
             has_focus: true,
+            notifier: None,
+            owes_notification: None,
+            notified: None,
+            ptt: PushToTalk::default(),
             now: 0,
             panes: Panes::default(),
         }
@@ -207,7 +220,10 @@ impl Model {
         line.is_history = is_history;
         let is_private = self.rooms.iter().any(|known| known.id == room && known.is_private);
         line.is_mention = !is_own && (is_private || has_name(text, &self.me));
-        self.owes_bell |= line.is_mention && !is_history && self.rings;
+        if line.is_mention && !is_history {
+            let who = if is_private { format!("{name} to you") } else { name.to_owned() };
+            self.call_for_attention(&who, text);
+        }
         self.add(room, line);
     }
 
@@ -231,6 +247,14 @@ impl Model {
     pub fn set_has_earlier(&mut self, room: RoomId, has_earlier: bool) {
         if let Some(room) = self.room_mut(room) {
             room.talk.set_has_earlier(has_earlier);
+        }
+    }
+
+    /// Somebody means the user.
+    fn call_for_attention(&mut self, who: &str, text: &str) {
+        self.owes_bell |= self.rings;
+        if let Some(notifier) = self.notifier.filter(|_| !self.has_focus) {
+            self.owes_notification = Some(notifier.write(who, text));
         }
     }
 
@@ -359,6 +383,37 @@ impl Model {
     /// Whether a bell is to be rung, told once.
     pub fn take_bell(&mut self) -> bool {
         std::mem::take(&mut self.owes_bell)
+    }
+
+    /// Whether, and how, the desktop shows a notification of what rings a bell, while the terminal is known not to have the focus.
+    pub fn notifier(&self) -> Option<Notifier> {
+        self.notifier
+    }
+
+    /// See [`Self::notifier`].
+    pub fn set_notifier(&mut self, notifier: Option<Notifier>) {
+        self.notifier = notifier;
+    }
+
+    /// A notification that is to be written to the terminal, told once; at most one in [`NOTIFICATION_PAUSE_MS`].
+    pub fn take_notification(&mut self) -> Option<String> {
+        let owed = self.owes_notification.take()?;
+        let is_soon = self.notified.is_some_and(|last| self.now.saturating_sub(last) < NOTIFICATION_PAUSE_MS);
+        if is_soon {
+            return None;
+        }
+        self.notified = Some(self.now);
+        Some(owed)
+    }
+
+    /// The key of push-to-talk.
+    pub fn button(&self) -> Button {
+        self.ptt.button
+    }
+
+    /// See [`Self::button`].
+    pub fn set_button(&mut self, button: Button) {
+        self.ptt.button = button;
     }
 
     pub(crate) fn ring(&mut self) {

@@ -1,7 +1,7 @@
 //! What keys do.
 
 use chinwag_proto::limits::MESSAGE_BYTES;
-use chinwag_screen::{Act, Model, PASTE_BYTES};
+use chinwag_screen::{Act, Button, Model, PASTE_BYTES, Talk};
 
 use crate::common::{ATTIC, LOBBY, alone, busy, id, says, seen, sees, types};
 
@@ -197,6 +197,34 @@ fn the_help_is_put_away_by_typing_on() {
     model.show_help();
     assert_eq!(types(&mut model, "\r"), []);
     assert_eq!(typed(&mut model), "> x");
+}
+
+#[test]
+fn the_key_to_talk_by_is_held_where_that_is_told_whatever_is_shown() {
+    let mut model = alone();
+    model.set_now(0);
+    assert_eq!(types(&mut model, "\x1b[19~\x1b[19~"), [Act::Talk(Talk::Toggle)]);
+    model.set_now(5000);
+    assert_eq!(types(&mut model, "\x1b[19~"), [Act::Talk(Talk::Toggle)]);
+    // On another terminal any other key tells that keys are let go.
+    let mut model = alone();
+    assert_eq!(types(&mut model, "a\x1b[97;1:3u"), []);
+    model.show_help();
+    let held = "\x1b[19;1:1~\x1b[19;1:2~\x1b[19;1:2~\x1b[19;1:3~";
+    assert_eq!(types(&mut model, held), [Act::Talk(Talk::Begin), Act::Talk(Talk::End)]);
+    assert!(sees(&mut model, "Help"));
+    types(&mut model, "\x1b");
+    assert_eq!(typed(&mut model), "> a");
+    // It is let go by whoever goes away, and what is told later is nothing.
+    let gone = [Act::Talk(Talk::Begin), Act::Talk(Talk::Away)];
+    assert_eq!(types(&mut model, "\x1b[19;1:1~\x1b[O\x1b[I\x1b[19;1:3~"), gone);
+    model.set_button(Button::Control('t'));
+    assert_eq!(types(&mut model, held), []);
+    let held = "\x1b[116;5u\x1b[116;5:2u\x1b[116;1:3u";
+    assert_eq!(types(&mut model, held), [Act::Talk(Talk::Begin), Act::Talk(Talk::End)]);
+    // A choice among words is not given up for a key that is let go.
+    types(&mut model, "\x15ba\t\x1b[57441;1:3u\t");
+    assert_eq!(typed(&mut model), "> Bar:");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What is to be seen, at several sizes.
 
-use chinwag_screen::{Gate, Link, Mic, Model, RoomId, Said, Status, Theme, draw};
+use chinwag_screen::{
+    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, RoomId, Said, Status, Theme, draw,
+};
 use ratatui_core::{
     buffer::Buffer,
     layout::Rect,
@@ -50,9 +52,9 @@ fn the_help_fits_on_a_screen_of_the_usual_size_and_is_scrolled_on_a_smaller_one(
     model.show_help();
     snapshot("help", &mut model, 80, 24);
     assert!(sees(&mut model, "//TEXT") && sees(&mut model, "arrives badly"));
-    assert!(!seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
+    assert!(!seen(&mut model, 40, 10).iter().any(|row| row.contains("/vad")));
     types(&mut model, "\x1b[6~");
-    assert!(seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
+    assert!(seen(&mut model, 40, 10).iter().any(|row| row.contains("/vad")));
     types(&mut model, "\x1b[6~\x1b[6~\x1b[6~\x1b[B");
     let rows = seen(&mut model, 40, 10);
     assert!(rows[7].contains("m d ~"), "{rows:#?}");
@@ -138,6 +140,44 @@ fn a_mention_is_counted_and_rung_only_if_that_is_wanted() {
     model.said(ATTIC, says("Foo", "I am Foo"));
     assert!(!model.take_bell());
     assert!(sees(&mut model, "2 attic 3 2!") || sees(&mut model, "2:3!"), "{:#?}", seen(&mut model, 80, 24));
+}
+
+#[test]
+fn a_mention_is_notified_only_to_who_is_away_and_not_too_often() {
+    let mut model = alone();
+    model.set_now(1);
+    types(&mut model, "\x1b[O");
+    model.said(LOBBY, says("Bar", "Foo: one"));
+    assert_eq!(model.take_notification(), None);
+    model.set_notifier(Some(Notifier::Osc9));
+    model.said(LOBBY, says("Bar", "food"));
+    model.said(LOBBY, Said { is_history: true, ..says("Bar", "Foo: then") });
+    assert_eq!(model.take_notification(), None);
+    model.said(LOBBY, says("Bar", "Foo: two"));
+    assert_eq!(model.take_notification().unwrap(), "\x1b]9;chinwag: Bar: Foo: two\x1b\\");
+    assert_eq!(model.take_notification(), None);
+    // A flood of them is one, and not told later either.
+    model.said(LOBBY, says("Bar", "Foo: three"));
+    model.set_now(NOTIFICATION_PAUSE_MS);
+    assert_eq!(model.take_notification(), None);
+    model.set_now(1 + NOTIFICATION_PAUSE_MS);
+    assert_eq!(model.take_notification(), None);
+    model.enter_private(ATTIC, "Bar");
+    model.said(ATTIC, says("Bar", "psst"));
+    assert!(model.take_notification().unwrap().contains("Bar to you: psst"));
+    // Whoever looks sees it.
+    model.set_now(1 + 2 * NOTIFICATION_PAUSE_MS);
+    types(&mut model, "\x1b[I");
+    model.said(LOBBY, says("Bar", "Foo: four"));
+    assert_eq!(model.take_notification(), None);
+}
+
+#[test]
+fn whoever_never_told_where_he_looks_is_not_notified() {
+    let mut model = alone();
+    model.set_notifier(Some(Notifier::Osc9));
+    model.said(LOBBY, says("Bar", "Foo: one"));
+    assert_eq!(model.take_notification(), None);
 }
 
 #[test]
