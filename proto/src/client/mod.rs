@@ -174,6 +174,11 @@ impl Client {
         self.session.as_ref().map(|session| session.id)
     }
 
+    /// Which numbering the places in the room are of, once this client was there; another one has nothing to do with it.
+    pub fn epoch(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.epoch)
+    }
+
     /// Everybody in the room, this client too.
     pub fn members(&self) -> impl Iterator<Item = (SessionId, &str)> {
         self.members.iter().map(|(&session, name)| (session, name.as_str()))
@@ -321,6 +326,23 @@ impl Client {
         let (before, words) = (before.unwrap_or_default().to_wire(), words.to_owned());
         self.send(pb::to_server::Kind::History(pb::HistoryRequest { room, before, limit, words, token }));
         Some(token)
+    }
+
+    /// Gives up the connection and makes another one at once, by which the session is resumed; in a pause between two tries, tries
+    /// now. False while one is being made already, or at the end.
+    pub fn reconnect(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::In(_) => self.out.push(Queued::Disconnect, |_, _| {}),
+            State::Pausing { .. } => {}
+            State::Connecting { .. } | State::Greeting { .. } | State::Quitting { .. } | State::Ended => {
+                return false;
+            }
+        }
+        self.event(ClientEvent::Reconnecting { why: None, pause: Duration::ZERO });
+        // Whoever wants it now knows that something has changed.
+        self.attempts = 0;
+        self.connect(now);
+        true
     }
 
     /// Leaves for good. What was said before is sent before; [`ClientEvent::Ended`] comes when the server has
