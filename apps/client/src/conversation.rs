@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use chinwag_audio::device::Direction;
 use chinwag_proto::{
     Instant, SessionId,
     client::{Client, ClientEvent, Page, SayError},
@@ -22,7 +23,7 @@ use crate::{
     face::Face,
     past::{LONG_PAGE, PAGE, Past, Question},
     visit::Visit,
-    voice::{Voice, VoiceReport},
+    voice::{DeviceNews, Voice, VoiceReport},
 };
 
 /// What the user knows while the connection is lost: everything is told once, however often it is tried.
@@ -63,6 +64,7 @@ pub(crate) struct Conversation {
     is_welcomed: bool,
     input_has_ended: bool,
     wants_to_quit: bool,
+    wants_to_reconnect: bool,
     /// It ends since the user wants it, not since it was broken off.
     has_quit: bool,
     /// What had to wait until the server caught up.
@@ -95,6 +97,7 @@ impl Conversation {
             is_welcomed: false,
             input_has_ended: false,
             wants_to_quit: false,
+            wants_to_reconnect: false,
             has_quit: false,
             held: None,
             owes_members: false,
@@ -118,6 +121,13 @@ impl Conversation {
         match Line::parse(line, self.screen.mode()) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
+            Line::Reconnect => self.wants_to_reconnect = true,
+            Line::Devices => {
+                let trouble = self.voice.list_devices(&self.waker);
+                trouble.into_iter().for_each(|trouble| self.screen.notice(&trouble));
+            }
+            Line::Input(choice) => self.use_device(Direction::Input, choice),
+            Line::Output(choice) => self.use_device(Direction::Output, choice),
             Line::Help => self.screen.help(),
             Line::Who if client.is_in() => self.screen.notice(&members(client)),
             Line::Who => self.screen.notice("there is no connection at the moment"),
@@ -160,6 +170,27 @@ impl Conversation {
                 self.screen.notice(&format!("{} is no command{near}; /help lists them", escape(command)));
             }
             Line::Say(text) => self.say(client, text),
+        }
+    }
+
+    fn use_device(&mut self, direction: Direction, choice: &str) {
+        if let Some(trouble) = self.voice.use_device(direction, choice, &self.waker) {
+            self.screen.notice(&trouble);
+        }
+    }
+
+    /// Makes the connection anew, since the user wants it.
+    fn reconnect(&mut self, now: Instant, client: &mut Client) {
+        let was_in = client.is_in();
+        let answer = match (client.reconnect(now), was_in) {
+            (true, true) => "the connection is made anew",
+            (true, false) => "trying again now",
+            (false, _) => "a connection is being made already",
+        };
+        self.screen.notice(answer);
+        if !client.is_in() && self.is_welcomed {
+            // That it is lost now is no news.
+            self.away.get_or_insert_default();
         }
     }
 
@@ -411,9 +442,18 @@ impl Handler for Conversation {
             let others = client.members().filter(|(session, _)| Some(*session) != client.session());
             others.for_each(|(session, name)| self.restore_volume(session, name));
         }
+        if std::mem::take(&mut self.wants_to_reconnect) {
+            self.reconnect(now, client);
+        }
         self.voice.talk(now, client);
         for trouble in self.voice.troubles() {
             self.screen.notice(&trouble);
+        }
+        for news in self.voice.device_news() {
+            match news {
+                DeviceNews::Notice(notice) => self.screen.notice(&notice),
+                DeviceNews::Names(names) => self.screen.set_devices(names),
+            }
         }
         let is_done = self.input_has_ended
             && self.is_welcomed

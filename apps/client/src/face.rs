@@ -56,6 +56,13 @@ impl Face {
         }
     }
 
+    /// Names of microphones and speakers, to complete what is typed.
+    pub(crate) fn set_devices(&self, [inputs, outputs]: [Vec<String>; 2]) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_devices(inputs, outputs));
+        }
+    }
+
     /// Who is here is told in a line, since a person sits there who does not see it.
     pub(crate) fn wants_members(&self) -> bool {
         matches!(self, Self::Lines(screen) if screen.is_interactive())

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     let result = match arguments.command {
-        Some(Command::Devices) => devices::list(),
+        Some(Command::Devices { json }) => devices::list(json),
         Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
         Some(Command::Classic(arguments)) => classic::group::run(&terminal, arguments),
         Some(Command::Duo { host, port }) => classic::duo::run(&terminal, &host, port),

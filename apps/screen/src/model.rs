@@ -46,6 +46,8 @@ pub struct Model {
     pub(crate) pending: Vec<String>,
     pub(crate) pending_more: usize,
     ignored: BTreeSet<String>,
+    /// The names of microphones and of speakers, as far as they are known.
+    pub(crate) devices: [Vec<String>; 2],
     rings: bool,
     owes_bell: bool,
     has_focus: bool,
@@ -89,6 +91,7 @@ impl Model {
             pending: Vec::new(),
             pending_more: 0,
             ignored: BTreeSet::new(),
+            devices: [vec![], vec![]],
             rings: false,
             owes_bell: false,
             has_focus: true,
@@ -152,6 +155,11 @@ impl Model {
             line
         });
         room.talk.put_before(lines.collect(), has_more);
+    }
+
+    /// The microphones and speakers by which `/input` and `/output` are completed.
+    pub fn set_devices(&mut self, inputs: Vec<String>, outputs: Vec<String>) {
+        self.devices = [inputs, outputs];
     }
 
     /// Whether there is something earlier than what is here, which is asked for by [`crate::Act::Earlier`].

@@ -7,9 +7,8 @@ pub(crate) const PASTE_SHOWN: usize = 5;
 /// Bytes of a paste that are kept; the rest is not said, and the question tells so.
 pub const PASTE_BYTES: usize = 256 * 1024;
 
-const KEYS: [(&str, &str); 6] = [
-    ("Tab", "complete a name, command or room"),
-    ("↑ ↓", "what you typed before"),
+const KEYS: [(&str, &str); 5] = [
+    ("Tab, ↑ ↓", "complete a name, command or room; what you typed before"),
     ("PgUp PgDn, wheel", "what was said before; Esc goes to the end"),
     ("Alt-1 … 9, Ctrl-N P", "another room"),
     ("Ctrl-W U K Y", "cut a word, to the left, right; put it back"),

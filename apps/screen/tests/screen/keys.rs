@@ -106,6 +106,8 @@ fn tab_completes_names_commands_and_rooms() {
     model.enter(ATTIC, "basement");
     let members = ["Foo", "Bar", "barbara", "Foo Baz", "小明"];
     model.set_members(LOBBY, members.iter().enumerate().map(|(n, name)| (id(n as u32), *name)));
+    let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    model.set_devices(named(&["Built-in Mic", "Built-in Other", "Headset"]), named(&["Horn"]));
     for (keys, expected) in [
         ("小\t", "小明: "),
         ("ba\t", "Bar: "),
@@ -118,6 +120,10 @@ fn tab_completes_names_commands_and_rooms() {
         ("/volume barb\t-6", "/volume barbara -6"),
         ("/\t", "/bell "),
         ("base\t", "basement "),
+        ("/input built\t", "/input Built-in Mic"),
+        ("/input built\t\t", "/input Built-in Other"),
+        ("/output B\t", "/output B"),
+        ("/output h\t", "/output Horn"),
         ("xyz\t", "xyz"),
         ("\t", ""),
         (" \t", " "),
