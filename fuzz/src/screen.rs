@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use arbitrary::{Result, Unstructured};
-use chinwag_proto::SessionId;
+use chinwag_proto::{SessionId, limits::MESSAGE_BYTES};
 use chinwag_screen::{
     Act, Buffer, Decoder, Gate, Link, Mic, Model, Path, Rect, RoomId, Said, Status, Theme, commands, draw,
     paint,
@@ -81,6 +81,16 @@ impl Person {
             25 => self.at = u.arbitrary()?,
             26 => self.size = (u.arbitrary::<u16>()? % (COLUMNS + 1), u.arbitrary::<u16>()? % (ROWS + 1)),
             27 => self.shown = None,
+            28 => {
+                let earlier = [said(self.at, name(u)?, text(u)?, u.arbitrary()?), said(self.at, name(u)?, "", 9)];
+                model.put_before(room, earlier, u.arbitrary()?);
+            }
+            29 => {
+                model.set_read(room, u.arbitrary()?);
+                model.set_draft(room, text(u)?);
+                model.set_devices(vec![name(u)?.to_owned()], vec![]);
+                assert!(model.draft(room).len() <= MESSAGE_BYTES);
+            }
             _ => self.types(piece(u)?),
         }
         Ok(())
@@ -150,7 +160,7 @@ fn check_written(written: &str) {
 }
 
 fn said<'a>(at: i64, name: &'a str, text: &'a str, marks: u8) -> Said<'a> {
-    Said { at, name, text, is_own: marks & 1 != 0, is_history: marks & 2 != 0 }
+    Said { at, name, text, is_own: marks & 1 != 0, is_history: marks & 2 != 0, place: u64::from(marks >> 2) }
 }
 
 fn session(u: &mut Unstructured<'_>) -> Result<SessionId> {

@@ -112,6 +112,11 @@ impl Conversation {
         self.has_quit
     }
 
+    /// Remembers what is left.
+    pub(crate) fn leave(&mut self) -> Option<String> {
+        self.visit.leave(&self.screen, self.past.newest())
+    }
+
     /// Stops sound and tells what became of it.
     pub(crate) fn finish(self) -> VoiceReport {
         self.voice.finish()
@@ -222,7 +227,14 @@ impl Conversation {
                     }
                     return;
                 }
-                page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
+                let read = self.visit.read_before().filter(|_| question == Question::Arrival);
+                let first_new = read.and_then(|read| page.lines.iter().find(|line| line.seq > read));
+                for line in &page.lines {
+                    if first_new.is_some_and(|first| first.seq == line.seq) {
+                        self.screen.notice("new since you were here:");
+                    }
+                    self.screen.line(&self.past.line(line));
+                }
                 match (&question, page.lines.is_empty(), page.more) {
                     (Question::Earlier, true, _) => self.screen.notice("nothing was said before that"),
                     (_, false, true) => self.screen.notice("/history shows what was said before that"),
@@ -331,6 +343,9 @@ fn members(client: &Client) -> String {
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
         self.screen.event(now, &event);
+        if let ClientEvent::Welcome { room, continues: false, .. } = &event {
+            self.visit.arrived(room);
+        }
         match event {
             ClientEvent::Welcome { name, again: false, .. } => {
                 self.screen.welcome(&name);
@@ -454,6 +469,9 @@ impl Handler for Conversation {
                 DeviceNews::Notice(notice) => self.screen.notice(&notice),
                 DeviceNews::Names(names) => self.screen.set_devices(names),
             }
+        }
+        if let Some(trouble) = self.visit.tend(now, client, &self.screen, self.past.newest()) {
+            self.screen.notice(&trouble);
         }
         let is_done = self.input_has_ended
             && self.is_welcomed

@@ -1,7 +1,7 @@
 //! Where the conversation is told: in plain lines, or on the full screen.
 
 use chinwag_proto::{
-    Instant,
+    Instant, Seq,
     client::{Client, ClientEvent, Page},
 };
 use chinwag_screen::commands::{Mode, help_lines};
@@ -53,6 +53,25 @@ impl Face {
         match self {
             Self::Lines(screen) => screen.is_interactive(),
             Self::Full(_) => true,
+        }
+    }
+
+    /// What was typed and not entered, if that can be known now, and the last place that was read, of those up to `told`.
+    pub(crate) fn bookmark(&self, told: Seq) -> (Option<String>, Seq) {
+        match self {
+            Self::Lines(screen) => (screen.draft(), told),
+            Self::Full(full) => {
+                let (draft, read) = full.bookmark();
+                (Some(draft), read)
+            }
+        }
+    }
+
+    /// The user is in a room where he left this the last time.
+    pub(crate) fn arrive(&self, draft: &str, read: Option<Seq>) {
+        match self {
+            Self::Lines(screen) => screen.begin(draft),
+            Self::Full(full) => full.arrive(draft, read),
         }
     }
 

@@ -91,7 +91,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
 
-    let (memory, trouble) = Memory::open();
+    let (memory, trouble) = Memory::load();
     if let Some(trouble) = trouble {
         screen.notice(&trouble);
     }
@@ -162,6 +162,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     notices.iter().for_each(|notice| face.notice(notice));
     let mut conversation = Conversation::new(face, lines, voice, visit, client.waker());
     let result = client.run(&mut conversation);
+    let unremembered = conversation.leave();
     if let Some(full) = full {
         // What is told now is told on the screen that was there before.
         terminal.close();
@@ -173,6 +174,10 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
         Screen::new(terminal).end_row();
+    }
+
+    if let Some(trouble) = unremembered {
+        Screen::new(terminal).notice(&trouble);
     }
 
     let unsaid = client.client().unacknowledged();

@@ -36,26 +36,33 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) struct Past {
     zone: TimeZone,
-    /// The first message that the user has seen.
+    /// The first message that the user has seen, and the last that there is.
     oldest: Option<Seq>,
+    newest: Seq,
     questions: BTreeMap<u32, Question>,
 }
 
 impl Past {
     pub(crate) fn new() -> Self {
-        Self { zone: TimeZone::system(), oldest: None, questions: BTreeMap::new() }
+        Self { zone: TimeZone::system(), oldest: None, newest: Seq::ZERO, questions: BTreeMap::new() }
     }
 
     /// A message was told.
     pub(crate) fn told(&mut self, seq: Seq) {
         if seq != Seq::ZERO {
             self.oldest = Some(self.oldest.map_or(seq, |oldest| oldest.min(seq)));
+            self.newest = self.newest.max(seq);
         }
+    }
+
+    /// The last message that was told.
+    pub(crate) fn newest(&self) -> Seq {
+        self.newest
     }
 
     /// Another room has other numbers.
     pub(crate) fn begin_anew(&mut self) {
-        self.oldest = None;
+        (self.oldest, self.newest) = (None, Seq::ZERO);
     }
 
     /// Asks for what was said before all that the user has seen. False without a connection.
@@ -131,7 +138,8 @@ mod tests {
             past.told(Seq::from_wire(seq));
             assert_eq!(past.oldest, oldest.map(Seq::from_wire), "{seq}");
         }
+        assert_eq!(past.newest(), Seq::from_wire(9));
         past.begin_anew();
-        assert_eq!(past.oldest, None);
+        assert_eq!((past.oldest, past.newest()), (None, Seq::ZERO));
     }
 }

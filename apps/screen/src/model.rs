@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use chinwag_proto::{SessionId, text::escape};
+use chinwag_proto::{SessionId, limits::MESSAGE_BYTES, text::escape};
 
 use crate::{
     complete::Completion,
-    editor::Editor,
+    editor::{Editor, Entered},
     line::{Kind, Line},
     members::Member,
     mention::has_name,
@@ -68,6 +68,8 @@ pub struct Said<'a> {
     pub is_own: bool,
     /// Before the user came.
     pub is_history: bool,
+    /// Its place in the room's numbering; 0 without one.
+    pub place: u64,
 }
 
 /// Messages that wait to be said and are shown; of more it is told how many.
@@ -115,6 +117,11 @@ impl Model {
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
         self.rooms.remove(place);
+        if self.current == place {
+            let last = self.rooms.len().saturating_sub(1);
+            let next = self.rooms.get_mut(place.min(last));
+            self.editor.put(next.map(|room| std::mem::take(&mut room.draft)).unwrap_or_default());
+        }
         if self.current > place || self.current == self.rooms.len() {
             self.current = self.current.saturating_sub(1);
         }
@@ -130,13 +137,13 @@ impl Model {
 
     /// Somebody said something.
     pub fn said(&mut self, room: RoomId, said: Said<'_>) {
-        let Said { at, name, text, is_own, is_history } = said;
+        let Said { at, name, text, is_own, is_history, place } = said;
         if !is_own && self.ignored.contains(&name.to_lowercase()) {
             return;
         }
         let kind = if is_own { Kind::Own } else { Kind::Said };
         let mut line = Line::new(at, kind, name, text);
-        line.is_history = is_history;
+        (line.is_history, line.place) = (is_history, place);
         line.is_mention = !is_own && has_name(text, &self.me);
         self.owes_bell |= line.is_mention && !is_history && self.rings;
         self.add(room, line);
@@ -144,17 +151,60 @@ impl Model {
 
     /// What was said in a room before all that is here, oldest first; whether there is more.
     pub fn put_before<'a>(&mut self, room: RoomId, said: impl IntoIterator<Item = Said<'a>>, has_more: bool) {
-        let Self { rooms, ignored, me, .. } = self;
-        let Some(room) = rooms.iter_mut().find(|known| known.id == room) else { return };
+        let Self { rooms, ignored, me, current, has_focus, .. } = self;
+        let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
+        let Some((index, room)) = known else { return };
         let shown =
             said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
-        let lines = shown.map(|Said { at, name, text, is_own, .. }| {
+        let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
             let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
-            line.is_history = true;
+            (line.is_history, line.place) = (true, place);
             line.is_mention = !is_own && has_name(text, me);
             line
         });
-        room.talk.put_before(lines.collect(), has_more);
+        room.put_before(lines.collect(), has_more);
+        if index == *current && *has_focus && room.talk.is_at_end() {
+            room.see();
+        }
+    }
+
+    /// From now on places in a room are of a new numbering, of which the user has read so much before, if it is known: what
+    /// [`Self::put_before`] brings first is new from there on.
+    pub fn set_read(&mut self, room: RoomId, read: Option<u64>) {
+        if let Some(room) = self.room_mut(room) {
+            room.set_read(read);
+        }
+    }
+
+    /// The last place in a room that the user has seen; 0 if none.
+    pub fn read(&self, room: RoomId) -> u64 {
+        self.rooms.iter().find(|known| known.id == room).map_or(0, |room| room.read)
+    }
+
+    /// What was typed in a room and not entered.
+    pub fn draft(&self, room: RoomId) -> &str {
+        match self.rooms.iter().position(|known| known.id == room) {
+            Some(place) if place == self.current => self.editor.text(),
+            Some(place) => &self.rooms[place].draft.text,
+            None => "",
+        }
+    }
+
+    /// Goes on with what was typed in a room before. If something was typed meanwhile, that stays, and this can be called back.
+    pub fn set_draft(&mut self, room: RoomId, text: &str) {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
+        if text.is_empty() || text.len() > MESSAGE_BYTES {
+            return;
+        }
+        let draft = Entered { text, is_cut: false };
+        if place != self.current {
+            self.rooms[place].draft = draft;
+        } else if self.editor.text().is_empty() {
+            self.editor.put(draft);
+        } else {
+            self.editor.remember(&draft);
+        }
     }
 
     /// The microphones and speakers by which `/input` and `/output` are completed.
@@ -171,13 +221,13 @@ impl Model {
 
     /// Somebody said something to the user alone, or the user to somebody: `name` is who the other one is.
     pub fn whispered(&mut self, room: RoomId, said: Said<'_>) {
-        let Said { at, name, text, is_own, is_history } = said;
+        let Said { at, name, text, is_own, is_history, place } = said;
         if !is_own && self.ignored.contains(&name.to_lowercase()) {
             return;
         }
         let who = if is_own { format!("you to {name}") } else { format!("{name} to you") };
         let mut line = Line::new(at, Kind::Private, &who, text);
-        line.is_history = is_history;
+        (line.is_history, line.place) = (is_history, place);
         line.is_mention = !is_own;
         self.owes_bell |= line.is_mention && !is_history && self.rings;
         self.add(room, line);
@@ -396,7 +446,12 @@ impl Model {
         if room < self.rooms.len() && room != self.current {
             self.forget_marker();
             self.search = None;
+            let draft = self.editor.take();
+            if let Some(left) = self.rooms.get_mut(self.current) {
+                left.draft = draft;
+            }
             self.current = room;
+            self.editor.put(std::mem::take(&mut self.rooms[room].draft));
             self.see();
         }
     }

@@ -1,7 +1,7 @@
 //! What the core tells, on the full screen. All that the screen knows of the protocol is here.
 
 use chinwag_proto::{
-    Instant,
+    Instant, Seq,
     client::{Client, ClientEvent, Page},
     history::UnixMillis,
     relay::VoicePath,
@@ -39,6 +39,7 @@ impl FullScreen {
             text: &line.text,
             is_own: false,
             is_history: true,
+            place: line.seq.to_wire(),
         });
         self.0.change(|state| state.model.put_before(ROOM, said, page.more));
     }
@@ -46,6 +47,20 @@ impl FullScreen {
     /// What was said before may be asked for again.
     pub(crate) fn may_have_earlier(&self) {
         self.0.change(|state| state.model.set_has_earlier(ROOM, true));
+    }
+
+    /// What was typed and not entered, and the last place that was read.
+    pub(crate) fn bookmark(&self) -> (String, Seq) {
+        let state = self.0.lock();
+        (state.model.draft(ROOM).to_owned(), Seq::from_wire(state.model.read(ROOM)))
+    }
+
+    /// What was left the last time; see [`chinwag_screen::Model::set_read`].
+    pub(crate) fn arrive(&self, draft: &str, read: Option<Seq>) {
+        self.0.change(|state| {
+            state.model.set_read(ROOM, read.map(Seq::to_wire));
+            state.model.set_draft(ROOM, draft);
+        });
     }
 
     /// Looks up what no event tells.
@@ -103,11 +118,12 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         }
         ClientEvent::Joined { session, name, .. } => model.joined(ROOM, at, *session, name),
         ClientEvent::Left { session, name, .. } => model.left(ROOM, at, *session, name),
-        ClientEvent::Said { name, text, own, at, .. } => {
+        ClientEvent::Said { seq, name, text, own, at } => {
             events.owes_pending |= own.is_some();
             // A server that does not remember when says nothing.
             let at = if at.0 == 0 { now_shown } else { clock(at.0) };
-            model.said(ROOM, Said { at, name, text, is_own: own.is_some(), is_history: false });
+            let (is_own, place) = (own.is_some(), seq.to_wire());
+            model.said(ROOM, Said { at, name, text, is_own, is_history: false, place });
         }
         ClientEvent::Meanwhile { joined, left } => {
             model.was_away(ROOM, at, joined, left);
