@@ -220,6 +220,12 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
             [resume, lost.clone(), wait(1000), refused(3, 3), wait(2000), welcome(0)].concat(),
         ),
         ("closing", [welcome(0), vec![1, 4, 5, 2, 3, 3, 1, 2], wait(500), welcome(1)].concat()),
+        // 255 wants another connection: in the room, while it is made, and in a pause.
+        (
+            "reconnect",
+            [welcome(0), say(2), vec![1, 255, 1, 255], welcome(1), say(0), vec![1, 2, 1, 255], welcome(1)]
+                .concat(),
+        ),
         ("replaced", [welcome(0), vec![1, 4, 5, 6, 0, 3]].concat()),
         ("full", [welcome(0), say(255).repeat(5), ack(4, 1), lost].concat()),
         ("too-many-members", [welcome(0), vec![1, 4, 6, 1, 254, 3, 1, 4, 6, 1, 253, 3]].concat()),

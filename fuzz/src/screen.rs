@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use arbitrary::{Result, Unstructured};
-use chinwag_proto::SessionId;
+use chinwag_proto::{SessionId, limits::MESSAGE_BYTES};
 use chinwag_screen::{
     Act, Buffer, Button, Decoder, Gate, Link, Mic, Model, NOTIFICATION_CHARS, Notifier, Path, Rect, RoomId,
     Said, Status, Theme, commands, draw, paint,
@@ -42,7 +42,7 @@ impl Person {
         let model = &mut self.model;
         let kind: u8 = u.arbitrary()?;
         let room = RoomId(u32::from(kind >> 6));
-        match kind & 0x1f {
+        match kind & 0x3f {
             0..=5 => model.said(room, said(self.at, name(u)?, text(u)?, u.arbitrary()?)),
             6 => model.enter_private(room, name(u)?),
             7 => model.joined(room, self.at, session(u)?, name(u)?),
@@ -86,6 +86,31 @@ impl Person {
                 model.set_notifier(Some(if choice & 1 == 0 { Notifier::Osc9 } else { Notifier::Osc777 }));
                 model.set_button(if choice & 2 == 0 { Button::default() } else { Button::Control('t') });
             }
+            29 => {
+                let earlier =
+                    [said(self.at, name(u)?, text(u)?, u.arbitrary()?), said(self.at, name(u)?, "", 9)];
+                model.put_before(room, earlier, u.arbitrary()?);
+            }
+            30 => {
+                model.set_read(room, u.arbitrary()?);
+                model.set_draft(room, text(u)?);
+                model.set_devices(vec![name(u)?.to_owned()], vec![]);
+                assert!(model.draft(room).len() <= MESSAGE_BYTES);
+            }
+            31 => {
+                model.set_topic(room, text(u)?);
+                model.set_voice_room(Some(RoomId(u.arbitrary::<u32>()? % 5)));
+            }
+            32 => model.renamed(self.at, session(u)?, name(u)?, name(u)?),
+            33 => {
+                let (is_silent, is_deafened, is_elsewhere) = (u.arbitrary()?, u.arbitrary()?, u.arbitrary()?);
+                let (session, name) = (session(u)?, "");
+                model.mark(
+                    room,
+                    chinwag_screen::Person { session, name, is_silent, is_deafened, is_elsewhere },
+                );
+            }
+            34 => model.show_room(room),
             _ => self.types(piece(u)?),
         }
         Ok(())
@@ -168,7 +193,7 @@ fn check_notification(written: &str) {
 }
 
 fn said<'a>(at: i64, name: &'a str, text: &'a str, marks: u8) -> Said<'a> {
-    Said { at, name, text, is_own: marks & 1 != 0, is_history: marks & 2 != 0 }
+    Said { at, name, text, is_own: marks & 1 != 0, is_history: marks & 2 != 0, place: u64::from(marks >> 2) }
 }
 
 fn session(u: &mut Unstructured<'_>) -> Result<SessionId> {

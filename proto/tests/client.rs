@@ -449,6 +449,53 @@ fn pauses_between_tries_grow_to_a_limit_and_a_good_connection_begins_anew() {
 }
 
 #[test]
+fn whoever_wants_another_connection_has_one_at_once_and_loses_nothing() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("on its way");
+    let reconnecting = format!("event Reconnecting {{ why: None, pause: {:?} }}", Duration::ZERO);
+    assert_lines(&rig.reconnect(), &["disconnect", &reconnecting, "connect"]);
+    // While it is made, there is nothing more to do.
+    assert_lines(&rig.reconnect(), &NOTHING);
+    assert_lines(&rig.say("said meanwhile"), &NOTHING);
+    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo" in "lobby" resume s1.0 at 2"#]);
+    assert_lines(&rig.reconnect(), &NOTHING);
+    let welcome = pb::Welcome { resumed: true, ..ClientRig::welcome() };
+    assert_lines(
+        &rig.receive([Kind::Welcome(welcome)]),
+        &[
+            "open path s1.0",
+            &WELCOME.replace("false", "true"),
+            r#"send Say r1 #1 "on its way""#,
+            r#"send Say r1 #2 "said meanwhile""#,
+        ],
+    );
+    assert_eq!((rig.client.unacknowledged(), rig.client.epoch()), (2, Some(9)));
+}
+
+#[test]
+fn whoever_wants_another_connection_does_not_wait_for_the_end_of_the_pause() {
+    let mut rig = ClientRig::welcomed();
+    for _ in 0..10 {
+        rig.input(ClientInput::Disconnected);
+        let lines = rig.reconnect();
+        assert!(
+            lines.len() == 2 && lines[0].starts_with("event Reconnecting") && lines[1] == "connect",
+            "{lines:?}"
+        );
+    }
+    // The next pause is short again.
+    rig.input(ClientInput::Disconnected);
+    let pause = rig.client.poll_timeout().unwrap().since(rig.now);
+    assert!(pause <= limits::RECONNECT_MIN, "{pause:?}");
+    rig.quit();
+    assert_lines(&rig.reconnect(), &NOTHING);
+    let mut rig = ClientRig::new();
+    rig.drain();
+    assert_lines(&rig.reconnect(), &NOTHING);
+    assert_eq!(rig.client.epoch(), None);
+}
+
+#[test]
 fn a_first_connection_that_fails_ends_it() {
     let mut rig = ClientRig::new();
     rig.drain();

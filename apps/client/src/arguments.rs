@@ -20,7 +20,7 @@ use crate::switch::{To, What};
     name = "chinwag",
     version,
     disable_help_subcommand = true,
-    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]\n       \
+    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices [--json]\n       chinwag test-audio [OPTIONS]\n       \
                       chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT\n       \
                       chinwag ctl [--pid PID] ptt|mute|deafen on|off|toggle",
     after_help = "Most options can be set for good in a file: config.toml in the platform's configuration folder, \
@@ -172,7 +172,11 @@ pub(crate) fn notifier() -> Notifier {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Lists the microphones and speakers of this machine
-    Devices,
+    Devices {
+        /// As JSON, for another program
+        #[arg(long)]
+        json: bool,
+    },
     /// Records three seconds, plays them back, and tells how loud they are and how late your devices
     TestAudio {
         /// What is recorded: default, none, a device (see `chinwag devices`) or a WAV file

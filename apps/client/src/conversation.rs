@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use chinwag_audio::device::Direction;
 use chinwag_proto::{
     Instant, SessionId,
     client::{Client, ClientEvent, JoinError, Member, Page, PlaceId, SayError},
@@ -21,11 +22,12 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     face::Face,
+    memory::Open,
     past::{LONG_PAGE, PAGE, Past, Question},
     rooms::{Rooms, listed, members, split_name},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
-    voice::{Voice, VoiceReport},
+    voice::{DeviceNews, Voice, VoiceReport},
 };
 
 /// What the user knows while the connection is lost: everything is told once, however often it is tried.
@@ -65,10 +67,13 @@ pub(crate) struct Conversation {
     past: Past,
     rooms: Rooms,
     waker: Arc<Waker>,
+    /// The user's own session.
+    own: Option<SessionId>,
     /// The first welcome came.
     is_welcomed: bool,
     input_has_ended: bool,
     wants_to_quit: bool,
+    wants_to_reconnect: bool,
     /// It ends since the user wants it, not since it was broken off.
     has_quit: bool,
     /// What had to wait until the server caught up.
@@ -106,9 +111,11 @@ impl Conversation {
             past: Past::new(),
             rooms: Rooms::default(),
             waker,
+            own: None,
             is_welcomed: false,
             input_has_ended: false,
             wants_to_quit: false,
+            wants_to_reconnect: false,
             has_quit: false,
             held: None,
             owes_members: None,
@@ -126,6 +133,11 @@ impl Conversation {
         self.has_quit
     }
 
+    /// Remembers what is left.
+    pub(crate) fn leave(&mut self) -> Option<String> {
+        self.visit.leave(&self.screen, &self.past, self.rooms.here)
+    }
+
     /// Stops sound and tells what became of it.
     pub(crate) fn finish(self) -> VoiceReport {
         self.voice.finish()
@@ -135,6 +147,13 @@ impl Conversation {
         match Line::parse(line, self.screen.mode()) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
+            Line::Reconnect => self.wants_to_reconnect = true,
+            Line::Devices => {
+                let trouble = self.voice.list_devices(&self.waker);
+                trouble.into_iter().for_each(|trouble| self.screen.notice(&trouble));
+            }
+            Line::Input(choice) => self.use_device(Direction::Input, choice),
+            Line::Output(choice) => self.use_device(Direction::Output, choice),
             Line::Help => self.screen.help(),
             Line::Who if client.is_entered(at) => self.screen.notice(&members(client, at)),
             Line::Who => self.unless_asked(false),
@@ -221,6 +240,19 @@ impl Conversation {
         }
     }
 
+    /// The user talks and looks where he did the last time, in rooms that are asked for already.
+    fn go_on(&mut self, client: &mut Client, last: &Open) {
+        let named = |client: &Client, name: &str| {
+            client.places().find(|place| client.place_name(*place) == Some(name)).filter(|_| !name.is_empty())
+        };
+        if let Some(place) = named(client, &last.voice) {
+            client.set_voice_place(Some(place));
+        }
+        if let Some(place) = named(client, &last.looked_at) {
+            self.rooms.want(place);
+        }
+    }
+
     /// The user looks at a room, and what he types goes there.
     fn show(&mut self, client: &Client, place: PlaceId) {
         self.rooms.here = place;
@@ -248,6 +280,7 @@ impl Conversation {
             client.part(place);
             self.rooms.forget(place);
             self.past.begin_anew(place);
+            self.visit.parted(place);
             if had_voice {
                 self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
             }
@@ -321,6 +354,27 @@ impl Conversation {
         }
     }
 
+    fn use_device(&mut self, direction: Direction, choice: &str) {
+        if let Some(trouble) = self.voice.use_device(direction, choice, &self.waker) {
+            self.screen.notice(&trouble);
+        }
+    }
+
+    /// Makes the connection anew, since the user wants it.
+    fn reconnect(&mut self, now: Instant, client: &mut Client) {
+        let was_in = client.is_in();
+        let answer = match (client.reconnect(now), was_in) {
+            (true, true) => "the connection is made anew",
+            (true, false) => "trying again now",
+            (false, _) => "a connection is being made already",
+        };
+        self.screen.notice(answer);
+        if !client.is_in() && self.is_welcomed {
+            // That it is lost now is no news.
+            self.away.get_or_insert_default();
+        }
+    }
+
     fn unless_asked(&mut self, is_asked: bool) {
         if !is_asked {
             self.screen.notice("there is no connection at the moment");
@@ -349,7 +403,14 @@ impl Conversation {
                     }
                     return;
                 }
-                page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
+                let read = self.visit.read_before(page.place).filter(|_| question == Question::Arrival);
+                let first_new = read.and_then(|read| page.lines.iter().find(|line| line.seq > read));
+                for line in &page.lines {
+                    if first_new.is_some_and(|first| first.seq == line.seq) {
+                        self.screen.notice("new since you were here:");
+                    }
+                    self.screen.line(&self.past.line(line));
+                }
                 match (&question, page.lines.is_empty(), page.more) {
                     (Question::Earlier, true, _) => self.screen.notice("nothing was said before that"),
                     (_, false, true) => self.screen.notice("/history shows what was said before that"),
@@ -524,6 +585,12 @@ impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
         self.screen.event(now, &event);
         let is_wanted = self.rooms.learn(&event);
+        if let ClientEvent::Welcome { session, .. } = &event {
+            self.own = Some(*session);
+        }
+        if let ClientEvent::Entered { place, is_private: false, continues: false, .. } = &event {
+            self.visit.arrived(*place);
+        }
         match event {
             ClientEvent::Welcome { name, again: false, .. } => {
                 self.screen.welcome(&name);
@@ -560,7 +627,15 @@ impl Handler for Conversation {
             ClientEvent::Changed { session, former: Some(former), member } => {
                 let (former, name) = (escape(&former), escape(&member.name));
                 self.screen.told(&format!("{former} is called {name} now."));
-                self.restore_volume(session, &member.name);
+                if Some(session) == self.own {
+                    if self.screen.is_interactive()
+                        && let Some(trouble) = self.visit.renamed(&member.name)
+                    {
+                        self.screen.notice(&trouble);
+                    }
+                } else {
+                    self.restore_volume(session, &member.name);
+                }
             }
             ClientEvent::Changed { .. } => {}
             ClientEvent::Topic { place, topic } => {
@@ -649,6 +724,9 @@ impl Handler for Conversation {
     fn tend(&mut self, now: Instant, client: &mut Client) {
         self.carry_out_switches();
         self.screen.tend(client, &mut self.voice);
+        if let Some(last) = self.visit.take_last() {
+            self.go_on(client, &last);
+        }
         if !self.has_quit {
             self.read_lines(client);
         }
@@ -666,8 +744,21 @@ impl Handler for Conversation {
             }
         }
         client.set_marks(Marks { muted: self.voice.is_muted(), deafened: self.voice.is_deafened() });
+        if std::mem::take(&mut self.wants_to_reconnect) {
+            self.reconnect(now, client);
+        }
         self.voice.talk(now, client);
         for trouble in self.voice.troubles() {
+            self.screen.notice(&trouble);
+        }
+        for news in self.voice.device_news() {
+            match news {
+                DeviceNews::Notice(notice) => self.screen.notice(&notice),
+                DeviceNews::Names(names) => self.screen.set_devices(names),
+            }
+        }
+        let trouble = self.visit.tend(now, client, &self.screen, &self.past, self.rooms.here);
+        if let Some(trouble) = trouble {
             self.screen.notice(&trouble);
         }
         let is_done = self.input_has_ended

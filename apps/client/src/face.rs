@@ -1,7 +1,7 @@
 //! Where the conversation is told: in plain lines, or on the full screen.
 
 use chinwag_proto::{
-    Instant,
+    Instant, Seq,
     client::{Client, ClientEvent, Page, PlaceId},
 };
 use chinwag_screen::{
@@ -56,6 +56,43 @@ impl Face {
         match self {
             Self::Lines(screen) => screen.is_interactive(),
             Self::Full(_) => true,
+        }
+    }
+
+    /// What was typed in a room and not entered, if that can be known now, and the last place that was read, of those up to `told`. `here`
+    /// is where plain lines go.
+    pub(crate) fn bookmark(&self, place: PlaceId, here: PlaceId, told: Seq) -> (Option<String>, Seq) {
+        match self {
+            Self::Lines(screen) if place == here => (screen.draft(), told),
+            Self::Lines(_) => (None, told),
+            Self::Full(full) => {
+                let (draft, read) = full.bookmark(place);
+                (Some(draft), read)
+            }
+        }
+    }
+
+    /// The user is in a room where he left this the last time.
+    pub(crate) fn arrive(&self, place: PlaceId, here: PlaceId, draft: &str, read: Option<Seq>) {
+        match self {
+            Self::Lines(screen) if place == here => screen.begin(draft),
+            Self::Lines(_) => {}
+            Self::Full(full) => full.arrive(place, draft, read),
+        }
+    }
+
+    /// The room that is looked at, where one is.
+    pub(crate) fn looks_at(&self) -> Option<PlaceId> {
+        match self {
+            Self::Lines(_) => None,
+            Self::Full(full) => full.looks_at(),
+        }
+    }
+
+    /// Names of microphones and speakers, to complete what is typed.
+    pub(crate) fn set_devices(&self, [inputs, outputs]: [Vec<String>; 2]) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_devices(inputs, outputs));
         }
     }
 

@@ -33,6 +33,7 @@ use std::{
 use anyhow::{Context as _, Error, Result, bail};
 use chinwag_proto::{
     client::{ClientConfig, EndReason},
+    limits::ROOMS_EACH,
     link::Link,
     name::Name,
     text::{check_message, escape},
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     let result = match arguments.command {
-        Some(Command::Devices) => devices::list(),
+        Some(Command::Devices { json }) => devices::list(json),
         Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
         Some(Command::Ctl { pid, what, to }) => ctl::run(pid, what, to),
         Some(Command::Classic(arguments)) => classic::group::run(&terminal, arguments),
@@ -102,7 +103,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
 
-    let (memory, trouble) = Memory::open();
+    let (memory, trouble) = Memory::load();
     if let Some(trouble) = trouble {
         screen.notice(&trouble);
     }
@@ -144,9 +145,16 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         notices.drain(..).for_each(|notice| screen.notice(&notice));
     }
 
+    // Who says where he wants to be is there alone; a script is where it always was.
+    let last = memory.open(&link).filter(|_| link.room.is_none() && screen.is_interactive()).cloned();
+    let last = last.filter(|last| !last.rooms.is_empty());
+    let rooms = match &last {
+        Some(last) => last.rooms.iter().take(ROOMS_EACH).cloned().collect(),
+        None => vec![link.room.clone().unwrap_or_default()],
+    };
     let config = ClientConfig {
         name: name.clone(),
-        rooms: vec![link.room.clone().unwrap_or_default()],
+        rooms,
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
         // A pipe is for what is said from now on.
         history: if screen.is_interactive() { past::PAGE } else { 0 },
@@ -162,7 +170,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     }
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
     let who = format!("{name} at {}", link.authority());
-    let visit = Visit::new(memory, link.clone(), name);
+    let visit = Visit::new(memory, link.clone(), name, last);
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
     let full = match is_full {
         true => Some(FullScreen::open(terminal, model)?),
@@ -183,6 +191,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     let mut conversation = Conversation::new(face, (lines, switches), voice, visit, client.waker());
     let result = client.run(&mut conversation);
     drop(listening);
+    let unremembered = conversation.leave();
     if let Some(full) = full {
         // What is told now is told on the screen that was there before.
         terminal.close();
@@ -194,6 +203,10 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     if !conversation.has_quit() && matches!(result, Ok(EndReason::Quit)) {
         // Ctrl-C is shown where the cursor was.
         Screen::new(terminal).end_row();
+    }
+
+    if let Some(trouble) = unremembered {
+        Screen::new(terminal).notice(&trouble);
     }
 
     let unsaid = client.client().unacknowledged();

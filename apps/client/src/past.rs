@@ -38,27 +38,36 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) struct Past {
     zone: TimeZone,
-    /// The first message that the user has seen of each room.
-    oldest: BTreeMap<PlaceId, Seq>,
+    /// The first message that the user has seen of each room, and the last that there is.
+    seen: BTreeMap<PlaceId, (Seq, Seq)>,
     questions: BTreeMap<u32, Question>,
 }
 
 impl Past {
     pub(crate) fn new() -> Self {
-        Self { zone: TimeZone::system(), oldest: BTreeMap::new(), questions: BTreeMap::new() }
+        Self { zone: TimeZone::system(), seen: BTreeMap::new(), questions: BTreeMap::new() }
     }
 
     /// A message was told.
     pub(crate) fn told(&mut self, place: PlaceId, seq: Seq) {
         if seq != Seq::ZERO {
-            let oldest = self.oldest.entry(place).or_insert(seq);
-            *oldest = seq.min(*oldest);
+            let (oldest, newest) = self.seen.entry(place).or_insert((seq, seq));
+            (*oldest, *newest) = (seq.min(*oldest), seq.max(*newest));
         }
+    }
+
+    /// The last message of a room that was told.
+    pub(crate) fn newest(&self, place: PlaceId) -> Seq {
+        self.seen.get(&place).map_or(Seq::ZERO, |(_, newest)| *newest)
+    }
+
+    fn oldest(&self, place: PlaceId) -> Option<Seq> {
+        self.seen.get(&place).map(|(oldest, _)| *oldest)
     }
 
     /// The room has other numbers now, or the user left it.
     pub(crate) fn begin_anew(&mut self, place: PlaceId) {
-        self.oldest.remove(&place);
+        self.seen.remove(&place);
     }
 
     /// Asks for what was said before all that the user has seen of a room. False without a connection.
@@ -69,7 +78,7 @@ impl Past {
         count: usize,
         question: Question,
     ) -> bool {
-        let token = client.ask_history(place, self.oldest.get(&place).copied(), count, "");
+        let token = client.ask_history(place, self.oldest(place), count, "");
         self.note(token, question)
     }
 
@@ -94,7 +103,7 @@ impl Past {
         let question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
         if !matches!(question, Question::Search(_)) {
             // Two questions may have crossed, or a message that was told meanwhile.
-            let oldest = self.oldest.get(&page.place).copied();
+            let oldest = self.oldest(page.place);
             page.lines.retain(|line| oldest.is_none_or(|oldest| line.seq < oldest));
             page.lines.iter().for_each(|line| self.told(page.place, line.seq));
         }
@@ -139,9 +148,11 @@ mod tests {
         for (seq, oldest) in [(0, None), (7, Some(7)), (9, Some(7)), (3, Some(3)), (0, Some(3))] {
             past.told(PlaceId::FIRST, Seq::from_wire(seq));
             past.told(PlaceId::from_number(2), Seq::from_wire(1));
-            assert_eq!(past.oldest.get(&PlaceId::FIRST).copied(), oldest.map(Seq::from_wire), "{seq}");
+            assert_eq!(past.oldest(PlaceId::FIRST), oldest.map(Seq::from_wire), "{seq}");
         }
+        assert_eq!(past.newest(PlaceId::FIRST), Seq::from_wire(9));
         past.begin_anew(PlaceId::FIRST);
-        assert_eq!(past.oldest.keys().copied().collect::<Vec<_>>(), [PlaceId::from_number(2)]);
+        assert_eq!((past.oldest(PlaceId::FIRST), past.newest(PlaceId::FIRST)), (None, Seq::ZERO));
+        assert_eq!(past.newest(PlaceId::from_number(2)), Seq::from_wire(1));
     }
 }

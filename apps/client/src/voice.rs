@@ -1,6 +1,8 @@
 //! Sound beside the network, seen from the network's thread: what the user wants of it, and the channels to the thread that does it
 //! ([`sound`]).
 
+mod change;
+mod devices;
 mod held;
 mod open;
 mod sound;
@@ -18,7 +20,7 @@ use anyhow::{Context as _, Result};
 use chinwag_audio::{
     adapt::{AdaptStats, Sending},
     capture::{CaptureStats, Gate},
-    io::DeviceStats,
+    io::{DeviceStats, Microphone, Speaker},
     playout::PlayoutStats,
     process::Processing,
     report::ReceiverReport,
@@ -26,7 +28,11 @@ use chinwag_audio::{
 use chinwag_proto::{Duration, Instant, SessionId, client::Client, wire::voice::Frames};
 use chinwag_transport_mio::Waker;
 
-pub(crate) use self::open::{NONE, is_wav, open_devices, open_mic, open_speaker};
+use self::{change::Changer, devices::Use};
+pub(crate) use self::{
+    devices::DeviceNews,
+    open::{NONE, is_wav, open_devices, open_mic, open_speaker},
+};
 use crate::{
     arguments::{Settings, Switch},
     meter::Levels,
@@ -47,6 +53,9 @@ enum ToSound {
     /// How steady the path is.
     Spread(Duration),
     Order(Order),
+    /// Another device in the place of the one so far.
+    Mic(Box<dyn Microphone + Send>),
+    Speaker(Box<dyn Speaker + Send>),
     Stop,
 }
 
@@ -142,6 +151,8 @@ enum FromSound {
     LetGo(String),
     /// How loud everybody is now.
     Levels(Levels),
+    /// The sound system's names of the microphone and the speaker that are in use.
+    Devices([Option<String>; 2]),
 }
 
 /// What became of sound.
@@ -168,7 +179,12 @@ pub(crate) struct Voice {
     troubles: Vec<String>,
     /// The microphone is a file that has not come to its end.
     is_speaking_file: bool,
-    has_mic: bool,
+    /// What was asked for of microphone and speaker.
+    uses: [Use; 2],
+    /// Those that are in use.
+    devices: [Option<String>; 2],
+    /// Once something was wanted of devices.
+    changer: Option<Changer>,
     /// When the microphone is sent.
     gate: Gate,
     /// When it is, if it is not by push-to-talk.
@@ -195,7 +211,8 @@ impl Voice {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let is_speaking_file = is_wav(&choices.mic);
-        let (has_mic, is_metered) = (choices.mic != NONE, choices.is_metered);
+        let uses = [&choices.mic, &choices.speaker].map(|choice| Use::of(choice));
+        let is_metered = choices.is_metered;
         let (gate, by_itself) = (choices.gate(), choices.by_itself());
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
@@ -212,7 +229,9 @@ impl Voice {
             thread,
             troubles: Vec::new(),
             is_speaking_file,
-            has_mic,
+            uses,
+            devices: [None, None],
+            changer: None,
             gate,
             by_itself,
             is_muted: false,
@@ -269,6 +288,7 @@ impl Voice {
                     client.report_voice(talker, report);
                 }
                 FromSound::Levels(levels) => self.levels = Some(levels),
+                FromSound::Devices(devices) => self.devices = devices,
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
                 FromSound::LetGo(why) => let_go = Some(why),
@@ -327,7 +347,7 @@ impl Voice {
 
     /// Presses the button of push-to-talk, or lets it go.
     fn switch_talk(&mut self, is_on: bool, hand: Hand) -> Answer {
-        if !self.has_mic {
+        if self.uses[0] == Use::Nothing {
             return Err("you have no microphone; --mic gives you one");
         }
         if !self.is_push_to_talk() {
@@ -434,7 +454,7 @@ impl Voice {
 
     /// When the microphone is sent, if there is one.
     pub(crate) fn gate(&self) -> Option<chinwag_screen::Gate> {
-        self.has_mic.then_some(match self.gate {
+        (self.uses[0] != Use::Nothing).then_some(match self.gate {
             Gate::Voice => chinwag_screen::Gate::Voice,
             Gate::Level => chinwag_screen::Gate::Level,
             Gate::Open => chinwag_screen::Gate::Open,

@@ -18,6 +18,8 @@ pub enum Line<'a> {
     Nothing,
     /// The user leaves.
     Quit,
+    /// The connection is made anew.
+    Reconnect,
     /// What commands there are.
     Help,
     /// Who is here.
@@ -34,6 +36,12 @@ pub enum Line<'a> {
     TalkKey(Button),
     /// The user is heard when he speaks, or by push-to-talk.
     VoiceActivity,
+    /// What microphones and speakers there are.
+    Devices,
+    /// The user speaks into another microphone, by its number, its name or a part of that.
+    Input(&'a str),
+    /// The same of a speaker.
+    Output(&'a str),
     /// The user hears somebody by so many decibels louder.
     Volume(&'a str, f32),
     /// What stands in the conversation goes.
@@ -83,7 +91,9 @@ pub enum Mode {
 struct Command {
     /// With its slash.
     name: &'static str,
+    /// Or, where the help tells of several commands at once, the others.
     arguments: &'static str,
+    /// Without one, another command's tells of it.
     help: &'static str,
     /// There is such a command in plain lines, and on the full screen.
     is_for_lines: bool,
@@ -171,8 +181,10 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             command("/nick", "NAME", "be called otherwise", |rest| some(rest).map(Line::Nick)),
         ),
         command("/who", "", "see who is here", |rest| alone(rest, Line::Who)),
-        command("/mute", "", "be heard by nobody, or again", |rest| alone(rest, Line::Mute)),
-        command("/mute", "NAME", "do not hear somebody, or again", |rest| some(rest).map(Line::MuteOther)),
+        command("/mute", "", "", |rest| alone(rest, Line::Mute)),
+        command("/mute", "or /mute NAME", "be heard by nobody, or do not hear somebody, or again", |rest| {
+            some(rest).map(Line::MuteOther)
+        }),
         command("/deafen", "", "hear nobody, or again", |rest| alone(rest, Line::Deafen)),
         form(
             "/volume NAME DB, such as /volume Foo -6",
@@ -187,6 +199,17 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             command("/ptt", "KEY", "talk by that key; alone: begin to talk, or stop", talk),
         )),
         command("/vad", "", "be heard when you speak, or by /ptt", |rest| alone(rest, Line::VoiceActivity)),
+        command("/devices", "/input /output DEV", "see microphones and speakers; use another one", |rest| {
+            alone(rest, Line::Devices)
+        }),
+        form(
+            "/input with a number of /devices, a name or default",
+            command("/input", "", "", |rest| some(rest).map(Line::Input)),
+        ),
+        form(
+            "/output with a number of /devices, a name or default",
+            command("/output", "", "", |rest| some(rest).map(Line::Output)),
+        ),
         full(command("/ignore", "NAME", "do not see what somebody says, or again", |rest| {
             some(rest).map(Line::Ignore)
         })),
@@ -215,6 +238,7 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
                 switch(rest).map(Line::Notify)
             }),
         )),
+        command("/reconnect", "", "make the connection anew, at once", |rest| alone(rest, Line::Reconnect)),
         command("/help", "", "see this", |rest| alone(rest, Line::Help)),
     ]
 });
@@ -258,6 +282,7 @@ impl<'a> Line<'a> {
 /// The commands, for whoever asks: how each is written, and what it does.
 pub fn help(mode: Mode) -> impl Iterator<Item = (String, &'static str)> {
     let commands = COMMANDS.iter().filter(move |command| command.is_in(mode) && command.name != "/help");
+    let commands = commands.filter(|command| !command.help.is_empty());
     let written = commands.map(|command| {
         let way = match command.name {
             "/quit" => "{quit} or /quit".to_owned(),
@@ -332,6 +357,13 @@ mod tests {
             ("/volume Foo", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
             ("/volume Foo NaN", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
             ("/volumes", Line::Unknown("/volumes")),
+            ("/devices", Line::Devices),
+            ("/input 2", Line::Input("2")),
+            ("/input  Built-in Mic ", Line::Input("Built-in Mic")),
+            ("/output default", Line::Output("default")),
+            ("/output", Line::Incomplete("/output with a number of /devices, a name or default")),
+            ("/reconnect", Line::Reconnect),
+            ("/reconnect now", Line::Unknown("/reconnect")),
             ("/history", Line::History(None)),
             ("/history 50", Line::History(Some(50))),
             ("/history 0", Line::Incomplete("/history or /history N, such as /history 50")),

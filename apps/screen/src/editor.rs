@@ -73,11 +73,10 @@ impl Editor {
         Entered { text: std::mem::take(&mut self.text), is_cut: std::mem::take(&mut self.is_cut) }
     }
 
-    /// Goes on with a line that was begun before.
+    /// Goes on with a line that was begun.
     pub fn put(&mut self, line: Entered) {
         self.take();
-        Entered { text: self.text, is_cut: self.is_cut } = line;
-        self.cursor = self.text.len();
+        self.show(line);
     }
 
     /// From now on the line can be called back.

@@ -37,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) is_mention: bool,
     /// It was said before the user came.
     pub(crate) is_history: bool,
+    /// Its place in the room's numbering; 0 without one.
+    pub(crate) place: u64,
     /// As it is shown: escaped.
     text: String,
     /// So many bytes of it say who.
@@ -71,6 +73,7 @@ impl Line {
             kind,
             is_mention: false,
             is_history: false,
+            place: 0,
             text: shown,
             head,
             folded: Folded::default(),

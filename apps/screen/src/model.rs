@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use chinwag_proto::{SessionId, text::escape};
+use chinwag_proto::{SessionId, limits::MESSAGE_BYTES, text::escape};
 
 use crate::{
     button::{Button, PushToTalk},
     complete::Completion,
-    editor::Editor,
+    editor::{Editor, Entered},
     line::{Kind, Line},
     members::{Member, Person},
     mention::has_name,
@@ -50,6 +50,8 @@ pub struct Model {
     pub(crate) pending: Vec<(RoomId, String)>,
     pub(crate) pending_more: usize,
     ignored: BTreeSet<String>,
+    /// The names of microphones and of speakers, as far as they are known.
+    pub(crate) devices: [Vec<String>; 2],
     rings: bool,
     owes_bell: bool,
     has_focus: bool,
@@ -77,6 +79,8 @@ pub struct Said<'a> {
     pub is_own: bool,
     /// Before the user came.
     pub is_history: bool,
+    /// Its place in the room's numbering; 0 without one.
+    pub place: u64,
 }
 
 /// Messages that wait to be said and are shown; of more it is told how many.
@@ -101,6 +105,7 @@ impl Model {
             pending: Vec::new(),
             pending_more: 0,
             ignored: BTreeSet::new(),
+            devices: [vec![], vec![]],
             rings: false,
             owes_bell: false,
             has_focus: true,
@@ -165,15 +170,15 @@ impl Model {
     /// The user is no more in this room.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
-        if place == self.current {
-            self.editor.take();
-        }
         self.rooms.remove(place);
+        if self.current == place {
+            let last = self.rooms.len().saturating_sub(1);
+            let next = self.rooms.get_mut(place.min(last));
+            self.editor.put(next.map(|room| std::mem::take(&mut room.draft)).unwrap_or_default());
+        }
         if self.current > place || self.current == self.rooms.len() {
             self.current = self.current.saturating_sub(1);
         }
-        let draft = self.rooms.get_mut(self.current).map(|room| std::mem::take(&mut room.draft));
-        self.editor.put(draft.unwrap_or_default());
         self.see();
         self.arrange();
     }
@@ -211,13 +216,13 @@ impl Model {
 
     /// Somebody said something.
     pub fn said(&mut self, room: RoomId, said: Said<'_>) {
-        let Said { at, name, text, is_own, is_history } = said;
+        let Said { at, name, text, is_own, is_history, place } = said;
         if !is_own && self.ignored.contains(&name.to_lowercase()) {
             return;
         }
         let kind = if is_own { Kind::Own } else { Kind::Said };
         let mut line = Line::new(at, kind, name, text);
-        line.is_history = is_history;
+        (line.is_history, line.place) = (is_history, place);
         let is_private = self.rooms.iter().any(|known| known.id == room && known.is_private);
         line.is_mention = !is_own && (is_private || has_name(text, &self.me));
         if line.is_mention && !is_history {
@@ -229,18 +234,66 @@ impl Model {
 
     /// What was said in a room before all that is here, oldest first; whether there is more.
     pub fn put_before<'a>(&mut self, room: RoomId, said: impl IntoIterator<Item = Said<'a>>, has_more: bool) {
-        let Self { rooms, ignored, me, .. } = self;
-        let Some(room) = rooms.iter_mut().find(|known| known.id == room) else { return };
+        let Self { rooms, ignored, me, current, has_focus, .. } = self;
+        let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
+        let Some((index, room)) = known else { return };
         let is_private = room.is_private;
         let shown =
             said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
-        let lines = shown.map(|Said { at, name, text, is_own, .. }| {
+        let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
             let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
-            line.is_history = true;
+            (line.is_history, line.place) = (true, place);
             line.is_mention = !is_own && !is_private && has_name(text, me);
             line
         });
-        room.talk.put_before(lines.collect(), has_more);
+        room.put_before(lines.collect(), has_more);
+        if index == *current && *has_focus && room.talk.is_at_end() {
+            room.see();
+        }
+    }
+
+    /// From now on places in a room are of a new numbering, of which the user has read so much before, if it is known: what
+    /// [`Self::put_before`] brings first is new from there on.
+    pub fn set_read(&mut self, room: RoomId, read: Option<u64>) {
+        if let Some(room) = self.room_mut(room) {
+            room.set_read(read);
+        }
+    }
+
+    /// The last place in a room that the user has seen; 0 if none.
+    pub fn read(&self, room: RoomId) -> u64 {
+        self.rooms.iter().find(|known| known.id == room).map_or(0, |room| room.read)
+    }
+
+    /// What was typed in a room and not entered.
+    pub fn draft(&self, room: RoomId) -> &str {
+        match self.rooms.iter().position(|known| known.id == room) {
+            Some(place) if place == self.current => self.editor.text(),
+            Some(place) => &self.rooms[place].draft.text,
+            None => "",
+        }
+    }
+
+    /// Goes on with what was typed in a room before. If something was typed meanwhile, that stays, and this can be called back.
+    pub fn set_draft(&mut self, room: RoomId, text: &str) {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
+        if text.is_empty() || text.len() > MESSAGE_BYTES {
+            return;
+        }
+        let draft = Entered { text, is_cut: false };
+        if place != self.current {
+            self.rooms[place].draft = draft;
+        } else if self.editor.text().is_empty() {
+            self.editor.put(draft);
+        } else {
+            self.editor.remember(&draft);
+        }
+    }
+
+    /// The microphones and speakers by which `/input` and `/output` are completed.
+    pub fn set_devices(&mut self, inputs: Vec<String>, outputs: Vec<String>) {
+        self.devices = [inputs, outputs];
     }
 
     /// Whether there is something earlier than what is here, which is asked for by [`crate::Act::Earlier`].

@@ -16,14 +16,19 @@ pub(crate) struct Room {
     pub(crate) is_private: bool,
     /// What it is about, as it is shown: escaped.
     pub(crate) topic: String,
-    /// What is typed there, while the user looks elsewhere.
-    pub(crate) draft: Entered,
     pub(crate) talk: Talk,
     pub(crate) members: Members,
     /// Lines that came while the user was not there.
     pub(crate) unread: usize,
     /// Of these, those with his name.
     pub(crate) mentions: usize,
+    /// What was typed there and not entered, while another room is looked at.
+    pub(crate) draft: Entered,
+    /// The last place that the user has seen, and the last that there is.
+    pub(crate) read: u64,
+    newest: u64,
+    /// What he had read the last time, until what was said since is known.
+    read_before: Option<u64>,
 }
 
 impl Room {
@@ -33,17 +38,23 @@ impl Room {
             name,
             is_private: false,
             topic: String::new(),
-            draft: Entered::default(),
             talk: Talk::default(),
             members: Members::default(),
             unread: 0,
             mentions: 0,
+            draft: Entered::default(),
+            read: 0,
+            newest: 0,
+            read_before: None,
         }
     }
 
     /// A line of the conversation. `is_watched`: the user sees it come.
     pub(crate) fn add(&mut self, line: Line, is_watched: bool) {
-        if !is_watched && !line.is_history {
+        self.newest = self.newest.max(line.place);
+        if is_watched {
+            self.read = self.read.max(line.place);
+        } else if !line.is_history {
             self.talk.mark();
             self.unread += 1;
             self.mentions += usize::from(line.is_mention);
@@ -51,9 +62,32 @@ impl Room {
         self.talk.push(line);
     }
 
+    /// Places are of a new numbering, of which the user has read so much the last time.
+    pub(crate) fn set_read(&mut self, read: Option<u64>) {
+        self.talk.forget_places();
+        (self.read, self.newest, self.read_before) = (read.unwrap_or_default(), 0, read);
+    }
+
+    /// What was said before all that is here.
+    pub(crate) fn put_before(&mut self, lines: Vec<Line>, has_more: bool) {
+        let newest = lines.iter().map(|line| line.place).max();
+        self.newest = self.newest.max(newest.unwrap_or_default());
+        if let Some(read) = self.read_before.take() {
+            let news = lines.iter().filter(|line| line.place > read);
+            let (unread, mentions) = news.fold((0, 0), |(unread, mentions), line| {
+                (unread + 1, mentions + usize::from(line.is_mention))
+            });
+            self.unread += unread;
+            self.mentions += mentions;
+            self.talk.set_read(Some(read).filter(|_| unread > 0));
+        }
+        self.talk.put_before(lines, has_more);
+    }
+
     /// The user sees what is new.
     pub(crate) fn see(&mut self) {
         (self.unread, self.mentions) = (0, 0);
+        self.read = self.read.max(self.newest);
         self.talk.see_marker();
     }
 }

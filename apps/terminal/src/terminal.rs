@@ -279,6 +279,20 @@ impl Shared {
         self.lock().set_in(is_in);
     }
 
+    /// What is typed and not finished, unless somebody writes to a terminal that takes nothing.
+    pub(crate) fn draft(&self) -> Option<String> {
+        self.row.try_lock().ok().map(|row| row.text().to_owned())
+    }
+
+    /// Goes on with what was typed before.
+    pub(crate) fn begin(&self, text: &str) {
+        let mut row = self.lock();
+        row.begin(text);
+        if self.modes.are_set() {
+            self.draw(&mut row, String::new());
+        }
+    }
+
     /// What stands before what is typed.
     pub(crate) fn set_prompt(&self, prompt: &str) {
         let mut row = self.lock();

@@ -326,6 +326,13 @@ impl ClientRig {
         self.drain()
     }
 
+    pub(crate) fn reconnect(&mut self) -> Vec<String> {
+        let is_begun = self.client.reconnect(self.now);
+        let lines = self.drain();
+        assert_eq!(is_begun, !lines.is_empty());
+        lines
+    }
+
     pub(crate) fn quit(&mut self) -> Vec<String> {
         self.client.quit(self.now);
         self.drain()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
-    Instant, SessionId,
+    Instant, Seq, SessionId,
     client::{Client, ClientEvent, Member, Page, PlaceId},
     history::UnixMillis,
     relay::VoicePath,
@@ -52,6 +52,7 @@ impl FullScreen {
             text: &line.text,
             is_own: false,
             is_history: true,
+            place: line.seq.to_wire(),
         });
         self.0.change(|state| state.model.put_before(room(page.place), said, page.more));
     }
@@ -79,6 +80,25 @@ impl FullScreen {
     /// The user is not in a room any more, or does not look at what is between him and somebody.
     pub(crate) fn leave(&self, place: PlaceId) {
         self.0.change(|state| state.model.leave(room(place)));
+    }
+
+    /// What was typed and not entered, and the last place that was read.
+    pub(crate) fn bookmark(&self, place: PlaceId) -> (String, Seq) {
+        let (state, room) = (self.0.lock(), room(place));
+        (state.model.draft(room).to_owned(), Seq::from_wire(state.model.read(room)))
+    }
+
+    /// The room that is looked at.
+    pub(crate) fn looks_at(&self) -> Option<PlaceId> {
+        self.0.lock().model.current_room().map(place)
+    }
+
+    /// What was left the last time; see [`chinwag_screen::Model::set_read`].
+    pub(crate) fn arrive(&self, place: PlaceId, draft: &str, read: Option<Seq>) {
+        self.0.change(|state| {
+            state.model.set_read(room(place), read.map(Seq::to_wire));
+            state.model.set_draft(room(place), draft);
+        });
     }
 
     /// Looks up what no event tells.
@@ -201,7 +221,7 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
             events.owes_marks.insert(*session);
         }
         ClientEvent::Left { place, session, name, .. } => model.left(room(*place), at, *session, name),
-        ClientEvent::Said { place, name, text, own, at, .. } => {
+        ClientEvent::Said { place, seq, name, text, own, at } => {
             events.owes_pending |= own.is_some();
             // A server that does not remember when says nothing.
             let at = if at.0 == 0 { now_shown } else { clock(at.0) };
@@ -209,7 +229,8 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
                 model.enter_private(room(*place), other);
                 events.owes_members.insert(*place);
             }
-            model.said(room(*place), Said { at, name, text, is_own: own.is_some(), is_history: false });
+            let (is_own, seq) = (own.is_some(), seq.to_wire());
+            model.said(room(*place), Said { at, name, text, is_own, is_history: false, place: seq });
         }
         ClientEvent::Meanwhile { place, joined, left } => {
             model.was_away(room(*place), at, joined, left);

@@ -66,6 +66,7 @@ pub(super) fn run(
         held: Held::new(choices.ptt_limit),
         let_go: None,
         is_spent: false,
+        devices: [None, None],
         meter,
         dropped: 0,
     };
@@ -80,6 +81,8 @@ pub(super) fn run(
             Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
             Ok(ToSound::Spread(spread)) => sound.pump.playout().expect_spread(spread),
             Ok(ToSound::Order(order)) => sound.order(order),
+            Ok(ToSound::Mic(mic)) => sound.take_up(|pump, now| pump.set_mic(now, mic)),
+            Ok(ToSound::Speaker(speaker)) => sound.take_up(|pump, now| pump.set_speaker(now, speaker)),
             Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -114,6 +117,8 @@ struct Sound<'a> {
     /// Why push-to-talk was let go, until that is told.
     let_go: Option<String>,
     is_spent: bool,
+    /// The devices that the network thread was told of.
+    devices: [Option<String>; 2],
     meter: Option<Meter>,
     dropped: u64,
 }
@@ -155,6 +160,13 @@ impl Sound<'_> {
         }
     }
 
+    /// Another device is not to wait until one more turn of those so far is due.
+    fn take_up(&mut self, set: impl FnOnce(&mut Pump, Instant)) {
+        let now = clock::now();
+        set(&mut self.pump, now);
+        self.due = self.due.map(|_| now);
+    }
+
     fn turn(&mut self) {
         let now = clock::now();
         if self.due.is_none_or(|due| due > now) {
@@ -175,6 +187,13 @@ impl Sound<'_> {
             // One that finds no room is made up for by the next one.
             has_news |= outbox.try_send(FromSound::Arrives(SessionId::from_wire(talker), report)).is_ok();
         });
+        let devices = self.pump.devices();
+        if self.devices.each_ref().map(Option::as_deref) != devices {
+            let devices = devices.map(|device| device.map(str::to_owned));
+            if outbox.try_send(FromSound::Devices(devices.clone())).is_ok() {
+                (self.devices, has_news) = (devices, true);
+            }
+        }
         if let Some(trouble) = self.pump.take_trouble() {
             has_news |= outbox.try_send(FromSound::Trouble(trouble)).is_ok();
         }

@@ -76,6 +76,11 @@ impl Seat {
         )
     }
 
+    /// A program that fills a screen of the usual size.
+    pub(crate) fn full_of(place: &Place, program: &Path, arguments: &[&str]) -> Self {
+        Self::take_of_kind(Kind::xterm(80, 24), place, program, arguments)
+    }
+
     /// Any program.
     pub(crate) fn take(place: &Place, columns: u16, program: &Path, arguments: &[&str]) -> Self {
         Self::take_of_kind(Kind::xterm(columns, ROWS), place, program, arguments)

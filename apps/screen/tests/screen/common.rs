@@ -19,7 +19,7 @@ pub(crate) fn id(n: u32) -> SessionId {
 
 /// Somebody says something, and it is the evening.
 pub(crate) fn says<'a>(name: &'a str, text: &'a str) -> Said<'a> {
-    Said { at: EVENING, name, text, is_own: name == "Foo", is_history: false }
+    Said { at: EVENING, name, text, is_own: name == "Foo", is_history: false, place: 0 }
 }
 
 /// Foo, in the lobby with Bar.

@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Does a step.
 fn happen(model: &mut Model, step: &Step, size: &mut (u16, u16)) {
-    let said = |name, text| Said { at: 0, name, text, is_own: false, is_history: false };
+    let said = |name, text| Said { at: 0, name, text, is_own: false, is_history: false, place: 0 };
     match step {
         Step::Said(room, name, text) => model.said(RoomId(*room), said(name, text)),
         Step::Private(room, name) => model.enter_private(RoomId(*room), name),

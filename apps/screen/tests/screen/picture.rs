@@ -52,9 +52,9 @@ fn the_help_fits_on_a_screen_of_the_usual_size_and_is_scrolled_on_a_smaller_one(
     model.show_help();
     snapshot("help", &mut model, 80, 24);
     assert!(sees(&mut model, "//TEXT") && sees(&mut model, "arrives badly"));
-    assert!(!seen(&mut model, 40, 10).iter().any(|row| row.contains("/vad")));
-    types(&mut model, "\x1b[6~");
-    assert!(seen(&mut model, 40, 10).iter().any(|row| row.contains("/vad")));
+    assert!(!seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
+    types(&mut model, "\x1b[6~\x1b[6~");
+    assert!(seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
     types(&mut model, "\x1b[6~\x1b[6~\x1b[6~\x1b[B");
     let rows = seen(&mut model, 40, 10);
     assert!(rows[7].contains("m d ~"), "{rows:#?}");
