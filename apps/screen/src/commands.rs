@@ -91,9 +91,8 @@ pub enum Mode {
 struct Command {
     /// With its slash.
     name: &'static str,
-    /// Or, where the help tells of several commands at once, the others.
     arguments: &'static str,
-    /// Without one, another command's tells of it.
+    /// Short: there are two columns of them on a screen of the usual size.
     help: &'static str,
     /// There is such a command in plain lines, and on the full screen.
     is_for_lines: bool,
@@ -161,84 +160,72 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
         command("/quit", "", "leave", |rest| alone(rest, Line::Quit)),
         form(
             "/join ROOM",
-            command("/join", "ROOM", "go into a room too, or look at it", |rest| some(rest).map(Line::Join)),
+            command("/join", "ROOM", "go into a room, too", |rest| some(rest).map(Line::Join)),
         ),
-        command("/part", "ROOM", "leave a room, or this one", |rest| Some(Line::Part(some(rest)))),
-        command("/rooms", "", "see which rooms there are", |rest| alone(rest, Line::Rooms)),
-        command("/voice", "ROOM", "talk and listen there, or here", |rest| Some(Line::VoiceRoom(some(rest)))),
-        command("/topic", "TEXT", "say what the room is about; - for nothing", |rest| {
+        command("/part", "ROOM", "leave it, or this one", |rest| Some(Line::Part(some(rest)))),
+        command("/rooms", "", "which rooms there are", |rest| alone(rest, Line::Rooms)),
+        command("/voice", "ROOM", "talk there, or here", |rest| Some(Line::VoiceRoom(some(rest)))),
+        command("/topic", "TEXT", "what this is about", |rest| {
             Some(Line::Topic(some(rest).map(|topic| if topic == "-" { "" } else { topic })))
         }),
         form(
             "/msg NAME TEXT, such as /msg Foo hello",
-            command("/msg", "NAME TEXT", "say something to somebody alone", |rest| {
-                some(rest).map(Line::Message)
-            }),
+            command("/msg", "NAME TEXT", "say it to one alone", |rest| some(rest).map(Line::Message)),
         ),
         form("/me TEXT, such as /me waves", command("/me", "TEXT", "tell what you do", |_| None)),
         form(
             "/nick NAME",
             command("/nick", "NAME", "be called otherwise", |rest| some(rest).map(Line::Nick)),
         ),
-        command("/who", "", "see who is here", |rest| alone(rest, Line::Who)),
-        command("/mute", "", "", |rest| alone(rest, Line::Mute)),
-        command("/mute", "or /mute NAME", "be heard by nobody, or do not hear somebody, or again", |rest| {
-            some(rest).map(Line::MuteOther)
-        }),
-        command("/deafen", "", "hear nobody, or again", |rest| alone(rest, Line::Deafen)),
+        command("/who", "", "who is here", |rest| alone(rest, Line::Who)),
+        command("/mute", "", "be heard by nobody", |rest| alone(rest, Line::Mute)),
+        command("/mute", "NAME", "do not hear somebody", |rest| some(rest).map(Line::MuteOther)),
+        command("/deafen", "", "hear nobody", |rest| alone(rest, Line::Deafen)),
         form(
             "/volume NAME DB, such as /volume Foo -6",
-            command("/volume", "NAME DB", "hear somebody louder (6) or quieter (-6)", volume),
+            command("/volume", "NAME DB", "6 louder, -6 quieter", volume),
         ),
         Command {
             is_for_full: false,
-            ..command("/ptt", "", "begin to talk, or stop, by push-to-talk", |rest| alone(rest, Line::Talk))
+            ..command("/ptt", "", "begin to talk, or stop", |rest| alone(rest, Line::Talk))
         },
         full(form(
             "/ptt, or /ptt KEY, such as /ptt F8: F1 to F12, or Ctrl with G, O, Q, R, S, T, V or X",
-            command("/ptt", "KEY", "talk by that key; alone: begin to talk, or stop", talk),
+            command("/ptt", "KEY", "talk; by that key", talk),
         )),
-        command("/vad", "", "be heard when you speak, or by /ptt", |rest| alone(rest, Line::VoiceActivity)),
-        command("/devices", "/input /output DEV", "see microphones and speakers; use another one", |rest| {
-            alone(rest, Line::Devices)
-        }),
+        command("/vad", "", "be heard as you speak", |rest| alone(rest, Line::VoiceActivity)),
+        command("/devices", "", "microphones, speakers", |rest| alone(rest, Line::Devices)),
         form(
             "/input with a number of /devices, a name or default",
-            command("/input", "", "", |rest| some(rest).map(Line::Input)),
+            command("/input", "DEV", "speak into another one", |rest| some(rest).map(Line::Input)),
         ),
         form(
             "/output with a number of /devices, a name or default",
-            command("/output", "", "", |rest| some(rest).map(Line::Output)),
+            command("/output", "DEV", "hear by another one", |rest| some(rest).map(Line::Output)),
         ),
-        full(command("/ignore", "NAME", "do not see what somebody says, or again", |rest| {
-            some(rest).map(Line::Ignore)
-        })),
+        full(command("/ignore", "NAME", "do not see somebody", |rest| some(rest).map(Line::Ignore))),
         form(
             "/history or /history N, such as /history 50",
-            command("/history", "N", "see what was said earlier", history),
+            command("/history", "N", "what was said earlier", history),
         ),
         form(
             "/search WORDS",
             Command {
                 is_for_full: false,
-                ..command("/search", "WORDS", "find where that was said", |rest| some(rest).map(Line::Search))
+                ..command("/search", "WORDS", "find where it was said", |rest| some(rest).map(Line::Search))
             },
         ),
-        full(command("/search", "WORDS", "go to where that was said; alone: before that", |rest| {
-            Some(Line::Search(rest))
-        })),
-        full(command("/clear", "", "empty the conversation", |rest| alone(rest, Line::Clear))),
+        full(command("/search", "WORDS", "find where it was said", |rest| Some(Line::Search(rest)))),
+        full(command("/clear", "", "empty the screen", |rest| alone(rest, Line::Clear))),
         full(form(
             "/bell on or /bell off",
-            command("/bell", "on|off", "ring when your name is said", |rest| switch(rest).map(Line::Bell)),
+            command("/bell", "on|off", "ring at your name", |rest| switch(rest).map(Line::Bell)),
         )),
         full(form(
             "/notify on or /notify off",
-            command("/notify", "on|off", "show that on your desktop while you are away", |rest| {
-                switch(rest).map(Line::Notify)
-            }),
+            command("/notify", "on|off", "tell the desktop, too", |rest| switch(rest).map(Line::Notify)),
         )),
-        command("/reconnect", "", "make the connection anew, at once", |rest| alone(rest, Line::Reconnect)),
+        command("/reconnect", "", "connect anew, at once", |rest| alone(rest, Line::Reconnect)),
         command("/help", "", "see this", |rest| alone(rest, Line::Help)),
     ]
 });
@@ -282,7 +269,6 @@ impl<'a> Line<'a> {
 /// The commands, for whoever asks: how each is written, and what it does.
 pub fn help(mode: Mode) -> impl Iterator<Item = (String, &'static str)> {
     let commands = COMMANDS.iter().filter(move |command| command.is_in(mode) && command.name != "/help");
-    let commands = commands.filter(|command| !command.help.is_empty());
     let written = commands.map(|command| {
         let way = match command.name {
             "/quit" => "{quit} or /quit".to_owned(),
@@ -290,7 +276,7 @@ pub fn help(mode: Mode) -> impl Iterator<Item = (String, &'static str)> {
         };
         (way, command.help)
     });
-    written.chain([("//TEXT".to_owned(), "say a line that begins with a slash")])
+    written.chain([("//TEXT".to_owned(), "say what begins with /")])
 }
 
 /// The same in plain lines.

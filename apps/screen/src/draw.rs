@@ -20,7 +20,7 @@ use crate::{
 /// Columns of the help, at most.
 const OVERLAY_COLUMNS: u16 = 80;
 /// Of these, what is said about something begins here.
-const OVERLAY_TAB: usize = 22;
+const OVERLAY_TAB: usize = 18;
 const PROMPT: &str = "> ";
 /// Narrower than that, there is no room for a prompt.
 const PROMPT_COLUMNS: u16 = 12;
@@ -175,7 +175,7 @@ fn input(model: &Model, pane: Rect, buffer: &mut Buffer) -> Option<Position> {
 
 fn draw_overlay(model: &Model, overlay: &Overlay, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
-    let rows = overlay.rows();
+    let rows = overlay.rows(panes.columns);
     let height = panes.overlay_rows().min(rows.len());
     let columns = panes.columns.min(OVERLAY_COLUMNS);
     let x = (panes.columns - columns) / 2;
@@ -188,14 +188,17 @@ fn draw_overlay(model: &Model, overlay: &Overlay, panes: &Panes, buffer: &mut Bu
     let more = if scrolled + height < rows.len() { ", PgDn tells more" } else { "" };
     let title = format!(" {}{more}", overlay.title());
     Pen::at(buffer, pane, 0).text(&title, theme.style(Look::Title)).fill(" ", theme.style(Look::Title));
-    for (row, (head, text)) in (1..pane.height).zip(rows.iter().skip(scrolled)) {
-        let tab = if head.is_empty() { 1 } else { OVERLAY_TAB.min(usize::from(columns) / 2) };
-        let mut pen = Pen::at(buffer, pane, row);
-        pen.text(&format!(" {}", escape(head)), theme.style(Look::Own));
-        pen.fill(" ", theme.style(Look::Text));
-        let mut pen = Pen::at(buffer, pane, row);
-        // A head that is longer pushes on what is said about it.
-        pen.skip(u16::try_from(tab.max(width(head) + 2)).unwrap_or_default());
-        pen.text(&escape(text), theme.style(Look::Text));
+    for (row, cells) in (1..pane.height).zip(rows.iter().skip(scrolled)) {
+        Pen::at(buffer, pane, row).fill(" ", theme.style(Look::Text));
+        let cell_columns = columns / u16::try_from(cells.len()).unwrap_or(1).max(1);
+        for (n, (head, text)) in (0..).zip(cells) {
+            let cell = Rect { x: pane.x + n * cell_columns, width: cell_columns, ..pane };
+            let tab = if head.is_empty() { 1 } else { OVERLAY_TAB.min(usize::from(columns) / 2) };
+            Pen::at(buffer, cell, row).text(&format!(" {}", escape(head)), theme.style(Look::Own));
+            let mut pen = Pen::at(buffer, cell, row);
+            // A head that is longer pushes on what is said about it.
+            pen.skip(u16::try_from(tab.max(width(head) + 2)).unwrap_or_default());
+            pen.text(&escape(text), theme.style(Look::Text));
+        }
     }
 }

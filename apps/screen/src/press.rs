@@ -147,7 +147,7 @@ impl Model {
             }
         };
         if let Some(overlay) = &mut self.overlay {
-            overlay.scroll(by, height);
+            overlay.scroll(by, height, self.panes.columns);
         }
         true
     }
