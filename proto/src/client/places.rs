@@ -71,6 +71,11 @@ impl Place {
         self.is_entered && self.numbering.is_some_and(|numbering| numbering.room == room)
     }
 
+    /// True when its numbers are those of this epoch.
+    pub(super) fn has_epoch(&self, epoch: u64) -> bool {
+        self.numbering.is_some_and(|numbering| numbering.epoch == epoch)
+    }
+
     /// True when it is called so, however that is written.
     fn is_called(&self, name: &Name) -> bool {
         Name::new(&self.name).is_ok_and(|own| own.folded() == name.folded())

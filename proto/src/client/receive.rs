@@ -1,10 +1,15 @@
 //! What the server says, and what a client makes of it.
 
-use alloc::{borrow::ToOwned as _, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned as _,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 
 use super::{
-    Client, ClientEvent, EndReason, Link, ListedRoom, Outgoing, Page, PageLine, PathProber, PlaceId, Queued,
-    RoomTopic, Session, State,
+    Client, ClientEvent, EndReason, Link, ListedRoom, Member, Outgoing, Page, PageLine, PathProber, PlaceId,
+    Queued, RoomTopic, Session, State,
     places::{Numbering, read_member},
 };
 use crate::{
@@ -213,7 +218,9 @@ impl Client {
             return;
         };
         let Some(place) = self.place_mut(id) else { return self.protocol_error(now) };
-        place.members.clear();
+        // It was entered on this connection: both wanted to be alone with each other, or the other is back.
+        let is_known = place.is_room(RoomId::from_wire(room.id)) && place.has_epoch(room.epoch);
+        let known = core::mem::take(&mut place.members);
         if !entered.members.into_iter().all(|member| place.note_member(member)) {
             return self.protocol_error(now);
         }
@@ -223,18 +230,29 @@ impl Client {
             last_seq: Seq::from_wire(room.last_seq),
         };
         let former = place.numbering.replace(numbering);
+        if is_known && let (Some(former), Some(numbering)) = (former, &mut place.numbering) {
+            numbering.last_seq = numbering.last_seq.max(former.last_seq);
+        }
         let continues = former.filter(|former| former.epoch == room.epoch);
         let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
         (place.with, place.is_claimed, place.is_entered) = (with, true, true);
-        place.name.clone_from(&name);
+        // Of one who is not there the server tells no name.
+        if !name.is_empty() {
+            place.name = name;
+        }
+        let name = place.name.clone();
         let topic = entered.topic.map(read_topic);
         let is_new_topic = former.is_some() && topic != place.topic;
         place.topic.clone_from(&topic);
         let (again, is_private, is_leaving) = (former.is_some(), place.is_private, place.is_leaving);
         if !is_leaving {
-            let continues = continues.is_some();
-            self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
+            if is_known {
+                self.tell_newcomers(id, &known);
+            } else {
+                let continues = continues.is_some();
+                self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
+            }
             self.compare_members(id);
             if missed > 0 && !is_made(Mistake::GapHidden) {
                 let before = Seq::from_wire(room.last_seq).next();
@@ -251,6 +269,16 @@ impl Client {
         self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
         self.finish_parts();
+    }
+
+    /// Who is in a place and is not among those who were known to be there.
+    fn tell_newcomers(&mut self, id: PlaceId, known: &BTreeMap<SessionId, Member>) {
+        let members = self.place(id).map(|place| &place.members);
+        let new = members.into_iter().flatten().filter(|(session, _)| !known.contains_key(session));
+        let new: Vec<_> = new.map(|(session, member)| (*session, member.name.clone())).collect();
+        for (session, name) in new {
+            self.event(ClientEvent::Joined { place: id, session, name });
+        }
     }
 
     /// Which place the server means that says this of a room. None if the user does not want it any more.
@@ -335,7 +363,7 @@ impl Client {
         }
         if let Some(own) = self.session.as_mut().filter(|own| own.id == session) {
             let before = core::mem::replace(&mut own.name, member.name.clone());
-            former = former.or(Some(super::Member { name: before, ..member.clone() }));
+            former = former.or(Some(Member { name: before, ..member.clone() }));
             self.config.name.clone_from(&member.name);
             self.wanted_name = None;
         }
