@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use chinwag_proto::{
     Duration, Instant, ReceiverReport, Rng, Seq,
-    client::{ClientEvent, ClientInput, ClientOutput, Page, PageLine, SayError},
+    client::{ClientEvent, ClientInput, ClientOutput, Page, PageLine, PlaceId, SayError},
     history::UnixMillis,
     limits,
     text::MessageError,
@@ -18,10 +18,12 @@ use chinwag_proto::{
         voice::VoiceFrame,
     },
 };
-use common::{ClientRig, assert_lines, millis, secs, session, to_client, voice};
+use common::{ClientRig, assert_lines, client_output, millis, secs, session, to_client, voice};
 
 const NOTHING: [&str; 0] = [];
-const WELCOME: &str = r#"event Welcome { session: s1.0, name: "Foo", room: "lobby", resumed: false, again: false, continues: false }"#;
+const WELCOME: &str = r#"event Welcome { session: s1.0, name: "Foo", resumed: false, again: false }"#;
+const ENTERED: &str =
+    r#"event Entered { place: 1, name: "lobby", is_private: false, again: false, continues: false }"#;
 const UNREACHABLE: &str = "event Ended(Unreachable)";
 
 fn said(seq: u64, session: u32, id: u64, text: &str) -> Kind {
@@ -38,7 +40,11 @@ fn closing(reason: closing::Reason) -> Kind {
 }
 
 fn member(session: u32, name: &str) -> pb::Member {
-    pb::Member { session, name: name.into() }
+    pb::Member { session, name: name.into(), ..Default::default() }
+}
+
+fn names(rig: &ClientRig) -> Vec<String> {
+    rig.client.members(PlaceId::FIRST).map(|(_, member)| member.name.clone()).collect()
 }
 
 fn joined(session: u32, name: &str) -> Kind {
@@ -60,10 +66,10 @@ fn pause(rig: &mut ClientRig) -> Vec<String> {
 fn back(rig: &mut ClientRig, last_seq: u64, more: Vec<Kind>) -> Vec<String> {
     assert_lines(&pause(rig), &["connect"]);
     let mut lines = rig.input(ClientInput::Connected);
-    let mut welcome = ClientRig::welcome();
-    welcome.resumed = true;
-    welcome.room.as_mut().unwrap().last_seq = last_seq;
-    lines.extend(rig.receive([vec![Kind::Welcome(welcome)], more].concat()));
+    let welcome = pb::Welcome { resumed: true, ..ClientRig::welcome() };
+    let mut lobby = ClientRig::lobby();
+    lobby.room.as_mut().unwrap().last_seq = last_seq;
+    lines.extend(rig.receive([vec![Kind::Welcome(welcome), Kind::Entered(lobby)], more].concat()));
     lines
 }
 
@@ -75,10 +81,10 @@ fn frame_of(opus: &[u8]) -> VoiceFrame<'_> {
 fn a_client_connects_greets_and_is_in() {
     let mut rig = ClientRig::new();
     assert_lines(&rig.drain(), &["connect"]);
-    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo" in """#]);
-    assert_lines(&rig.receive([Kind::Welcome(ClientRig::welcome())]), &["open path s1.0", WELCOME]);
+    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo" in #1 "" voice"#]);
+    assert_lines(&rig.receive(ClientRig::let_in()), &["open path s1.0", WELCOME, ENTERED]);
     assert_lines(&rig.timeout(), &["send Ping", "datagram Probe [0, 0, 0, 0, 0, 0, 0, 1]"]);
-    let members: Vec<_> = rig.client.members().map(|(_, name)| name.to_owned()).collect();
+    let members = names(&rig);
     assert_eq!(
         (members, rig.client.session()),
         (vec!["Foo".to_owned(), "Bar".to_owned()], Some(session(1, 0)))
@@ -94,9 +100,9 @@ fn what_is_said_is_shown_when_it_is_acknowledged_in_its_place() {
     assert_lines(
         &rig.receive([ack(3, 1), said(4, (1 << 20) + 1, 1, "hi"), ack(5, 2)]),
         &[
-            r#"event Said { seq: Seq(3), name: "Foo", text: "one", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
-            r#"event Said { seq: Seq(4), name: "Bar", text: "hi", at: UnixMillis(4), own: None }"#,
-            r#"event Said { seq: Seq(5), name: "Foo", text: "two", at: UnixMillis(5), own: Some(MessageId(2)) }"#,
+            r#"event Said { place: 1, seq: Seq(3), name: "Foo", text: "one", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
+            r#"event Said { place: 1, seq: Seq(4), name: "Bar", text: "hi", at: UnixMillis(4), own: None }"#,
+            r#"event Said { place: 1, seq: Seq(5), name: "Foo", text: "two", at: UnixMillis(5), own: Some(MessageId(2)) }"#,
         ],
     );
     assert_lines(&rig.receive([ack(3, 1), said(4, (1 << 20) + 1, 1, "hi")]), &NOTHING);
@@ -110,16 +116,16 @@ fn no_more_is_sent_than_the_server_remembers_and_no_more_is_kept_than_the_limit(
         let sent = rig.say("x");
         assert_eq!(sent.len(), usize::from(n < limits::UNACKED_MESSAGES));
     }
-    assert_eq!(rig.client.say("x"), Err(SayError::Full));
+    assert_eq!(rig.client.say(PlaceId::FIRST, "x"), Err(SayError::Full));
     assert_eq!(rig.client.room_for_messages(), 0);
     let lines = rig.receive([ack(3, 1)]);
     assert_eq!(lines[1..], [format!(r#"send Say r1 #{} "x""#, limits::UNACKED_MESSAGES + 1)]);
-    assert_eq!(rig.client.say(" "), Err(SayError::Message(MessageError::Empty)));
+    assert_eq!(rig.client.say(PlaceId::FIRST, " "), Err(SayError::Message(MessageError::Empty)));
     // Whoever quits leaves nothing unsaid.
     let lines = rig.quit();
     assert_eq!(lines.len(), limits::OUTGOING_MESSAGES - limits::UNACKED_MESSAGES);
     assert_eq!(lines.last().unwrap(), "send Quit");
-    assert_eq!(rig.client.say("x"), Err(SayError::Ended));
+    assert_eq!(rig.client.say(PlaceId::FIRST, "x"), Err(SayError::Ended));
 }
 
 #[test]
@@ -129,7 +135,7 @@ fn a_message_that_is_not_accepted_is_given_back() {
     let nack = |id| Kind::Nack(pb::Nack { id, text: "no".into() });
     assert_lines(
         &rig.receive([nack(1), nack(1), nack(7)]),
-        &[r#"event NotSaid { id: MessageId(1), text: "one", why: "no" }"#],
+        &[r#"event NotSaid { place: 1, id: MessageId(1), text: "one", why: "no" }"#],
     );
 }
 
@@ -139,11 +145,11 @@ fn comings_and_goings_are_told_and_kept() {
     assert_lines(
         &rig.receive([joined(77, "Baz"), left((1 << 20) + 1, "Bar")]),
         &[
-            r#"event Joined { session: SessionId(77), name: "Baz" }"#,
-            r#"event Left { session: SessionId(1048577), name: "Bar", reason: Lost }"#,
+            r#"event Joined { place: 1, session: SessionId(77), name: "Baz" }"#,
+            r#"event Left { place: 1, session: SessionId(1048577), name: "Bar", reason: Lost }"#,
         ],
     );
-    let members: Vec<_> = rig.client.members().map(|(_, name)| name.to_owned()).collect();
+    let members = names(&rig);
     assert_eq!(members, ["Baz", "Foo"]);
 }
 
@@ -166,15 +172,16 @@ fn a_lost_connection_is_resumed_and_what_was_missed_is_told_once() {
     assert_lines(
         &back(&mut rig, 3, replay),
         &[
-            r#"send Hello "Foo" in "lobby" resume s1.0 at 3"#,
+            r#"send Hello "Foo" in #1 "lobby" at r1/3 voice resume s1.0"#,
             "open path s1.0",
             &WELCOME.replace("false", "true"),
+            &ENTERED.replace("again: false, continues: false", "again: true, continues: true"),
             r#"send Say r1 #1 "accepted, but who knows""#,
             r#"send Say r1 #2 "lost on the way""#,
             r#"send Say r1 #3 "said meanwhile""#,
-            r#"event Said { seq: Seq(4), name: "Foo", text: "accepted, but who knows", at: UnixMillis(4), own: Some(MessageId(1)) }"#,
-            r#"event Said { seq: Seq(5), name: "Bar", text: "missed", at: UnixMillis(5), own: None }"#,
-            r#"event Said { seq: Seq(6), name: "Foo", text: "lost on the way", at: UnixMillis(6), own: Some(MessageId(2)) }"#,
+            r#"event Said { place: 1, seq: Seq(4), name: "Foo", text: "accepted, but who knows", at: UnixMillis(4), own: Some(MessageId(1)) }"#,
+            r#"event Said { place: 1, seq: Seq(5), name: "Bar", text: "missed", at: UnixMillis(5), own: None }"#,
+            r#"event Said { place: 1, seq: Seq(6), name: "Foo", text: "lost on the way", at: UnixMillis(6), own: Some(MessageId(2)) }"#,
         ],
     );
     assert_eq!((rig.client.unacknowledged(), rig.client.stats().reconnects), (1, 1));
@@ -187,8 +194,8 @@ fn back_among(rig: &mut ClientRig, frames: &[&[(u32, &str)]]) -> Vec<String> {
     pause(rig);
     rig.input(ClientInput::Connected);
     let member_count = frames.iter().map(|frame| frame.len() as u32).sum();
-    let welcome = pb::Welcome { members: list(frames[0]), member_count, ..ClientRig::welcome() };
-    let mut lines = rig.receive([Kind::Welcome(welcome)]);
+    let lobby = pb::Entered { members: list(frames[0]), member_count, ..ClientRig::lobby() };
+    let mut lines = rig.receive([Kind::Welcome(ClientRig::welcome()), Kind::Entered(lobby)]);
     for frame in &frames[1..] {
         assert!(!lines.concat().contains("Meanwhile"), "not all are known yet: {lines:?}");
         lines.extend(rig.receive([Kind::Members(pb::Members { room: 1, members: list(frame) })]));
@@ -200,7 +207,8 @@ fn back_among(rig: &mut ClientRig, frames: &[&[(u32, &str)]]) -> Vec<String> {
 #[test]
 fn who_came_and_left_meanwhile_is_told_by_name() {
     let (foo, bar) = ((1 << 20, "Foo"), ((1 << 20) + 1, "Bar"));
-    let meanwhile = |joined, left| format!("event Meanwhile {{ joined: [{joined}], left: [{left}] }}");
+    let meanwhile =
+        |joined, left| format!("event Meanwhile {{ place: 1, joined: [{joined}], left: [{left}] }}");
     for (frames, expected) in [
         (&[&[foo, bar][..]][..], None),
         // Another session of the same person is nobody's coming or going.
@@ -225,11 +233,11 @@ fn who_was_here_counts_from_the_last_time_that_all_were_known() {
     rig.input(ClientInput::Disconnected);
     pause(&mut rig);
     rig.input(ClientInput::Connected);
-    let welcome =
-        pb::Welcome { members: vec![member(foo.0, foo.1)], member_count: 3, ..ClientRig::welcome() };
-    assert!(!rig.receive([Kind::Welcome(welcome)]).concat().contains("Meanwhile"));
+    let lobby = pb::Entered { members: vec![member(foo.0, foo.1)], member_count: 3, ..ClientRig::lobby() };
+    let lines = rig.receive([Kind::Welcome(ClientRig::welcome()), Kind::Entered(lobby)]);
+    assert!(!lines.concat().contains("Meanwhile"), "{lines:?}");
     let told = back_among(&mut rig, &[&[foo, (8, "Qux")]]);
-    assert_eq!(told, [r#"event Meanwhile { joined: ["Qux"], left: ["Bar", "Baz"] }"#]);
+    assert_eq!(told, [r#"event Meanwhile { place: 1, joined: ["Qux"], left: ["Bar", "Baz"] }"#]);
     // And then from there.
     assert_eq!(back_among(&mut rig, &[&[foo, (8, "Qux")]]), [""; 0]);
 }
@@ -244,8 +252,9 @@ fn ones_own_new_name_is_no_newcomer() {
     let members = [(1 << 20, "Foo"), (8, "Foo2"), ((1 << 20) + 1, "Bar")];
     let members = members.map(|(session, name)| member(session, name)).to_vec();
     let name = "Foo2".to_owned();
-    let welcome = pb::Welcome { session: 8, name, members, member_count: 3, ..ClientRig::welcome() };
-    let lines = rig.receive([Kind::Welcome(welcome)]);
+    let welcome = pb::Welcome { session: 8, name, ..ClientRig::welcome() };
+    let lobby = pb::Entered { members, member_count: 3, ..ClientRig::lobby() };
+    let lines = rig.receive([Kind::Welcome(welcome), Kind::Entered(lobby)]);
     assert!(rig.client.is_in() && !lines.concat().contains("Meanwhile"), "{lines:?}");
 }
 
@@ -253,7 +262,7 @@ fn ones_own_new_name_is_no_newcomer() {
 fn a_first_welcome_tells_of_nobody_meanwhile() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
-    let lines = rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    let lines = rig.receive(ClientRig::let_in());
     assert!(!lines.concat().contains("Meanwhile"), "{lines:?}");
 }
 
@@ -263,7 +272,7 @@ fn a_first_welcome_tells_of_nobody_meanwhile() {
 fn a_client_asks_for_what_came_before_its_first_welcome() {
     let mut rig = ClientRig::with_history(20);
     rig.input(ClientInput::Connected);
-    let lines = rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    let lines = rig.receive(ClientRig::let_in());
     assert_eq!(lines.last().unwrap(), "send History r1 #1 before 3 limit 20");
     rig.input(ClientInput::Disconnected);
     let lines = back(&mut rig, 2, vec![]);
@@ -279,18 +288,21 @@ fn questions_have_numbers_of_their_own_and_need_a_connection() {
         (None, 5, "", 1, "send History r1 #1 before 0 limit 5"),
         (Some(7), usize::MAX, "a b", 2, r#"send History r1 #2 before 7 limit 4294967295 "a b""#),
     ] {
-        assert_eq!(rig.client.ask_history(before.map(Seq::from_wire), limit, words), Some(token));
+        assert_eq!(
+            rig.client.ask_history(PlaceId::FIRST, before.map(Seq::from_wire), limit, words),
+            Some(token)
+        );
         assert_lines(&rig.drain(), &[line]);
     }
     rig.input(ClientInput::Disconnected);
-    assert_eq!(rig.client.ask_history(None, 5, ""), None);
+    assert_eq!(rig.client.ask_history(PlaceId::FIRST, None, 5, ""), None);
     assert_lines(&rig.drain(), &NOTHING);
 }
 
 #[test]
 fn pages_are_told_with_their_numbers_whatever_was_asked_and_move_no_place() {
     let mut rig = ClientRig::welcomed();
-    let token = rig.client.ask_history(None, 5, "").unwrap();
+    let token = rig.client.ask_history(PlaceId::FIRST, None, 5, "").unwrap();
     rig.drain();
     let page = |token, seq| {
         let said = pb::Said { seq, name: "Bar".into(), text: "old".into(), at_ms: 4, ..Default::default() };
@@ -306,16 +318,17 @@ fn pages_are_told_with_their_numbers_whatever_was_asked_and_move_no_place() {
         let (seq, at, name, text) = (Seq::from_wire(seq), UnixMillis(4), "Bar".into(), "old".into());
         PageLine { seq, at, name, text }
     };
+    let shown = |page| client_output(&ClientOutput::Event(ClientEvent::History(page)));
     let told = |token, seq| {
-        let page = Page { token, lines: vec![line(seq)], more: true, error: None };
-        format!("event {:?}", ClientEvent::History(page))
+        let (place, lines) = (PlaceId::FIRST, vec![line(seq)]);
+        shown(Page { place, token, lines, more: true, error: None })
     };
     // One that nobody asked for is told as well: whoever asks knows his numbers.
     assert_eq!(rig.receive([page(77, 9)]), [told(77, 9)]);
     assert_eq!(rig.receive([page(token, 1), page(token, 1)]), [told(token, 1), told(token, 1)]);
-    let error = pb::HistoryPage { token, error: "it cannot".into(), ..Default::default() };
+    let error = pb::HistoryPage { room: 1, token, error: "it cannot".into(), ..Default::default() };
     let failed = Page { token, error: Some("it cannot".into()), ..Page::default() };
-    assert_eq!(rig.receive([Kind::History(error)]), [format!("event {:?}", ClientEvent::History(failed))]);
+    assert_eq!(rig.receive([Kind::History(error)]), [shown(failed)]);
     // What is told in its turn is not taken for seen, though a page had it.
     assert!(rig.receive([said(3, (1 << 20) + 1, 1, "next")])[0].contains("next"));
 }
@@ -331,7 +344,7 @@ fn a_page_that_comes_when_the_question_is_forgotten_does_no_harm() {
     assert_lines(&rig.receive([page()]), &NOTHING);
     // After the connection by which it was asked.
     let mut rig = ClientRig::welcomed();
-    rig.client.ask_history(None, 5, "");
+    rig.client.ask_history(PlaceId::FIRST, None, 5, "");
     rig.input(ClientInput::Disconnected);
     let lines = back(&mut rig, 2, vec![page()]);
     assert!(lines.last().unwrap().starts_with("event History"), "{lines:?}");
@@ -349,13 +362,19 @@ fn ones_own_message_that_is_told_after_a_restart_is_its_acknowledgement() {
     let own = (5 << 20) + 4;
     let welcome = pb::Welcome { session: own, ..ClientRig::welcome() };
     let kept = pb::Said { name: "Foo".into(), ..said_by(own, 3, 1, "kept") };
-    let lines = rig.receive([Kind::Welcome(welcome), Kind::Said(kept), ack(3, 1), ack(4, 2)]);
+    let lines = rig.receive([
+        Kind::Welcome(welcome),
+        Kind::Entered(ClientRig::lobby()),
+        Kind::Said(kept),
+        ack(3, 1),
+        ack(4, 2),
+    ]);
     let told: Vec<_> = lines.iter().filter(|line| line.starts_with("event Said")).collect();
     assert_eq!(
         told,
         [
-            r#"event Said { seq: Seq(3), name: "Foo", text: "kept", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
-            r#"event Said { seq: Seq(4), name: "Foo", text: "not kept", at: UnixMillis(4), own: Some(MessageId(2)) }"#,
+            r#"event Said { place: 1, seq: Seq(3), name: "Foo", text: "kept", at: UnixMillis(3), own: Some(MessageId(1)) }"#,
+            r#"event Said { place: 1, seq: Seq(4), name: "Foo", text: "not kept", at: UnixMillis(4), own: Some(MessageId(2)) }"#,
         ]
     );
 }
@@ -370,23 +389,25 @@ fn a_gap_is_told() {
     assert_lines(
         &rig.receive([said(9, (1 << 20) + 1, 1, "later")]),
         &[
-            "event Missed { messages: 6 }",
-            r#"event Said { seq: Seq(9), name: "Bar", text: "later", at: UnixMillis(9), own: None }"#,
+            "event Missed { place: 1, messages: 6, before: Seq(9) }",
+            r#"event Said { place: 1, seq: Seq(9), name: "Bar", text: "later", at: UnixMillis(9), own: None }"#,
         ],
     );
     rig.input(ClientInput::Disconnected);
     let lines = back(&mut rig, 12, vec![]);
-    assert_eq!(lines.last().unwrap(), "event Missed { messages: 3 }");
+    assert_eq!(lines.last().unwrap(), "event Missed { place: 1, messages: 3, before: Seq(13) }");
 
     // The session was forgotten, the room was not.
-    for (epoch, expected) in [(9, "event Missed { messages: 3 }"), (10, "event Welcome")] {
+    for (epoch, expected) in
+        [(9, "event Missed { place: 1, messages: 3, before: Seq(16) }"), (10, "event Entered")]
+    {
         rig.input(ClientInput::Disconnected);
         pause(&mut rig);
         rig.input(ClientInput::Connected);
-        let mut welcome = ClientRig::welcome();
-        let room = welcome.room.as_mut().unwrap();
+        let mut lobby = ClientRig::lobby();
+        let room = lobby.room.as_mut().unwrap();
         (room.epoch, room.last_seq) = (epoch, 15);
-        let lines = rig.receive([Kind::Welcome(welcome)]);
+        let lines = rig.receive([Kind::Welcome(ClientRig::welcome()), Kind::Entered(lobby)]);
         assert!(lines.last().unwrap().starts_with(expected), "{lines:?}");
     }
 }
@@ -400,7 +421,7 @@ fn an_acknowledgement_of_a_room_that_is_gone_moves_no_place_in_this_one() {
     assert!(lines.len() == 2 && lines[0].contains("own: Some(MessageId(1))"), "{lines:?}");
     assert_lines(
         &lines[1..],
-        &[r#"event Said { seq: Seq(3), name: "Bar", text: "next", at: UnixMillis(3), own: None }"#],
+        &[r#"event Said { place: 1, seq: Seq(3), name: "Bar", text: "next", at: UnixMillis(3), own: None }"#],
     );
     assert_eq!(rig.client.unacknowledged(), 0);
 }
@@ -482,7 +503,7 @@ fn a_refused_newcomer_is_told_why_and_what_would_be_free() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
     assert_lines(
-        &rig.receive([refuse("Foo2"), Kind::Welcome(ClientRig::welcome())]),
+        &rig.receive([vec![refuse("Foo2")], ClientRig::let_in().to_vec()].concat()),
         &[
             r#"event Refused { why: "taken", suggestion: Some("Foo2"), will_retry: false }"#,
             "disconnect",
@@ -498,7 +519,10 @@ fn a_refused_newcomer_is_told_why_and_what_would_be_free() {
     assert_eq!(lines[0], r#"event Refused { why: "taken", suggestion: Some("Foo2"), will_retry: true }"#);
     assert_eq!((lines[1].as_str(), lines.len()), ("disconnect", 3));
     rig.wait(secs(5));
-    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo2" in "lobby" resume s1.0 at 2"#]);
+    assert_lines(
+        &rig.input(ClientInput::Connected),
+        &[r#"send Hello "Foo2" in #1 "lobby" at r1/2 voice resume s1.0"#],
+    );
     let lines = rig.receive([refuse(&"x".repeat(60_000))]);
     assert_eq!(lines[0], r#"event Refused { why: "taken", suggestion: None, will_retry: false }"#);
     assert!(rig.client.has_ended());
@@ -518,7 +542,10 @@ fn a_server_that_is_full_for_the_moment_does_not_end_a_conversation() {
     assert_eq!(lines[0], r#"event Refused { why: "full", suggestion: None, will_retry: true }"#);
     assert!(!rig.client.has_ended());
     rig.wait(secs(5));
-    assert_lines(&rig.input(ClientInput::Connected), &[r#"send Hello "Foo" in "lobby" resume s1.0 at 2"#]);
+    assert_lines(
+        &rig.input(ClientInput::Connected),
+        &[r#"send Hello "Foo" in #1 "lobby" at r1/2 voice resume s1.0"#],
+    );
     // A newcomer has nothing to lose.
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
@@ -544,7 +571,7 @@ fn quitting_ends_it_from_everywhere() {
     rig.say("last words");
     assert_lines(&rig.quit(), &["send Quit"]);
     assert_lines(&rig.quit(), &NOTHING);
-    let last = r#"event Said { seq: Seq(3), name: "Foo", text: "last words", at: UnixMillis(3), own: Some(MessageId(1)) }"#;
+    let last = r#"event Said { place: 1, seq: Seq(3), name: "Foo", text: "last words", at: UnixMillis(3), own: Some(MessageId(1)) }"#;
     assert_lines(&rig.receive([ack(3, 1), closing(closing::Reason::Quit)]), &[last]);
     assert_lines(&rig.input(ClientInput::Disconnected), &[ended]);
     for input in [ClientInput::Connected, ClientInput::Disconnected, ClientInput::Received { bytes: &[0; 9] }]
@@ -589,7 +616,7 @@ fn pings_are_answered_and_measured() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
     assert_lines(&rig.receive([Kind::Ping(pb::Ping { token: 4 })]), &["send Pong 4"]);
-    rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    rig.receive(ClientRig::let_in());
     rig.client.handle_timeout(rig.now);
     let mut token = None;
     while let Some(output) = rig.client.poll_output() {
@@ -650,7 +677,7 @@ fn those_who_come_at_once_do_not_ping_at_once_ever_after() {
     for seed in 0..100 {
         let mut rig = ClientRig::of(Rng::from_number(seed));
         rig.input(ClientInput::Connected);
-        rig.receive([Kind::Welcome(ClientRig::welcome())]);
+        rig.receive(ClientRig::let_in());
         let (pings, probes) = answered(&mut rig, secs(60));
         let pauses: Vec<_> = pings.windows(2).map(|pair| pair[1].since(pair[0])).collect();
         assert!(pauses[0] <= limits::PING_INTERVAL);
@@ -770,16 +797,19 @@ fn a_welcome_is_taken_once_and_nothing_of_the_room_before_it() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
     assert_lines(&rig.receive([said(50, 9, 1, "early"), joined(9, "early"), ack(52, 1)]), &NOTHING);
-    assert_eq!(rig.client.members().count(), 0);
-    rig.receive([Kind::Welcome(ClientRig::welcome())]);
-    assert_lines(&rig.receive([Kind::Welcome(ClientRig::welcome())]), &NOTHING);
+    assert_eq!(rig.client.members(PlaceId::FIRST).count(), 0);
+    rig.receive(ClientRig::let_in());
+    assert_lines(&rig.receive(ClientRig::let_in()), &NOTHING);
     rig.input(ClientInput::Disconnected);
     rig.wait(secs(1));
     rig.input(ClientInput::Connected);
     assert_lines(&rig.receive([said(50, 9, 1, "early")]), &NOTHING);
-    let mut welcome = ClientRig::welcome();
-    welcome.resumed = true;
-    let lines = rig.receive([Kind::Welcome(welcome), said(3, 9, 1, "in its place")]);
+    let welcome = pb::Welcome { resumed: true, ..ClientRig::welcome() };
+    let lines = rig.receive([
+        Kind::Welcome(welcome),
+        Kind::Entered(ClientRig::lobby()),
+        said(3, 9, 1, "in its place"),
+    ]);
     assert!(
         lines.last().unwrap().contains("in its place") && !lines.concat().contains("Missed"),
         "{lines:?}"
@@ -789,16 +819,24 @@ fn a_welcome_is_taken_once_and_nothing_of_the_room_before_it() {
 #[test]
 fn what_a_server_makes_a_client_keep_is_bounded() {
     let long = || "x".repeat(limits::NAME_BYTES + 1);
-    let mut welcomes = vec![ClientRig::welcome(); 5];
+    let mut welcomes = vec![ClientRig::welcome(); 2];
     welcomes[0].name = long();
-    welcomes[1].room.as_mut().unwrap().name = long();
-    welcomes[2].members.push(member(9, &long()));
-    welcomes[3].resume_token = vec![0; limits::RESUME_TOKEN_BYTES + 1];
-    welcomes[4].room = None;
+    welcomes[1].resume_token = vec![0; limits::RESUME_TOKEN_BYTES + 1];
     for welcome in welcomes {
         let mut rig = ClientRig::new();
         rig.input(ClientInput::Connected);
         assert_lines(&rig.receive([Kind::Welcome(welcome)]), &["disconnect", "event Ended(Protocol)"]);
+    }
+    let mut rooms = vec![ClientRig::lobby(); 3];
+    rooms[0].room.as_mut().unwrap().name = long();
+    rooms[1].members.push(member(9, &long()));
+    rooms[2].room = None;
+    for room in rooms {
+        let mut rig = ClientRig::new();
+        rig.input(ClientInput::Connected);
+        rig.receive([Kind::Welcome(ClientRig::welcome())]);
+        assert_eq!(rig.receive([Kind::Entered(room)])[0], "disconnect");
+        assert!(!rig.client.is_in());
     }
     let mut rig = ClientRig::welcomed();
     assert_eq!(rig.receive([joined(9, &long())])[0], "disconnect");
@@ -812,26 +850,26 @@ fn what_a_server_makes_a_client_keep_is_bounded() {
         rig.input(ClientInput::Received { bytes: &bytes });
         assert!(session as usize <= limits::MEMBERS + 1000);
     }
-    assert!(rig.client.members().count() <= limits::MEMBERS);
+    assert!(rig.client.members(PlaceId::FIRST).count() <= limits::MEMBERS);
     let mut rig = ClientRig::welcomed();
     for session in 3..=limits::MEMBERS as u32 + 3 {
         rig.receive([joined(session, "x")]);
     }
     assert!(!rig.client.is_in());
-    assert!(rig.client.members().count() <= limits::MEMBERS);
+    assert!(rig.client.members(PlaceId::FIRST).count() <= limits::MEMBERS);
 }
 
 #[test]
 fn a_full_room_is_no_nonsense() {
     let mut rig = ClientRig::new();
     rig.input(ClientInput::Connected);
-    rig.receive([Kind::Welcome(ClientRig::welcome())]);
+    rig.receive(ClientRig::let_in());
     let members: Vec<_> = (0..limits::SESSIONS as u32 - 2).map(|session| member(session, "x")).collect();
     for chunk in members.chunks(limits::MEMBERS_PER_FRAME) {
         rig.receive([Kind::Members(pb::Members { room: 1, members: chunk.to_vec() })]);
     }
     assert!(rig.client.is_in());
-    assert_eq!(rig.client.members().count(), limits::SESSIONS);
+    assert_eq!(rig.client.members(PlaceId::FIRST).count(), limits::SESSIONS);
 }
 
 #[test]
@@ -839,8 +877,8 @@ fn undrained_output_comes_out_whole_and_in_order() {
     let run = |drain: &mut dyn FnMut(&mut ClientRig)| {
         let mut rig = ClientRig::new();
         drain(&mut rig);
-        let bytes =
-            to_client([Kind::Welcome(ClientRig::welcome()), said(3, 9, 1, "hi"), said(9, 9, 2, "ho")]);
+        let [welcome, lobby] = ClientRig::let_in();
+        let bytes = to_client([welcome, lobby, said(3, 9, 1, "hi"), said(9, 9, 2, "ho")]);
         for input in [
             ClientInput::Connected,
             ClientInput::Received { bytes: &bytes },
@@ -849,7 +887,7 @@ fn undrained_output_comes_out_whole_and_in_order() {
         ] {
             rig.client.handle_input(rig.now, input);
             drain(&mut rig);
-            let _ = rig.client.say("mine");
+            let _ = rig.client.say(PlaceId::FIRST, "mine");
             drain(&mut rig);
             rig.client.handle_timeout(rig.now);
             drain(&mut rig);

@@ -331,7 +331,7 @@ mod tests {
     use crate::{
         audit::assert_told,
         history::{AuthorKey, UnixMillis},
-        hub::JoinRequest,
+        hub::{Claim, JoinRequest},
         ids::MessageId,
         rng::Rng,
         time::Instant,
@@ -341,9 +341,10 @@ mod tests {
     fn hub() -> Hub {
         let mut hub = Hub::new(8, Rng::from_number(1));
         hub.restore([]);
-        let request = JoinRequest { name: "Foo", room: "", author: Some(AuthorKey([1; 16])), resume: None };
+        let lobby = [Claim::new("")];
+        let request = JoinRequest { author: Some(AuthorKey([1; 16])), ..JoinRequest::new("Foo", &lobby) };
         let admission = hub.join(Instant::ZERO, &request, &mut |_, _| {}).unwrap();
-        let (session, room) = (admission.session, admission.room);
+        let (session, room) = (admission.session, admission.rooms().next().unwrap().room);
         for id in 1..=3 {
             hub.say(UnixMillis(1), session, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
         }
