@@ -463,15 +463,11 @@ impl Hub {
         }
         let name = Name::new(request.name).map_err(Refusal::Name)?;
         // Judged before anybody loses a name to this newcomer.
-        let room_name = |claim: &Claim<'_>| match (claim.with, claim.name) {
-            ("", "") => Ok(()),
-            ("", name) => Name::new(name).map(|_| ()).map_err(Refusal::RoomName),
-            _ => Ok(()),
-        };
-        if let Some(Err(refusal)) = request.claims.first().map(room_name)
-            && request.claims.iter().all(|claim| room_name(claim).is_err())
+        let is_no_room = |claim: &Claim<'_>| claim.with.is_empty() && claim.room_name().is_err();
+        if let Some(first) = request.claims.first()
+            && request.claims.iter().all(is_no_room)
         {
-            return Err(refusal);
+            first.room_name().map_err(Refusal::RoomName)?;
         }
         self.free_name(now, &name, tell)?;
         if self.names.len() >= self.max_sessions {

@@ -7,7 +7,7 @@ use crate::{
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits,
-    name::Name,
+    name::{Name, NameError},
 };
 
 /// A room that somebody wants to be in.
@@ -31,6 +31,11 @@ impl<'a> Claim<'a> {
     /// Of a room where he was not before.
     pub fn new(name: &'a str) -> Self {
         Self { key: 1, name, with: "", epoch: 0, last_seq: Seq::ZERO, room: RoomId::new(0) }
+    }
+
+    /// The name of the room, for one that has a name.
+    pub(super) fn room_name(&self) -> Result<Name, NameError> {
+        Name::new(if self.name.is_empty() { limits::DEFAULT_ROOM } else { self.name })
     }
 }
 
@@ -86,12 +91,9 @@ impl Hub {
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Vec<Entry> {
         let claims = request.claims.get(..limits::CLAIMS).unwrap_or(request.claims);
+        self.leave_unclaimed(id, claims, tell);
         let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
         let is_claimed = |room: RoomId| claimed.iter().any(|(_, found)| *found == Ok(room));
-        let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
-        for &room in rooms.iter().filter(|&&room| !room.is_private() && !is_claimed(room)) {
-            self.leave_room(id, room, tell);
-        }
         let voice = claimed.iter().find(|(claim, _)| claim.key == request.voice);
         let voice = voice.and_then(|(_, found)| found.as_ref().ok().copied());
         let rooms = match self.sessions.get_mut(id) {
@@ -117,12 +119,35 @@ impl Hub {
         entries
     }
 
+    /// Takes a member out of the rooms with a name that he does not claim, which make place for those that he does.
+    fn leave_unclaimed(
+        &mut self,
+        id: SessionId,
+        claims: &[Claim<'_>],
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let rooms = self.rooms_of(id).iter().copied().filter(|room| !room.is_private());
+        let rooms: Vec<RoomId> = rooms.collect();
+        if rooms.is_empty() {
+            return;
+        }
+        let names =
+            claims.iter().filter(|claim| claim.with.is_empty()).filter_map(|claim| claim.room_name().ok());
+        let names: Vec<_> = names.map(|name| name.folded()).collect();
+        for room in rooms {
+            let name = self.rooms.get(&room).map(|room| room.name.folded());
+            if !name.is_some_and(|name| names.contains(&name)) {
+                self.leave_room(id, room, tell);
+            }
+        }
+    }
+
     // Finding rooms.
 
     /// Finds or makes the room; from now on it is one of the session's.
     fn claim(&mut self, id: SessionId, claim: &Claim<'_>) -> Result<RoomId, Refusal> {
         let room = match (claim.with, claim.epoch) {
-            ("", _) => self.named_room(id, claim.name)?,
+            ("", _) => self.named_room(id, claim.room_name().map_err(Refusal::RoomName)?)?,
             (with, 0) => self.private_room(id, with)?,
             // Another who has that name now is not the one with whom he was alone.
             _ => self.former_private_room(id, claim).ok_or(Refusal::NotHere)?,
@@ -131,9 +156,7 @@ impl Hub {
         Ok(room)
     }
 
-    fn named_room(&mut self, id: SessionId, name: &str) -> Result<RoomId, Refusal> {
-        let name = if name.is_empty() { limits::DEFAULT_ROOM } else { name };
-        let name = Name::new(name).map_err(Refusal::RoomName)?;
+    fn named_room(&mut self, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
         let folded = name.folded();
         let found = self.rooms_with_names().find(|(_, room)| room.name.folded() == folded);
         match found.map(|(id, _)| id) {
