@@ -50,12 +50,14 @@ pub enum Notice<'a> {
         /// Who.
         member: Person<'a>,
     },
-    /// Somebody began what is between him and them alone.
+    /// Somebody began what is between him and them alone, or is back there.
     Opened {
         /// Where.
         room: RoomId,
-        /// The name of its numbering, in which nothing was said yet.
+        /// The name of its numbering.
         epoch: u64,
+        /// The last message there that they were told.
+        last_seq: Seq,
         /// Who.
         by: Person<'a>,
         /// They themselves.

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, is_default, is_unused};
+use super::{
+    Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, Session, is_default, is_unused,
+};
 use crate::{
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
@@ -83,7 +85,7 @@ impl Hub {
     }
 
     /// Puts a member into the rooms that he claims and takes him out of all others with a name. The rooms of his that he does not
-    /// know of yet, what others opened, come after those that he claims.
+    /// know of yet, what others opened, come after those that he claims, if the others are there.
     pub(super) fn enter_all(
         &mut self,
         id: SessionId,
@@ -112,7 +114,9 @@ impl Hub {
                 entered.map(|room| Entrance { room, told_up_to: self.told_up_to(room, claim, share) });
             entries.push(Entry { key: claim.key, entered });
         }
-        for &room in rooms.iter().filter(|&&room| !is_claimed(room)) {
+        // Of one that he does not know and where nobody is but him, he is told when the other is back.
+        let is_new = |room: RoomId| !is_claimed(room) && self.is_complete(room, id);
+        for &room in rooms.iter().filter(|&&room| is_new(room)) {
             let told_up_to = self.newest_within(room, Seq::ZERO, share);
             entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to }) });
         }
@@ -249,6 +253,8 @@ impl Hub {
         let Some(place) = self.rooms.get(&room) else { return Seq::ZERO };
         let last = place.last_seq();
         let told = match claim.last_seq {
+            // All that is between two is for both of them: he may have been away when the other opened it.
+            _ if claim.epoch == 0 && room.is_private() => Seq::ZERO,
             _ if claim.epoch == 0 => return last,
             // All of another numbering came since.
             _ if claim.epoch != place.epoch => Seq::ZERO,
@@ -304,22 +310,21 @@ impl Hub {
             return;
         }
         room.members.push(id);
-        // He with whom this is private does not know it yet.
-        let is_present = |other: &SessionId| {
-            self.sessions.get(*other).is_some_and(|session| session.presence.is_in_room())
-        };
-        let new = room.other(id).filter(|other| !room.members.contains(other)).filter(is_present);
-        room.members.extend(new);
         let Some(person) = self.sessions.person(id) else { return };
-        match new.and_then(|other| self.sessions.person(other)) {
-            Some(other) => {
-                let notice = Notice::Opened { room: at, epoch: room.epoch, by: person, to: other };
-                tell(Audience { members: &[other.session], except: None }, notice);
+        if !at.is_private() {
+            let audience = Audience { members: &room.members, except: Some(id) };
+            return tell(audience, Notice::Joined { room: at, member: person });
+        }
+        // He with whom this is private may not know it yet, or have forgotten it when the member was gone.
+        let is_present = |session: &Session| session.presence.is_in_room();
+        let other = room.other(id).filter(|&other| self.sessions.get(other).is_some_and(is_present));
+        if let Some(to) = other.and_then(|other| self.sessions.person(other)) {
+            if !room.members.contains(&to.session) {
+                room.members.push(to.session);
             }
-            None => {
-                let audience = Audience { members: &room.members, except: Some(id) };
-                tell(audience, Notice::Joined { room: at, member: person });
-            }
+            let (epoch, last_seq) = (room.epoch, room.last_seq());
+            let notice = Notice::Opened { room: at, epoch, last_seq, by: person, to };
+            tell(Audience { members: &[to.session], except: None }, notice);
         }
     }
 
