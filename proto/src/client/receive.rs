@@ -10,7 +10,7 @@ use alloc::{
 use super::{
     Client, ClientEvent, EndReason, Link, ListedRoom, Member, Outgoing, Page, PageLine, PathProber, PlaceId,
     Queued, RoomTopic, Session, State,
-    places::{Numbering, read_member},
+    places::{Numbering, Place, read_member},
 };
 use crate::{
     history::UnixMillis,
@@ -164,7 +164,7 @@ impl Client {
         }
         if let Some(session) = &self.session {
             let older = self.former_self.take();
-            for place in &mut self.places {
+            for place in self.places.iter_mut().filter(|place| place.numbering.is_some()) {
                 let mut former = core::mem::take(&mut place.members);
                 former.remove(&session.id);
                 if let Some((id, name)) = &older
@@ -230,7 +230,10 @@ impl Client {
             last_seq: Seq::from_wire(room.last_seq),
         };
         let former = place.numbering.replace(numbering);
-        if is_known && let (Some(former), Some(numbering)) = (former, &mut place.numbering) {
+        // What was seen is told again to one who begins anew with the same.
+        let is_anew = core::mem::take(&mut place.is_anew);
+        let is_same = is_known || is_anew && former.is_some_and(|former| former.epoch == room.epoch);
+        if is_same && let (Some(former), Some(numbering)) = (former, &mut place.numbering) {
             numbering.last_seq = numbering.last_seq.max(former.last_seq);
         }
         let continues = former.filter(|former| former.epoch == room.epoch);
@@ -245,7 +248,8 @@ impl Client {
         let topic = entered.topic.map(read_topic);
         let is_new_topic = former.is_some() && topic != place.topic;
         place.topic.clone_from(&topic);
-        let (again, is_private, is_leaving) = (former.is_some(), place.is_private, place.is_leaving);
+        let again = former.is_some() && !is_anew;
+        let (is_private, is_leaving) = (place.is_private, place.is_leaving);
         if !is_leaving {
             if is_known {
                 self.tell_newcomers(id, &known);
@@ -284,23 +288,16 @@ impl Client {
     /// Which place the server means that says this of a room. None if the user does not want it any more.
     fn place_entered(&mut self, key: u32, name: &str, is_private: bool, room: RoomId) -> Option<PlaceId> {
         let id = PlaceId::from_wire(key);
-        // Somebody began what is between the two; the user may have done so at the same time, or before the other went away.
-        if key == 0 && is_private {
-            let same = self.places.iter().find(|place| {
-                let is_open = place.is_room(room) || !place.is_entered || !place.has_other();
-                place.is_private && place.name == name && is_open
-            });
-            if let Some(place) = same {
-                return Some(place.id);
-            }
-            let count = self.places.iter().filter(|place| place.is_private).count();
-            // The server allows one client as many as the client does.
-            return (count < limits::PRIVATE_EACH).then(|| self.add_place(name, true));
-        }
         if self.place(id).is_none_or(|place| place.is_private != is_private) {
-            // Left before it was entered.
-            let part = pb::Part { room: room.to_wire() };
-            self.send(pb::to_server::Kind::Part(part));
+            if is_private {
+                return self.place_opened(name, room);
+            }
+            // Left before it was entered; if the user asked for it again meanwhile, the answer to that is on its way.
+            let is_called = |place: &Place, name: &Name| !place.is_private && place.is_called(name);
+            let is_wanted = |name: &Name| self.places.iter().any(|place| is_called(place, name));
+            if !Name::new(name).is_ok_and(|name| is_wanted(&name)) {
+                self.send(pb::to_server::Kind::Part(pb::Part { room: room.to_wire() }));
+            }
             return None;
         }
         if let Some(same) = self.place_of(room).filter(|same| *same != id) {
@@ -308,10 +305,29 @@ impl Client {
             for message in self.outgoing.iter_mut().filter(|message| message.place == id) {
                 message.place = same;
             }
+            for voice in [&mut self.voice, &mut self.voice_told] {
+                *voice = voice.map(|place| if place == id { same } else { place });
+            }
             self.not_entered(id, "you are in that room already".to_owned());
             return None;
         }
         Some(id)
+    }
+
+    /// The place for what somebody began between him and the user. The user may have done so at the same time, or before the other went
+    /// away.
+    fn place_opened(&mut self, name: &str, room: RoomId) -> Option<PlaceId> {
+        if let Some(same) = self.place_of(room) {
+            return Some(same).filter(|same| self.is_private(*same));
+        }
+        let other = Name::new(name).ok();
+        let is_with = |place: &Place| other.as_ref().is_some_and(|other| place.is_called(other));
+        let is_free = |place: &&Place| place.is_private && !(place.is_entered && place.has_other());
+        if let Some(same) = self.places.iter().find(|place| is_free(place) && is_with(place)) {
+            return Some(same.id);
+        }
+        // The server allows one client as many as the client does.
+        self.free_private_place().then(|| self.add_place(name, true))
     }
 
     fn joined(&mut self, now: Instant, joined: pb::Joined) {
@@ -365,7 +381,8 @@ impl Client {
             let before = core::mem::replace(&mut own.name, member.name.clone());
             former = former.or(Some(Member { name: before, ..member.clone() }));
             self.config.name.clone_from(&member.name);
-            self.wanted_name = None;
+            // Of another change than that of the name the server tells with the name that he still has.
+            self.wanted_name = self.wanted_name.take().filter(|wanted| *wanted != member.name);
         }
         let former = former.map(|former| former.name).filter(|former| *former != member.name);
         self.event(ClientEvent::Changed { session, former, member });
@@ -440,6 +457,7 @@ impl Client {
         }
         if let Some(name) = suggestion {
             self.config.name = name;
+            self.wanted_name = None;
         }
         self.lost(now);
     }
