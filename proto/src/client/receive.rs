@@ -204,15 +204,15 @@ impl Client {
     /// The client is in a room now.
     fn entered(&mut self, now: Instant, entered: pb::Entered) {
         let Some(room) = entered.room else { return self.protocol_error(now) };
-        if room.name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
-            return self.protocol_error(now);
-        }
         let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
         let other = entered.members.iter().find(|member| member.session == entered.with);
         let name = match with {
             Some(_) => other.map(|member| member.name.clone()).unwrap_or_default(),
             None => room.name,
         };
+        if name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
+            return self.protocol_error(now);
+        }
         let Some(id) = self.place_entered(entered.key, &name, with.is_some(), RoomId::from_wire(room.id))
         else {
             return;
