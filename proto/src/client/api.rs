@@ -112,7 +112,7 @@ pub enum ClientEvent {
         /// True when it is the room that it was before: what was said there meanwhile is told now, or is in its history.
         continues: bool,
     },
-    /// Not in a room that was asked for; the place is gone.
+    /// Not in a room that was asked for, or no more alone with one who is gone, since others need the place; the place is gone.
     NotEntered {
         /// Which.
         place: PlaceId,

@@ -45,8 +45,9 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             let member = Some(person(member));
             write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
-        Notice::Opened { room, epoch, by, to } => {
-            let room = pb::Room { id: room.to_wire(), epoch, ..pb::Room::default() };
+        Notice::Opened { room, epoch, last_seq, by, to } => {
+            let (id, last_seq) = (room.to_wire(), last_seq.to_wire());
+            let room = pb::Room { id, epoch, last_seq, ..pb::Room::default() };
             let with = by.session.to_wire();
             let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
             control::write_entered(out, entered, [to, by].into_iter());
