@@ -9,19 +9,19 @@ mod names;
 mod view;
 mod voice;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chinwag_proto::{
     Instant, RoomId, SessionId,
-    client::{ClientEvent, EndReason, Page},
-    history::KeptMessage,
+    client::{ClientEvent, EndReason, Page, PlaceId},
+    limits::REPLAY_BYTES,
     server::{Server, ServerEvent},
 };
 
 pub(crate) use self::names::{Rooms, name_of};
 use self::{
     classic::Classics,
-    log::{LogId, Logs, Owner, Said},
+    log::{About, LogId, Logs, Owner, Said, Spoken, To},
     names::is_name_of,
     view::View,
     voice::Voices,
@@ -29,6 +29,7 @@ use self::{
 use crate::{
     net::Net,
     person::Message,
+    server::OnDisk,
     sometimes::Sometimes,
     spec::Key,
     tcp::ConnId,
@@ -76,18 +77,42 @@ rules! {
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     pub(crate) session: SessionId,
+    /// In which start of the server.
+    pub(crate) generation: u32,
     pub(crate) name: String,
     pub(crate) resumed: bool,
+}
+
+/// A room that somebody is told that he is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    /// The client's own number of it; 0 if it did not ask.
+    pub(crate) key: u32,
+    /// The room's name, or that of the one with whom he is alone there.
+    pub(crate) name: String,
+    pub(crate) is_private: bool,
+    pub(crate) session: SessionId,
     pub(crate) log: LogId,
     /// In which start of the server.
     pub(crate) generation: u32,
-    /// Every message after this and up to `last` was sent with the welcome.
+    /// Every message after this and up to `last` was sent with it.
     pub(crate) told: u64,
     pub(crate) last: u64,
-    /// But for those before this one, which the server did not remember.
+    /// But for those before this one, which the server did not remember, or left out.
     pub(crate) first_kept: u64,
+    pub(crate) first_remembered: u64,
+    /// Among how many rooms what may be told again is shared.
+    pub(crate) rooms: usize,
     /// What is told next is at this place of the journal.
     pub(crate) place: usize,
+}
+
+impl Entrance {
+    /// After which message somebody must be told who knows all up to `seq`.
+    fn told_up_to(&self, logs: &Logs, seq: u64) -> u64 {
+        let share = REPLAY_BYTES / self.rooms.max(1);
+        logs.log(self.log).map_or(seq, |log| log.told_up_to(seq, self.first_remembered, share as u64))
+    }
 }
 
 /// One client, as its user sees it.
@@ -97,14 +122,27 @@ struct Member {
     is_in: bool,
     has_quit: bool,
     name: String,
-    view: Option<View>,
+    /// Its session, and in which start of the server.
+    session: Option<(u32, SessionId)>,
+    /// The rooms that it is in or wants to be in.
+    places: BTreeMap<PlaceId, Place>,
     said_in_life: u64,
     /// Its messages in this life that were acknowledged, and those that were refused since they could not be kept.
     acknowledged: BTreeSet<u64>,
     refused: BTreeSet<u64>,
     has_missed: bool,
-    /// The pages of history that it asked for, by their numbers: what is before this message.
-    questions: BTreeMap<u32, u64>,
+    /// Questions for pages of history, those counted that its machine asks by itself.
+    asked: u32,
+    /// What it asked for, by the numbers of the questions: what is before this message of a room.
+    questions: BTreeMap<u32, (LogId, u64)>,
+}
+
+/// A room that a client is in or wants to be in.
+#[derive(Debug)]
+struct Place {
+    to: To,
+    /// None before it was entered.
+    view: Option<View>,
 }
 
 #[derive(Debug)]
@@ -120,6 +158,9 @@ pub(crate) struct Checker {
     /// In which of its lives a client began a connection.
     lives: BTreeMap<ConnId, u32>,
     admissions: BTreeMap<ConnId, Admission>,
+    /// Into which rooms somebody was let over a connection, until he knows of it; and whose session it is.
+    entrances: BTreeMap<ConnId, VecDeque<Entrance>>,
+    sessions: BTreeMap<ConnId, SessionId>,
     voices: Voices,
     pub(crate) classics: Classics,
     failure: Option<(Rule, String)>,
@@ -137,6 +178,8 @@ impl Checker {
             logs: Logs::new(rooms.has_classics),
             lives: BTreeMap::new(),
             admissions: BTreeMap::new(),
+            entrances: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             voices: Voices::new(clients),
             classics: Classics::default(),
             failure: None,
@@ -159,7 +202,7 @@ impl Checker {
         &mut self,
         net: &mut Net<'_>,
         server: &Server,
-        kept: &BTreeMap<RoomId, &[KeptMessage]>,
+        kept: &BTreeMap<RoomId, OnDisk<'_>>,
     ) {
         let Self { logs, said, failure, .. } = self;
         let untold = logs.restarted(server, kept, said, &mut |rule, what| {
@@ -180,8 +223,8 @@ impl Checker {
 
     /// Looks at what is new on the server.
     pub(crate) fn observe(&mut self, server: &Server) {
-        let Self { logs, failure, .. } = self;
-        logs.observe(server, &mut |rule, what| {
+        let Self { logs, said, failure, .. } = self;
+        logs.observe(server, said, &mut |rule, what| {
             failure.get_or_insert((rule, what));
         });
         self.judge_classics();
@@ -206,23 +249,36 @@ impl Checker {
         if !self.logs.assign(session, owner) {
             self.fail(Rule::Resume, format!("{owner:?} was given {session:?}, which is another's"));
         }
-        if let Some(view) = self.members.get(link as usize).and_then(|member| member.view.as_ref())
+        if let Some((generation, former)) = self.members.get(link as usize).and_then(|member| member.session)
             && !admission.resumed
-            && view.generation == self.logs.generation
-            && view.session != session
-            && server.hub().name_of(view.session).is_some()
+            && generation == self.logs.generation
+            && former != session
+            && server.hub().name_of(former).is_some()
         {
             self.fail(Rule::Resume, format!("client {link} came back in time and was not resumed"));
         }
+        self.sessions.insert(conn, session);
         self.admissions.insert(conn, admission);
+    }
+
+    /// The session that was let in over a connection.
+    pub(crate) fn session_at(&self, conn: ConnId) -> Option<SessionId> {
+        self.sessions.get(&conn).copied()
+    }
+
+    /// The server tells somebody over a connection that he is in a room.
+    pub(crate) fn enters(&mut self, conn: ConnId, entrance: Entrance) {
+        self.entrances.entry(conn).or_default().push_back(entrance);
     }
 
     // What users do.
 
     /// A client was started, for the first time or again.
     pub(crate) fn born(&mut self, client: u32) {
+        let to = To::Room(self.rooms.name_for(client));
+        let places = BTreeMap::from([(PlaceId::FIRST, Place { to, view: None })]);
         let member = &mut self.members[client as usize];
-        *member = Member { life: member.life + 1, name: name_of(client), ..Member::default() };
+        *member = Member { life: member.life + 1, name: name_of(client), places, ..Member::default() };
         self.new_ear(client);
     }
 
@@ -232,11 +288,12 @@ impl Checker {
     }
 
     /// A client's machine took a message.
-    pub(crate) fn said(&mut self, message: Message, text: &str) {
+    pub(crate) fn said(&mut self, message: Message, place: PlaceId, text: &str) {
         let said = &mut self.said[message.client as usize];
-        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), (0, 0));
+        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), Spoken::default());
         let member = &mut self.members[message.client as usize];
-        said.push((hash(text.as_bytes()), member.life));
+        let to = member.places.get(&place).map_or(To::Nobody, |place| place.to.clone());
+        said.push(Spoken { text: hash(text.as_bytes()), life: member.life, to });
         member.said_in_life += 1;
     }
 
@@ -258,47 +315,58 @@ impl Checker {
     ) {
         let node = Node::Client(client);
         match event {
-            ClientEvent::Welcome { session, name, room, resumed, again, continues: _ } => {
+            ClientEvent::Welcome { session, name, resumed, again } => {
                 net.record(node, Mark::Welcome, u64::from(session.to_wire()), u64::from(*resumed));
                 net.counts.reconnects += u64::from(*again);
                 if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {
                     self.fail(Rule::Resume, format!("client {client} was welcomed as {name}"));
                 }
-                if *room != self.rooms.name_for(client) {
-                    self.fail(Rule::NoForgery, format!("client {client} was let into {room}"));
-                }
-                self.welcomed(net, client, conn, *session, name, *resumed);
-                if !again && let Some(last) = self.last_of(client) {
-                    // The machine asks by itself.
-                    self.asked(client, 1, last + 1);
-                }
+                self.welcomed(client, conn, *session, name, *resumed);
             }
-            ClientEvent::Joined { session, name } => {
+            ClientEvent::Entered { place, name, is_private, .. } => {
+                self.entered(net, client, conn, *place, name, *is_private);
+            }
+            ClientEvent::NotEntered { place, name, why, .. } => {
+                net.record(node, Mark::NotEntered, hash(why.as_bytes()), 0);
+                self.members[client as usize].places.remove(place);
+                self.fail(Rule::Connection, format!("client {client} was not let into {name}: {why}"));
+            }
+            ClientEvent::Changed { session, former, member } => {
+                net.record(node, Mark::Changed, u64::from(session.to_wire()), hash(member.name.as_bytes()));
+                self.changed(client, *session, former.as_ref(), &member.name);
+            }
+            ClientEvent::Topic { place, topic } => {
+                net.record(node, Mark::Topic, hash(topic.text.as_bytes()), topic.at.0);
+                let (text, by) = (topic.text.clone(), topic.by.clone());
+                self.told(client, *place, &log::Entry::Topic(About { text, by, at_ms: topic.at.0 }));
+            }
+            ClientEvent::Rooms(rooms) => net.record(node, Mark::Rooms, rooms.len() as u64, 0),
+            ClientEvent::NotDone { why } => {
+                net.record(node, Mark::NotDone, hash(why.as_bytes()), 0);
+                self.fail(Rule::Connection, format!("client {client} was refused a change: {why}"));
+            }
+            ClientEvent::Joined { place, session, name } => {
                 net.record(node, Mark::Joined, u64::from(session.to_wire()), 0);
                 let told = log::Entry::Joined { session: *session, name: name.clone() };
-                self.told(client, &told);
+                self.told(client, *place, &told);
             }
-            ClientEvent::Left { session, name, reason } => {
+            ClientEvent::Left { place, session, name, reason } => {
                 net.record(node, Mark::Left, u64::from(session.to_wire()), 0);
                 let told = log::Entry::Left { session: *session, name: name.clone(), reason: *reason };
-                self.told(client, &told);
+                self.told(client, *place, &told);
             }
-            ClientEvent::Meanwhile { joined, left } => {
+            ClientEvent::Meanwhile { place, joined, left } => {
                 net.record(node, Mark::Meanwhile, joined.len() as u64, left.len() as u64);
-                let Self { members, logs, .. } = self;
                 net.sometimes(Sometimes::Met);
-                let view = members[client as usize].view.as_mut();
-                if let Some(Err((rule, what))) = view.map(|view| view.meanwhile(logs, joined, left)) {
-                    self.fail(rule, format!("client {client} {what}"));
-                }
+                self.with_view(client, *place, |view, logs| view.meanwhile(logs, joined, left));
             }
             ClientEvent::History(page) => {
                 net.record(node, Mark::History, page.lines.len() as u64, u64::from(page.more));
                 self.page(net, client, page);
             }
-            ClientEvent::Said { seq, name, text, own, .. } => {
+            ClientEvent::Said { place, seq, name, text, own, .. } => {
                 net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
-                self.text(net, client, seq.to_wire(), name, text, own.is_some());
+                self.text(net, client, *place, (seq.to_wire(), name, text), own.is_some());
             }
             // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
             ClientEvent::NotSaid { text, why, .. }
@@ -316,15 +384,13 @@ impl Checker {
                 let what = format!("a message of client {client} was not accepted ({why}): {text}");
                 self.fail(Rule::Acknowledged, what);
             }
-            ClientEvent::Missed { messages } => {
+            ClientEvent::Missed { place, messages, .. } => {
                 net.record(node, Mark::Missed, *messages, 0);
                 net.counts.missed += messages;
-                let member = &mut self.members[client as usize];
-                member.has_missed = true;
-                let Some(view) = &mut member.view else { return };
-                if let Err(what) = view.missed(*messages) {
-                    self.fail(Rule::OneOrder, format!("client {client} {what}"));
-                }
+                self.members[client as usize].has_missed = true;
+                self.with_view(client, *place, |view, _| {
+                    view.missed(*messages).map_err(|what| (Rule::OneOrder, what))
+                });
             }
             ClientEvent::Refused { why, .. } => {
                 net.record(node, Mark::Refused, hash(why.as_bytes()), 0);
@@ -366,15 +432,7 @@ impl Checker {
         }
     }
 
-    fn welcomed(
-        &mut self,
-        net: &mut Net<'_>,
-        client: u32,
-        conn: Option<ConnId>,
-        session: SessionId,
-        name: &str,
-        resumed: bool,
-    ) {
+    fn welcomed(&mut self, client: u32, conn: Option<ConnId>, session: SessionId, name: &str, resumed: bool) {
         let admission = conn.and_then(|conn| self.admissions.remove(&conn));
         let Some(admission) =
             admission.filter(|a| (a.session, a.name.as_str(), a.resumed) == (session, name, resumed))
@@ -382,42 +440,148 @@ impl Checker {
             let what = format!("client {client} was welcomed as {session:?}, but not let in as that");
             return self.fail(Rule::Resume, what);
         };
-        let Self { members, logs, .. } = self;
-        let member = &mut members[client as usize];
+        let here = Some((admission.generation, session));
+        let member = &mut self.members[client as usize];
         member.is_in = true;
         name.clone_into(&mut member.name);
-        if !resumed && let Some(former) = &member.view {
-            match former.log == admission.log {
-                true if former.generation != admission.generation => net.tally.note(Sometimes::FoundAgain),
-                true => net.tally.note(Sometimes::NotResumed),
-                false => net.tally.note(Sometimes::NewNumbering),
+        let former = std::mem::replace(&mut member.session, here);
+        if !resumed {
+            self.voices.new_numbers(client);
+        } else if former != here {
+            self.fail(Rule::Resume, format!("client {client} resumed {here:?} and had {former:?}"));
+        }
+    }
+
+    /// A client is in a room, or in it again.
+    fn entered(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        conn: Option<ConnId>,
+        id: PlaceId,
+        name: &str,
+        is_private: bool,
+    ) {
+        let Some(entrance) = self.entrance(client, conn, id, (name, is_private)) else {
+            let what = format!("client {client} is told that it is in {name}, where nobody let it in");
+            return self.fail(Rule::NoForgery, what);
+        };
+        net.record(Node::Client(client), Mark::Entered, entrance.told, entrance.last);
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        let resumed = member.session == Some((entrance.generation, entrance.session));
+        let Some(place) = member.places.get_mut(&id) else {
+            let what = format!("client {client} is told that it is in {name}, where it does not want to be");
+            return self.fail(Rule::NoForgery, what);
+        };
+        let former = place.view.take();
+        let is_new = former.is_none();
+        if let Some(former) = &former {
+            let is_same_session =
+                (former.generation, former.session) == (entrance.generation, entrance.session);
+            match former.log == entrance.log {
+                true if former.generation != entrance.generation => net.sometimes(Sometimes::FoundAgain),
+                true if !is_same_session => net.sometimes(Sometimes::NotResumed),
+                true => {}
+                false => net.sometimes(Sometimes::NewNumbering),
+            }
+            if is_same_session {
+                net.sometimes(Sometimes::Resumed);
+                if entrance.first_kept > entrance.told + 1 {
+                    net.sometimes(Sometimes::ResumedWithGap);
+                }
             }
         }
         if !resumed {
-            self.voices.new_numbers(client);
+            let what = format!("client {client} is let into {name} as {:?}", entrance.session);
+            return self.fail(Rule::Resume, what);
         }
-        let outcome = match View::begin(member.view.take(), logs, &admission) {
+        if To::Room(name.to_owned()) != place.to {
+            let what = format!("client {client} was let into {name} in place of {:?}", place.to);
+            return self.fail(Rule::NoForgery, what);
+        }
+        match View::begin(former, logs, &entrance) {
             Ok(view) => {
-                member.view = Some(view);
-                Ok(())
+                let last = view.last();
+                place.view = Some(view);
+                if is_new {
+                    // The machine asks by itself.
+                    member.asked += 1;
+                    member.questions.insert(member.asked, (entrance.log, last + 1));
+                }
             }
-            Err(error) => Err(error),
-        };
-        if resumed {
-            net.sometimes(Sometimes::Resumed);
-            if admission.first_kept > admission.told + 1 {
-                net.sometimes(Sometimes::ResumedWithGap);
+            Err((rule, what)) => self.fail(rule, format!("client {client} in {name} {what}")),
+        }
+    }
+
+    /// What the server said when it let a client into this place. What it said before that and the client does not tell of were rooms that
+    /// it had left by then.
+    fn entrance(
+        &mut self,
+        client: u32,
+        conn: Option<ConnId>,
+        id: PlaceId,
+        (name, is_private): (&str, bool),
+    ) -> Option<Entrance> {
+        let Self { members, entrances, .. } = self;
+        let entrances = entrances.get_mut(&conn?)?;
+        while let Some(entrance) = entrances.pop_front() {
+            let is_meant = match entrance.key {
+                0 => is_private && entrance.is_private && entrance.name == name,
+                key => id.to_wire() == key,
+            };
+            if is_meant {
+                return Some(entrance).filter(|entrance| entrance.name == name);
+            }
+            let places = &members[client as usize].places;
+            if places.keys().any(|place| place.to_wire() == entrance.key) {
+                return None;
             }
         }
-        if let Err((rule, what)) = outcome {
+        None
+    }
+
+    /// Somebody is called otherwise, or has changed in another way.
+    fn changed(&mut self, client: u32, session: SessionId, former: Option<&String>, name: &str) {
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        let owner = Owner::Client { client, life: member.life };
+        let is_own = member.session.is_some_and(|(_, own)| own == session);
+        if is_own {
+            name.clone_into(&mut member.name);
+        }
+        let Some(former) = former else { return };
+        let told = log::Entry::Renamed { session, former: former.clone(), name: name.to_owned() };
+        let mut failure = None;
+        let mut is_known = is_own;
+        for view in member.places.values_mut().filter_map(|place| place.view.as_mut()) {
+            if view.awaits(logs, owner, &told) {
+                is_known = true;
+                failure = failure.or(view.told(logs, owner, &told).err());
+            }
+        }
+        if !is_known {
+            let what = format!("was told {told:?}, which did not happen");
+            failure = failure.or(Some((Rule::NoForgery, what)));
+        }
+        if let Some((rule, what)) = failure {
             self.fail(rule, format!("client {client} {what}"));
         }
     }
 
-    fn text(&mut self, net: &mut Net<'_>, client: u32, seq: u64, name: &str, text: &str, own: bool) {
+    fn text(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        place: PlaceId,
+        (seq, name, text): (u64, &str, &str),
+        own: bool,
+    ) {
         let Self { members, .. } = self;
         let member = &mut members[client as usize];
-        let Some(view) = &member.view else { return };
+        let Some(view) = member.places.get(&place).and_then(|place| place.view.as_ref()) else {
+            return self.fail(Rule::OneOrder, format!("client {client} was told where it is not: {text}"));
+        };
         if own {
             let message = Message::parse(text).filter(|message| message.client == client);
             let number = message.map_or(0, |message| message.number);
@@ -464,28 +628,32 @@ impl Checker {
         // Its own messages are told in the name that it has now.
         let name = if own && name == member.name { logged.clone() } else { name.to_owned() };
         let told = log::Entry::Said { seq, owner, name, text: hash(text.as_bytes()) };
-        self.told(client, &told);
+        self.told(client, place, &told);
     }
 
     /// A client asks for a page of what was said before a message.
-    pub(crate) fn asked(&mut self, client: u32, token: u32, before: u64) {
-        self.members[client as usize].questions.insert(token, before);
+    pub(crate) fn asked(&mut self, client: u32, place: PlaceId, token: u32, before: u64) {
+        let member = &mut self.members[client as usize];
+        member.asked = token;
+        if let Some(view) = member.places.get(&place).and_then(|place| place.view.as_ref()) {
+            member.questions.insert(token, (view.log, before));
+        }
     }
 
-    /// The last message that a client knows of.
-    pub(crate) fn last_of(&self, client: u32) -> Option<u64> {
-        self.members[client as usize].view.as_ref().map(View::last)
+    /// The last message of a room that a client knows of.
+    pub(crate) fn last_of(&self, client: u32, place: PlaceId) -> Option<u64> {
+        self.members[client as usize].places.get(&place)?.view.as_ref().map(View::last)
     }
 
     /// A client was given a page of its room's history.
     fn page(&mut self, net: &mut Net<'_>, client: u32, page: &Page) {
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
-        let Some(before) = member.questions.remove(&page.token) else {
+        let Some((log, before)) = member.questions.remove(&page.token) else {
             return self
                 .fail(Rule::History, format!("client {client} was given a page that it did not ask for"));
         };
-        let Some(log) = member.view.as_ref().and_then(|view| logs.log(view.log)) else { return };
+        let Some(log) = logs.log(log) else { return };
         if page.error.as_ref().is_some_and(|error| error.contains("too much at once")) {
             // It asks again before it has its answers.
             return net.sometimes(Sometimes::PageRefused);
@@ -514,15 +682,26 @@ impl Checker {
         }
     }
 
-    /// A client was told of an event of its room.
-    fn told(&mut self, client: u32, told: &log::Entry) {
+    /// A client was told of an event of a room.
+    fn told(&mut self, client: u32, place: PlaceId, told: &log::Entry) {
+        let owner = Owner::Client { client, life: self.members[client as usize].life };
+        self.with_view(client, place, |view, logs| view.told(logs, owner, told));
+    }
+
+    /// Judges what a client is told of a room, in which it must be.
+    fn with_view(
+        &mut self,
+        client: u32,
+        place: PlaceId,
+        judge: impl FnOnce(&mut View, &Logs) -> Result<(), (Rule, String)>,
+    ) {
         let Self { members, logs, .. } = self;
-        let member = &mut members[client as usize];
-        let owner = Owner::Client { client, life: member.life };
-        let Some(view) = &mut member.view else {
-            return self.fail(Rule::OneOrder, format!("client {client} was told {told:?} and is not in"));
+        let place = members[client as usize].places.get_mut(&place);
+        let verdict = match place.and_then(|place| place.view.as_mut()) {
+            Some(view) => judge(view, logs),
+            None => Err((Rule::OneOrder, "was told something of a room in which it is not".to_owned())),
         };
-        if let Err((rule, what)) = view.told(logs, owner, told) {
+        if let Err((rule, what)) = verdict {
             self.fail(rule, format!("client {client} {what}"));
         }
     }
@@ -540,10 +719,15 @@ impl Checker {
     /// What a client still lacks, when the world should be at rest.
     pub(crate) fn lack_of(&self, client: u32) -> Option<String> {
         let member = &self.members[client as usize];
-        let Some(view) = &member.view else { return Some("never admitted".to_owned()) };
         let owner = Owner::Client { client, life: member.life };
-        if let Some(what) = view.lack(&self.logs, owner) {
-            return Some(what);
+        for place in member.places.values() {
+            let lack = match &place.view {
+                Some(view) => view.lack(&self.logs, owner),
+                None => Some("it was never let in".to_owned()),
+            };
+            if let Some(what) = lack {
+                return Some(format!("{:?}: {what}", place.to));
+            }
         }
         let (said, acknowledged) =
             (member.said_in_life, (member.acknowledged.len() + member.refused.len()) as u64);

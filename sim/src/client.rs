@@ -4,7 +4,9 @@
 use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
     Rng, Seq,
-    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason},
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason, Member, PlaceId},
+    hub::{self, Hub},
+    name::Name,
     relay::VoicePath,
     wire::{path::SealedPath, voice::VoiceFrame},
 };
@@ -63,8 +65,8 @@ impl ClientNode {
         (person, sound): Idle,
     ) -> Self {
         check.born(number);
-        let (name, room, software) = (name_of(number), rooms.name_for(number), "sim".to_owned());
-        let config = ClientConfig { name, room, software, history: FIRST_PAGE };
+        let (name, rooms, software) = (name_of(number), vec![rooms.name_for(number)], "sim".to_owned());
+        let config = ClientConfig { name, rooms, software, history: FIRST_PAGE };
         let mut client = Self {
             number,
             machine: Client::new(net.now(Node::Client(number)), config, seed),
@@ -185,28 +187,29 @@ impl ClientNode {
     pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) -> bool {
         let has_room = self.machine.room_for_messages() > 0;
         if has_room {
+            let place = PlaceId::FIRST;
             let (message, text) = self.person.text();
-            check.said(message, &text);
+            check.said(message, place, &text);
             net.counts.texts += 1;
             net.record(Node::Client(self.number), Mark::Say, message.number, text.len() as u64);
-            if let Err(error) = self.machine.say(&text) {
+            if let Err(error) = self.machine.say(place, &text) {
                 check.fail(Rule::Connection, format!("client {} could not speak: {error}", self.number));
             }
-            self.look_back(check, message.number);
+            self.look_back(check, place, message.number);
         }
         self.drain(net, check, Way::Tcp);
         has_room
     }
 
     /// Now and then its user wants to read what was said earlier.
-    fn look_back(&mut self, check: &mut Checker, number: u64) {
+    fn look_back(&mut self, check: &mut Checker, place: PlaceId, number: u64) {
         if number.is_multiple_of(LOOK_BACK_EVERY)
-            && let Some(last) = check.last_of(self.number)
+            && let Some(last) = check.last_of(self.number, place)
         {
             let before = 1 + number * 7 % (last + 1);
             let limit = 1 + usize::try_from(number % 9).unwrap_or(0);
-            if let Some(token) = self.machine.ask_history(Some(Seq::from_wire(before)), limit, "") {
-                check.asked(self.number, token, before);
+            if let Some(token) = self.machine.ask_history(place, Some(Seq::from_wire(before)), limit, "") {
+                check.asked(self.number, place, token, before);
             }
         }
     }
@@ -280,7 +283,8 @@ impl ClientNode {
     /// Now and then a word on somebody, whether he talks or not.
     fn report(&mut self, net: &mut Net<'_>) {
         let Some(report) = self.person.report() else { return };
-        let on = self.machine.members().map(|(session, _)| session).nth(net.now_us as usize % 4);
+        let on =
+            self.machine.members(PlaceId::FIRST).map(|(session, _)| session).nth(net.now_us as usize % 4);
         if let Some(talker) = on {
             self.machine.report_voice(talker, report);
         }
@@ -398,6 +402,46 @@ impl ClientNode {
         }
         net.flush();
         self.alarm.set(net, Node::Client(self.number), self.machine.poll_timeout());
+    }
+
+    /// How what this client knows differs from what the server has, when both are at rest.
+    pub(crate) fn differs_from(&self, hub: &Hub) -> Option<String> {
+        let machine = &self.machine;
+        let Some(session) = machine.session().filter(|session| hub.name_of(*session).is_some()) else {
+            return Some("is not known to the server".to_owned());
+        };
+        let rooms = hub.rooms_of(session);
+        let places: Vec<PlaceId> = machine.places().collect();
+        let known: Vec<_> = rooms.iter().map(|room| machine.place_of(*room)).collect();
+        if places.len() != rooms.len() || known.contains(&None) {
+            return Some(format!(
+                "is in {rooms:?} for the server, which it knows as {known:?} of {places:?}"
+            ));
+        }
+        if machine.voice_place() != hub.voice_room(session).and_then(|room| machine.place_of(room)) {
+            return Some(format!("talks in {:?}, not {:?}", machine.voice_place(), hub.voice_room(session)));
+        }
+        if machine.name() != hub.name_of(session).map(Name::as_str) {
+            return Some(format!("is called {:?}, not {:?}", machine.name(), hub.name_of(session)));
+        }
+        rooms.iter().zip(known.into_iter().flatten()).find_map(|(&room, place)| {
+            let mut members: Vec<_> = hub.members_of(room).collect();
+            members.sort_unstable_by_key(|member| member.session);
+            let is_same = |(known, truth): ((_, &Member), &hub::Person<'_>)| {
+                let Member { name, marks, voice } = known.1;
+                known.0 == truth.session
+                    && *name == truth.name.as_str()
+                    && (*marks, *voice) == (truth.marks, truth.voice)
+            };
+            let count = machine.members(place).count();
+            if count != members.len() || !machine.members(place).zip(&members).all(is_same) {
+                let known: Vec<_> = machine.members(place).collect();
+                return Some(format!("has a wrong list of members of {room:?}: {known:?} for {members:?}"));
+            }
+            let (topic, truth) = (machine.topic(place), hub.topic_of(room));
+            (topic.map(|topic| &*topic.text) != truth.map(|truth| &*truth.text))
+                .then(|| format!("takes {room:?} to be about {topic:?}, not {truth:?}"))
+        })
     }
 
     /// What keeps this client from being at rest.

@@ -17,11 +17,14 @@ use chinwag_proto::{
     wire::path::{Header, OpenError},
 };
 
-pub(crate) use self::{disk::can_be_full, relay::Manner};
 use self::{
     disk::{Answer, Disk},
     relay::{RelayNode, Relayed},
-    watch::{admit, welcome_in, worth_of},
+    watch::{admit, begins_with_entry, worth_of},
+};
+pub(crate) use self::{
+    disk::{OnDisk, can_be_full},
+    relay::Manner,
 };
 use crate::{
     alarm::Alarm,
@@ -139,7 +142,7 @@ impl ServerNode {
         relay.audit()?;
         for (session, room) in relay.seated() {
             let is_in = self.machine.hub().voice_room(session);
-            if is_in != Some(room) {
+            if is_in != room {
                 return Err(format!("{session:?} talks in {room:?}, the hub has it in {is_in:?}"));
             }
         }
@@ -392,17 +395,22 @@ impl ServerNode {
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
         while let Some(output) = machine.poll_output() {
-            let mut welcome = None;
+            let mut entries = None;
             match output {
                 Output::Send { bytes, class, to } => {
-                    if let Some(conn) = opened.take() {
-                        welcome = welcome_in(bytes).map(|welcome| (conn, welcome, bytes.to_vec()));
-                        if welcome.is_none() {
-                            check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
-                        }
-                    }
                     // All of them speak one dialect.
                     let to_classics = to.first().is_some_and(|&peer| is_classic(peer));
+                    if let &[peer] = to
+                        && !to_classics
+                        && begins_with_entry(bytes)
+                    {
+                        entries = conn_of(conns, peer).map(|conn| (conn, bytes.to_vec()));
+                    }
+                    if let Some(conn) = opened.take()
+                        && entries.as_ref().is_none_or(|(to, _)| *to != conn)
+                    {
+                        check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
+                    }
                     for &peer in to {
                         let Some(conn) = conn_of(conns, peer) else { continue };
                         let sent = net.send(conn, Side::Server, class, bytes);
@@ -473,8 +481,8 @@ impl ServerNode {
                     }
                 }
             }
-            if let Some((conn, welcome, bytes)) = welcome {
-                admit(net, check, machine, conn, (&welcome, &bytes));
+            if let Some((conn, bytes)) = entries {
+                admit(net, check, machine, conn, &bytes);
             }
         }
         (*is_woken, *has_lost_classic) = (false, false);

@@ -293,7 +293,8 @@ impl PlaceId {
         Self(key)
     }
 
-    pub(super) const fn to_wire(self) -> u32 {
+    /// Its number on the wire: the key of the client's claim.
+    pub const fn to_wire(self) -> u32 {
         self.0
     }
 

@@ -134,7 +134,7 @@ impl Checker {
             return self.fail(Rule::VoiceSource, format!("client {client} was handed malformed voice"));
         };
         let listener = &self.members[client as usize];
-        let Some(generation) = listener.view.as_ref().map(|view| view.generation) else {
+        let Some((generation, _)) = listener.session else {
             return self.fail(Rule::VoiceSource, format!("client {client} hears and is not in"));
         };
         let life = listener.life;
