@@ -657,8 +657,9 @@ impl Hub {
             if self.names.len() >= self.max_sessions {
                 return Some(Err(Refusal::Full));
             }
+            // If somebody gave up the name and so was one too many that are held, it may be this one that is forgotten.
+            self.sessions.get_mut(id)?.name = name.clone();
             self.names.insert(name.folded(), id);
-            self.sessions.get_mut(id)?.name = name;
         } else if let Ok(name) = name {
             // What it asked for last may have been lost on its way. If somebody has that name, it keeps its own.
             let _ = self.take_name(now, id, name, tell);
