@@ -66,7 +66,7 @@ impl<S: Seal> VoiceRig<S> {
         for index in 0..=listeners {
             let session = SessionId::from_wire((1 << 20) | index as u32);
             let (relays, members) = seals();
-            rig.relay.open(session, RoomId::from_wire(1), Some(relays));
+            rig.relay.open(session, Some(RoomId::from_wire(1)), Some(relays));
             let mut end = SealedPath::new(session, members);
             // What shows the relay where datagrams for it go.
             let mut datagram = vec![];

@@ -426,7 +426,7 @@ impl ServerLoop {
                 },
                 Order::Who => {
                     let hub = self.server.hub();
-                    let names = |room| hub.members_of(room).map(|(_, name)| name.to_string()).collect();
+                    let names = |room| hub.members_of(room).map(|person| person.name.to_string()).collect();
                     let rooms = hub.room_names().map(|(room, name)| (name.to_string(), names(room)));
                     let rooms: Vec<(String, Vec<String>)> = rooms.collect();
                     observe(Observation::Members(&rooms));
@@ -590,7 +590,11 @@ impl ServerLoop {
                         keeper.read(ticket, what);
                     }
                 }
-                Output::Event(event) => observe(Observation::Event(&event)),
+                Output::Event(event) => {
+                    // One that nobody is in any more may be gone.
+                    let name = event.room().and_then(|room| self.server.hub().name_of_room(room));
+                    observe(Observation::Event(&event, name));
+                }
             }
         }
     }

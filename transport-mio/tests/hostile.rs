@@ -262,8 +262,7 @@ fn flooding_server(flood: Vec<u8>) -> (SocketAddr, thread::JoinHandle<()>) {
         let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), socket);
         // The hello, or its beginning.
         assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-        let room = Some(pb::Room { id: 1, name: "lobby".into(), epoch: 1, last_seq: 0 });
-        let welcome = pb::Welcome { version: 1, session: 1, name: "Foo".into(), room, ..Default::default() };
+        let welcome = pb::Welcome { version: 1, session: 1, name: "Foo".into(), ..Default::default() };
         let mut bytes = vec![];
         control::write_to_client(&mut bytes, pb::to_client::Kind::Welcome(welcome));
         stream.write_all(&bytes).unwrap();
@@ -307,7 +306,7 @@ fn client_at(address: SocketAddr, known_hosts: KnownHosts) -> ClientLoop {
     let (host, port) = (IpAddr::to_string(&address.ip()), address.port());
     let link = Link { host, port, room: None, fingerprint: None };
     let config =
-        ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history: 0 };
+        ClientConfig { name: "Foo".into(), rooms: vec![String::new()], software: "test".into(), history: 0 };
     ClientLoop::new(ClientOptions { link, known_hosts, config }).unwrap()
 }
 

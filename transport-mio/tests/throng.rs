@@ -10,7 +10,7 @@ use std::{
 };
 
 use chinwag_proto::{
-    client::{ClientConfig, ClientEvent, EndReason},
+    client::{ClientConfig, ClientEvent, EndReason, PlaceId},
     link::Fingerprint,
     relay::VoicePath,
     wire::voice::{Frames, VoiceFrame},
@@ -65,7 +65,7 @@ fn throng(server: &RunningServer, fingerprint: Option<Fingerprint>, look_every: 
 
 fn add(throng: &mut Throng, notes: &mut Notes) -> usize {
     let name = format!("Foo{}", throng.len());
-    let config = ClientConfig { name, room: "crowded".into(), software: "test".into(), history: 0 };
+    let config = ClientConfig { name, rooms: vec!["crowded".into()], software: "test".into(), history: 0 };
     throng.add(config, notes).unwrap()
 }
 
@@ -92,7 +92,7 @@ fn members_hear_and_read_each_other_however_they_listen() {
             add(&mut throng, &mut notes);
         }
         until(&mut throng, &mut notes, "UDP", |_, notes| notes.count(is_udp) == 5);
-        throng.act(1, &mut notes, |client, _| client.say("hello").unwrap()).unwrap();
+        throng.act(1, &mut notes, |client, _| client.say(PlaceId::FIRST, "hello").unwrap()).unwrap();
         let is_hello =
             |event: &ClientEvent| matches!(event, ClientEvent::Said { text, .. } if text == "hello");
         until(&mut throng, &mut notes, "hello", |_, notes| notes.count(is_hello) == 5);

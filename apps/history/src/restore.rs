@@ -18,7 +18,8 @@ pub(crate) fn rooms(connection: &Connection) -> Result<Vec<RestoredRoom>, Fault>
     for (room, last) in rows::rooms(connection)? {
         let (messages, accepted) =
             (messages(connection, room.id, last)?, accepted(connection, room.id, last)?);
-        rooms.push(RestoredRoom { room, last, messages, accepted });
+        let topic = rows::topic(connection, room.id)?;
+        rooms.push(RestoredRoom { room, topic, last, messages, accepted });
     }
     Ok(rooms)
 }

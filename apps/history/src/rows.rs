@@ -1,11 +1,12 @@
 //! Messages and rooms as rows.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chinwag_proto::{
     MessageId, RoomId, Seq,
-    history::{AuthorKey, KeptMessage, KeptRoom, UnixMillis},
+    history::{AuthorKey, KeptMessage, KeptRoom, Topic, UnixMillis},
     name::Name,
+    text::check_topic,
 };
 use rusqlite::{Connection, Row};
 
@@ -51,6 +52,22 @@ pub(crate) fn rooms(connection: &Connection) -> Result<Vec<(KeptRoom, Seq)>, Fau
         rooms.push((KeptRoom { id, name, epoch: row.get::<_, i64>(2)?.cast_unsigned() }, last));
     }
     Ok(rooms)
+}
+
+/// What a room is about.
+///
+/// # Errors
+/// [`Fault::Damaged`] when it cannot have been written.
+pub(crate) fn topic(connection: &Connection, room: RoomId) -> Result<Option<Topic>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT text, name, at FROM topics WHERE room = ?1")?;
+    let mut found = statement.query((room.to_wire(),))?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    let text: Arc<str> = row.get(0)?;
+    if text.is_empty() || check_topic(&text).is_err() {
+        return Err(Fault::Damaged(format!("room {} has a topic that cannot be one", room.to_wire())));
+    }
+    let by = name(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+    Ok(Some(Topic { text, by, at: UnixMillis(row.get::<_, i64>(2)?.cast_unsigned()) }))
 }
 
 /// A name that was kept.

@@ -38,6 +38,13 @@ const STEPS: &[&str] = &[
     );
     INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
     INSERT INTO words (rowid, text) SELECT n, text FROM messages;",
+    // What rooms are about.
+    "CREATE TABLE topics (
+        room INTEGER PRIMARY KEY,
+        text TEXT NOT NULL,
+        name TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT;",
 ];
 
 /// The version of the files that this program writes.

@@ -8,7 +8,7 @@ use std::{
 
 use chinwag_proto::{
     RoomId, Seq,
-    history::{KeptMessage, KeptRoom, UnixMillis, Write},
+    history::{KeptMessage, KeptRoom, Topic, UnixMillis, Write},
 };
 use chinwag_transport_mio::history::{OpenedStore, Store, StoreError, StoreReader};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
@@ -162,6 +162,7 @@ fn keep(connection: &mut Connection, batch: &[Write]) -> Result<(), Fault> {
                 };
                 texts.push((keep_message(&transaction, tail, message)?, &message.text));
             }
+            Write::Topic(room, topic) => keep_topic(&transaction, *room, topic)?,
             Write::Gone(room) => {
                 tails.remove(room);
                 forget_room(&transaction, *room)?;
@@ -198,6 +199,19 @@ fn keep_room(transaction: &Transaction<'_>, room: &KeptRoom) -> Result<(), Fault
     Ok(())
 }
 
+/// What a room is about; nothing any more if it is empty.
+fn keep_topic(transaction: &Transaction<'_>, room: RoomId, topic: &Topic) -> Result<(), Fault> {
+    tail(transaction, room)?;
+    if topic.text.is_empty() {
+        transaction.prepare_cached("DELETE FROM topics WHERE room = ?1")?.execute((room.to_wire(),))?;
+        return Ok(());
+    }
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO topics (room, text, name, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((room.to_wire(), &*topic.text, topic.by.as_str(), topic.at.0.cast_signed()))?;
+    Ok(())
+}
+
 /// A room of which nothing is left.
 fn forget_room(transaction: &Transaction<'_>, room: RoomId) -> Result<(), Fault> {
     let rows = place::rows(room);
@@ -207,6 +221,7 @@ fn forget_room(transaction: &Transaction<'_>, room: RoomId) -> Result<(), Fault>
     if !is_empty {
         return Err(Fault::Refused(format!("room {} has messages and cannot go", room.to_wire())));
     }
+    transaction.prepare_cached("DELETE FROM topics WHERE room = ?1")?.execute((room.to_wire(),))?;
     transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute((room.to_wire(),))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use chinwag_proto::{
     Seq,
-    client::{ClientConfig, ClientEvent, Page},
+    client::{ClientConfig, ClientEvent, Page, PlaceId},
 };
 use chinwag_transport_mio::{
     clock,
@@ -32,9 +32,15 @@ impl Handler for Answers {
     fn event(&mut self, _member: usize, event: ClientEvent) {
         match event {
             ClientEvent::History(page) => self.pages.push(page),
-            ClientEvent::Refused { why, .. } => self.trouble = Some(why),
+            ClientEvent::Refused { why, .. }
+            | ClientEvent::NotEntered { why, .. }
+            | ClientEvent::NotDone { why } => self.trouble = Some(why),
             ClientEvent::Ended(reason) => self.trouble = Some(format!("{reason:?}")),
             ClientEvent::Welcome { .. }
+            | ClientEvent::Entered { .. }
+            | ClientEvent::Changed { .. }
+            | ClientEvent::Topic { .. }
+            | ClientEvent::Rooms(_)
             | ClientEvent::Meanwhile { .. }
             | ClientEvent::Joined { .. }
             | ClientEvent::Left { .. }
@@ -93,7 +99,7 @@ fn main() -> Result<()> {
         let mut answers = Answers::default();
         let config = ClientConfig {
             name: format!("past-{}-{time}", std::process::id()),
-            room: room.clone(),
+            rooms: vec![room.clone()],
             software: "past".into(),
             history: PAGE,
         };
@@ -105,7 +111,7 @@ fn main() -> Result<()> {
         let mut ask = |before: u64, words: &str, answers: &mut Answers| -> Result<Duration> {
             let begun = Instant::now();
             let before = Some(Seq::from_wire(before)).filter(|before| *before != Seq::ZERO);
-            throng.act(0, answers, |client, _| client.ask_history(before, PAGE, words));
+            throng.act(0, answers, |client, _| client.ask_history(PlaceId::FIRST, before, PAGE, words));
             answers.wait(&mut throng)?;
             Ok(begun.elapsed())
         };

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use chinwag_proto::{
     SessionId,
-    client::{ClientConfig, ClientEvent, EndReason},
+    client::{ClientConfig, ClientEvent, EndReason, PlaceId},
     limits,
     relay::VoicePath,
     wire::voice::VoiceFrame,
@@ -175,7 +175,7 @@ impl Crowd {
     fn config(&self, number: usize) -> ClientConfig {
         ClientConfig {
             name: format!("load-{:05x}-{number}", self.plan.run & 0xf_ffff),
-            room: format!("load-{}", number % self.plan.rooms),
+            rooms: vec![format!("load-{}", number % self.plan.rooms)],
             software: concat!("chinwag-load/", env!("CARGO_PKG_VERSION")).to_owned(),
             history: 0,
         }
@@ -356,7 +356,7 @@ impl Crowd {
         let is_taken = self.throng.client(member).is_some_and(|client| client.room_for_messages() > 0);
         if is_taken {
             texts.note_said(member);
-            self.throng.act(member, &mut self.book, |client, _| client.say(&text).is_ok());
+            self.throng.act(member, &mut self.book, |client, _| client.say(PlaceId::FIRST, &text).is_ok());
         }
         is_taken
     }
@@ -527,7 +527,7 @@ impl Handler for Book {
                     self.lost.get_or_insert(why);
                 }
             }
-            ClientEvent::Refused { why, .. } => {
+            ClientEvent::Refused { why, .. } | ClientEvent::NotEntered { why, .. } => {
                 self.miss(member, &format!("was not let in: {why}"));
             }
             ClientEvent::Ended(reason) => {
@@ -547,7 +547,12 @@ impl Handler for Book {
                     }
                 }
             }
-            ClientEvent::Joined { .. }
+            ClientEvent::Entered { .. }
+            | ClientEvent::Changed { .. }
+            | ClientEvent::Topic { .. }
+            | ClientEvent::Rooms(_)
+            | ClientEvent::NotDone { .. }
+            | ClientEvent::Joined { .. }
             | ClientEvent::Left { .. }
             | ClientEvent::NotSaid { .. }
             | ClientEvent::Missed { .. }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chinwag_proto::client::{ClientConfig, ClientEvent};
+use chinwag_proto::client::{ClientConfig, ClientEvent, PlaceId};
 use chinwag_transport_mio::{
     clock,
     throng::{Handler, Throng, ThrongOptions},
@@ -41,7 +41,7 @@ fn a_server_that_is_killed_in_a_flood_loses_nothing_and_doubles_nothing() {
     for member in 0..MEMBERS {
         let config = ClientConfig {
             name: format!("Foo{member}"),
-            room: "flood".into(),
+            rooms: vec!["flood".into()],
             software: "test".into(),
             history: 0,
         };
@@ -55,7 +55,7 @@ fn a_server_that_is_killed_in_a_flood_loses_nothing_and_doubles_nothing() {
         for (member, said) in said.iter_mut().enumerate() {
             throng.act(member, &mut book, |client, _| {
                 while *said < MESSAGES_EACH && client.room_for_messages() > 0 {
-                    client.say(&text(member, *said)).unwrap();
+                    client.say(PlaceId::FIRST, &text(member, *said)).unwrap();
                     *said += 1;
                 }
             });
@@ -181,7 +181,12 @@ impl Handler for Book {
             ClientEvent::NotSaid { text, why, .. } => panic!("{text} was refused: {why}"),
             ClientEvent::Ended(reason) => panic!("{member} has ended: {reason:?}"),
             ClientEvent::Refused { why, will_retry, .. } => assert!(will_retry, "{member} is refused: {why}"),
-            ClientEvent::Meanwhile { .. }
+            ClientEvent::NotEntered { why, .. } | ClientEvent::NotDone { why } => panic!("{member}: {why}"),
+            ClientEvent::Entered { .. }
+            | ClientEvent::Changed { .. }
+            | ClientEvent::Topic { .. }
+            | ClientEvent::Rooms(_)
+            | ClientEvent::Meanwhile { .. }
             | ClientEvent::Joined { .. }
             | ClientEvent::Left { .. }
             | ClientEvent::History(_)

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use chinwag_proto::{
     hub::LeaveReason,
+    limits,
     link::{Fingerprint, Link},
+    name::Name,
     relay::RelayStats,
     server::{CloseCause, ServerEvent, ServerStats},
     text::escape,
@@ -33,13 +35,12 @@ impl Console {
             Observation::Connected { from } => {
                 self.0.line(Kind::Connection, &format!("{} has connected.", plain(*from)));
             }
-            Observation::Event(ServerEvent::Joined { name, .. }) => {
-                self.0.line(Kind::Membership, &format!("{name} has joined the chat!"));
-            }
-            Observation::Event(ServerEvent::Said { name, .. })
-                if sees_own_lines && name.is_of_the_server() => {}
-            Observation::Event(ServerEvent::Said { name, text, .. }) => {
-                self.0.line(Kind::Said, &format!("{name}: {}", escape(text)));
+            Observation::Event(event, room) => {
+                // The room that everybody is in first is not worth a word.
+                let room = room.map(Name::as_str).filter(|room| *room != limits::DEFAULT_ROOM);
+                if let Some((kind, line)) = told(event, room, sees_own_lines) {
+                    self.0.line(kind, &line);
+                }
             }
             Observation::Members(rooms) => {
                 for (room, names) in rooms.iter().filter(|(_, names)| !names.is_empty()) {
@@ -54,17 +55,6 @@ impl Console {
                     Kind::Start,
                     &format!("nobody here is called {}; /who tells who is here", escape(name)),
                 );
-            }
-            Observation::Event(ServerEvent::Resumed { name }) => {
-                self.0.line(Kind::Membership, &format!("{name} is back."));
-            }
-            Observation::Event(ServerEvent::Left { name, reason, .. }) => {
-                let how = match reason {
-                    LeaveReason::Quit => "",
-                    LeaveReason::Lost => " (connection lost)",
-                    LeaveReason::Removed => " (removed)",
-                };
-                self.0.line(Kind::Membership, &format!("{name} has left the chat.{how}"));
             }
             Observation::Closed { from, cause } => {
                 let from = plain(*from);
@@ -147,6 +137,40 @@ fn report(losses: &Losses) {
              voice {stale} too late, {voice_dropped} for slow readers, {over_rate} too fast, {voice_refused} refused",
         );
     }
+}
+
+/// What the operator is told of an event in `room`, nothing of it for the room that everybody is in first.
+fn told(event: &ServerEvent, room: Option<&str>, sees_own_lines: bool) -> Option<(Kind, String)> {
+    let to = room.unwrap_or("the chat");
+    let line = match event {
+        ServerEvent::Joined { name, .. } => {
+            let end = if room.is_some() { '.' } else { '!' };
+            format!("{name} has joined {to}{end}")
+        }
+        ServerEvent::Left { name, reason, .. } => {
+            let how = match reason {
+                LeaveReason::Quit => "",
+                LeaveReason::Lost => " (connection lost)",
+                LeaveReason::Removed => " (removed)",
+            };
+            format!("{name} has left {to}.{how}")
+        }
+        ServerEvent::Resumed { name } => format!("{name} is back."),
+        ServerEvent::Renamed { former, name, .. } => format!("{former} is called {name} now."),
+        ServerEvent::Topic { topic, .. } if topic.text.is_empty() => {
+            format!("{} has removed the topic of {}.", topic.by, room.unwrap_or(limits::DEFAULT_ROOM))
+        }
+        ServerEvent::Topic { topic, .. } => {
+            let room = room.unwrap_or(limits::DEFAULT_ROOM);
+            format!("{} has set the topic of {room}: {}", topic.by, escape(&topic.text))
+        }
+        ServerEvent::Said { name, .. } if sees_own_lines && name.is_of_the_server() => return None,
+        ServerEvent::Said { name, text, .. } => {
+            let room = room.map(|room| format!("[{room}] ")).unwrap_or_default();
+            return Some((Kind::Said, format!("{room}{name}: {}", escape(text))));
+        }
+    };
+    Some((Kind::Membership, line))
 }
 
 /// An IPv4 address in IPv6 clothes, as a dual-stack socket reports it, without them.

@@ -261,6 +261,19 @@ pub enum ServerEvent {
     },
 }
 
+impl ServerEvent {
+    /// Where it happened.
+    pub fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Joined { room, .. }
+            | Self::Said { room, .. }
+            | Self::Topic { room, .. }
+            | Self::Left { room, .. } => Some(*room),
+            Self::Resumed { .. } | Self::Renamed { .. } => None,
+        }
+    }
+}
+
 /// Why the server closes a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CloseCause {

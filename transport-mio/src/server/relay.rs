@@ -45,8 +45,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// What the server's loop says. See [`Order`]; what it lends is owned here.
 #[derive(Debug)]
 enum Said {
-    Open { session: SessionId, room: RoomId, seal: Option<Arc<AesSeal>> },
+    Open { session: SessionId, room: Option<RoomId>, seal: Option<Arc<AesSeal>> },
     Listen { session: SessionId, path: VoicePath },
+    Move { session: SessionId, room: Option<RoomId> },
     Leave { session: SessionId },
     Stop,
 }
@@ -101,13 +102,14 @@ pub(super) struct RelayHandle {
 }
 
 impl RelayHandle {
-    pub(super) fn open(&mut self, session: SessionId, room: RoomId, seal: Option<AesSeal>) {
+    pub(super) fn open(&mut self, session: SessionId, room: Option<RoomId>, seal: Option<AesSeal>) {
         self.say(Said::Open { session, room, seal: seal.map(Arc::new) });
     }
 
     pub(super) fn order(&mut self, now: Instant, order: Order<'_>) {
         match order {
             Order::Listen { session, path } => self.say(Said::Listen { session, path }),
+            Order::Move { session, room } => self.say(Said::Move { session, room }),
             Order::Leave { session } => self.say(Said::Leave { session }),
             Order::Talk { session, payload } => {
                 // Voice does not wait.
@@ -335,6 +337,7 @@ impl RelayLoop {
                     continue;
                 }
                 Ok(Said::Listen { session, path }) => Order::Listen { session, path },
+                Ok(Said::Move { session, room }) => Order::Move { session, room },
                 Ok(Said::Leave { session }) => Order::Leave { session },
                 Err(TryRecvError::Empty) => return,
                 // Whoever would say so is gone.
@@ -445,7 +448,7 @@ mod tests {
             for index in 0..clients {
                 let (mine, theirs) = AesSeal::pair(index as u8);
                 let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-                rig.handle.open(session(index), RoomId::from_wire(1), Some(theirs));
+                rig.handle.open(session(index), Some(RoomId::from_wire(1)), Some(theirs));
                 rig.order(Order::Listen { session: session(index), path: VoicePath::Udp });
                 rig.clients.push((socket, SealedPath::new(session(index), mine)));
                 rig.send(index, DatagramKind::Probe, &[7; 8]);
@@ -542,7 +545,7 @@ mod tests {
         assert_eq!(rig.receive(1), None);
         let (mine, theirs) = AesSeal::pair(77);
         rig.clients[1].1 = SealedPath::new(session(1), mine);
-        rig.handle.open(session(1), RoomId::from_wire(1), Some(theirs));
+        rig.handle.open(session(1), Some(RoomId::from_wire(1)), Some(theirs));
         rig.send(1, DatagramKind::Probe, &[8; 8]);
         rig.turn(clock::now());
         assert_eq!(rig.receive(1), Some((DatagramKind::Echo, vec![8; 8])));

@@ -13,7 +13,7 @@ use std::{
 
 use chinwag_proto::{
     Instant, ReceiverReport, SessionId,
-    client::{Client, ClientConfig, ClientEvent, EndReason},
+    client::{Client, ClientConfig, ClientEvent, EndReason, PlaceId},
     link::{Fingerprint, Link},
     wire::voice::{Frames, VoiceFrame},
 };
@@ -125,7 +125,7 @@ impl Handler for Script {
         for wish in self.wishes.try_iter() {
             match wish {
                 Wish::Say(text) => {
-                    client.say(&text).unwrap();
+                    client.say(PlaceId::FIRST, &text).unwrap();
                 }
                 Wish::Talk(opus) => {
                     let talker = client.session().unwrap();
@@ -154,8 +154,12 @@ impl RunningClient {
         name: &str,
     ) -> Self {
         let link = Link { host: address.ip().to_string(), port: address.port(), room: None, fingerprint };
-        let config =
-            ClientConfig { name: name.into(), room: String::new(), software: "test".into(), history: 0 };
+        let config = ClientConfig {
+            name: name.into(),
+            rooms: vec![String::new()],
+            software: "test".into(),
+            history: 0,
+        };
         let known_hosts = KnownHosts::new(known_hosts);
         let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config }).unwrap();
         let ((seen_by, seen), (wishes, wished)) = (channel(), channel());
