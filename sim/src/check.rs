@@ -3,13 +3,14 @@
 //! The log of the server's rooms is watched as it grows ([`log`]); what every client is told is held against it ([`view`]);
 //! voice is held against what was spoken ([`voice`]). The world itself looks whether anybody spins, and whether all comes to rest.
 
+mod alone;
 pub(crate) mod classic;
 pub(crate) mod log;
 mod names;
 mod view;
 mod voice;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Instant, RoomId, SessionId,
@@ -19,9 +20,11 @@ use chinwag_proto::{
 };
 
 pub(crate) use self::names::{Rooms, name_of};
+pub(crate) use self::log::To;
 use self::{
+    alone::{Alone, Conversations},
     classic::Classics,
-    log::{About, LogId, Logs, Owner, Said, Spoken, To},
+    log::{About, LogId, Logs, Owner, Said, Spoken},
     names::is_name_of,
     view::View,
     voice::Voices,
@@ -54,6 +57,7 @@ rules! {
     NothingTwice = "nothing is delivered twice";
     NoForgery = "nobody is told what nobody said, or in another's name, or of another room";
     Acknowledged = "what is acknowledged is in the room's log, once, and nothing else is acknowledged";
+    Private = "what is between two is told to nobody else, and never kept";
     Lasting = "what somebody was told is still there when the server is started again with its disk";
     History = "a page of a room's history is what was said there, right before what was asked for";
     Resume = "who comes back in time goes on with his own session and in his own name, and nobody else does";
@@ -90,7 +94,8 @@ pub(crate) struct Entrance {
     pub(crate) key: u32,
     /// The room's name, or that of the one with whom he is alone there.
     pub(crate) name: String,
-    pub(crate) is_private: bool,
+    /// With whom he is alone there.
+    pub(crate) with: Option<SessionId>,
     pub(crate) session: SessionId,
     pub(crate) log: LogId,
     /// In which start of the server.
@@ -126,10 +131,8 @@ struct Member {
     session: Option<(u32, SessionId)>,
     /// The rooms that it is in or wants to be in.
     places: BTreeMap<PlaceId, Place>,
-    said_in_life: u64,
-    /// Its messages in this life that were acknowledged, and those that were refused since they could not be kept.
-    acknowledged: BTreeSet<u64>,
-    refused: BTreeSet<u64>,
+    /// Its messages in this life of which it does not know yet what became of them, each with where it said it.
+    pending: BTreeMap<u64, PlaceId>,
     has_missed: bool,
     /// Questions for pages of history, those counted that its machine asks by itself.
     asked: u32,
@@ -141,8 +144,28 @@ struct Member {
 #[derive(Debug)]
 struct Place {
     to: To,
-    /// None before it was entered.
+    /// None before it was entered, or where it is alone with somebody.
     view: Option<View>,
+    /// How far it got in what is between it and somebody else.
+    alone: Option<Alone>,
+    /// It was asked for and not answered yet: with whoever has that name now.
+    is_new: bool,
+    /// The last of its messages there that was acknowledged.
+    last_acknowledged: u64,
+}
+
+impl Place {
+    fn new(to: To) -> Self {
+        Self { to, view: None, alone: None, is_new: true, last_acknowledged: 0 }
+    }
+}
+
+/// What says that the server has no place for another room.
+const NO_PLACE: &str = "no place for another room";
+
+/// True for what says that somebody cannot be told something alone.
+fn is_no_whisper(why: &str) -> bool {
+    ["nobody of that name", "too many private", "your own name", "no private"].iter().any(|part| why.contains(part))
 }
 
 #[derive(Debug)]
@@ -152,6 +175,8 @@ pub(crate) struct Checker {
     may_break: bool,
     /// The disk may be full, so that messages are refused.
     may_refuse: bool,
+    /// The server may have no place for another room.
+    may_be_full: bool,
     members: Vec<Member>,
     said: Vec<Said>,
     pub(crate) logs: Logs,
@@ -161,18 +186,20 @@ pub(crate) struct Checker {
     /// Into which rooms somebody was let over a connection, until he knows of it; and whose session it is.
     entrances: BTreeMap<ConnId, VecDeque<Entrance>>,
     sessions: BTreeMap<ConnId, SessionId>,
+    conversations: Conversations,
     voices: Voices,
     pub(crate) classics: Classics,
     failure: Option<(Rule, String)>,
 }
 
 impl Checker {
-    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool, may_refuse: bool) -> Self {
+    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool, may_refuse: bool, may_be_full: bool) -> Self {
         let member = |client| Member { name: name_of(client), ..Member::default() };
         Self {
             rooms,
             may_break,
             may_refuse,
+            may_be_full,
             members: (0..clients).map(member).collect(),
             said: vec![Vec::new(); clients as usize],
             logs: Logs::new(rooms.has_classics),
@@ -180,6 +207,7 @@ impl Checker {
             admissions: BTreeMap::new(),
             entrances: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            conversations: Conversations::default(),
             voices: Voices::new(clients),
             classics: Classics::default(),
             failure: None,
@@ -204,6 +232,7 @@ impl Checker {
         server: &Server,
         kept: &BTreeMap<RoomId, OnDisk<'_>>,
     ) {
+        self.forget_voices();
         let Self { logs, said, failure, .. } = self;
         let untold = logs.restarted(server, kept, said, &mut |rule, what| {
             failure.get_or_insert((rule, what));
@@ -276,7 +305,7 @@ impl Checker {
     /// A client was started, for the first time or again.
     pub(crate) fn born(&mut self, client: u32) {
         let to = To::Room(self.rooms.name_for(client));
-        let places = BTreeMap::from([(PlaceId::FIRST, Place { to, view: None })]);
+        let places = BTreeMap::from([(PlaceId::FIRST, Place::new(to))]);
         let member = &mut self.members[client as usize];
         *member = Member { life: member.life + 1, name: name_of(client), places, ..Member::default() };
         self.new_ear(client);
@@ -294,7 +323,23 @@ impl Checker {
         let member = &mut self.members[message.client as usize];
         let to = member.places.get(&place).map_or(To::Nobody, |place| place.to.clone());
         said.push(Spoken { text: hash(text.as_bytes()), life: member.life, to });
-        member.said_in_life += 1;
+        member.pending.insert(message.number, place);
+    }
+
+    /// A client's user wants to be in one more room, or is in it.
+    pub(crate) fn wants(&mut self, client: u32, place: PlaceId, to: To) {
+        self.members[client as usize].places.entry(place).or_insert_with(|| Place::new(to));
+    }
+
+    /// A client's user wants to be alone with somebody; anew, if he is not yet or not any more.
+    pub(crate) fn whispers(&mut self, client: u32, id: PlaceId, is_anew: bool) {
+        let places = &mut self.members[client as usize].places;
+        places.entry(id).or_insert_with(|| Place::new(To::Alone(id))).is_new |= is_anew;
+    }
+
+    /// A client's user leaves a room: from now on he is told nothing of it.
+    pub(crate) fn parts(&mut self, client: u32, place: PlaceId) {
+        self.members[client as usize].places.remove(&place);
     }
 
     /// A client's user wants to leave.
@@ -326,24 +371,41 @@ impl Checker {
             ClientEvent::Entered { place, name, is_private, .. } => {
                 self.entered(net, client, conn, *place, name, *is_private);
             }
-            ClientEvent::NotEntered { place, name, why, .. } => {
+            ClientEvent::NotEntered { place, name, is_private, why } => {
                 net.record(node, Mark::NotEntered, hash(why.as_bytes()), 0);
-                self.members[client as usize].places.remove(place);
-                self.fail(Rule::Connection, format!("client {client} was not let into {name}: {why}"));
+                let place = self.members[client as usize].places.remove(place);
+                let is_alone = place.is_some_and(|place| matches!(place.to, To::Alone(_)));
+                let is_right = match is_private {
+                    true => is_alone && is_no_whisper(why),
+                    false => self.may_be_full && why.contains(NO_PLACE),
+                };
+                net.sometimes(Sometimes::NotEntered);
+                if !is_right {
+                    self.fail(Rule::Connection, format!("client {client} was not let into {name}: {why}"));
+                }
             }
             ClientEvent::Changed { session, former, member } => {
                 net.record(node, Mark::Changed, u64::from(session.to_wire()), hash(member.name.as_bytes()));
+                if former.is_some() {
+                    net.sometimes(Sometimes::Renamed);
+                }
                 self.changed(client, *session, former.as_ref(), &member.name);
             }
             ClientEvent::Topic { place, topic } => {
                 net.record(node, Mark::Topic, hash(topic.text.as_bytes()), topic.at.0);
+                net.sometimes(Sometimes::TopicTold);
                 let (text, by) = (topic.text.clone(), topic.by.clone());
                 self.told(client, *place, &log::Entry::Topic(About { text, by, at_ms: topic.at.0 }));
             }
             ClientEvent::Rooms(rooms) => net.record(node, Mark::Rooms, rooms.len() as u64, 0),
             ClientEvent::NotDone { why } => {
                 net.record(node, Mark::NotDone, hash(why.as_bytes()), 0);
-                self.fail(Rule::Connection, format!("client {client} was refused a change: {why}"));
+                net.sometimes(Sometimes::NotDone);
+                let is_right = self.may_refuse && why.contains("cannot keep it")
+                    || self.may_break && why.contains("in use");
+                if !is_right {
+                    self.fail(Rule::Connection, format!("client {client} was refused a change: {why}"));
+                }
             }
             ClientEvent::Joined { place, session, name } => {
                 net.record(node, Mark::Joined, u64::from(session.to_wire()), 0);
@@ -358,6 +420,9 @@ impl Checker {
             ClientEvent::Meanwhile { place, joined, left } => {
                 net.record(node, Mark::Meanwhile, joined.len() as u64, left.len() as u64);
                 net.sometimes(Sometimes::Met);
+                if self.is_alone(client, *place) {
+                    return;
+                }
                 self.with_view(client, *place, |view, logs| view.meanwhile(logs, joined, left));
             }
             ClientEvent::History(page) => {
@@ -368,29 +433,25 @@ impl Checker {
                 net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
                 self.text(net, client, *place, (seq.to_wire(), name, text), own.is_some());
             }
-            // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
-            ClientEvent::NotSaid { text, why, .. }
-                if self.may_refuse && (why.contains("cannot keep it") || why.contains("came too late")) =>
-            {
-                net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
-                net.sometimes(Sometimes::NotKept);
-                let message = Message::parse(text).filter(|message| message.client == client);
-                let number = message.map_or(0, |message| message.number);
-                if !self.members[client as usize].refused.insert(number) {
-                    self.fail(Rule::Acknowledged, format!("client {client} was refused twice: {text}"));
-                }
-            }
             ClientEvent::NotSaid { text, why, .. } => {
-                let what = format!("a message of client {client} was not accepted ({why}): {text}");
-                self.fail(Rule::Acknowledged, what);
+                net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
+                self.not_said(net, client, text, why);
             }
             ClientEvent::Missed { place, messages, .. } => {
                 net.record(node, Mark::Missed, *messages, 0);
                 net.counts.missed += messages;
                 self.members[client as usize].has_missed = true;
-                self.with_view(client, *place, |view, _| {
-                    view.missed(*messages).map_err(|what| (Rule::OneOrder, what))
-                });
+                let alone = self.members[client as usize].places.get_mut(place);
+                match alone.and_then(|place| place.alone.as_mut()) {
+                    Some(alone) => {
+                        if let Err((rule, what)) = alone.missed(*messages) {
+                            self.fail(rule, format!("client {client} {what}"));
+                        }
+                    }
+                    None => self.with_view(client, *place, |view, _| {
+                        view.missed(*messages).map_err(|what| (Rule::OneOrder, what))
+                    }),
+                }
             }
             ClientEvent::Refused { why, .. } => {
                 net.record(node, Mark::Refused, hash(why.as_bytes()), 0);
@@ -467,6 +528,9 @@ impl Checker {
             return self.fail(Rule::NoForgery, what);
         };
         net.record(Node::Client(client), Mark::Entered, entrance.told, entrance.last);
+        if is_private {
+            return self.entered_alone(net, client, id, &entrance);
+        }
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
         let resumed = member.session == Some((entrance.generation, entrance.session));
@@ -474,6 +538,9 @@ impl Checker {
             let what = format!("client {client} is told that it is in {name}, where it does not want to be");
             return self.fail(Rule::NoForgery, what);
         };
+        if std::mem::take(&mut place.is_new) && id != PlaceId::FIRST {
+            net.sometimes(Sometimes::Wandered);
+        }
         let former = place.view.take();
         let is_new = former.is_none();
         if let Some(former) = &former {
@@ -527,7 +594,7 @@ impl Checker {
         let entrances = entrances.get_mut(&conn?)?;
         while let Some(entrance) = entrances.pop_front() {
             let is_meant = match entrance.key {
-                0 => is_private && entrance.is_private && entrance.name == name,
+                0 => is_private && entrance.with.is_some() && entrance.name == name,
                 key => id.to_wire() == key,
             };
             if is_meant {
@@ -543,6 +610,7 @@ impl Checker {
 
     /// Somebody is called otherwise, or has changed in another way.
     fn changed(&mut self, client: u32, session: SessionId, former: Option<&String>, name: &str) {
+        let is_other = self.is_alone_with(client, session);
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
         let owner = Owner::Client { client, life: member.life };
@@ -553,7 +621,7 @@ impl Checker {
         let Some(former) = former else { return };
         let told = log::Entry::Renamed { session, former: former.clone(), name: name.to_owned() };
         let mut failure = None;
-        let mut is_known = is_own;
+        let mut is_known = is_own || is_other;
         for view in member.places.values_mut().filter_map(|place| place.view.as_mut()) {
             if view.awaits(logs, owner, &told) {
                 is_known = true;
@@ -577,22 +645,17 @@ impl Checker {
         (seq, name, text): (u64, &str, &str),
         own: bool,
     ) {
-        let Self { members, .. } = self;
-        let member = &mut members[client as usize];
-        let Some(view) = member.places.get(&place).and_then(|place| place.view.as_ref()) else {
-            return self.fail(Rule::OneOrder, format!("client {client} was told where it is not: {text}"));
-        };
-        if own {
-            let message = Message::parse(text).filter(|message| message.client == client);
-            let number = message.map_or(0, |message| message.number);
-            let is_last = member.acknowledged.last().is_none_or(|&last| last < number);
-            // What was missed, or accepted in a room that is gone, is acknowledged when it is said again, after what was not.
-            let is_in_turn = is_last || member.has_missed || seq == 0;
-            let is_new = !member.refused.contains(&number) && member.acknowledged.insert(number);
-            if !is_new || !is_in_turn {
-                let what = format!("message {number} of client {client} was acknowledged out of turn");
-                return self.fail(Rule::Acknowledged, what);
+        if self.is_alone(client, place) {
+            let is_new = !own || self.acknowledge(client, place, seq, text).is_some();
+            // What was accepted before the other went away has its place in what is over.
+            if is_new && seq > 0 {
+                self.text_alone(net, client, place, (seq, text), own);
             }
+            return;
+        }
+        if own {
+            let Some(number) = self.acknowledge(client, place, seq, text) else { return };
+            let Some(view) = self.view(client, place) else { return };
             if seq == 0 {
                 // It was accepted in a room that was forgotten since, before the client came into this one of the same name.
                 let is_here = self.logs.log(view.log).is_some_and(|log| log.has_message(client, number));
@@ -606,6 +669,9 @@ impl Checker {
         } else {
             net.counts.texts_delivered += 1;
         }
+        let Some(view) = self.view(client, place) else {
+            return self.fail(Rule::OneOrder, format!("client {client} was told where it is not: {text}"));
+        };
         let log = self.logs.log(view.log);
         if own && log.is_some_and(|log| log.untold.contains(&seq)) {
             net.sometimes(Sometimes::ToldAfterCrash);
@@ -615,7 +681,7 @@ impl Checker {
             let rule = if own { Rule::Acknowledged } else { Rule::OneOrder };
             return self.fail(rule, format!("client {client} was told at {seq} what is not there: {text}"));
         };
-        let owner = *owner;
+        let (owner, member) = (*owner, &self.members[client as usize]);
         if matches!(owner, Some(Owner::Classic(_))) {
             net.sometimes(Sometimes::ClassicHeard);
         }
@@ -629,6 +695,57 @@ impl Checker {
         let name = if own && name == member.name { logged.clone() } else { name.to_owned() };
         let told = log::Entry::Said { seq, owner, name, text: hash(text.as_bytes()) };
         self.told(client, place, &told);
+    }
+
+    fn view(&self, client: u32, place: PlaceId) -> Option<&View> {
+        self.members[client as usize].places.get(&place)?.view.as_ref()
+    }
+
+    /// Whether a place is where a client is alone with somebody.
+    fn is_alone(&self, client: u32, place: PlaceId) -> bool {
+        self.members[client as usize].places.get(&place).is_some_and(|place| place.alone.is_some())
+    }
+
+    /// A client's message is acknowledged: which, if that may be.
+    fn acknowledge(&mut self, client: u32, id: PlaceId, seq: u64, text: &str) -> Option<u64> {
+        let member = &mut self.members[client as usize];
+        let message = Message::parse(text).filter(|message| message.client == client);
+        let number = message.map_or(0, |message| message.number);
+        let last = member.places.get_mut(&id).map(|place| &mut place.last_acknowledged);
+        let is_last = last.is_some_and(|last| std::mem::replace(last, number.max(*last)) < number);
+        // What was missed, or accepted in a room that is gone, is acknowledged when it is said again, after what was not.
+        let is_in_turn = is_last || member.has_missed || seq == 0;
+        let is_pending = member.pending.remove(&number) == Some(id);
+        if !is_pending || !is_in_turn {
+            let what = format!("message {number} of client {client} was acknowledged out of turn");
+            self.fail(Rule::Acknowledged, what);
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A client's message was refused.
+    fn not_said(&mut self, net: &mut Net<'_>, client: u32, text: &str, why: &str) {
+        let member = &mut self.members[client as usize];
+        let message = Message::parse(text).filter(|message| message.client == client);
+        let number = message.map_or(0, |message| message.number);
+        let spoken = log::spoken(&self.said, client, number);
+        let is_whisper = spoken.is_some_and(|spoken| matches!(spoken.to, To::Alone(_)));
+        // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
+        let is_unkept = why.contains("cannot keep it") || why.contains("came too late");
+        let is_right = self.may_refuse && is_unkept
+            || is_whisper && is_no_whisper(why)
+            || self.may_be_full && why.contains(NO_PLACE);
+        if is_unkept {
+            net.sometimes(Sometimes::NotKept);
+        }
+        let is_pending = member.pending.remove(&number).is_some();
+        if !is_right {
+            let what = format!("a message of client {client} was not accepted ({why}): {text}");
+            self.fail(Rule::Acknowledged, what);
+        } else if !is_pending {
+            self.fail(Rule::Acknowledged, format!("client {client} was refused twice: {text}"));
+        }
     }
 
     /// A client asks for a page of what was said before a message.
@@ -684,6 +801,13 @@ impl Checker {
 
     /// A client was told of an event of a room.
     fn told(&mut self, client: u32, place: PlaceId, told: &log::Entry) {
+        // The other goes and comes.
+        if let log::Entry::Joined { session, .. } | log::Entry::Left { session, .. } = told
+            && self.is_alone(client, place)
+            && self.is_alone_with(client, *session)
+        {
+            return;
+        }
         let owner = Owner::Client { client, life: self.members[client as usize].life };
         self.with_view(client, place, |view, logs| view.told(logs, owner, told));
     }
@@ -723,14 +847,21 @@ impl Checker {
         for place in member.places.values() {
             let lack = match &place.view {
                 Some(view) => view.lack(&self.logs, owner),
+                None if place.alone.is_some() => None,
                 None => Some("it was never let in".to_owned()),
             };
             if let Some(what) = lack {
                 return Some(format!("{:?}: {what}", place.to));
             }
         }
-        let (said, acknowledged) =
-            (member.said_in_life, (member.acknowledged.len() + member.refused.len()) as u64);
-        (said != acknowledged).then(|| format!("{acknowledged} of {said} messages are acknowledged"))
+        if let Some(what) = self.lack_alone(client) {
+            return Some(what);
+        }
+        member.pending.iter().find_map(|(number, place)| match member.places.contains_key(place) {
+            true => Some(format!("its message {number} is not acknowledged")),
+            // Whoever has left the room is not told.
+            false if self.logs.has_message(client, *number) => None,
+            false => Some(format!("its message {number} is not in the room that it left")),
+        })
     }
 }

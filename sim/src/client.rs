@@ -1,6 +1,8 @@
 //! One client: the machine, its user, and a driver between them and the network, which does what the driver of real
 //! sockets does.
 
+mod wander;
+
 use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
     Rng, Seq,
@@ -187,7 +189,7 @@ impl ClientNode {
     pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) -> bool {
         let has_room = self.machine.room_for_messages() > 0;
         if has_room {
-            let place = PlaceId::FIRST;
+            let Some(place) = self.place_to_say() else { return false };
             let (message, text) = self.person.text();
             check.said(message, place, &text);
             net.counts.texts += 1;
@@ -411,14 +413,18 @@ impl ClientNode {
             return Some("is not known to the server".to_owned());
         };
         let rooms = hub.rooms_of(session);
-        let places: Vec<PlaceId> = machine.places().collect();
         let known: Vec<_> = rooms.iter().map(|room| machine.place_of(*room)).collect();
+        // What was between it and somebody who was forgotten is over, though its user may look at it still.
+        let is_over = |place: &PlaceId| {
+            machine.is_private(*place) && !known.contains(&Some(*place)) && machine.members(*place).count() < 2
+        };
+        let places: Vec<PlaceId> = machine.places().filter(|place| !is_over(place)).collect();
         if places.len() != rooms.len() || known.contains(&None) {
             return Some(format!(
                 "is in {rooms:?} for the server, which it knows as {known:?} of {places:?}"
             ));
         }
-        if machine.voice_place() != hub.voice_room(session).and_then(|room| machine.place_of(room)) {
+        if machine.voice_place().filter(|place| !is_over(place)) != hub.voice_room(session).and_then(|room| machine.place_of(room)) {
             return Some(format!("talks in {:?}, not {:?}", machine.voice_place(), hub.voice_room(session)));
         }
         if machine.name() != hub.name_of(session).map(Name::as_str) {
@@ -433,6 +439,10 @@ impl ClientNode {
                     && *name == truth.name.as_str()
                     && (*marks, *voice) == (truth.marks, truth.voice)
             };
+            let numbering = hub.numberings().find(|(other, ..)| *other == room);
+            if machine.numbering(place) != numbering.map(|(_, epoch, last)| (epoch, last)) {
+                return Some(format!("is at {:?} of {room:?}, not {numbering:?}", machine.numbering(place)));
+            }
             let count = machine.members(place).count();
             if count != members.len() || !machine.members(place).zip(&members).all(is_same) {
                 let known: Vec<_> = machine.members(place).collect();

@@ -7,8 +7,8 @@ mod watch;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng,
-    history::KeepError,
+    Duration, Instant, Peer, Rng, RoomId,
+    history::{KeepError, Write},
     hooks::Limit,
     hub::LeaveReason,
     limits::{CLASSIC_NAME_TIMEOUT, HELLO_TIMEOUT},
@@ -45,6 +45,15 @@ const LATE: Duration = Duration::from_secs(1);
 enum Work {
     Overflow(Peer),
     Read(ConnId),
+}
+
+/// What is to be kept concerns this room.
+fn room_of(write: &Write) -> RoomId {
+    match write {
+        Write::Room(room) => room.id,
+        Write::Message(message) => message.room,
+        Write::Topic(room, _) | Write::Gone(room) => *room,
+    }
 }
 
 pub(crate) struct ServerNode {
@@ -207,6 +216,9 @@ impl ServerNode {
         let disk = std::mem::replace(&mut self.disk, spare);
         *self = Self { alarm, ..Self::on(disk, self.places, self.voice.manner, seed) };
         check.restarted(net, &self.machine, &self.disk.kept());
+        if self.disk.kept().values().any(|kept| kept.topics.last().is_some_and(|topic| !topic.text.is_empty())) {
+            net.sometimes(Sometimes::TopicRestored);
+        }
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
     }
 
@@ -362,6 +374,7 @@ impl ServerNode {
     /// Looks at what is new in the rooms.
     fn look(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         check.observe(&self.machine);
+        check.observe_voices(&self.machine, net.now_us);
         for what in check.classics.seen.drain(..) {
             net.sometimes(what);
         }
@@ -466,7 +479,12 @@ impl ServerNode {
                 }
                 // There is no voice gateway here.
                 Output::Overheard { .. } | Output::Report { .. } => {}
-                Output::Keep { run, write } => disk.keep(run, write),
+                Output::Keep { run, write } => {
+                    if room_of(&write).is_private() {
+                        check.fail(Rule::Private, format!("the store was to keep {write:?}"));
+                    }
+                    disk.keep(run, write);
+                }
                 Output::Read { ticket, what } => disk.read(ticket, what),
                 Output::Event(event) => {
                     check.happened(&event, now);

@@ -83,6 +83,7 @@ marks! {
     Topic = "topic hash at_ms",
     Rooms = "rooms count -",
     NotDone = "notdone hash -",
+    Whim = "whim what -",
 }
 
 /// The running hash of all lines (FNV-1a over their fields, eight bytes at a time), and perhaps a file of them.

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use chinwag_proto::hooks;
+use chinwag_proto::hooks::{self, Limit};
 
 use crate::{
     alarm::Alarm,
@@ -18,7 +18,7 @@ use crate::{
     client::ClientNode,
     net::{Brought, Event, Net},
     person::Person,
-    random::{Domain, stream},
+    random::{Domain, chance, stream},
     scenario::{Failure, Report, Scenario},
     server::{Manner, ServerNode, can_be_full},
     sometimes::Sometimes,
@@ -216,14 +216,23 @@ impl<'a> World<'a> {
             if spec.get(Key::Text) > 0 {
                 net.after(spread_us + person.say_pause(), Event::Say(client));
             }
+            if spec.get(Key::Wander) > 0 {
+                let mut rng = stream(seed, Domain::Wander, client);
+                person.wander = chance(&mut rng, spec.ppm(Key::Wander)).then_some(rng);
+            }
+            if person.wander.is_some() {
+                net.after(spread_us + person.whim_pause(), Event::Wander(client));
+            }
             if sound.is_none() && person.talks() {
                 net.after(spread_us + person.silence(), Event::Talk(client));
             }
             let idle = Some((person, sound));
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
-        let mut check =
-            Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), can_be_full(&spec));
+        let may_break = spec.may_break() || !script.is_empty();
+        let few_rooms = spec.get(Key::Small) & Limit::Rooms as u64 > 0;
+        let mut check = Checker::new(clients, rooms, may_break, can_be_full(&spec), few_rooms);
+        check.people_wander(spec.get(Key::Wander) > 0);
         let is_calm = spec
             .unusual()
             .all(|key| matches!(key, Key::Delay | Key::Hold | Key::Threads | Key::Text | Key::Restless));
@@ -313,7 +322,17 @@ impl<'a> World<'a> {
                 let pause_us = self.talk(client);
                 self.net.after(pause_us, event);
             }
-            Event::Say(_) | Event::Talk(_) => {}
+            Event::Wander(client) if self.is_busy() => {
+                let Self { net, check, seats, rooms, .. } = self;
+                if let Some(node) = node_at(seats, client).filter(|node| node.is_alive()) {
+                    node.wander(net, check, *rooms);
+                }
+                if let Some(person) = self.seats[client as usize].person() {
+                    let pause_us = person.whim_pause();
+                    self.net.after(pause_us, event);
+                }
+            }
+            Event::Say(_) | Event::Talk(_) | Event::Wander(_) => {}
             Event::Turn(number) => self.turn(number),
             Event::Listen(client) => {
                 let Self { net, check, seats, .. } = self;

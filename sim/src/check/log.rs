@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     Instant, RoomId, SessionId,
+    client::PlaceId,
     history::Topic,
     hub::LeaveReason,
     limits::DEFAULT_ROOM,
@@ -227,8 +228,8 @@ pub(crate) enum To {
     Nobody,
     /// In a room that is called so.
     Room(String),
-    /// To one client alone.
-    Client(u32),
+    /// Alone to whom the client is alone with there.
+    Alone(PlaceId),
 }
 
 /// The message of a client with this number.
@@ -394,6 +395,9 @@ impl Logs {
         fail: &mut impl FnMut(Rule, String),
     ) {
         let generation = self.generation;
+        if event.room().is_some_and(RoomId::is_private) {
+            return fail(Rule::Private, format!("the operator was told: {event:?}"));
+        }
         let mut bytes = 0;
         let (entry, room, line) = match event {
             ServerEvent::Resumed { .. } => return,

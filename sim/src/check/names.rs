@@ -23,7 +23,12 @@ impl Rooms {
 
     /// The name of the room of a client.
     pub(crate) fn name_for(self, client: u32) -> String {
-        match self.of(client) {
+        self.name_of(self.of(client))
+    }
+
+    /// The name of a room.
+    pub(crate) fn name_of(self, room: u32) -> String {
+        match room {
             0 if self.has_classics => DEFAULT_ROOM.to_owned(),
             room => format!("room {room}"),
         }

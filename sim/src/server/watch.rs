@@ -86,7 +86,7 @@ fn entrance(check: &Checker, server: &Server, session: SessionId, entered: Enter
     Some(Entrance {
         key: entered.key,
         name: other.unwrap_or(room.name),
-        is_private: with.is_some(),
+        with,
         session,
         log,
         generation: check.logs.generation,
