@@ -160,9 +160,6 @@ impl Place {
     }
 }
 
-/// What says that the server has no place for another room.
-const NO_PLACE: &str = "no place for another room";
-
 /// True for what says that somebody cannot be told something alone.
 fn is_no_whisper(why: &str) -> bool {
     ["nobody of that name", "too many private", "your own name", "no private"].iter().any(|part| why.contains(part))
@@ -175,8 +172,6 @@ pub(crate) struct Checker {
     may_break: bool,
     /// The disk may be full, so that messages are refused.
     may_refuse: bool,
-    /// The server may have no place for another room.
-    may_be_full: bool,
     members: Vec<Member>,
     said: Vec<Said>,
     pub(crate) logs: Logs,
@@ -193,13 +188,12 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool, may_refuse: bool, may_be_full: bool) -> Self {
+    pub(crate) fn new(clients: u32, rooms: Rooms, may_break: bool, may_refuse: bool) -> Self {
         let member = |client| Member { name: name_of(client), ..Member::default() };
         Self {
             rooms,
             may_break,
             may_refuse,
-            may_be_full,
             members: (0..clients).map(member).collect(),
             said: vec![Vec::new(); clients as usize],
             logs: Logs::new(rooms.has_classics),
@@ -375,12 +369,8 @@ impl Checker {
                 net.record(node, Mark::NotEntered, hash(why.as_bytes()), 0);
                 let place = self.members[client as usize].places.remove(place);
                 let is_alone = place.is_some_and(|place| matches!(place.to, To::Alone(_)));
-                let is_right = match is_private {
-                    true => is_alone && is_no_whisper(why),
-                    false => self.may_be_full && why.contains(NO_PLACE),
-                };
                 net.sometimes(Sometimes::NotEntered);
-                if !is_right {
+                if !(*is_private && is_alone && is_no_whisper(why)) {
                     self.fail(Rule::Connection, format!("client {client} was not let into {name}: {why}"));
                 }
             }
@@ -733,9 +723,7 @@ impl Checker {
         let is_whisper = spoken.is_some_and(|spoken| matches!(spoken.to, To::Alone(_)));
         // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
         let is_unkept = why.contains("cannot keep it") || why.contains("came too late");
-        let is_right = self.may_refuse && is_unkept
-            || is_whisper && is_no_whisper(why)
-            || self.may_be_full && why.contains(NO_PLACE);
+        let is_right = self.may_refuse && is_unkept || is_whisper && is_no_whisper(why);
         if is_unkept {
             net.sometimes(Sometimes::NotKept);
         }

@@ -5,7 +5,7 @@ mod wander;
 
 use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
-    Rng, Seq,
+    Rng, RoomId, Seq,
     client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason, Member, PlaceId},
     hub::{self, Hub},
     name::Name,
@@ -412,7 +412,11 @@ impl ClientNode {
         let Some(session) = machine.session().filter(|session| hub.name_of(*session).is_some()) else {
             return Some("is not known to the server".to_owned());
         };
-        let rooms = hub.rooms_of(session);
+        // What was between it and somebody who has gone may be over for its user, since another has that name now.
+        let is_open = |room: &&RoomId| {
+            !room.is_private() || machine.place_of(**room).is_some() || hub.members_of(**room).count() > 1
+        };
+        let rooms: Vec<RoomId> = hub.rooms_of(session).iter().filter(is_open).copied().collect();
         let known: Vec<_> = rooms.iter().map(|room| machine.place_of(*room)).collect();
         // What was between it and somebody who was forgotten is over, though its user may look at it still.
         let is_over = |place: &PlaceId| {

@@ -48,6 +48,9 @@ const WAITING_DATAGRAMS: u32 = 256;
 /// Voice in a world where nothing fails takes so long beyond the network's two ways.
 const CALM_US: u64 = 60_000;
 
+/// Rooms in which nobody begins, but people come into who wander.
+const OTHER_ROOMS: u32 = 2;
+
 /// The core's hooks belong to the whole process: one world at a time.
 static WORLD: Mutex<()> = Mutex::new(());
 
@@ -197,7 +200,10 @@ impl<'a> World<'a> {
         let Scenario { seed, clients, rooms, seconds, spec, ref script, .. } = *scenario;
         let strangers = u32::try_from(spec.get(Key::Hostile)).unwrap_or(0);
         let classics = u32::try_from(spec.get(Key::Classic)).unwrap_or(0);
-        let rooms = Rooms { count: rooms, has_classics: classics > 0 };
+        // Beside those in which they begin.
+        let has_few = spec.get(Key::Small) & Limit::Rooms as u64 > 0;
+        let others = if spec.get(Key::Wander) > 0 && !has_few { OTHER_ROOMS } else { 0 };
+        let rooms = Rooms { count: rooms, others, has_classics: classics > 0 };
         let mut net = Net::new(seed, spec, clients + strangers + classics, trace);
         let run_us = u64::from(seconds) * SECOND_US;
         let spread_us = JOIN_SPREAD_US.min(run_us / 4);
@@ -230,8 +236,7 @@ impl<'a> World<'a> {
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
         let may_break = spec.may_break() || !script.is_empty();
-        let few_rooms = spec.get(Key::Small) & Limit::Rooms as u64 > 0;
-        let mut check = Checker::new(clients, rooms, may_break, can_be_full(&spec), few_rooms);
+        let mut check = Checker::new(clients, rooms, may_break, can_be_full(&spec));
         check.people_wander(spec.get(Key::Wander) > 0);
         let is_calm = spec
             .unusual()

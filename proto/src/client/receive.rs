@@ -159,7 +159,8 @@ impl Client {
         }
         if let Some(session) = &self.session {
             let older = self.former_self.take();
-            for place in &mut self.places {
+            // Of those in which it never was, there is nothing to compare.
+            for place in self.places.iter_mut().filter(|place| place.numbering.is_some()) {
                 let mut former = core::mem::take(&mut place.members);
                 former.remove(&session.id);
                 if let Some((id, name)) = &older
@@ -205,7 +206,7 @@ impl Client {
         let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
         let other = entered.members.iter().find(|member| member.session == entered.with);
         let name = match with {
-            Some(_) => other.map(|member| member.name.clone()).unwrap_or_default(),
+            Some(_) => other.map_or(room.name, |member| member.name.clone()),
             None => room.name,
         };
         let Some(id) = self.place_entered(entered.key, &name, with.is_some(), RoomId::from_wire(room.id))
@@ -222,8 +223,14 @@ impl Client {
             epoch: room.epoch,
             last_seq: Seq::from_wire(room.last_seq),
         };
+        // By another connection, or since both began it at the same time.
+        let is_moved = place.is_entered && !place.is_room(numbering.room);
         let former = place.numbering.replace(numbering);
         let continues = former.filter(|former| former.epoch == room.epoch);
+        // What is told again and is known is not told to the user.
+        if let (Some(numbering), Some(former)) = (&mut place.numbering, continues) {
+            numbering.last_seq = numbering.last_seq.max(former.last_seq);
+        }
         let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
         (place.with, place.is_claimed, place.is_entered) = (with, true, true);
@@ -232,6 +239,8 @@ impl Client {
         let is_new_topic = former.is_some() && topic != place.topic;
         place.topic.clone_from(&topic);
         let (again, is_private, is_leaving) = (former.is_some(), place.is_private, place.is_leaving);
+        // The server knows nothing of a voice in what is over.
+        self.voice_told = self.voice_told.filter(|voice| *voice != id || !is_moved);
         if !is_leaving {
             let continues = continues.is_some();
             self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
@@ -258,8 +267,11 @@ impl Client {
         let id = PlaceId::from_wire(key);
         // Somebody began what is between the two; the user may have done so at the same time, or before the other went away.
         if key == 0 && is_private {
+            // What waits to be said there is not meant for whoever has that name now.
+            let waits = |id: PlaceId| self.outgoing.iter().any(|message| message.place == id);
             let same = self.places.iter().find(|place| {
-                let is_open = place.is_room(room) || !place.is_entered || !place.has_other();
+                let is_open =
+                    place.is_room(room) || !place.is_entered || !place.has_other() && !waits(place.id);
                 place.is_private && place.name == name && is_open
             });
             if let Some(place) = same {
@@ -288,14 +300,27 @@ impl Client {
 
     fn joined(&mut self, now: Instant, joined: pb::Joined) {
         let own = self.session();
-        let Some(place) = self.room_mut(RoomId::from_wire(joined.room)) else { return };
+        let room = RoomId::from_wire(joined.room);
         let Some(member) = joined.member else { return };
+        if room.is_private() && self.place_of(room).is_none() {
+            return self.is_back(&member.name);
+        }
+        let Some(place) = self.room_mut(room) else { return };
         let (id, session, name) = (place.id, SessionId::from_wire(member.session), member.name.clone());
         if !place.note_member(member) {
             return self.protocol_error(now);
         }
         if Some(session) != own {
             self.event_at(id, |place| ClientEvent::Joined { place, session, name });
+        }
+    }
+
+    /// Somebody is back whose place another had taken who was called so: what is between them is asked for anew.
+    fn is_back(&mut self, name: &str) {
+        let count = self.places.iter().filter(|place| place.is_private).count();
+        if name.len() <= limits::NAME_BYTES && count < limits::PRIVATE_EACH {
+            self.add_place(name, true);
+            self.send_claims();
         }
     }
 

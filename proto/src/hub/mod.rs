@@ -662,7 +662,11 @@ impl Hub {
             self.names.insert(name.folded(), id);
         } else if let Ok(name) = name {
             // What it asked for last may have been lost on its way. If somebody has that name, it keeps its own.
-            let _ = self.take_name(now, id, name, tell);
+            let is_taken = self.take_name(now, id, name, tell).is_ok();
+            if is_taken && self.name_of(id) != Some(&former.0) {
+                // Before others see it by that name where it comes in anew.
+                self.tell_change(id, Some(&former.0), tell);
+            }
         }
         let session = self.sessions.get_mut(id)?;
         session.attempt = resume.attempt;
@@ -670,9 +674,9 @@ impl Hub {
         self.set_presence(id, Presence::Here);
         let entries = self.enter_all(id, request, tell);
         let session = self.sessions.get(id)?;
-        let (name, marks, voice) = former;
-        if !entered && (&name, marks, voice) != (&session.name, session.marks, session.voice) {
-            self.tell_change(id, Some(&name), tell);
+        let (_, marks, voice) = former;
+        if !entered && (marks, voice) != (session.marks, session.voice) {
+            self.tell_change(id, None, tell);
         }
         self.admission(id, entries, (true, entered)).map(Ok)
     }

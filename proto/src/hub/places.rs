@@ -7,7 +7,7 @@ use crate::{
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits,
-    name::Name,
+    name::{Name, NameError},
 };
 
 /// A room that somebody wants to be in.
@@ -86,12 +86,15 @@ impl Hub {
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Vec<Entry> {
         let claims = request.claims.get(..limits::CLAIMS).unwrap_or(request.claims);
-        let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
-        let is_claimed = |room: RoomId| claimed.iter().any(|(_, found)| *found == Ok(room));
+        let is_named = |claim: &&Claim<'_>| claim.with.is_empty();
+        let wanted: Vec<_> = claims.iter().filter(is_named).map(|claim| self.find_named(claim.name)).collect();
         let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
-        for &room in rooms.iter().filter(|&&room| !room.is_private() && !is_claimed(room)) {
+        // First, so that there is place for others.
+        for &room in rooms.iter().filter(|&&room| !room.is_private() && !wanted.contains(&Some(room))) {
             self.leave_room(id, room, tell);
         }
+        let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
+        let is_claimed = |room: RoomId| claimed.iter().any(|(_, found)| *found == Ok(room));
         let voice = claimed.iter().find(|(claim, _)| claim.key == request.voice);
         let voice = voice.and_then(|(_, found)| found.as_ref().ok().copied());
         let rooms = match self.sessions.get_mut(id) {
@@ -132,16 +135,19 @@ impl Hub {
     }
 
     fn named_room(&mut self, id: SessionId, name: &str) -> Result<RoomId, Refusal> {
-        let name = if name.is_empty() { limits::DEFAULT_ROOM } else { name };
-        let name = Name::new(name).map_err(Refusal::RoomName)?;
-        let folded = name.folded();
-        let found = self.rooms_with_names().find(|(_, room)| room.name.folded() == folded);
-        match found.map(|(id, _)| id) {
+        let name = room_name(name).map_err(Refusal::RoomName)?;
+        match self.find_named(name.as_str()) {
             Some(room) if self.is_in(id, room) => Ok(room),
             _ if self.count_rooms(id, false) >= Limit::RoomsEach.value() => Err(Refusal::TooManyRooms),
             Some(room) => Ok(room),
             None => self.make_room(id, name),
         }
+    }
+
+    /// The room that is called so, however that is written.
+    fn find_named(&self, name: &str) -> Option<RoomId> {
+        let folded = room_name(name).ok()?.folded();
+        self.rooms_with_names().find(|(_, room)| room.name.folded() == folded).map(|(id, _)| id)
     }
 
     /// Makes a room for a session; not in place of one that it is about to enter.
@@ -226,7 +232,8 @@ impl Hub {
         let Some(place) = self.rooms.get(&room) else { return Seq::ZERO };
         let last = place.last_seq();
         let told = match claim.last_seq {
-            _ if claim.epoch == 0 => return last,
+            // What somebody began to say to him alone, he was not told yet.
+            _ if claim.epoch == 0 && !room.is_private() => return last,
             // All of another numbering came since.
             _ if claim.epoch != place.epoch => Seq::ZERO,
             seq if is_made(Mistake::ReplayFromNext) => seq.next(),
@@ -335,4 +342,9 @@ impl Hub {
             }
         }
     }
+}
+
+/// The name of a room as it was typed; that of the default one if it was not.
+fn room_name(name: &str) -> Result<Name, NameError> {
+    Name::new(if name.is_empty() { limits::DEFAULT_ROOM } else { name })
 }

@@ -46,7 +46,8 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
         Notice::Opened { room, epoch, by, to } => {
-            let room = pb::Room { id: room.to_wire(), epoch, ..pb::Room::default() };
+            let name = by.name.as_str().to_owned();
+            let room = pb::Room { id: room.to_wire(), epoch, name, last_seq: 0 };
             let with = by.session.to_wire();
             let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
             control::write_entered(out, entered, [to, by].into_iter());
@@ -146,8 +147,11 @@ pub(super) fn write_entry(
     };
     let per_frame = Limit::MembersPerFrame.value();
     let mut members = hub.members_of(room);
-    // What is between two has no name.
-    let name = hub.name_of_room(room).filter(|_| !room.is_private());
+    // What is between two is called as the other is, who may not be there.
+    let name = match hub.other_of(room, session) {
+        Some(other) => hub.name_of(other),
+        None => hub.name_of_room(room),
+    };
     let entered = pb::Entered {
         key: entry.key,
         room: Some(pb::Room {

@@ -187,7 +187,7 @@ impl Checker {
         let places = self.members[client as usize].places.values();
         places.filter_map(|place| place.alone.as_ref()).find_map(|alone| {
             let Owner::Client { client: other, life } = alone.other else { return None };
-            let other = self.members.get(other as usize).filter(|other| other.life == life)?;
+            let other = self.members.get(other as usize).filter(|other| other.life == life && other.is_in)?;
             let theirs = other.places.values().filter_map(|place| place.alone.as_ref());
             let theirs = theirs.filter(|theirs| theirs.log == alone.log).next()?;
             let untold = alone.heard.iter().find(|seq| !theirs.knows(**seq))?;

@@ -11,6 +11,8 @@ pub(crate) fn name_of(client: u32) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rooms {
     pub(crate) count: u32,
+    /// Rooms beside those, in which nobody is at first.
+    pub(crate) others: u32,
     /// The first is the one in which classic peers are.
     pub(crate) has_classics: bool,
 }

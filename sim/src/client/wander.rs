@@ -73,7 +73,7 @@ impl ClientNode {
     }
 
     fn join_some_room(&mut self, rng: &mut Rng, check: &mut Checker, rooms: Rooms) {
-        let name = rooms.name_of(rng.below(u64::from(rooms.count) + 2) as u32);
+        let name = rooms.name_of(rng.below(u64::from(rooms.count + rooms.others)) as u32);
         // As many rooms as one may be in.
         if let Ok(place) = self.machine.join(&name) {
             check.wants(self.number, place, To::Room(name));
