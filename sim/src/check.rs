@@ -116,7 +116,9 @@ impl Entrance {
     /// After which message somebody must be told who knows all up to `seq`.
     fn told_up_to(&self, logs: &Logs, seq: u64) -> u64 {
         let share = REPLAY_BYTES / self.rooms.max(1);
-        logs.log(self.log).map_or(seq, |log| log.told_up_to(seq, self.first_remembered, share as u64))
+        logs.log(self.log).map_or(seq, |log| {
+            log.told_up_to(seq, self.last, self.first_remembered, share as u64)
+        })
     }
 }
 

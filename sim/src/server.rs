@@ -220,6 +220,7 @@ impl ServerNode {
             net.sometimes(Sometimes::TopicRestored);
         }
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
+        self.drain(net, check);
     }
 
     // What the network brings.

@@ -350,9 +350,12 @@ impl Client {
             return self.protocol_error(now);
         }
         let mut former = None;
+        // In a room that the user left he does not see anybody any more.
+        let mut is_seen = self.session() == Some(session);
         for place in &mut self.places {
             if let Some(known) = place.members.get_mut(&session) {
                 former = Some(core::mem::replace(known, member.clone()));
+                is_seen |= !place.is_leaving;
             }
             if place.with == Some(session) {
                 place.name.clone_from(&member.name);
@@ -365,7 +368,9 @@ impl Client {
             self.wanted_name = None;
         }
         let former = former.map(|former| former.name).filter(|former| *former != member.name);
-        self.event(ClientEvent::Changed { session, former, member });
+        if is_seen {
+            self.event(ClientEvent::Changed { session, former, member });
+        }
     }
 
     fn topic_set(&mut self, topic: pb::Topic) {
