@@ -3,25 +3,28 @@
 //! The log of the server's rooms is watched as it grows ([`log`]); what every client is told is held against it ([`view`]);
 //! voice is held against what was spoken ([`voice`]). The world itself looks whether anybody spins, and whether all comes to rest.
 
+mod alone;
 pub(crate) mod classic;
 pub(crate) mod log;
 mod names;
 mod view;
 mod voice;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Instant, RoomId, SessionId,
-    client::{ClientEvent, EndReason, Page},
-    history::KeptMessage,
+    client::{ClientEvent, EndReason, Page, PlaceId},
+    limits::REPLAY_BYTES,
     server::{Server, ServerEvent},
 };
 
+pub(crate) use self::log::To;
 pub(crate) use self::names::{Rooms, name_of};
 use self::{
+    alone::{Alone, Conversations},
     classic::Classics,
-    log::{LogId, Logs, Owner, Said},
+    log::{About, LogId, Logs, Owner, Said, Spoken},
     names::is_name_of,
     view::View,
     voice::Voices,
@@ -29,6 +32,7 @@ use self::{
 use crate::{
     net::Net,
     person::Message,
+    server::OnDisk,
     sometimes::Sometimes,
     spec::Key,
     tcp::ConnId,
@@ -53,6 +57,7 @@ rules! {
     NothingTwice = "nothing is delivered twice";
     NoForgery = "nobody is told what nobody said, or in another's name, or of another room";
     Acknowledged = "what is acknowledged is in the room's log, once, and nothing else is acknowledged";
+    Private = "what is between two is told to nobody else, and never kept";
     Lasting = "what somebody was told is still there when the server is started again with its disk";
     History = "a page of a room's history is what was said there, right before what was asked for";
     Resume = "who comes back in time goes on with his own session and in his own name, and nobody else does";
@@ -76,18 +81,44 @@ rules! {
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     pub(crate) session: SessionId,
+    /// In which start of the server.
+    pub(crate) generation: u32,
     pub(crate) name: String,
     pub(crate) resumed: bool,
+}
+
+/// A room that somebody is told that he is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    /// The client's own number of it; 0 if it did not ask.
+    pub(crate) key: u32,
+    /// The room's name, or that of the one with whom he is alone there.
+    pub(crate) name: String,
+    /// With whom he is alone there.
+    pub(crate) with: Option<SessionId>,
+    pub(crate) session: SessionId,
     pub(crate) log: LogId,
     /// In which start of the server.
     pub(crate) generation: u32,
-    /// Every message after this and up to `last` was sent with the welcome.
+    /// Every message after this and up to `last` was sent with it.
     pub(crate) told: u64,
     pub(crate) last: u64,
-    /// But for those before this one, which the server did not remember.
+    /// But for those before this one, which the server did not remember, or left out.
     pub(crate) first_kept: u64,
+    pub(crate) first_remembered: u64,
+    /// Among how many rooms what may be told again is shared.
+    pub(crate) rooms: usize,
     /// What is told next is at this place of the journal.
     pub(crate) place: usize,
+}
+
+impl Entrance {
+    /// After which message somebody must be told who knows all up to `seq`.
+    fn told_up_to(&self, logs: &Logs, seq: u64) -> u64 {
+        let share = REPLAY_BYTES / self.rooms.max(1);
+        logs.log(self.log)
+            .map_or(seq, |log| log.told_up_to(seq, self.last, self.first_remembered, share as u64))
+    }
 }
 
 /// One client, as its user sees it.
@@ -97,14 +128,44 @@ struct Member {
     is_in: bool,
     has_quit: bool,
     name: String,
-    view: Option<View>,
-    said_in_life: u64,
-    /// Its messages in this life that were acknowledged, and those that were refused since they could not be kept.
-    acknowledged: BTreeSet<u64>,
-    refused: BTreeSet<u64>,
+    /// Its session, and in which start of the server.
+    session: Option<(u32, SessionId)>,
+    /// The rooms that it is in or wants to be in.
+    places: BTreeMap<PlaceId, Place>,
+    /// Its messages in this life of which it does not know yet what became of them, each with where it said it.
+    pending: BTreeMap<u64, PlaceId>,
     has_missed: bool,
-    /// The pages of history that it asked for, by their numbers: what is before this message.
-    questions: BTreeMap<u32, u64>,
+    /// Questions for pages of history, those counted that its machine asks by itself.
+    asked: u32,
+    /// What it asked for, by the numbers of the questions: what is before this message of a room.
+    questions: BTreeMap<u32, (LogId, u64)>,
+}
+
+/// A room that a client is in or wants to be in.
+#[derive(Debug)]
+struct Place {
+    to: To,
+    /// None before it was entered, or where it is alone with somebody.
+    view: Option<View>,
+    /// How far it got in what is between it and somebody else.
+    alone: Option<Alone>,
+    /// It was asked for and not answered yet: with whoever has that name now.
+    is_new: bool,
+    /// The last of its messages there that was acknowledged.
+    last_acknowledged: u64,
+}
+
+impl Place {
+    fn new(to: To) -> Self {
+        Self { to, view: None, alone: None, is_new: true, last_acknowledged: 0 }
+    }
+}
+
+/// True for what says that somebody cannot be told something alone.
+fn is_no_whisper(why: &str) -> bool {
+    ["nobody of that name", "too many private", "your own name", "no private"]
+        .iter()
+        .any(|part| why.contains(part))
 }
 
 #[derive(Debug)]
@@ -120,6 +181,10 @@ pub(crate) struct Checker {
     /// In which of its lives a client began a connection.
     lives: BTreeMap<ConnId, u32>,
     admissions: BTreeMap<ConnId, Admission>,
+    /// Into which rooms somebody was let over a connection, until he knows of it; and whose session it is.
+    entrances: BTreeMap<ConnId, VecDeque<Entrance>>,
+    sessions: BTreeMap<ConnId, SessionId>,
+    conversations: Conversations,
     voices: Voices,
     pub(crate) classics: Classics,
     failure: Option<(Rule, String)>,
@@ -137,6 +202,9 @@ impl Checker {
             logs: Logs::new(rooms.has_classics),
             lives: BTreeMap::new(),
             admissions: BTreeMap::new(),
+            entrances: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            conversations: Conversations::default(),
             voices: Voices::new(clients),
             classics: Classics::default(),
             failure: None,
@@ -159,8 +227,9 @@ impl Checker {
         &mut self,
         net: &mut Net<'_>,
         server: &Server,
-        kept: &BTreeMap<RoomId, &[KeptMessage]>,
+        kept: &BTreeMap<RoomId, OnDisk<'_>>,
     ) {
+        self.forget_voices();
         let Self { logs, said, failure, .. } = self;
         let untold = logs.restarted(server, kept, said, &mut |rule, what| {
             failure.get_or_insert((rule, what));
@@ -180,8 +249,8 @@ impl Checker {
 
     /// Looks at what is new on the server.
     pub(crate) fn observe(&mut self, server: &Server) {
-        let Self { logs, failure, .. } = self;
-        logs.observe(server, &mut |rule, what| {
+        let Self { logs, said, failure, .. } = self;
+        logs.observe(server, said, &mut |rule, what| {
             failure.get_or_insert((rule, what));
         });
         self.judge_classics();
@@ -206,23 +275,36 @@ impl Checker {
         if !self.logs.assign(session, owner) {
             self.fail(Rule::Resume, format!("{owner:?} was given {session:?}, which is another's"));
         }
-        if let Some(view) = self.members.get(link as usize).and_then(|member| member.view.as_ref())
+        if let Some((generation, former)) = self.members.get(link as usize).and_then(|member| member.session)
             && !admission.resumed
-            && view.generation == self.logs.generation
-            && view.session != session
-            && server.hub().name_of(view.session).is_some()
+            && generation == self.logs.generation
+            && former != session
+            && server.hub().name_of(former).is_some()
         {
             self.fail(Rule::Resume, format!("client {link} came back in time and was not resumed"));
         }
+        self.sessions.insert(conn, session);
         self.admissions.insert(conn, admission);
+    }
+
+    /// The session that was let in over a connection.
+    pub(crate) fn session_at(&self, conn: ConnId) -> Option<SessionId> {
+        self.sessions.get(&conn).copied()
+    }
+
+    /// The server tells somebody over a connection that he is in a room.
+    pub(crate) fn enters(&mut self, conn: ConnId, entrance: Entrance) {
+        self.entrances.entry(conn).or_default().push_back(entrance);
     }
 
     // What users do.
 
     /// A client was started, for the first time or again.
     pub(crate) fn born(&mut self, client: u32) {
+        let to = To::Room(self.rooms.name_for(client));
+        let places = BTreeMap::from([(PlaceId::FIRST, Place::new(to))]);
         let member = &mut self.members[client as usize];
-        *member = Member { life: member.life + 1, name: name_of(client), ..Member::default() };
+        *member = Member { life: member.life + 1, name: name_of(client), places, ..Member::default() };
         self.new_ear(client);
     }
 
@@ -232,12 +314,29 @@ impl Checker {
     }
 
     /// A client's machine took a message.
-    pub(crate) fn said(&mut self, message: Message, text: &str) {
+    pub(crate) fn said(&mut self, message: Message, place: PlaceId, text: &str) {
         let said = &mut self.said[message.client as usize];
-        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), (0, 0));
+        said.resize(usize::try_from(message.number).unwrap_or(0).saturating_sub(1), Spoken::default());
         let member = &mut self.members[message.client as usize];
-        said.push((hash(text.as_bytes()), member.life));
-        member.said_in_life += 1;
+        let to = member.places.get(&place).map_or(To::Nobody, |place| place.to.clone());
+        said.push(Spoken { text: hash(text.as_bytes()), life: member.life, to });
+        member.pending.insert(message.number, place);
+    }
+
+    /// A client's user wants to be in one more room, or is in it.
+    pub(crate) fn wants(&mut self, client: u32, place: PlaceId, to: To) {
+        self.members[client as usize].places.entry(place).or_insert_with(|| Place::new(to));
+    }
+
+    /// A client's user wants to be alone with somebody; anew, if he is not yet or not any more.
+    pub(crate) fn whispers(&mut self, client: u32, id: PlaceId, is_anew: bool) {
+        let places = &mut self.members[client as usize].places;
+        places.entry(id).or_insert_with(|| Place::new(To::Alone(id))).is_new |= is_anew;
+    }
+
+    /// A client's user leaves a room: from now on he is told nothing of it.
+    pub(crate) fn parts(&mut self, client: u32, place: PlaceId) {
+        self.members[client as usize].places.remove(&place);
     }
 
     /// A client's user wants to leave.
@@ -258,72 +357,93 @@ impl Checker {
     ) {
         let node = Node::Client(client);
         match event {
-            ClientEvent::Welcome { session, name, room, resumed, again, continues: _ } => {
+            ClientEvent::Welcome { session, name, resumed, again } => {
                 net.record(node, Mark::Welcome, u64::from(session.to_wire()), u64::from(*resumed));
                 net.counts.reconnects += u64::from(*again);
                 if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {
                     self.fail(Rule::Resume, format!("client {client} was welcomed as {name}"));
                 }
-                if *room != self.rooms.name_for(client) {
-                    self.fail(Rule::NoForgery, format!("client {client} was let into {room}"));
-                }
-                self.welcomed(net, client, conn, *session, name, *resumed);
-                if !again && let Some(last) = self.last_of(client) {
-                    // The machine asks by itself.
-                    self.asked(client, 1, last + 1);
+                self.welcomed(client, conn, *session, name, *resumed);
+            }
+            ClientEvent::Entered { place, name, is_private, .. } => {
+                self.entered(net, client, conn, *place, name, *is_private);
+            }
+            ClientEvent::NotEntered { place, name, is_private, why } => {
+                net.record(node, Mark::NotEntered, hash(why.as_bytes()), 0);
+                let place = self.members[client as usize].places.remove(place);
+                let is_alone = place.is_some_and(|place| matches!(place.to, To::Alone(_)));
+                net.sometimes(Sometimes::NotEntered);
+                if !(*is_private && is_alone && is_no_whisper(why)) {
+                    self.fail(Rule::Connection, format!("client {client} was not let into {name}: {why}"));
                 }
             }
-            ClientEvent::Joined { session, name } => {
+            ClientEvent::Changed { session, former, member } => {
+                net.record(node, Mark::Changed, u64::from(session.to_wire()), hash(member.name.as_bytes()));
+                if former.is_some() {
+                    net.sometimes(Sometimes::Renamed);
+                }
+                self.changed(client, *session, former.as_ref(), &member.name);
+            }
+            ClientEvent::Topic { place, topic } => {
+                net.record(node, Mark::Topic, hash(topic.text.as_bytes()), topic.at.0);
+                net.sometimes(Sometimes::TopicTold);
+                let (text, by) = (topic.text.clone(), topic.by.clone());
+                self.told(client, *place, &log::Entry::Topic(About { text, by, at_ms: topic.at.0 }));
+            }
+            ClientEvent::Rooms(rooms) => net.record(node, Mark::Rooms, rooms.len() as u64, 0),
+            ClientEvent::NotDone { why } => {
+                net.record(node, Mark::NotDone, hash(why.as_bytes()), 0);
+                net.sometimes(Sometimes::NotDone);
+                let is_right = self.may_refuse && why.contains("cannot keep it")
+                    || self.may_break && why.contains("in use");
+                if !is_right {
+                    self.fail(Rule::Connection, format!("client {client} was refused a change: {why}"));
+                }
+            }
+            ClientEvent::Joined { place, session, name } => {
                 net.record(node, Mark::Joined, u64::from(session.to_wire()), 0);
                 let told = log::Entry::Joined { session: *session, name: name.clone() };
-                self.told(client, &told);
+                self.told(client, *place, &told);
             }
-            ClientEvent::Left { session, name, reason } => {
+            ClientEvent::Left { place, session, name, reason } => {
                 net.record(node, Mark::Left, u64::from(session.to_wire()), 0);
                 let told = log::Entry::Left { session: *session, name: name.clone(), reason: *reason };
-                self.told(client, &told);
+                self.told(client, *place, &told);
             }
-            ClientEvent::Meanwhile { joined, left } => {
+            ClientEvent::Meanwhile { place, joined, left } => {
                 net.record(node, Mark::Meanwhile, joined.len() as u64, left.len() as u64);
-                let Self { members, logs, .. } = self;
                 net.sometimes(Sometimes::Met);
-                let view = members[client as usize].view.as_mut();
-                if let Some(Err((rule, what))) = view.map(|view| view.meanwhile(logs, joined, left)) {
-                    self.fail(rule, format!("client {client} {what}"));
+                if self.is_alone(client, *place) {
+                    return;
                 }
+                self.with_view(client, *place, |view, logs| view.meanwhile(logs, joined, left));
             }
             ClientEvent::History(page) => {
                 net.record(node, Mark::History, page.lines.len() as u64, u64::from(page.more));
                 self.page(net, client, page);
             }
-            ClientEvent::Said { seq, name, text, own, .. } => {
+            ClientEvent::Said { place, seq, name, text, own, .. } => {
                 net.record(node, Mark::Said, seq.to_wire(), hash(text.as_bytes()));
-                self.text(net, client, seq.to_wire(), name, text, own.is_some());
-            }
-            // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
-            ClientEvent::NotSaid { text, why, .. }
-                if self.may_refuse && (why.contains("cannot keep it") || why.contains("came too late")) =>
-            {
-                net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
-                net.sometimes(Sometimes::NotKept);
-                let message = Message::parse(text).filter(|message| message.client == client);
-                let number = message.map_or(0, |message| message.number);
-                if !self.members[client as usize].refused.insert(number) {
-                    self.fail(Rule::Acknowledged, format!("client {client} was refused twice: {text}"));
-                }
+                self.text(net, client, *place, (seq.to_wire(), name, text), own.is_some());
             }
             ClientEvent::NotSaid { text, why, .. } => {
-                let what = format!("a message of client {client} was not accepted ({why}): {text}");
-                self.fail(Rule::Acknowledged, what);
+                net.record(node, Mark::NotSaid, hash(text.as_bytes()), 0);
+                self.not_said(net, client, text, why);
             }
-            ClientEvent::Missed { messages } => {
+            ClientEvent::Missed { place, messages, .. } => {
                 net.record(node, Mark::Missed, *messages, 0);
                 net.counts.missed += messages;
-                let member = &mut self.members[client as usize];
-                member.has_missed = true;
-                let Some(view) = &mut member.view else { return };
-                if let Err(what) = view.missed(*messages) {
-                    self.fail(Rule::OneOrder, format!("client {client} {what}"));
+                self.members[client as usize].has_missed = true;
+                let alone = self.members[client as usize].places.get_mut(place);
+                match alone.and_then(|place| place.alone.as_mut()) {
+                    Some(alone) => {
+                        if let Err((rule, what)) = alone.missed(*messages) {
+                            self.fail(rule, format!("client {client} {what}"));
+                        }
+                    }
+                    None => self.with_view(client, *place, |view, _| {
+                        view.missed(*messages).map_err(|what| (Rule::OneOrder, what))
+                    }),
                 }
             }
             ClientEvent::Refused { why, .. } => {
@@ -366,15 +486,7 @@ impl Checker {
         }
     }
 
-    fn welcomed(
-        &mut self,
-        net: &mut Net<'_>,
-        client: u32,
-        conn: Option<ConnId>,
-        session: SessionId,
-        name: &str,
-        resumed: bool,
-    ) {
+    fn welcomed(&mut self, client: u32, conn: Option<ConnId>, session: SessionId, name: &str, resumed: bool) {
         let admission = conn.and_then(|conn| self.admissions.remove(&conn));
         let Some(admission) =
             admission.filter(|a| (a.session, a.name.as_str(), a.resumed) == (session, name, resumed))
@@ -382,53 +494,161 @@ impl Checker {
             let what = format!("client {client} was welcomed as {session:?}, but not let in as that");
             return self.fail(Rule::Resume, what);
         };
-        let Self { members, logs, .. } = self;
-        let member = &mut members[client as usize];
+        let here = Some((admission.generation, session));
+        let member = &mut self.members[client as usize];
         member.is_in = true;
         name.clone_into(&mut member.name);
-        if !resumed && let Some(former) = &member.view {
-            match former.log == admission.log {
-                true if former.generation != admission.generation => net.tally.note(Sometimes::FoundAgain),
-                true => net.tally.note(Sometimes::NotResumed),
-                false => net.tally.note(Sometimes::NewNumbering),
+        let former = std::mem::replace(&mut member.session, here);
+        if !resumed {
+            self.voices.new_numbers(client);
+        } else if former != here {
+            self.fail(Rule::Resume, format!("client {client} resumed {here:?} and had {former:?}"));
+        }
+    }
+
+    /// A client is in a room, or in it again.
+    fn entered(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        conn: Option<ConnId>,
+        id: PlaceId,
+        name: &str,
+        is_private: bool,
+    ) {
+        let Some(entrance) = self.entrance(client, conn, id, (name, is_private)) else {
+            let what = format!("client {client} is told that it is in {name}, where nobody let it in");
+            return self.fail(Rule::NoForgery, what);
+        };
+        net.record(Node::Client(client), Mark::Entered, entrance.told, entrance.last);
+        if is_private {
+            return self.entered_alone(net, client, id, &entrance);
+        }
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        let resumed = member.session == Some((entrance.generation, entrance.session));
+        let Some(place) = member.places.get_mut(&id) else {
+            let what = format!("client {client} is told that it is in {name}, where it does not want to be");
+            return self.fail(Rule::NoForgery, what);
+        };
+        if std::mem::take(&mut place.is_new) && id != PlaceId::FIRST {
+            net.sometimes(Sometimes::Wandered);
+        }
+        let former = place.view.take();
+        let is_new = former.is_none();
+        if let Some(former) = &former {
+            let is_same_session =
+                (former.generation, former.session) == (entrance.generation, entrance.session);
+            match former.log == entrance.log {
+                true if former.generation != entrance.generation => net.sometimes(Sometimes::FoundAgain),
+                true if !is_same_session => net.sometimes(Sometimes::NotResumed),
+                true => {}
+                false => net.sometimes(Sometimes::NewNumbering),
+            }
+            if is_same_session {
+                net.sometimes(Sometimes::Resumed);
+                if entrance.first_kept > entrance.told + 1 {
+                    net.sometimes(Sometimes::ResumedWithGap);
+                }
             }
         }
         if !resumed {
-            self.voices.new_numbers(client);
+            let what = format!("client {client} is let into {name} as {:?}", entrance.session);
+            return self.fail(Rule::Resume, what);
         }
-        let outcome = match View::begin(member.view.take(), logs, &admission) {
+        if To::Room(name.to_owned()) != place.to {
+            let what = format!("client {client} was let into {name} in place of {:?}", place.to);
+            return self.fail(Rule::NoForgery, what);
+        }
+        match View::begin(former, logs, &entrance) {
             Ok(view) => {
-                member.view = Some(view);
-                Ok(())
+                let last = view.last();
+                place.view = Some(view);
+                if is_new {
+                    // The machine asks by itself.
+                    member.asked += 1;
+                    member.questions.insert(member.asked, (entrance.log, last + 1));
+                }
             }
-            Err(error) => Err(error),
-        };
-        if resumed {
-            net.sometimes(Sometimes::Resumed);
-            if admission.first_kept > admission.told + 1 {
-                net.sometimes(Sometimes::ResumedWithGap);
+            Err((rule, what)) => self.fail(rule, format!("client {client} in {name} {what}")),
+        }
+    }
+
+    /// What the server said when it let a client into this place. What it said before that and the client does not tell of were rooms that
+    /// it had left by then.
+    fn entrance(
+        &mut self,
+        client: u32,
+        conn: Option<ConnId>,
+        id: PlaceId,
+        (name, is_private): (&str, bool),
+    ) -> Option<Entrance> {
+        let Self { members, entrances, .. } = self;
+        let entrances = entrances.get_mut(&conn?)?;
+        while let Some(entrance) = entrances.pop_front() {
+            let is_meant = match entrance.key {
+                0 => is_private && entrance.with.is_some() && entrance.name == name,
+                key => id.number() == key,
+            };
+            if is_meant {
+                return Some(entrance).filter(|entrance| entrance.name == name);
+            }
+            let places = &members[client as usize].places;
+            if places.keys().any(|place| place.number() == entrance.key) {
+                return None;
             }
         }
-        if let Err((rule, what)) = outcome {
+        None
+    }
+
+    /// Somebody is called otherwise, or has changed in another way.
+    fn changed(&mut self, client: u32, session: SessionId, former: Option<&String>, name: &str) {
+        let is_other = self.is_alone_with(client, session);
+        let Self { members, logs, .. } = self;
+        let member = &mut members[client as usize];
+        let owner = Owner::Client { client, life: member.life };
+        let is_own = member.session.is_some_and(|(_, own)| own == session);
+        if is_own {
+            name.clone_into(&mut member.name);
+        }
+        let Some(former) = former else { return };
+        let told = log::Entry::Renamed { session, former: former.clone(), name: name.to_owned() };
+        let mut failure = None;
+        let mut is_known = is_own || is_other;
+        for view in member.places.values_mut().filter_map(|place| place.view.as_mut()) {
+            if view.awaits(logs, owner, &told) {
+                is_known = true;
+                failure = failure.or(view.told(logs, owner, &told).err());
+            }
+        }
+        if !is_known {
+            let what = format!("was told {told:?}, which did not happen");
+            failure = failure.or(Some((Rule::NoForgery, what)));
+        }
+        if let Some((rule, what)) = failure {
             self.fail(rule, format!("client {client} {what}"));
         }
     }
 
-    fn text(&mut self, net: &mut Net<'_>, client: u32, seq: u64, name: &str, text: &str, own: bool) {
-        let Self { members, .. } = self;
-        let member = &mut members[client as usize];
-        let Some(view) = &member.view else { return };
-        if own {
-            let message = Message::parse(text).filter(|message| message.client == client);
-            let number = message.map_or(0, |message| message.number);
-            let is_last = member.acknowledged.last().is_none_or(|&last| last < number);
-            // What was missed, or accepted in a room that is gone, is acknowledged when it is said again, after what was not.
-            let is_in_turn = is_last || member.has_missed || seq == 0;
-            let is_new = !member.refused.contains(&number) && member.acknowledged.insert(number);
-            if !is_new || !is_in_turn {
-                let what = format!("message {number} of client {client} was acknowledged out of turn");
-                return self.fail(Rule::Acknowledged, what);
+    fn text(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        place: PlaceId,
+        (seq, name, text): (u64, &str, &str),
+        own: bool,
+    ) {
+        if self.is_alone(client, place) {
+            let is_new = !own || self.acknowledge(client, place, seq, text).is_some();
+            // What was accepted before the other went away has its place in what is over.
+            if is_new && seq > 0 {
+                self.text_alone(net, client, place, (seq, text), own);
             }
+            return;
+        }
+        if own {
+            let Some(number) = self.acknowledge(client, place, seq, text) else { return };
+            let Some(view) = self.view(client, place) else { return };
             if seq == 0 {
                 // It was accepted in a room that was forgotten since, before the client came into this one of the same name.
                 let is_here = self.logs.log(view.log).is_some_and(|log| log.has_message(client, number));
@@ -442,6 +662,9 @@ impl Checker {
         } else {
             net.counts.texts_delivered += 1;
         }
+        let Some(view) = self.view(client, place) else {
+            return self.fail(Rule::OneOrder, format!("client {client} was told where it is not: {text}"));
+        };
         let log = self.logs.log(view.log);
         if own && log.is_some_and(|log| log.untold.contains(&seq)) {
             net.sometimes(Sometimes::ToldAfterCrash);
@@ -451,7 +674,7 @@ impl Checker {
             let rule = if own { Rule::Acknowledged } else { Rule::OneOrder };
             return self.fail(rule, format!("client {client} was told at {seq} what is not there: {text}"));
         };
-        let owner = *owner;
+        let (owner, member) = (*owner, &self.members[client as usize]);
         if matches!(owner, Some(Owner::Classic(_))) {
             net.sometimes(Sometimes::ClassicHeard);
         }
@@ -464,28 +687,81 @@ impl Checker {
         // Its own messages are told in the name that it has now.
         let name = if own && name == member.name { logged.clone() } else { name.to_owned() };
         let told = log::Entry::Said { seq, owner, name, text: hash(text.as_bytes()) };
-        self.told(client, &told);
+        self.told(client, place, &told);
+    }
+
+    fn view(&self, client: u32, place: PlaceId) -> Option<&View> {
+        self.members[client as usize].places.get(&place)?.view.as_ref()
+    }
+
+    /// Whether a place is where a client is alone with somebody.
+    fn is_alone(&self, client: u32, place: PlaceId) -> bool {
+        self.members[client as usize].places.get(&place).is_some_and(|place| place.alone.is_some())
+    }
+
+    /// A client's message is acknowledged: which, if that may be.
+    fn acknowledge(&mut self, client: u32, id: PlaceId, seq: u64, text: &str) -> Option<u64> {
+        let member = &mut self.members[client as usize];
+        let message = Message::parse(text).filter(|message| message.client == client);
+        let number = message.map_or(0, |message| message.number);
+        let last = member.places.get_mut(&id).map(|place| &mut place.last_acknowledged);
+        let is_last = last.is_some_and(|last| std::mem::replace(last, number.max(*last)) < number);
+        // What was missed, or accepted in a room that is gone, is acknowledged when it is said again, after what was not.
+        let is_in_turn = is_last || member.has_missed || seq == 0;
+        let is_pending = member.pending.remove(&number) == Some(id);
+        if !is_pending || !is_in_turn {
+            let what = format!("message {number} of client {client} was acknowledged out of turn");
+            self.fail(Rule::Acknowledged, what);
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A client's message was refused.
+    fn not_said(&mut self, net: &mut Net<'_>, client: u32, text: &str, why: &str) {
+        let member = &mut self.members[client as usize];
+        let message = Message::parse(text).filter(|message| message.client == client);
+        let number = message.map_or(0, |message| message.number);
+        let spoken = log::spoken(&self.said, client, number);
+        let is_whisper = spoken.is_some_and(|spoken| matches!(spoken.to, To::Alone(_)));
+        // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
+        let is_unkept = why.contains("cannot keep it") || why.contains("came too late");
+        let is_right = self.may_refuse && is_unkept || is_whisper && is_no_whisper(why);
+        if is_unkept {
+            net.sometimes(Sometimes::NotKept);
+        }
+        let is_pending = member.pending.remove(&number).is_some();
+        if !is_right {
+            let what = format!("a message of client {client} was not accepted ({why}): {text}");
+            self.fail(Rule::Acknowledged, what);
+        } else if !is_pending {
+            self.fail(Rule::Acknowledged, format!("client {client} was refused twice: {text}"));
+        }
     }
 
     /// A client asks for a page of what was said before a message.
-    pub(crate) fn asked(&mut self, client: u32, token: u32, before: u64) {
-        self.members[client as usize].questions.insert(token, before);
+    pub(crate) fn asked(&mut self, client: u32, place: PlaceId, token: u32, before: u64) {
+        let member = &mut self.members[client as usize];
+        member.asked = token;
+        if let Some(view) = member.places.get(&place).and_then(|place| place.view.as_ref()) {
+            member.questions.insert(token, (view.log, before));
+        }
     }
 
-    /// The last message that a client knows of.
-    pub(crate) fn last_of(&self, client: u32) -> Option<u64> {
-        self.members[client as usize].view.as_ref().map(View::last)
+    /// The last message of a room that a client knows of.
+    pub(crate) fn last_of(&self, client: u32, place: PlaceId) -> Option<u64> {
+        self.members[client as usize].places.get(&place)?.view.as_ref().map(View::last)
     }
 
     /// A client was given a page of its room's history.
     fn page(&mut self, net: &mut Net<'_>, client: u32, page: &Page) {
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
-        let Some(before) = member.questions.remove(&page.token) else {
+        let Some((log, before)) = member.questions.remove(&page.token) else {
             return self
                 .fail(Rule::History, format!("client {client} was given a page that it did not ask for"));
         };
-        let Some(log) = member.view.as_ref().and_then(|view| logs.log(view.log)) else { return };
+        let Some(log) = logs.log(log) else { return };
         if page.error.as_ref().is_some_and(|error| error.contains("too much at once")) {
             // It asks again before it has its answers.
             return net.sometimes(Sometimes::PageRefused);
@@ -514,15 +790,33 @@ impl Checker {
         }
     }
 
-    /// A client was told of an event of its room.
-    fn told(&mut self, client: u32, told: &log::Entry) {
+    /// A client was told of an event of a room.
+    fn told(&mut self, client: u32, place: PlaceId, told: &log::Entry) {
+        // The other goes and comes.
+        if let log::Entry::Joined { session, .. } | log::Entry::Left { session, .. } = told
+            && self.is_alone(client, place)
+            && self.is_alone_with(client, *session)
+        {
+            return;
+        }
+        let owner = Owner::Client { client, life: self.members[client as usize].life };
+        self.with_view(client, place, |view, logs| view.told(logs, owner, told));
+    }
+
+    /// Judges what a client is told of a room, in which it must be.
+    fn with_view(
+        &mut self,
+        client: u32,
+        place: PlaceId,
+        judge: impl FnOnce(&mut View, &Logs) -> Result<(), (Rule, String)>,
+    ) {
         let Self { members, logs, .. } = self;
-        let member = &mut members[client as usize];
-        let owner = Owner::Client { client, life: member.life };
-        let Some(view) = &mut member.view else {
-            return self.fail(Rule::OneOrder, format!("client {client} was told {told:?} and is not in"));
+        let place = members[client as usize].places.get_mut(&place);
+        let verdict = match place.and_then(|place| place.view.as_mut()) {
+            Some(view) => judge(view, logs),
+            None => Err((Rule::OneOrder, "was told something of a room in which it is not".to_owned())),
         };
-        if let Err((rule, what)) = view.told(logs, owner, told) {
+        if let Err((rule, what)) = verdict {
             self.fail(rule, format!("client {client} {what}"));
         }
     }
@@ -540,13 +834,25 @@ impl Checker {
     /// What a client still lacks, when the world should be at rest.
     pub(crate) fn lack_of(&self, client: u32) -> Option<String> {
         let member = &self.members[client as usize];
-        let Some(view) = &member.view else { return Some("never admitted".to_owned()) };
         let owner = Owner::Client { client, life: member.life };
-        if let Some(what) = view.lack(&self.logs, owner) {
+        for place in member.places.values() {
+            let lack = match &place.view {
+                Some(view) => view.lack(&self.logs, owner),
+                None if place.alone.is_some() => None,
+                None => Some("it was never let in".to_owned()),
+            };
+            if let Some(what) = lack {
+                return Some(format!("{:?}: {what}", place.to));
+            }
+        }
+        if let Some(what) = self.lack_alone(client) {
             return Some(what);
         }
-        let (said, acknowledged) =
-            (member.said_in_life, (member.acknowledged.len() + member.refused.len()) as u64);
-        (said != acknowledged).then(|| format!("{acknowledged} of {said} messages are acknowledged"))
+        member.pending.iter().find_map(|(number, place)| match member.places.contains_key(place) {
+            true => Some(format!("its message {number} is not acknowledged")),
+            // Whoever has left the room is not told.
+            false if self.logs.has_message(client, *number) => None,
+            false => Some(format!("its message {number} is not in the room that it left")),
+        })
     }
 }

@@ -1,10 +1,14 @@
 //! One client: the machine, its user, and a driver between them and the network, which does what the driver of real
 //! sockets does.
 
+mod wander;
+
 use chinwag_audio::EncodedFrame;
 use chinwag_proto::{
-    Rng, Seq,
-    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason},
+    Rng, RoomId, Seq,
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, EndReason, Member, PlaceId},
+    hub::{self, Hub},
+    name::Name,
     relay::VoicePath,
     wire::{path::SealedPath, voice::VoiceFrame},
 };
@@ -63,8 +67,8 @@ impl ClientNode {
         (person, sound): Idle,
     ) -> Self {
         check.born(number);
-        let (name, room, software) = (name_of(number), rooms.name_for(number), "sim".to_owned());
-        let config = ClientConfig { name, room, software, history: FIRST_PAGE };
+        let (name, rooms, software) = (name_of(number), vec![rooms.name_for(number)], "sim".to_owned());
+        let config = ClientConfig { name, rooms, software, history: FIRST_PAGE };
         let mut client = Self {
             number,
             machine: Client::new(net.now(Node::Client(number)), config, seed),
@@ -185,28 +189,29 @@ impl ClientNode {
     pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) -> bool {
         let has_room = self.machine.room_for_messages() > 0;
         if has_room {
+            let Some(place) = self.place_to_say() else { return false };
             let (message, text) = self.person.text();
-            check.said(message, &text);
+            check.said(message, place, &text);
             net.counts.texts += 1;
             net.record(Node::Client(self.number), Mark::Say, message.number, text.len() as u64);
-            if let Err(error) = self.machine.say(&text) {
+            if let Err(error) = self.machine.say(place, &text) {
                 check.fail(Rule::Connection, format!("client {} could not speak: {error}", self.number));
             }
-            self.look_back(check, message.number);
+            self.look_back(check, place, message.number);
         }
         self.drain(net, check, Way::Tcp);
         has_room
     }
 
     /// Now and then its user wants to read what was said earlier.
-    fn look_back(&mut self, check: &mut Checker, number: u64) {
+    fn look_back(&mut self, check: &mut Checker, place: PlaceId, number: u64) {
         if number.is_multiple_of(LOOK_BACK_EVERY)
-            && let Some(last) = check.last_of(self.number)
+            && let Some(last) = check.last_of(self.number, place)
         {
             let before = 1 + number * 7 % (last + 1);
             let limit = 1 + usize::try_from(number % 9).unwrap_or(0);
-            if let Some(token) = self.machine.ask_history(Some(Seq::from_wire(before)), limit, "") {
-                check.asked(self.number, token, before);
+            if let Some(token) = self.machine.ask_history(place, Some(Seq::from_wire(before)), limit, "") {
+                check.asked(self.number, place, token, before);
             }
         }
     }
@@ -280,7 +285,8 @@ impl ClientNode {
     /// Now and then a word on somebody, whether he talks or not.
     fn report(&mut self, net: &mut Net<'_>) {
         let Some(report) = self.person.report() else { return };
-        let on = self.machine.members().map(|(session, _)| session).nth(net.now_us as usize % 4);
+        let on =
+            self.machine.members(PlaceId::FIRST).map(|(session, _)| session).nth(net.now_us as usize % 4);
         if let Some(talker) = on {
             self.machine.report_voice(talker, report);
         }
@@ -398,6 +404,62 @@ impl ClientNode {
         }
         net.flush();
         self.alarm.set(net, Node::Client(self.number), self.machine.poll_timeout());
+    }
+
+    /// How what this client knows differs from what the server has, when both are at rest.
+    pub(crate) fn differs_from(&self, hub: &Hub) -> Option<String> {
+        let machine = &self.machine;
+        let Some(session) = machine.session().filter(|session| hub.name_of(*session).is_some()) else {
+            return Some("is not known to the server".to_owned());
+        };
+        // What was between it and somebody who has gone may be over for its user, since another has that name now.
+        let is_open = |room: &&RoomId| {
+            !room.is_private() || machine.place_of(**room).is_some() || hub.members_of(**room).count() > 1
+        };
+        let rooms: Vec<RoomId> = hub.rooms_of(session).iter().filter(is_open).copied().collect();
+        let known: Vec<_> = rooms.iter().map(|room| machine.place_of(*room)).collect();
+        // What was between it and somebody who was forgotten is over, though its user may look at it still.
+        let is_over = |place: &PlaceId| {
+            machine.is_private(*place)
+                && !known.contains(&Some(*place))
+                && machine.members(*place).count() < 2
+        };
+        let places: Vec<PlaceId> = machine.places().filter(|place| !is_over(place)).collect();
+        if places.len() != rooms.len() || known.contains(&None) {
+            return Some(format!(
+                "is in {rooms:?} for the server, which it knows as {known:?} of {places:?}"
+            ));
+        }
+        if machine.voice_place().filter(|place| !is_over(place))
+            != hub.voice_room(session).and_then(|room| machine.place_of(room))
+        {
+            return Some(format!("talks in {:?}, not {:?}", machine.voice_place(), hub.voice_room(session)));
+        }
+        if machine.name() != hub.name_of(session).map(Name::as_str) {
+            return Some(format!("is called {:?}, not {:?}", machine.name(), hub.name_of(session)));
+        }
+        rooms.iter().zip(known.into_iter().flatten()).find_map(|(&room, place)| {
+            let mut members: Vec<_> = hub.members_of(room).collect();
+            members.sort_unstable_by_key(|member| member.session);
+            let is_same = |(known, truth): ((_, &Member), &hub::Person<'_>)| {
+                let Member { name, marks, voice } = known.1;
+                known.0 == truth.session
+                    && *name == truth.name.as_str()
+                    && (*marks, *voice) == (truth.marks, truth.voice)
+            };
+            let numbering = hub.numberings().find(|(other, ..)| *other == room);
+            if machine.numbering(place) != numbering.map(|(_, epoch, last)| (epoch, last)) {
+                return Some(format!("is at {:?} of {room:?}, not {numbering:?}", machine.numbering(place)));
+            }
+            let count = machine.members(place).count();
+            if count != members.len() || !machine.members(place).zip(&members).all(is_same) {
+                let known: Vec<_> = machine.members(place).collect();
+                return Some(format!("has a wrong list of members of {room:?}: {known:?} for {members:?}"));
+            }
+            let (topic, truth) = (machine.topic(place), hub.topic_of(room));
+            (topic.map(|topic| &*topic.text) != truth.map(|truth| &*truth.text))
+                .then(|| format!("takes {room:?} to be about {topic:?}, not {truth:?}"))
+        })
     }
 
     /// What keeps this client from being at rest.

@@ -51,6 +51,8 @@ pub(crate) enum Event {
     Quit(u32),
     Say(u32),
     Talk(u32),
+    /// A person does something else.
+    Wander(u32),
     /// A classic peer does something.
     Turn(u32),
     Listen(u32),

@@ -15,6 +15,8 @@ const LARGEST_PPM: u32 = 20_000;
 const BACK_US: (u64, u64) = (500_000, 5_000_000);
 /// Between two messages, in microseconds.
 const SAY_PAUSE_US: (u64, u64) = (100_000, 5_000_000);
+/// Between two whims.
+const WHIM_PAUSE_US: (u64, u64) = (50_000, 3_000_000);
 /// A message that is followed at once by another.
 const BURST_PPM: u32 = 150_000;
 /// A message that is followed by so many of the largest size, faster than the server takes them.
@@ -77,6 +79,8 @@ pub(crate) struct Person {
     frames: u64,
     spurt_until_us: u64,
     flood_left: u32,
+    /// The chances of what it does beside talking, if it does.
+    pub(crate) wander: Option<Rng>,
 }
 
 impl Person {
@@ -99,7 +103,13 @@ impl Person {
             frames,
             spurt_until_us,
             flood_left,
+            wander: None,
         }
+    }
+
+    /// When to follow a whim next.
+    pub(crate) fn whim_pause(&mut self) -> u64 {
+        self.wander.as_mut().map_or(u64::MAX, |rng| between(rng, WHIM_PAUSE_US.0, WHIM_PAUSE_US.1))
     }
 
     /// Whether this one ever talks.

@@ -60,6 +60,10 @@ pub(crate) enum Domain {
     Classics = 24,
     /// How fast the server's disk is, and when it is full.
     Disk = 25,
+    /// What people do beside talking.
+    Wander = 26,
+    /// Whether they do in a swarm's world.
+    Wanderers = 27,
 }
 
 /// A time until the next of things that are so far apart on the mean: from a millisecond to twice the mean.

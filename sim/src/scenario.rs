@@ -22,6 +22,9 @@ const FEW_ROOMS: u32 = 2;
 pub const MAX_SECONDS: u32 = 86_400;
 /// Worlds of a swarm with classic peers, in a million.
 const CLASSIC_PPM: u32 = 450_000;
+/// Worlds of a swarm in which people wander, in a million; in how many of these a limit of what one may have is small.
+const WANDER_PPM: u32 = 350_000;
+const FEW_EACH_PPM: u32 = 200_000;
 /// Bytes of a world that say how large it is and what in it is small.
 const HEAD_BYTES: usize = 6;
 /// Simulated seconds of a world that is made of bytes: what its script would do later is left out.
@@ -87,6 +90,15 @@ impl Scenario {
         if chance(&mut rng, CLASSIC_PPM) && !is_quiet {
             spec = spec.with(Key::Classic, Key::Classic.draw(&mut rng));
         }
+        let mut rng = stream(seed, Domain::Wanderers, 0);
+        if chance(&mut rng, WANDER_PPM) && !is_quiet {
+            spec = spec.with(Key::Wander, Key::Wander.draw(&mut rng));
+            for limit in [Limit::RoomsEach, Limit::PrivateEach] {
+                if chance(&mut rng, FEW_EACH_PPM) {
+                    spec = spec.with(Key::Small, spec.get(Key::Small) | limit as u64);
+                }
+            }
+        }
         if clients > 12 {
             spec = spec.with(Key::Talk, spec.get(Key::Talk) / 8);
         }
@@ -114,6 +126,7 @@ impl Scenario {
             .with(Key::Hostile, of(hostile, 0, 2).into())
             .with(Key::Classic, of(hostile / 3, 0, 3).into())
             .with(Key::Small, (u64::from(small) << 4) | u64::from(limits % 16))
+            .with(Key::Wander, if limits >= 128 { 1_000_000 } else { 0 })
             .with(Key::Text, 200_000)
             .with(Key::Talk, 300_000);
         Self {

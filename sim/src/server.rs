@@ -7,8 +7,8 @@ mod watch;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng,
-    history::KeepError,
+    Duration, Instant, Peer, Rng, RoomId,
+    history::{KeepError, Write},
     hooks::Limit,
     hub::LeaveReason,
     limits::{CLASSIC_NAME_TIMEOUT, HELLO_TIMEOUT},
@@ -17,11 +17,14 @@ use chinwag_proto::{
     wire::path::{Header, OpenError},
 };
 
-pub(crate) use self::{disk::can_be_full, relay::Manner};
 use self::{
     disk::{Answer, Disk},
     relay::{RelayNode, Relayed},
-    watch::{admit, welcome_in, worth_of},
+    watch::{admit, begins_with_entry, worth_of},
+};
+pub(crate) use self::{
+    disk::{OnDisk, can_be_full},
+    relay::Manner,
 };
 use crate::{
     alarm::Alarm,
@@ -42,6 +45,15 @@ const LATE: Duration = Duration::from_secs(1);
 enum Work {
     Overflow(Peer),
     Read(ConnId),
+}
+
+/// What is to be kept concerns this room.
+fn room_of(write: &Write) -> RoomId {
+    match write {
+        Write::Room(room) => room.id,
+        Write::Message(message) => message.room,
+        Write::Topic(room, _) | Write::Gone(room) => *room,
+    }
 }
 
 pub(crate) struct ServerNode {
@@ -139,7 +151,7 @@ impl ServerNode {
         relay.audit()?;
         for (session, room) in relay.seated() {
             let is_in = self.machine.hub().voice_room(session);
-            if is_in != Some(room) {
+            if is_in != room {
                 return Err(format!("{session:?} talks in {room:?}, the hub has it in {is_in:?}"));
             }
         }
@@ -204,7 +216,16 @@ impl ServerNode {
         let disk = std::mem::replace(&mut self.disk, spare);
         *self = Self { alarm, ..Self::on(disk, self.places, self.voice.manner, seed) };
         check.restarted(net, &self.machine, &self.disk.kept());
+        if self
+            .disk
+            .kept()
+            .values()
+            .any(|kept| kept.topics.last().is_some_and(|topic| !topic.text.is_empty()))
+        {
+            net.sometimes(Sometimes::TopicRestored);
+        }
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);
+        self.drain(net, check);
     }
 
     // What the network brings.
@@ -359,6 +380,7 @@ impl ServerNode {
     /// Looks at what is new in the rooms.
     fn look(&mut self, net: &mut Net<'_>, check: &mut Checker) {
         check.observe(&self.machine);
+        check.observe_voices(&self.machine, net.now_us);
         for what in check.classics.seen.drain(..) {
             net.sometimes(what);
         }
@@ -392,17 +414,22 @@ impl ServerNode {
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
         while let Some(output) = machine.poll_output() {
-            let mut welcome = None;
+            let mut entries = None;
             match output {
                 Output::Send { bytes, class, to } => {
-                    if let Some(conn) = opened.take() {
-                        welcome = welcome_in(bytes).map(|welcome| (conn, welcome, bytes.to_vec()));
-                        if welcome.is_none() {
-                            check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
-                        }
-                    }
                     // All of them speak one dialect.
                     let to_classics = to.first().is_some_and(|&peer| is_classic(peer));
+                    if let &[peer] = to
+                        && !to_classics
+                        && begins_with_entry(bytes)
+                    {
+                        entries = conn_of(conns, peer).map(|conn| (conn, bytes.to_vec()));
+                    }
+                    if let Some(conn) = opened.take()
+                        && entries.as_ref().is_none_or(|(to, _)| *to != conn)
+                    {
+                        check.fail(Rule::Resume, "somebody was let in without a welcome".to_owned());
+                    }
                     for &peer in to {
                         let Some(conn) = conn_of(conns, peer) else { continue };
                         let sent = net.send(conn, Side::Server, class, bytes);
@@ -458,7 +485,12 @@ impl ServerNode {
                 }
                 // There is no voice gateway here.
                 Output::Overheard { .. } | Output::Report { .. } => {}
-                Output::Keep { run, write } => disk.keep(run, write),
+                Output::Keep { run, write } => {
+                    if room_of(&write).is_private() {
+                        check.fail(Rule::Private, format!("the store was to keep {write:?}"));
+                    }
+                    disk.keep(run, write);
+                }
                 Output::Read { ticket, what } => disk.read(ticket, what),
                 Output::Event(event) => {
                     check.happened(&event, now);
@@ -473,8 +505,8 @@ impl ServerNode {
                     }
                 }
             }
-            if let Some((conn, welcome, bytes)) = welcome {
-                admit(net, check, machine, conn, (&welcome, &bytes));
+            if let Some((conn, bytes)) = entries {
+                admit(net, check, machine, conn, &bytes);
             }
         }
         (*is_woken, *has_lost_classic) = (false, false);

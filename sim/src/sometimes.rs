@@ -71,6 +71,19 @@ sometimes! {
     PageGiven = "a client was given a page of its room's history";
     PageRead = "a page of a room's history was read from the disk";
     PageRefused = "a client was refused a page, since it waited for others";
+    Wandered = "somebody came into one more room";
+    Parted = "somebody left a room and went on";
+    PartedWaiting = "somebody left a room in which he had said something that was not acknowledged";
+    PartedAway = "somebody left a room while he was not connected";
+    Renamed = "somebody was told that somebody has another name";
+    TopicTold = "somebody was told what a room is about";
+    TopicRestored = "what a room is about was found again after a crash";
+    NotDone = "somebody was refused a change";
+    NotEntered = "somebody was not let into a room, or nobody was there to be alone with";
+    Opened = "somebody was told that another is alone with him";
+    AloneAgain = "two were alone together again after a lost connection";
+    ToldAlone = "somebody was told something alone";
+    VoiceMoved = "voice was heard of somebody who had moved";
     Met = "who resumed was told who came and left meanwhile";
 }
 

@@ -110,7 +110,7 @@ keys! {
     /// People who talk.
     Talk = "talk", 4 places, 0 to 1_000_000, usual 1_000_000, swarm 0 to 700_000, "a percentage, 0 to 100";
     /// Which limits of the core are small, a bit for each (`chinwag_proto::hooks::Limit`).
-    Small = "small", 0 places, 0 to 4_095, usual 0, swarm 1 to 4_095, "a sum of bits, 0 to 4095";
+    Small = "small", 0 places, 0 to 16_383, usual 0, swarm 1 to 4_095, "a sum of bits, 0 to 16383";
     /// Clients that stay cut off at first when everything heals.
     Outcast = "outcast", 4 places, 0 to 1_000_000, usual 0, swarm 100_000 to 600_000, "a percentage, 0 to 100";
     /// Peers that have a classic program.
@@ -123,6 +123,8 @@ keys! {
     Disk = "disk", 3 places, 0 to 10_000_000, usual 0, swarm 200 to 100_000, "milliseconds, 0 (no disk) to 10000";
     /// Mean time between times when that disk is full.
     Full = "full", 0 places, 0 to 86_400, usual 0, swarm 3 to 40, "seconds, 0 (never) to 86400";
+    /// People who come into several rooms and leave them, talk now here and now there, whisper, and take other names.
+    Wander = "wander", 4 places, 0 to 1_000_000, usual 0, swarm 200_000 to 1_000_000, "a percentage, 0 to 100";
 }
 
 impl Key {
@@ -152,7 +154,7 @@ impl Key {
 
     /// True for what a swarm draws by chances of its own, since it came when the others had theirs.
     fn is_drawn_apart(self) -> bool {
-        self == Self::Classic
+        matches!(self, Self::Classic | Self::Wander)
     }
 
     /// What a swarm says of it, if it is not as usual.

@@ -124,14 +124,16 @@ impl Stranger {
     fn learn(&mut self, net: &mut Net<'_>, conn: ConnId, bytes: &[u8]) {
         self.reader.push(bytes);
         while let Ok(Some(body)) = self.reader.next_frame(chinwag_proto::limits::FRAME_BYTES) {
-            if let Ok(Body::Message(pb::to_client::Kind::Welcome(welcome))) = control::decode_to_client(body)
-            {
-                let room = welcome.room.unwrap_or_default();
+            let message = control::decode_to_client(body);
+            if let Ok(Body::Message(pb::to_client::Kind::Entered(entered))) = &message {
+                let room = entered.room.clone().unwrap_or_default();
                 if self.epochs.len() < EPOCHS && !self.epochs.contains(&room.epoch) {
                     self.epochs.push(room.epoch);
                 }
-                let room = room.id;
-                self.me = Some((welcome.session, room));
+                self.me = self.me.map(|(session, _)| (session, room.id));
+            }
+            if let Ok(Body::Message(pb::to_client::Kind::Welcome(welcome))) = message {
+                self.me = Some((welcome.session, 1));
                 if let Some(tcp) = net.conn(conn) {
                     let session = SessionId::from_wire(welcome.session);
                     let path = SealedPath::new(session, ToySeal::client(conn.0));
@@ -222,15 +224,21 @@ impl Stranger {
         let victim = u32::try_from(self.rng.below(u64::from(self.clients))).unwrap_or(0);
         let name =
             if chance(&mut self.rng, 500_000) { name_of(victim) } else { (*self.one_of(&NAMES)).to_owned() };
-        let resume = chance(&mut self.rng, 300_000).then(|| pb::Resume {
-            session: self.somebody(net),
-            token: self.rng.bytes::<16>().to_vec(),
-            epoch: *self.epochs.get(self.rng.below(EPOCHS as u64) as usize).unwrap_or(&0),
-            last_seq: 0,
-            attempt: self.rng.below(2) * u64::MAX,
+        let mut epoch = 0;
+        let resume = chance(&mut self.rng, 300_000).then(|| {
+            let (session, token) = (self.somebody(net), self.rng.bytes::<16>().to_vec());
+            epoch = *self.epochs.get(self.rng.below(EPOCHS as u64) as usize).unwrap_or(&0);
+            pb::Resume { session, token, attempt: self.rng.below(2) * u64::MAX }
         });
-        let room = self.rooms.name_for(victim);
-        pb::Hello { versions: vec![VERSION], name, room, resume, ..Default::default() }
+        let claim = pb::Claim { key: 1, name: self.rooms.name_for(victim), epoch, ..Default::default() };
+        pb::Hello {
+            versions: vec![VERSION],
+            name,
+            rooms: vec![claim],
+            voice: 1,
+            resume,
+            ..Default::default()
+        }
     }
 
     /// Somebody's session, as it stands in the clear part of a datagram, or its own.

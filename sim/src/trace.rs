@@ -77,6 +77,13 @@ marks! {
     Ended = "ended reason -",
     Phase = "phase number -",
     Turn = "turn what -",
+    Entered = "entered told last",
+    NotEntered = "notentered hash -",
+    Changed = "changed session hash",
+    Topic = "topic hash at_ms",
+    Rooms = "rooms count -",
+    NotDone = "notdone hash -",
+    Whim = "whim what -",
 }
 
 /// The running hash of all lines (FNV-1a over their fields, eight bytes at a time), and perhaps a file of them.

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use chinwag_proto::hooks;
+use chinwag_proto::hooks::{self, Limit};
 
 use crate::{
     alarm::Alarm,
@@ -18,7 +18,7 @@ use crate::{
     client::ClientNode,
     net::{Brought, Event, Net},
     person::Person,
-    random::{Domain, stream},
+    random::{Domain, chance, stream},
     scenario::{Failure, Report, Scenario},
     server::{Manner, ServerNode, can_be_full},
     sometimes::Sometimes,
@@ -47,6 +47,9 @@ const UNSAID_US: u64 = SECOND_US / 10;
 const WAITING_DATAGRAMS: u32 = 256;
 /// Voice in a world where nothing fails takes so long beyond the network's two ways.
 const CALM_US: u64 = 60_000;
+
+/// Rooms in which nobody begins, but people come into who wander.
+const OTHER_ROOMS: u32 = 2;
 
 /// The core's hooks belong to the whole process: one world at a time.
 static WORLD: Mutex<()> = Mutex::new(());
@@ -197,7 +200,10 @@ impl<'a> World<'a> {
         let Scenario { seed, clients, rooms, seconds, spec, ref script, .. } = *scenario;
         let strangers = u32::try_from(spec.get(Key::Hostile)).unwrap_or(0);
         let classics = u32::try_from(spec.get(Key::Classic)).unwrap_or(0);
-        let rooms = Rooms { count: rooms, has_classics: classics > 0 };
+        // Beside those in which they begin.
+        let has_few = spec.get(Key::Small) & Limit::Rooms as u64 > 0;
+        let others = if spec.get(Key::Wander) > 0 && !has_few { OTHER_ROOMS } else { 0 };
+        let rooms = Rooms { count: rooms, others, has_classics: classics > 0 };
         let mut net = Net::new(seed, spec, clients + strangers + classics, trace);
         let run_us = u64::from(seconds) * SECOND_US;
         let spread_us = JOIN_SPREAD_US.min(run_us / 4);
@@ -216,14 +222,22 @@ impl<'a> World<'a> {
             if spec.get(Key::Text) > 0 {
                 net.after(spread_us + person.say_pause(), Event::Say(client));
             }
+            if spec.get(Key::Wander) > 0 {
+                let mut rng = stream(seed, Domain::Wander, client);
+                person.wander = chance(&mut rng, spec.ppm(Key::Wander)).then_some(rng);
+            }
+            if person.wander.is_some() {
+                net.after(spread_us + person.whim_pause(), Event::Wander(client));
+            }
             if sound.is_none() && person.talks() {
                 net.after(spread_us + person.silence(), Event::Talk(client));
             }
             let idle = Some((person, sound));
             seats.push(Seat { node: None, idle, alarm: Alarm::default(), lives: 0, is_outcast: false });
         }
-        let mut check =
-            Checker::new(clients, rooms, spec.may_break() || !script.is_empty(), can_be_full(&spec));
+        let may_break = spec.may_break() || !script.is_empty();
+        let mut check = Checker::new(clients, rooms, may_break, can_be_full(&spec));
+        check.people_wander(spec.get(Key::Wander) > 0);
         let is_calm = spec
             .unusual()
             .all(|key| matches!(key, Key::Delay | Key::Hold | Key::Threads | Key::Text | Key::Restless));
@@ -313,7 +327,17 @@ impl<'a> World<'a> {
                 let pause_us = self.talk(client);
                 self.net.after(pause_us, event);
             }
-            Event::Say(_) | Event::Talk(_) => {}
+            Event::Wander(client) if self.is_busy() => {
+                let Self { net, check, seats, rooms, .. } = self;
+                if let Some(node) = node_at(seats, client).filter(|node| node.is_alive()) {
+                    node.wander(net, check, *rooms);
+                }
+                if let Some(person) = self.seats[client as usize].person() {
+                    let pause_us = person.whim_pause();
+                    self.net.after(pause_us, event);
+                }
+            }
+            Event::Say(_) | Event::Talk(_) | Event::Wander(_) => {}
             Event::Turn(number) => self.turn(number),
             Event::Listen(client) => {
                 let Self { net, check, seats, .. } = self;

@@ -444,8 +444,9 @@ impl Client {
             token: session.token.clone(),
             attempt: self.attempts_made,
         });
-        let rooms = self.places.iter_mut().map(Place::claim).collect();
-        self.voice_told = self.voice;
+        let rooms = self.claims();
+        let is_claimed = |voice: &PlaceId| self.place(*voice).is_some_and(|place| place.is_claimed);
+        self.voice_told = self.voice.filter(is_claimed);
         let hello = pb::Hello {
             versions: [control::VERSION].to_vec(),
             software: self.config.software.clone(),

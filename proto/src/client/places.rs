@@ -205,15 +205,17 @@ impl Client {
             && !place.has_other()
         {
             (place.is_anew, place.is_entered, place.is_claimed) = (true, false, false);
+            self.voice_told = self.voice_told.filter(|voice| *voice != id);
         }
         self.send_claims();
         Ok(id)
     }
 
     fn find_or_add(&mut self, name: &Name, is_private: bool) -> Result<PlaceId, JoinError> {
-        let found = |place: &&mut Place| place.is_private == is_private && place.is_called(name);
-        if let Some(place) = self.places.iter_mut().find(found) {
-            place.is_leaving = false;
+        // One that was left is another: its user was not told what was said there since.
+        let found =
+            |place: &&Place| place.is_private == is_private && !place.is_leaving && place.is_called(name);
+        if let Some(place) = self.places.iter().find(found) {
             return Ok(place.id);
         }
         if is_private && !self.free_private_place() {
@@ -335,9 +337,20 @@ impl Client {
         if !self.is_in() {
             return;
         }
-        let claims: Vec<_> =
-            self.places.iter_mut().filter(|place| !place.is_claimed).map(Place::claim).collect();
+        let claims = self.claims();
         claims.into_iter().for_each(|claim| self.send(Kind::Join(claim)));
+    }
+
+    /// The places that were not asked for on this connection. One of whose name another was left waits until that one is gone, or the server
+    /// would take both for one.
+    pub(super) fn claims(&mut self) -> Vec<pb::Claim> {
+        let left = self.places.iter().filter(|place| place.is_leaving);
+        let left: Vec<_> = left.filter_map(|place| Name::new(&place.name).ok()).collect();
+        let must_wait = |place: &Place| {
+            !place.is_private && !place.is_leaving && left.iter().any(|name| place.is_called(name))
+        };
+        let places = self.places.iter_mut().filter(|place| !place.is_claimed && !must_wait(place));
+        places.map(Place::claim).collect()
     }
 
     /// Tells the server where the user talks and listens, if that is another place than it knows.
@@ -373,6 +386,7 @@ impl Client {
             }
             self.places.retain(|place| place.id != id);
         }
+        self.send_claims();
     }
 
     /// The user is not in a place that he asked for; what he said there is not said.

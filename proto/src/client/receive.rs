@@ -164,6 +164,7 @@ impl Client {
         }
         if let Some(session) = &self.session {
             let older = self.former_self.take();
+            // Of those in which it never was, there is nothing to compare.
             for place in self.places.iter_mut().filter(|place| place.numbering.is_some()) {
                 let mut former = core::mem::take(&mut place.members);
                 former.remove(&session.id);
@@ -207,7 +208,7 @@ impl Client {
         let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
         let other = entered.members.iter().find(|member| member.session == entered.with);
         let name = match with {
-            Some(_) => other.map(|member| member.name.clone()).unwrap_or_default(),
+            Some(_) => other.map_or(room.name, |member| member.name.clone()),
             None => room.name,
         };
         if name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
@@ -229,14 +230,15 @@ impl Client {
             epoch: room.epoch,
             last_seq: Seq::from_wire(room.last_seq),
         };
+        // By another connection, or since both began it at the same time.
+        let is_moved = place.is_entered && !place.is_room(numbering.room);
         let former = place.numbering.replace(numbering);
-        // What was seen is told again to one who begins anew with the same.
         let is_anew = core::mem::take(&mut place.is_anew);
-        let is_same = is_known || is_anew && former.is_some_and(|former| former.epoch == room.epoch);
-        if is_same && let (Some(former), Some(numbering)) = (former, &mut place.numbering) {
+        let continues = former.filter(|former| former.epoch == room.epoch);
+        // What is told again and is known is not told to the user.
+        if let (Some(numbering), Some(former)) = (&mut place.numbering, continues) {
             numbering.last_seq = numbering.last_seq.max(former.last_seq);
         }
-        let continues = former.filter(|former| former.epoch == room.epoch);
         let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
         (place.with, place.is_claimed, place.is_entered) = (with, true, true);
@@ -250,6 +252,8 @@ impl Client {
         place.topic.clone_from(&topic);
         let again = former.is_some() && !is_anew;
         let (is_private, is_leaving) = (place.is_private, place.is_leaving);
+        // The server knows nothing of a voice in what is over.
+        self.voice_told = self.voice_told.filter(|voice| *voice != id || !is_moved);
         if !is_leaving {
             if is_known {
                 self.tell_newcomers(id, &known);
@@ -322,7 +326,10 @@ impl Client {
         }
         let other = Name::new(name).ok();
         let is_with = |place: &Place| other.as_ref().is_some_and(|other| place.is_called(other));
-        let is_free = |place: &&Place| place.is_private && !(place.is_entered && place.has_other());
+        // What waits to be said there is not meant for whoever has that name now.
+        let waits = |id: PlaceId| self.outgoing.iter().any(|message| message.place == id);
+        let is_over = |place: &Place| !place.has_other() && !waits(place.id);
+        let is_free = |place: &&Place| place.is_private && (!place.is_entered || is_over(place));
         if let Some(same) = self.places.iter().find(|place| is_free(place) && is_with(place)) {
             return Some(same.id);
         }
@@ -332,8 +339,9 @@ impl Client {
 
     fn joined(&mut self, now: Instant, joined: pb::Joined) {
         let own = self.session();
-        let Some(place) = self.room_mut(RoomId::from_wire(joined.room)) else { return };
+        let room = RoomId::from_wire(joined.room);
         let Some(member) = joined.member else { return };
+        let Some(place) = self.room_mut(room) else { return };
         let (id, session, name) = (place.id, SessionId::from_wire(member.session), member.name.clone());
         if !place.note_member(member) {
             return self.protocol_error(now);
@@ -369,9 +377,12 @@ impl Client {
             return self.protocol_error(now);
         }
         let mut former = None;
+        // In a room that the user left he does not see anybody any more.
+        let mut is_seen = self.session() == Some(session);
         for place in &mut self.places {
             if let Some(known) = place.members.get_mut(&session) {
                 former = Some(core::mem::replace(known, member.clone()));
+                is_seen |= !place.is_leaving;
             }
             if place.with == Some(session) {
                 place.name.clone_from(&member.name);
@@ -385,7 +396,9 @@ impl Client {
             self.wanted_name = self.wanted_name.take().filter(|wanted| *wanted != member.name);
         }
         let former = former.map(|former| former.name).filter(|former| *former != member.name);
-        self.event(ClientEvent::Changed { session, former, member });
+        if is_seen {
+            self.event(ClientEvent::Changed { session, former, member });
+        }
     }
 
     fn topic_set(&mut self, topic: pb::Topic) {

@@ -655,11 +655,16 @@ impl Hub {
             if self.names.len() >= self.max_sessions {
                 return Some(Err(Refusal::Full));
             }
+            // If somebody gave up the name and so was one too many that are held, it may be this one that is forgotten.
+            self.sessions.get_mut(id)?.name = name.clone();
             self.names.insert(name.folded(), id);
-            self.sessions.get_mut(id)?.name = name;
         } else if let Ok(name) = name {
             // What it asked for last may have been lost on its way. If somebody has that name, it keeps its own.
-            let _ = self.take_name(now, id, name, tell);
+            let is_taken = self.take_name(now, id, name, tell).is_ok();
+            if is_taken && self.name_of(id) != Some(&former.0) {
+                // Before others see it by that name where it comes in anew.
+                self.tell_change(id, Some(&former.0), tell);
+            }
         }
         let session = self.sessions.get_mut(id)?;
         session.attempt = resume.attempt;
@@ -667,9 +672,9 @@ impl Hub {
         self.set_presence(id, Presence::Here);
         let entries = self.enter_all(id, request, tell);
         let session = self.sessions.get(id)?;
-        let (name, marks, voice) = former;
-        if !entered && (&name, marks, voice) != (&session.name, session.marks, session.voice) {
-            self.tell_change(id, Some(&name), tell);
+        let (_, marks, voice) = former;
+        if !entered && (marks, voice) != (session.marks, session.voice) {
+            self.tell_change(id, None, tell);
         }
         self.admission(id, entries, (true, entered)).map(Ok)
     }

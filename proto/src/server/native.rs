@@ -47,7 +47,8 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
         }
         Notice::Opened { room, epoch, last_seq, by, to } => {
             let (id, last_seq) = (room.to_wire(), last_seq.to_wire());
-            let room = pb::Room { id, epoch, last_seq, ..pb::Room::default() };
+            let name = by.name.as_str().to_owned();
+            let room = pb::Room { id, name, epoch, last_seq };
             let with = by.session.to_wire();
             let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
             control::write_entered(out, entered, [to, by].into_iter());
@@ -147,8 +148,11 @@ pub(super) fn write_entry(
     };
     let per_frame = Limit::MembersPerFrame.value();
     let mut members = hub.members_of(room);
-    // What is between two has no name.
-    let name = hub.name_of_room(room).filter(|_| !room.is_private());
+    // What is between two is called as the other is, who may not be there.
+    let name = match hub.other_of(room, session) {
+        Some(other) => hub.name_of(other),
+        None => hub.name_of_room(room),
+    };
     let entered = pb::Entered {
         key: entry.key,
         room: Some(pb::Room {

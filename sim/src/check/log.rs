@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     Instant, RoomId, SessionId,
-    history::KeptMessage,
+    client::PlaceId,
+    history::Topic,
     hub::LeaveReason,
     limits::DEFAULT_ROOM,
     server::{Server, ServerEvent},
@@ -12,7 +13,7 @@ use chinwag_proto::{
 };
 
 use super::{Rule, classic::Classics};
-use crate::{person::Message, tcp::ConnId, trace::hash};
+use crate::{person::Message, server::OnDisk, tcp::ConnId, trace::hash};
 
 /// A numbering of a room: in which start of the server it began, and which room of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,8 +52,35 @@ pub(crate) enum Entry {
         name: String,
         text: u64,
     },
+    /// Somebody took another name.
+    Renamed {
+        session: SessionId,
+        former: String,
+        name: String,
+    },
+    /// This is what the room is about.
+    Topic(About),
     /// The server was started again, and has found this room.
     Restarted,
+}
+
+/// What a room is about, by whom and since when; without a text nothing any more.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct About {
+    pub(crate) text: String,
+    pub(crate) by: String,
+    pub(crate) at_ms: u64,
+}
+
+impl About {
+    pub(crate) fn of(topic: &Topic) -> Self {
+        Self { text: topic.text.to_string(), by: topic.by.as_str().to_owned(), at_ms: topic.at.0 }
+    }
+
+    /// What is known of a room after it was told so.
+    pub(crate) fn kept(self) -> Option<Self> {
+        Some(self).filter(|about| !about.text.is_empty())
+    }
 }
 
 /// One room's journal.
@@ -65,6 +93,12 @@ pub(crate) struct Log {
     lines: Vec<Box<str>>,
     /// Where the messages are among the entries, by their numbers.
     messages: Vec<usize>,
+    /// How many bytes all messages up to each have together.
+    bytes: Vec<u64>,
+    /// How the room is called; not known before the first look at the server.
+    pub(crate) name: Option<String>,
+    /// What it is about.
+    topic: Option<About>,
     /// Who is in the room.
     members: BTreeMap<SessionId, String>,
     /// Messages of clients in it, by client and number.
@@ -92,6 +126,36 @@ impl Log {
         self.numbers.contains(&(client, number))
     }
 
+    /// After which message somebody is told, who knows all up to `seq`: what is told him again, up to `last`, has no more than so many bytes.
+    pub(crate) fn told_up_to(&self, seq: u64, last: u64, first_remembered: u64, most_bytes: u64) -> u64 {
+        let up_to = |seq: u64| seq.checked_sub(1).map_or(0, |at| self.bytes[at as usize]);
+        let mut told = last;
+        while told > seq && up_to(last) - up_to(told - 1) <= most_bytes {
+            told -= 1;
+        }
+        // What is not remembered is not told, however small it is.
+        if told < first_remembered { seq } else { told }
+    }
+
+    /// What the room was about before the entry at `place`.
+    pub(crate) fn topic_at(&self, place: usize) -> Option<About> {
+        let earlier = self.entries.get(..place).unwrap_or(&self.entries);
+        let last = earlier.iter().rev().find_map(|entry| match entry {
+            Entry::Topic(about) => Some(about.clone()),
+            Entry::Joined { .. }
+            | Entry::Left { .. }
+            | Entry::Said { .. }
+            | Entry::Renamed { .. }
+            | Entry::Restarted => None,
+        });
+        last.and_then(About::kept)
+    }
+
+    /// True when somebody is in the room.
+    pub(crate) fn has_member(&self, session: SessionId) -> bool {
+        self.members.contains_key(&session)
+    }
+
     /// What a classic peer reads at a place.
     pub(crate) fn line(&self, place: usize) -> Option<&str> {
         self.lines.get(place).map(|line| &**line)
@@ -111,10 +175,15 @@ impl Log {
         members
     }
 
-    fn push(&mut self, generation: u32, entry: Entry, line: Option<Box<str>>) {
+    fn push(&mut self, generation: u32, entry: Entry, bytes: usize, line: Option<Box<str>>) {
         follow(&mut self.members, &entry);
-        if let Entry::Said { .. } = entry {
-            self.messages.push(self.entries.len());
+        match &entry {
+            Entry::Said { .. } => {
+                self.messages.push(self.entries.len());
+                self.bytes.push(self.bytes.last().unwrap_or(&0) + bytes as u64);
+            }
+            Entry::Topic(about) => self.topic = about.clone().kept(),
+            Entry::Joined { .. } | Entry::Left { .. } | Entry::Renamed { .. } | Entry::Restarted => {}
         }
         self.entries.push(entry);
         self.generations.push(generation);
@@ -130,13 +199,42 @@ fn follow(members: &mut BTreeMap<SessionId, String>, entry: &Entry) {
         Entry::Left { session, .. } => {
             members.remove(session);
         }
+        Entry::Renamed { session, name, .. } => {
+            if let Some(known) = members.get_mut(session) {
+                known.clone_from(name);
+            }
+        }
         Entry::Restarted => members.clear(),
-        Entry::Said { .. } => {}
+        Entry::Said { .. } | Entry::Topic(_) => {}
     }
 }
 
-/// What a client said: by its number the text's hash, and in which of its lives it was.
-pub(crate) type Said = Vec<(u64, u32)>;
+/// What a client said: by its number the text's hash, in which of its lives it was, and where.
+pub(crate) type Said = Vec<Spoken>;
+
+/// A message of a client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spoken {
+    pub(crate) text: u64,
+    pub(crate) life: u32,
+    pub(crate) to: To,
+}
+
+/// Where something is said.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) enum To {
+    #[default]
+    Nobody,
+    /// In a room that is called so.
+    Room(String),
+    /// Alone to whom the client is alone with there.
+    Alone(PlaceId),
+}
+
+/// The message of a client with this number.
+pub(crate) fn spoken(said: &[Said], client: u32, number: u64) -> Option<&Spoken> {
+    said.get(client as usize)?.get(usize::try_from(number).ok()?.checked_sub(1)?)
+}
 
 /// All logs and sessions.
 #[derive(Debug, Default)]
@@ -146,6 +244,8 @@ pub(crate) struct Logs {
     /// The numberings of rooms that exist.
     open: BTreeMap<RoomId, LogId>,
     sessions: BTreeMap<(u32, SessionId), Owner>,
+    /// Messages whose room is not known by its name yet: where they are, whose, and which.
+    unnamed: Vec<(LogId, u32, u64)>,
     /// There are classic peers, and the log of the room in which all of them are.
     has_classics: bool,
     classic: Option<LogId>,
@@ -191,12 +291,13 @@ impl Logs {
     pub(crate) fn restarted(
         &mut self,
         server: &Server,
-        kept: &BTreeMap<RoomId, &[KeptMessage]>,
+        kept: &BTreeMap<RoomId, OnDisk<'_>>,
         said: &[Said],
         fail: &mut impl FnMut(Rule, String),
     ) -> u64 {
         self.generation += 1;
         self.classic = None;
+        self.unnamed.clear();
         let hub = server.hub();
         let mut untold = 0;
         if !hub.is_lasting() {
@@ -204,13 +305,23 @@ impl Logs {
             return untold;
         }
         for (room, id) in &self.open {
-            let last = self.logs.get(id).map_or(0, Log::last);
+            let log = self.logs.get(id);
+            let last = log.map_or(0, Log::last);
             let found =
                 hub.numberings().find(|(found, ..)| found == room).map_or(0, |(.., last)| last.to_wire());
             if found < last {
                 fail(
                     Rule::Lasting,
                     format!("{last} messages of {room:?} were told, {found} are found again"),
+                );
+            }
+            let topics = kept.get(room).map_or(&[][..], |kept| kept.topics);
+            if let Some(told) = log.and_then(|log| log.entries.iter().rev().find_map(topic_in))
+                && !topics.iter().any(|kept| About::of(kept) == *told)
+            {
+                fail(
+                    Rule::Lasting,
+                    format!("{room:?} was told to be about {told:?}, and {topics:?} was kept"),
                 );
             }
         }
@@ -222,8 +333,22 @@ impl Logs {
             let is_classic = self.has_classics
                 && hub.room_names().any(|(other, name)| other == room && name.as_str() == DEFAULT_ROOM);
             let line = |text: &str| is_classic.then(|| text.into());
-            log.push(self.generation, Entry::Restarted, line(""));
-            for kept in kept.get(&room).copied().unwrap_or_default() {
+            log.push(self.generation, Entry::Restarted, 0, line(""));
+            let OnDisk { messages, topics } = kept.get(&room).copied().unwrap_or_default();
+            // It may have been kept and told to nobody.
+            let topic = topics.last().map(About::of);
+            if topic.as_ref() != log.entries.iter().rev().find_map(topic_in)
+                && let Some(topic) = topic
+            {
+                log.push(self.generation, Entry::Topic(topic), 0, line(""));
+            }
+            if hub.topic_of(room).map(About::of) != log.topic {
+                fail(
+                    Rule::Lasting,
+                    format!("{room:?} is about {:?}, not {:?}", hub.topic_of(room), log.topic),
+                );
+            }
+            for kept in messages {
                 let (seq, name, text) = (kept.seq.to_wire(), kept.name.as_str(), hash(kept.text.as_bytes()));
                 if seq <= log.last() {
                     let is_same = matches!(log.message(seq), Some(Entry::Said { name: n, text: t, .. })
@@ -237,9 +362,8 @@ impl Logs {
                 }
                 let number = Message::parse(&kept.text);
                 let owner = number.and_then(|Message { client, number }| {
-                    let (hash, life) =
-                        *said.get(client as usize)?.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
-                    (hash == text).then_some(Owner::Client { client, life })
+                    let spoken = spoken(said, client, number).filter(|spoken| spoken.text == text)?;
+                    Some(Owner::Client { client, life: spoken.life })
                 });
                 if let (Some(Message { client, number }), Some(_)) = (number, owner)
                     && !log.numbers.insert((client, number))
@@ -249,7 +373,8 @@ impl Logs {
                 untold += 1;
                 log.untold.insert(seq);
                 let line = line(&format!("{name}: {}", escape(&kept.text)));
-                log.push(self.generation, Entry::Said { seq, owner, name: name.to_owned(), text }, line);
+                let said = Entry::Said { seq, owner, name: name.to_owned(), text };
+                log.push(self.generation, said, kept.text.len(), line);
             }
             if log.last() != last.to_wire() {
                 let what = format!("{room:?} goes on after {}, {} are known", last.to_wire(), log.last());
@@ -269,8 +394,23 @@ impl Logs {
         fail: &mut impl FnMut(Rule, String),
     ) {
         let generation = self.generation;
+        if event.room().is_some_and(RoomId::is_private) {
+            return fail(Rule::Private, format!("the operator was told: {event:?}"));
+        }
+        let mut bytes = 0;
         let (entry, room, line) = match event {
             ServerEvent::Resumed { .. } => return,
+            ServerEvent::Renamed { member, former, name } => {
+                return self.renamed(*member, former.as_str(), name.as_str());
+            }
+            ServerEvent::Topic { room, topic } => {
+                let (by, text) = (topic.by.as_str(), escape(&topic.text));
+                let line = match &*topic.text {
+                    "" => format!("{by} removed the topic."),
+                    _ => format!("{by} set the topic: {text}"),
+                };
+                (Entry::Topic(About::of(topic)), *room, line)
+            }
             ServerEvent::Joined { room, member, name } => {
                 let name = name.as_str().to_owned();
                 let line = format!("{name} has joined the chat!");
@@ -292,8 +432,10 @@ impl Logs {
                 } else {
                     let id = self.of_room(*room);
                     let log = self.logs.entry(id).or_default();
-                    judge_text(log, (generation, *member), owner, text, said, fail);
+                    let number = judge_text(log, (generation, *member), owner, text, said, fail);
+                    self.unnamed.extend(number.map(|(client, number)| (id, client, number)));
                 }
+                bytes = text.len();
                 (Entry::Said { seq, owner, name, text: hash(text.as_bytes()) }, *room, line)
             }
         };
@@ -306,40 +448,85 @@ impl Logs {
         }
         // Whoever opens the default room for classic peers joins it first.
         let is_classic = self.has_classics && log.lines.len() == log.entries.len();
-        log.push(generation, entry, is_classic.then(|| line.into_boxed_str()));
+        log.push(generation, entry, bytes, is_classic.then(|| line.into_boxed_str()));
         self.open.insert(room, id);
     }
 
+    /// All who share a room with somebody are told that he has another name.
+    fn renamed(&mut self, session: SessionId, former: &str, name: &str) {
+        let generation = self.generation;
+        for id in self.open.values() {
+            let Some(log) = self.logs.get_mut(id).filter(|log| log.has_member(session)) else { continue };
+            let line = format!("{former} is called {name} now.");
+            let is_classic = self.has_classics && log.lines.len() == log.entries.len();
+            let entry = Entry::Renamed { session, former: former.to_owned(), name: name.to_owned() };
+            log.push(generation, entry, 0, is_classic.then(|| line.into_boxed_str()));
+        }
+    }
+
     /// Holds what the server has against what it told.
-    pub(crate) fn observe(&mut self, server: &Server, fail: &mut impl FnMut(Rule, String)) {
-        let Self { generation, logs, open, has_classics, classic, .. } = self;
+    pub(crate) fn observe(&mut self, server: &Server, said: &[Said], fail: &mut impl FnMut(Rule, String)) {
+        let Self { generation, logs, open, has_classics, classic, unnamed, .. } = self;
         let hub = server.hub();
         if *has_classics {
             let room = hub.room_names().find(|(_, name)| name.as_str() == DEFAULT_ROOM);
             *classic = room.and_then(|(room, _)| open.get(&room).copied());
         }
         open.retain(|&id, _| hub.numberings().any(|(room, ..)| room == id));
-        for (room, _, last) in hub.numberings() {
+        for (room, _, last) in hub.numberings().filter(|(room, ..)| !room.is_private()) {
             let id = *open.entry(room).or_insert(LogId { generation: *generation, room });
             let log = logs.entry(id).or_default();
+            if log.name.is_none() {
+                log.name = hub.name_of_room(room).map(|name| name.as_str().to_owned());
+            }
+            if hub.topic_of(room).map(About::of) != log.topic {
+                let what = format!(
+                    "{room:?} is about {:?}, the others were told {:?}",
+                    hub.topic_of(room),
+                    log.topic
+                );
+                fail(Rule::OneOrder, what);
+            }
             if last.to_wire() != log.last() {
                 let what = format!("room {room:?} is at {}, and told {}", last.to_wire(), log.last());
                 fail(Rule::OneOrder, what);
             }
             let is_same = hub.members_of(room).count() == log.members.len()
-                && hub
-                    .members_of(room)
-                    .all(|(id, name)| log.members.get(&id).is_some_and(|known| *known == name.as_str()));
+                && hub.members_of(room).all(|member| {
+                    log.members.get(&member.session).is_some_and(|known| *known == member.name.as_str())
+                });
             if !is_same {
                 let members: Vec<_> = hub.members_of(room).collect();
                 let what = format!("in {room:?} are {members:?}, and the others were told {:?}", log.members);
                 fail(Rule::OneOrder, what);
             }
         }
+        for (id, client, number) in unnamed.drain(..) {
+            let name = logs.get(&id).and_then(|log| log.name.clone()).map(To::Room);
+            let to = spoken(said, client, number).map(|spoken| &spoken.to);
+            // A room that was gone before anybody looked is called nothing.
+            if name.is_some() && to != name.as_ref() {
+                fail(
+                    Rule::NoForgery,
+                    format!("message {number} of client {client} was said {to:?}, not {name:?}"),
+                );
+            }
+        }
     }
 }
 
-/// A message in the log is one that its session's owner said, and not twice.
+fn topic_in(entry: &Entry) -> Option<&About> {
+    match entry {
+        Entry::Topic(about) => Some(about),
+        Entry::Joined { .. }
+        | Entry::Left { .. }
+        | Entry::Said { .. }
+        | Entry::Renamed { .. }
+        | Entry::Restarted => None,
+    }
+}
+
+/// A message in the log is one that its session's owner said, and not twice: whose, and which.
 fn judge_text(
     log: &mut Log,
     session: (u32, SessionId),
@@ -347,21 +534,25 @@ fn judge_text(
     text: &str,
     said: &[Said],
     fail: &mut impl FnMut(Rule, String),
-) {
+) -> Option<(u32, u64)> {
     let client = match owner {
         Some(Owner::Client { client, .. }) => client,
-        Some(Owner::Stranger(_) | Owner::Classic(_)) => return,
-        None => return fail(Rule::NoForgery, format!("{session:?}, which is nobody's, said: {text}")),
+        Some(Owner::Stranger(_) | Owner::Classic(_)) => return None,
+        None => {
+            fail(Rule::NoForgery, format!("{session:?}, which is nobody's, said: {text}"));
+            return None;
+        }
     };
     let number = Message::parse(text).filter(|message| message.client == client).map(|m| m.number);
-    let of_client = said.get(client as usize);
-    let is_said = number.and_then(|number| of_client?.get(usize::try_from(number).ok()?.checked_sub(1)?));
-    let Some(number) = number.filter(|_| is_said.is_some_and(|(known, _)| *known == hash(text.as_bytes())))
+    let is_said = number.and_then(|number| spoken(said, client, number));
+    let Some(number) = number.filter(|_| is_said.is_some_and(|known| known.text == hash(text.as_bytes())))
     else {
-        return fail(Rule::NoForgery, format!("client {client} is said to have said: {text}"));
+        fail(Rule::NoForgery, format!("client {client} is said to have said: {text}"));
+        return None;
     };
     let last = log.last_of.insert(session, number).unwrap_or(0);
     if number <= last || !log.numbers.insert((client, number)) {
         fail(Rule::NothingTwice, format!("message {number} of client {client} came after its number {last}"));
     }
+    Some((client, number))
 }

@@ -11,6 +11,8 @@ pub(crate) fn name_of(client: u32) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rooms {
     pub(crate) count: u32,
+    /// Rooms beside those, in which nobody is at first.
+    pub(crate) others: u32,
     /// The first is the one in which classic peers are.
     pub(crate) has_classics: bool,
 }
@@ -23,7 +25,12 @@ impl Rooms {
 
     /// The name of the room of a client.
     pub(crate) fn name_for(self, client: u32) -> String {
-        match self.of(client) {
+        self.name_of(self.of(client))
+    }
+
+    /// The name of a room.
+    pub(crate) fn name_of(self, room: u32) -> String {
+        match room {
             0 if self.has_classics => DEFAULT_ROOM.to_owned(),
             room => format!("room {room}"),
         }

@@ -1,13 +1,14 @@
-//! What one client was told of its room, held against the room's journal: every message after what it knows, without holes but for
-//! those that the server no longer remembered and the client told of; and, while it is connected, everything in the order of the journal.
+//! What one client was told of one of its rooms, held against the room's journal: every message after what it knows, without holes but for
+//! those that the server no longer remembered, or that were too much, and the client told of; and, while it is connected, everything in
+//! the order of the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::SessionId;
 
 use super::{
-    Admission, Rule,
-    log::{Entry, Log, LogId, Logs, Owner},
+    Entrance, Rule,
+    log::{About, Entry, Log, LogId, Logs, Owner},
 };
 
 /// How far a client got in a log.
@@ -27,8 +28,11 @@ pub(crate) struct View {
     gap: u64,
     /// Those that it missed: its own among them may yet be acknowledged.
     missed: BTreeSet<u64>,
-    /// What is older, the server had forgotten at the last welcome.
+    /// What is older, the server had forgotten at the last welcome, or did not tell.
     first_kept: u64,
+    /// What it knows the room to be about, and whether it is to be told so, since it is not what it knew.
+    topic: Option<About>,
+    owes_topic: bool,
     /// Who was here when it was told last, until it is told who came and left since.
     former: Option<BTreeSet<String>>,
     /// Its session before this one, and its name: the server may not know yet that it is over.
@@ -40,33 +44,31 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// A welcome, the first or another one.
+    /// It is in the room, for the first time or again.
     pub(crate) fn begin(
         former: Option<Self>,
         logs: &Logs,
-        admission: &Admission,
+        entrance: &Entrance,
     ) -> Result<Self, (Rule, String)> {
-        let &Admission { session, log, generation, told, first_kept, place, .. } = admission;
-        let replayed_to = admission.last;
+        let &Entrance { session, log, generation, told, first_kept, place, .. } = entrance;
+        let replayed_to = entrance.last;
+        let topic = logs.log(log).and_then(|log| log.topic_at(place));
+        let owes_topic = former.as_ref().is_some_and(|former| former.topic != topic);
         let (mut last, mut missed, mut names, mut may_know_part) = (told, BTreeSet::new(), None, false);
         let mut former_self = None;
         if let Some(former) = former {
             if former.log == log {
-                if admission.resumed && (former.session, former.generation) != (session, generation) {
-                    let what = format!("resumed {session:?} and had {:?}", former.session);
-                    return Err((Rule::Resume, what));
-                }
                 if told < former.last {
                     let what =
                         format!("will be told again what came after {told}, and knows {}", former.last);
                     return Err((Rule::NothingTwice, what));
                 }
-                if told > former.last {
+                if told != entrance.told_up_to(logs, former.last) {
                     let what = format!("will not be told what came after {}, but after {told}", former.last);
                     return Err((Rule::OneOrder, what));
                 }
                 (last, missed) = (former.last, former.missed.clone());
-            } else if told != 0 {
+            } else if told != entrance.told_up_to(logs, 0) {
                 let what = format!("knows nothing of this numbering, and is told what comes after {told}");
                 return Err((Rule::OneOrder, what));
             }
@@ -90,6 +92,8 @@ impl View {
             gap: 0,
             missed,
             first_kept,
+            topic,
+            owes_topic,
             former: names,
             former_self,
             has_list: false,
@@ -167,12 +171,30 @@ impl View {
         let Some(log) = logs.log(self.log) else {
             return Err((Rule::NoForgery, format!("was told {told:?} of a room that is not there")));
         };
+        if let (Entry::Topic(about), true) = (told, self.owes_topic) {
+            self.owes_topic = false;
+            if about.clone().kept() != self.topic {
+                return Err((
+                    Rule::OneOrder,
+                    format!("is told {about:?} where the room is about {:?}", self.topic),
+                ));
+            }
+            return Ok(());
+        }
+        if self.owes_topic {
+            let what =
+                format!("was told {told:?} before it was told that the room is about {:?}", self.topic);
+            return Err((Rule::OneOrder, what));
+        }
         if let Some(former) = &self.former {
             let now = self.names_at(logs, self.place);
             let what = format!("was told {told:?} before it was told that {former:?} became {now:?}");
             return Err((Rule::OneOrder, what));
         }
         (self.has_list, self.may_know_part) = (true, false);
+        if let Entry::Topic(about) = told {
+            self.topic = about.clone().kept();
+        }
         if let Entry::Said { seq, owner: of, .. } = told {
             let seq = *seq;
             if seq <= self.last && *of == Some(owner) && self.missed.remove(&seq) {
@@ -210,11 +232,22 @@ impl View {
         Err((Rule::NoForgery, format!("was told {told:?}, which did not happen")))
     }
 
+    /// True when it is to be told next that somebody has another name.
+    pub(crate) fn awaits(&self, logs: &Logs, owner: Owner, told: &Entry) -> bool {
+        let Some(log) = logs.log(self.log) else { return false };
+        let mut entries = log.entries.iter().enumerate().skip(self.place);
+        let next = entries.find(|(at, entry)| !is_unseen(entry, log.generation(*at), logs, owner));
+        next.is_some_and(|(_, entry)| entry == told)
+    }
+
     /// What it was not told yet.
     pub(crate) fn lack(&self, logs: &Logs, owner: Owner) -> Option<String> {
         let log = logs.log(self.log)?;
         if let Some(former) = &self.former {
             return Some(format!("it was not told who is here, other than {former:?}"));
+        }
+        if self.owes_topic {
+            return Some(format!("it was not told that the room is about {:?}", self.topic));
         }
         let mut rest = self.clone();
         if let Err((_, what)) = rest.skip_to(log, self.replayed_to.max(self.last) + 1) {
@@ -247,6 +280,6 @@ fn is_unseen(entry: &Entry, generation: u32, logs: &Logs, owner: Owner) -> bool 
             logs.owner(generation, *session) == Some(owner)
         }
         Entry::Restarted => true,
-        Entry::Said { .. } => false,
+        Entry::Said { .. } | Entry::Renamed { .. } | Entry::Topic(_) => false,
     }
 }

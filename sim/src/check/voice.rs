@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag_proto::{relay::VoicePath, wire::voice::Frames};
+use chinwag_proto::{RoomId, SessionId, relay::VoicePath, server::Server, wire::voice::Frames};
 
 use super::{Checker, Rule, log::Owner};
 use crate::{
@@ -53,6 +53,9 @@ impl Ear {
     }
 }
 
+/// Where a session talked and listened, from when on.
+type Stays = Vec<(u64, Option<RoomId>)>;
+
 #[derive(Debug)]
 pub(super) struct Voices {
     mouths: Vec<Mouth>,
@@ -60,9 +63,27 @@ pub(super) struct Voices {
     ears: Vec<Ear>,
     /// The longest from mouth to ear where nothing fails, and whether everything must be heard.
     calm_us: Option<u64>,
+    /// Where people wander: where each session was, by start of the server; and where they are now.
+    stays: Option<BTreeMap<(u32, SessionId), Stays>>,
+    here: BTreeMap<SessionId, RoomId>,
 }
 
 impl Voices {
+    /// True when two sessions talked and listened in the same room at any time between these two.
+    fn were_together(&self, generation: u32, pair: [SessionId; 2], from_us: u64, to_us: u64) -> bool {
+        let stays = |session| self.stays.as_ref().and_then(|stays| stays.get(&(generation, session)));
+        let [Some(one), Some(other)] = pair.map(stays) else { return false };
+        let spans = |stays: &Stays| -> Vec<(u64, u64, RoomId)> {
+            let ends = stays.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]);
+            let spans = stays.iter().zip(ends).filter_map(|(&(from, room), to)| Some((from, to, room?)));
+            spans.filter(|&(from, to, _)| from <= to_us && to >= from_us).collect()
+        };
+        let others = spans(other);
+        spans(one).iter().any(|&(from, to, room)| {
+            others.iter().any(|&(since, until, there)| room == there && from <= until && since <= to)
+        })
+    }
+
     /// A listener's talkers have other sessions from now on.
     pub(super) fn new_numbers(&mut self, client: u32) {
         self.ears[client as usize].played.clear();
@@ -73,6 +94,8 @@ impl Voices {
             mouths: (0..clients).map(|_| Mouth::default()).collect(),
             ears: (0..clients).map(|_| Ear::new(clients as usize)).collect(),
             calm_us: None,
+            stays: None,
+            here: BTreeMap::new(),
         }
     }
 }
@@ -86,6 +109,32 @@ impl Checker {
     pub(super) fn new_ear(&mut self, client: u32) {
         let talkers = self.voices.mouths.len();
         self.voices.ears[client as usize] = Ear::new(talkers);
+    }
+
+    /// Whether people go from room to room.
+    pub(crate) fn people_wander(&mut self, wander: bool) {
+        self.voices.stays = wander.then(BTreeMap::new);
+    }
+
+    /// Notes where everybody talks and listens.
+    pub(crate) fn observe_voices(&mut self, server: &Server, now_us: u64) {
+        let generation = self.logs.generation;
+        let Voices { stays: Some(stays), here, .. } = &mut self.voices else { return };
+        let hub = server.hub();
+        let members = hub.numberings().flat_map(|(room, ..)| hub.members_of(room));
+        let now = members.filter_map(|member| Some((member.session, member.voice?))).collect();
+        let former = std::mem::replace(here, now);
+        for (&session, _) in former.iter().filter(|(session, _)| !here.contains_key(session)) {
+            stays.entry((generation, session)).or_default().push((now_us, None));
+        }
+        for (&session, &room) in here.iter().filter(|(session, room)| former.get(session) != Some(room)) {
+            stays.entry((generation, session)).or_default().push((now_us, Some(room)));
+        }
+    }
+
+    /// The server was started again: nobody is anywhere.
+    pub(super) fn forget_voices(&mut self) {
+        self.voices.here.clear();
     }
 
     /// A client's clock jumped: its ear may take that for a silence after which talkers begin anew, with what is old.
@@ -134,7 +183,7 @@ impl Checker {
             return self.fail(Rule::VoiceSource, format!("client {client} was handed malformed voice"));
         };
         let listener = &self.members[client as usize];
-        let Some(generation) = listener.view.as_ref().map(|view| view.generation) else {
+        let Some((generation, session)) = listener.session else {
             return self.fail(Rule::VoiceSource, format!("client {client} hears and is not in"));
         };
         let life = listener.life;
@@ -155,8 +204,18 @@ impl Checker {
             };
             net.record(Node::Client(client), Mark::Voice, u64::from(talker), number);
             let mouth = &self.voices.mouths[talker as usize];
-            let is_near = !is_own && self.rooms.of(talker) == self.rooms.of(client);
-            let spoken = mouth.spoken.get(slot(number)).filter(|_| is_near && number <= mouth.frames);
+            let spoken = mouth.spoken.get(slot(number));
+            let is_near = match (&self.voices.stays, spoken) {
+                (Some(stays), Some(spoken)) => {
+                    let pair = [frame.talker, session];
+                    if stays.get(&(generation, frame.talker)).is_some_and(|stays| stays.len() > 1) {
+                        net.sometimes(Sometimes::VoiceMoved);
+                    }
+                    self.voices.were_together(generation, pair, spoken.at_us, net.now_us)
+                }
+                _ => self.rooms.of(talker) == self.rooms.of(client),
+            };
+            let spoken = spoken.filter(|_| is_near && !is_own && number <= mouth.frames);
             let Some(&Spoken { times, .. }) = spoken else {
                 let what = format!("client {client} heard frame {number} of client {talker}");
                 return self.fail(Rule::VoiceSource, what);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Duration, Instant, Rng, RoomId, Seq,
-    history::{KeptMessage, KeptRoom, RestoredRoom, Write},
+    history::{KeptMessage, KeptRoom, RestoredRoom, Topic, Write},
     hooks::Limit,
     server::ReadRequest,
 };
@@ -35,6 +35,16 @@ pub(super) enum Answer {
 struct Room {
     room: KeptRoom,
     messages: Vec<KeptMessage>,
+    /// What it was said to be about, the last one last.
+    topics: Vec<Topic>,
+}
+
+/// What a disk has of a room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OnDisk<'a> {
+    pub(crate) messages: &'a [KeptMessage],
+    /// The last is what the room is about.
+    pub(crate) topics: &'a [Topic],
 }
 
 /// Whether it is ever full: not where classic peers are, who cannot be told which of their words was refused.
@@ -149,11 +159,16 @@ impl Disk {
     fn write(&mut self, write: Write) {
         match write {
             Write::Room(room) => {
-                self.rooms.insert(room.id, Room { room, messages: Vec::new() });
+                self.rooms.insert(room.id, Room { room, messages: Vec::new(), topics: Vec::new() });
             }
             Write::Message(message) => {
                 if let Some(room) = self.rooms.get_mut(&message.room) {
                     room.messages.push(message);
+                }
+            }
+            Write::Topic(room, topic) => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.topics.push(topic);
                 }
             }
             Write::Gone(room) => {
@@ -197,13 +212,14 @@ impl Disk {
     }
 
     /// All that it has.
-    pub(super) fn kept(&self) -> BTreeMap<RoomId, &[KeptMessage]> {
-        self.rooms.iter().map(|(&id, room)| (id, &room.messages[..])).collect()
+    pub(super) fn kept(&self) -> BTreeMap<RoomId, OnDisk<'_>> {
+        let rooms = self.rooms.iter();
+        rooms.map(|(&id, Room { messages, topics, .. })| (id, OnDisk { messages, topics })).collect()
     }
 
     /// What a starting server finds.
     pub(super) fn restore(&self) -> Vec<RestoredRoom> {
-        let restored = self.rooms.values().map(|Room { room, messages }| {
+        let restored = self.rooms.values().map(|Room { room, messages, topics }| {
             let mut bytes = 0;
             let last = messages.iter().rev().take(Limit::HistoryMessages.value()).take_while(|message| {
                 bytes += message.text.len();
@@ -213,6 +229,7 @@ impl Disk {
             let accepted = messages.iter().skip(messages.len().saturating_sub(ACCEPTED));
             RestoredRoom {
                 room: room.clone(),
+                topic: topics.last().filter(|topic| !topic.text.is_empty()).cloned(),
                 last: messages.last().map_or(Seq::ZERO, |message| message.seq),
                 messages: messages[first..].to_vec(),
                 accepted: accepted.map(|message| (message.author, message.id, message.seq)).collect(),

@@ -4,69 +4,99 @@ use chinwag_proto::{
     RoomId, Seq, SessionId,
     server::{CloseCause, Server},
     wire::{
-        chinwag1::{Welcome, to_client::Kind},
+        chinwag1::{Entered, to_client::Kind},
         control::{self, Body},
         frame::FrameReader,
     },
 };
 
 use crate::{
-    check::{Admission, Checker, Rule, log::Entry},
+    check::{Admission, Checker, Entrance, Rule, log::Entry},
     net::Net,
     sometimes::Sometimes,
     tcp::ConnId,
 };
 
-/// The welcome at the beginning of what a newcomer is sent.
-pub(super) fn welcome_in(bytes: &[u8]) -> Option<Welcome> {
-    let mut reader = FrameReader::default();
-    reader.push(bytes);
-    let body = reader.next_frame(bytes.len()).ok()??;
-    match control::decode_to_client(body).ok()? {
-        Body::Message(Kind::Welcome(welcome)) => Some(welcome),
-        Body::Message(_) | Body::Voice(_) | Body::Unknown => None,
-    }
+/// The first byte of a frame's body that has a `Welcome`, or an `Entered`: its field's number, and that it has a length.
+const ENTRIES: [u8; 2] = [1 << 3 | 2, 14 << 3 | 2];
+/// Bytes of a frame's length.
+const LENGTH_BYTES: usize = 4;
+
+/// True when somebody is let in by these frames, or into a room.
+pub(super) fn begins_with_entry(bytes: &[u8]) -> bool {
+    bytes.get(LENGTH_BYTES).is_some_and(|first| ENTRIES.contains(first))
 }
 
-/// Tells the checker who was let in, and what goes with the welcome, which begins `bytes`.
-pub(super) fn admit(
-    net: &mut Net<'_>,
-    check: &mut Checker,
-    server: &Server,
-    conn: ConnId,
-    (welcome, bytes): (&Welcome, &[u8]),
-) {
-    let Some(room) = &welcome.room else { return };
-    let (session, id, told) =
-        (SessionId::from_wire(welcome.session), RoomId::from_wire(room.id), room.last_seq);
-    let log = check.logs.of_room(id);
-    let (place, last) = check.logs.log(log).map_or((0, 0), |log| (log.entries.len(), log.last()));
-    let newest = place.checked_sub(1).and_then(|at| check.logs.log(log)?.entries.get(at));
-    if welcome.resumed && matches!(newest, Some(Entry::Joined { session: of, .. }) if *of == session) {
-        net.sometimes(Sometimes::ResumedAfterGone);
-    }
-    let first_kept = first_message_in(bytes).unwrap_or(last + 1);
-    let remembered = server.hub().first_remembered(id).map_or(0, Seq::to_wire);
-    if first_kept > (told + 1).max(remembered) {
-        let what = format!("{session:?} is told what comes after {told}, but not before {first_kept}");
-        check.fail(Rule::Resume, what);
-    }
-    let (name, resumed) = (welcome.name.clone(), welcome.resumed);
-    let generation = check.logs.generation;
-    let admission = Admission { session, name, resumed, log, generation, told, last, first_kept, place };
-    check.admitted(net, server, conn, admission);
-}
-
-/// The number of the first message in these frames.
-fn first_message_in(bytes: &[u8]) -> Option<u64> {
+/// Tells the checker who is let in by these frames, into which rooms, and what goes with that.
+pub(super) fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, conn: ConnId, bytes: &[u8]) {
     let mut reader = FrameReader::default();
     reader.push(bytes);
-    while let Some(body) = reader.next_frame(bytes.len()).ok()? {
-        if let Ok(Body::Message(Kind::Said(said))) = control::decode_to_client(body) {
-            return Some(said.seq);
+    let (mut session, mut is_back) = (None, false);
+    let mut entrances: Vec<Entrance> = Vec::new();
+    while let Ok(Some(body)) = reader.next_frame(bytes.len()) {
+        match control::decode_to_client(body) {
+            Ok(Body::Message(Kind::Welcome(welcome))) => {
+                let (name, resumed) = (welcome.name, welcome.resumed);
+                let (of, generation) = (SessionId::from_wire(welcome.session), check.logs.generation);
+                let admission = Admission { session: of, generation, name, resumed };
+                (session, is_back) = (Some(admission.session), resumed);
+                check.admitted(net, server, conn, admission);
+            }
+            Ok(Body::Message(Kind::Entered(entered))) => {
+                let Some(session) = session.or_else(|| check.session_at(conn)) else { continue };
+                let entrance = entrance(check, server, session, entered);
+                let newest = entrance.as_ref().and_then(|new| check.logs.log(new.log)?.entries.last());
+                if is_back && matches!(newest, Some(Entry::Joined { session: of, .. }) if *of == session) {
+                    net.sometimes(Sometimes::ResumedAfterGone);
+                }
+                entrances.extend(entrance);
+            }
+            Ok(Body::Message(Kind::Said(said))) => {
+                let entered = entrances.iter_mut().rfind(|entrance| entrance.log.room.to_wire() == said.room);
+                if let Some(entrance) = entered {
+                    entrance.first_kept = entrance.first_kept.min(said.seq);
+                }
+            }
+            Ok(Body::Message(_) | Body::Voice(_) | Body::Unknown) | Err(_) => {}
         }
     }
-    None
+    for entrance in entrances {
+        let Entrance { session, log, told, first_kept, .. } = entrance;
+        let remembered = server.hub().first_remembered(log.room).map_or(0, Seq::to_wire);
+        if first_kept > (told + 1).max(remembered) {
+            let what = format!("{session:?} is told what comes after {told}, but not before {first_kept}");
+            check.fail(Rule::Resume, what);
+        }
+        check.enters(conn, entrance);
+    }
+}
+
+/// The room that somebody is told that he is in; until it is known otherwise, all that comes with that is what he knows.
+fn entrance(check: &Checker, server: &Server, session: SessionId, entered: Entered) -> Option<Entrance> {
+    let room = entered.room?;
+    let (id, told) = (RoomId::from_wire(room.id), room.last_seq);
+    let hub = server.hub();
+    let log = check.logs.of_room(id);
+    let (place, last) = check.logs.log(log).map_or((0, 0), |log| (log.entries.len(), log.last()));
+    // What is between two is in no journal.
+    let numbering = hub.numberings().find(|(other, ..)| *other == id && id.is_private());
+    let last = numbering.map_or(last, |(.., last)| last.to_wire());
+    let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
+    let other = with.and_then(|with| hub.name_of(with)).map(|name| name.as_str().to_owned());
+    Some(Entrance {
+        key: entered.key,
+        name: other.unwrap_or(room.name),
+        with,
+        session,
+        log,
+        generation: check.logs.generation,
+        told,
+        last,
+        first_kept: last + 1,
+        first_remembered: hub.first_remembered(id).map_or(0, Seq::to_wire),
+        rooms: hub.rooms_of(session).len(),
+        place,
+    })
 }
 
 /// Why a connection was closed, where that is worth to be looked for.

@@ -233,6 +233,7 @@ impl World<'_> {
         match event {
             Event::Say(client)
             | Event::Talk(client)
+            | Event::Wander(client)
             | Event::Listen(client)
             | Event::Sound(client)
             | Event::Quit(client) => Some(Node::Client(client)),
@@ -316,8 +317,8 @@ impl Sleep {
 
 /// The world is different from now on; what is settled at its beginning stays.
 fn set(spec: Spec, key: Key, value: u64) -> Spec {
-    use Key::{Classic, Drift, Hold, Hostile, NoUdp, Small, Threads};
-    let is_settled = matches!(key, Small | Hostile | Classic | Hold | Threads | NoUdp | Drift);
+    use Key::{Classic, Drift, Hold, Hostile, NoUdp, Small, Threads, Wander};
+    let is_settled = matches!(key, Wander | Small | Hostile | Classic | Hold | Threads | NoUdp | Drift);
     // Times between things are looked at when these happen: what never happens is not begun by it.
     if is_settled { spec } else { spec.with(key, value) }
 }

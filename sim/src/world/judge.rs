@@ -138,12 +138,8 @@ impl World<'_> {
             if let Some(what) = self.check.lack_of(client) {
                 return Some(format!("client {client}: {what}"));
             }
-            let room = node.machine.session().and_then(|session| hub.voice_room(session));
-            let Some(room) = room else { return Some(format!("the server does not know client {client}")) };
-            let mut expected: Vec<_> = hub.members_of(room).map(|(id, name)| (id, name.as_str())).collect();
-            expected.sort_unstable();
-            if !node.machine.members().eq(expected) {
-                return Some(format!("client {client} has a wrong list of members"));
+            if let Some(what) = node.differs_from(hub) {
+                return Some(format!("client {client} {what}"));
             }
         }
         if let Some(what) = self.unrest_of_classics() {
