@@ -479,7 +479,10 @@ fn whoever_wants_another_connection_has_one_at_once_and_loses_nothing() {
     // While it is made, there is nothing more to do.
     assert_lines(&rig.reconnect(), &NOTHING);
     assert_lines(&rig.say("said meanwhile"), &NOTHING);
-    assert_lines(&rig.input(ClientInput::Connected), &[r##"send Hello "Foo" in #1 "lobby" at r1/2 voice resume s1.0"##]);
+    assert_lines(
+        &rig.input(ClientInput::Connected),
+        &[r##"send Hello "Foo" in #1 "lobby" at r1/2 voice resume s1.0"##],
+    );
     assert_lines(&rig.reconnect(), &NOTHING);
     let welcome = pb::Welcome { resumed: true, ..ClientRig::welcome() };
     let lines = rig.receive([Kind::Welcome(welcome), Kind::Entered(ClientRig::lobby())]);

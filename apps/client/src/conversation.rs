@@ -613,6 +613,8 @@ impl Handler for Conversation {
                 if is_wanted {
                     self.rooms.here = place;
                     self.screen.show(place);
+                    let label = self.rooms.label(place);
+                    self.screen.remark(&format!("you are in {label} now, and what you type is said there"));
                 }
                 if is_wanted || place == self.rooms.here {
                     self.owes_members = Some(place).filter(|_| self.screen.wants_members());
@@ -620,9 +622,11 @@ impl Handler for Conversation {
             }
             ClientEvent::NotEntered { place, name, is_private, why } => {
                 self.past.begin_anew(place);
-                let name = escape(&name);
-                let what = if is_private { format!("alone with {name}") } else { format!("in {name}") };
-                self.screen.notice(&format!("you are not {what}: {}", escape(&why)));
+                let (name, why) = (escape(&name), escape(&why));
+                self.screen.notice(&match is_private {
+                    true => format!("there is no conversation with {name} now: {why}"),
+                    false => format!("you are not in {name}: {why}"),
+                });
             }
             ClientEvent::Changed { session, former: Some(former), member } => {
                 let (former, name) = (escape(&former), escape(&member.name));
@@ -640,7 +644,7 @@ impl Handler for Conversation {
             ClientEvent::Changed { .. } => {}
             ClientEvent::Topic { place, topic } => {
                 let (by, label) = (escape(&topic.by), self.rooms.label(place));
-                self.screen.notice(&match topic.text.as_str() {
+                self.screen.remark(&match topic.text.as_str() {
                     "" => format!("{by} says that {label} is about nothing any more"),
                     text => format!("{by} says that {label} is about: {}", escape(text)),
                 });

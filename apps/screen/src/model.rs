@@ -167,6 +167,17 @@ impl Model {
         self.arrange();
     }
 
+    /// Somebody said what a room is about, or that it is about nothing any more.
+    pub fn topic_changed(&mut self, room: RoomId, at: i64, by: &str, topic: &str) {
+        let text = match topic {
+            "" => format!("{by} says that this is about nothing any more"),
+            topic => format!("{by} says that this is about: {topic}"),
+        };
+        if let Some(room) = self.room_mut(room) {
+            room.talk.push(Line::new(at, Kind::Presence, "", &text));
+        }
+    }
+
     /// The user is no more in this room.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };

@@ -154,7 +154,7 @@ impl Hub {
             ("", _) => self.named_room(id, claim.room_name().map_err(Refusal::RoomName)?)?,
             (with, 0) => self.private_room(id, with)?,
             // Another who has that name now is not the one with whom he was alone.
-            _ => self.former_private_room(id, claim).ok_or(Refusal::NotHere)?,
+            _ => self.former_private_room(id, claim).ok_or(Refusal::Over)?,
         };
         self.hold(id, room);
         Ok(room)

@@ -230,6 +230,7 @@ fn refused(refusal: &Refusal) -> pb::Refused {
         | Refusal::TooManyRooms
         | Refusal::TooManyPrivate
         | Refusal::NotHere
+        | Refusal::Over
         | Refusal::Oneself
         | Refusal::NoPrivate
         | Refusal::NotInRoom

@@ -215,6 +215,7 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         }
         ClientEvent::Topic { place, topic } => {
             model.set_topic(room(*place), &topic.text);
+            model.topic_changed(room(*place), at, &topic.by, &topic.text);
         }
         ClientEvent::Joined { place, session, name } => {
             model.joined(room(*place), at, *session, name);
