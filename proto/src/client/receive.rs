@@ -95,7 +95,13 @@ impl Client {
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Entered(entered) => self.entered(now, entered),
-            Kind::NotEntered(not) => self.not_entered(PlaceId::from_wire(not.key), not.text),
+            Kind::NotEntered(not) => {
+                let id = PlaceId::from_wire(not.key);
+                // The other began it meanwhile, under a name that he has no more.
+                if !self.is_entered(id) {
+                    self.not_entered(id, not.text);
+                }
+            }
             Kind::Changed(member) => self.changed(now, member),
             Kind::Topic(topic) => self.topic_set(topic),
             Kind::Rooms(list) => self.rooms_told(list),
@@ -113,7 +119,8 @@ impl Client {
             }
             Kind::Ack(ack) => {
                 let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
-                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms));
+                let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
+                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms), name);
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
@@ -236,6 +243,7 @@ impl Client {
         if is_same && let (Some(former), Some(numbering)) = (former, &mut place.numbering) {
             numbering.last_seq = numbering.last_seq.max(former.last_seq);
         }
+        let is_another = former.is_some_and(|former| former.room != numbering.room);
         let continues = former.filter(|former| former.epoch == room.epoch);
         let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
@@ -269,6 +277,10 @@ impl Client {
                 let before = Some(Seq::from_wire(room.last_seq).next());
                 self.ask_history(id, before, self.config.history, "");
             }
+        }
+        if is_another {
+            // The voice was told to be in the one before.
+            self.voice_told = self.voice_told.filter(|voice| *voice != id);
         }
         self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
@@ -492,7 +504,7 @@ impl Client {
             && self.outgoing.iter().any(|outgoing| outgoing.id == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms));
+            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms), said.name);
         }
         let Some(place) = self.place_of(room) else { return };
         if self.is_next(place, seq) {
@@ -501,7 +513,8 @@ impl Client {
         }
     }
 
-    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis) {
+    /// A message of the user has its place, under the name that he had then.
+    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis, name: String) {
         // What was said again may have its place in a room that is gone; in those that there are it has none.
         let here = self.place_of(room);
         if let Some(place) = here {
@@ -509,7 +522,6 @@ impl Client {
         }
         let Some(Outgoing { place, text, .. }) = self.take_outgoing(id) else { return };
         let seq = if here == Some(place) { seq } else { Seq::ZERO };
-        let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
         self.event_at(place, |place| ClientEvent::Said { place, seq, name, text, at, own: Some(id) });
         self.send_outgoing(Limit::UnackedMessages.value());
         self.finish_parts();
