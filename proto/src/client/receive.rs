@@ -317,6 +317,10 @@ impl Client {
             for message in self.outgoing.iter_mut().filter(|message| message.place == id) {
                 message.place = same;
             }
+            let is_wanted = self.place(id).is_some_and(|place| !place.is_leaving);
+            if let Some(same) = self.place_mut(same) {
+                same.is_leaving &= !is_wanted;
+            }
             for voice in [&mut self.voice, &mut self.voice_told] {
                 *voice = voice.map(|place| if place == id { same } else { place });
             }
