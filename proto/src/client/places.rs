@@ -393,9 +393,12 @@ impl Client {
     pub(super) fn not_entered(&mut self, id: PlaceId, why: String) {
         let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
         let place = self.places.remove(at);
-        // It is not there for the server either.
-        self.voice = self.voice.filter(|voice| *voice != id);
+        // The voice stays where it is, if it is anywhere.
         self.voice_told = self.voice_told.filter(|voice| *voice != id);
+        if self.voice == Some(id) {
+            let told = self.voice_told.and_then(|voice| self.place(voice));
+            self.voice = told.filter(|place| !place.is_leaving).map(|place| place.id);
+        }
         let outgoing = core::mem::take(&mut self.outgoing);
         let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
         self.outgoing = kept;
@@ -410,6 +413,7 @@ impl Client {
                 why,
             });
         }
+        self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
     }
 }

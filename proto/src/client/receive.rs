@@ -95,7 +95,13 @@ impl Client {
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Entered(entered) => self.entered(now, entered),
-            Kind::NotEntered(not) => self.not_entered(PlaceId::from_number(not.key), not.text),
+            Kind::NotEntered(not) => {
+                let id = PlaceId::from_number(not.key);
+                // The other began it meanwhile, under a name that he has no more.
+                if !self.is_entered(id) {
+                    self.not_entered(id, not.text);
+                }
+            }
             Kind::Changed(member) => self.changed(now, member),
             Kind::Topic(topic) => self.topic_set(topic),
             Kind::Rooms(list) => self.rooms_told(list),
@@ -113,7 +119,8 @@ impl Client {
             }
             Kind::Ack(ack) => {
                 let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
-                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms));
+                let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
+                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms), name);
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
@@ -308,6 +315,10 @@ impl Client {
             // Asked for twice, by names that the server takes for one.
             for message in self.outgoing.iter_mut().filter(|message| message.place == id) {
                 message.place = same;
+            }
+            let is_wanted = self.place(id).is_some_and(|place| !place.is_leaving);
+            if let Some(same) = self.place_mut(same) {
+                same.is_leaving &= !is_wanted;
             }
             for voice in [&mut self.voice, &mut self.voice_told] {
                 *voice = voice.map(|place| if place == id { same } else { place });
@@ -505,7 +516,7 @@ impl Client {
             && self.outgoing.iter().any(|outgoing| outgoing.id == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms));
+            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms), said.name);
         }
         let Some(place) = self.place_of(room) else { return };
         if self.is_next(place, seq) {
@@ -514,7 +525,8 @@ impl Client {
         }
     }
 
-    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis) {
+    /// A message of the user has its place, under the name that he had then.
+    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis, name: String) {
         // What was said again may have its place in a room that is gone; in those that there are it has none.
         let here = self.place_of(room);
         if let Some(place) = here {
@@ -522,7 +534,6 @@ impl Client {
         }
         let Some(Outgoing { place, text, .. }) = self.take_outgoing(id) else { return };
         let seq = if here == Some(place) { seq } else { Seq::ZERO };
-        let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
         self.event_at(place, |place| ClientEvent::Said { place, seq, name, text, at, own: Some(id) });
         self.send_outgoing(Limit::UnackedMessages.value());
         self.finish_parts();

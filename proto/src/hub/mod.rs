@@ -382,6 +382,11 @@ impl Hub {
         members.iter().filter_map(|&id| self.sessions.person(id))
     }
 
+    /// How many are in `room`.
+    pub fn count_members(&self, room: RoomId) -> usize {
+        self.rooms.get(&room).map_or(0, |room| room.members.len())
+    }
+
     /// Every room that has a name.
     pub fn room_names(&self) -> impl Iterator<Item = (RoomId, &Name)> {
         self.rooms_with_names().map(|(id, room)| (id, &room.name))
