@@ -9,7 +9,7 @@ use alloc::{
 
 use super::{Client, ClientEvent, JoinError, Member, Outgoing, PlaceId, RoomTopic, State};
 use crate::{
-    hooks::Limit,
+    hooks::{Limit, Mistake, is_made},
     hub::Marks,
     ids::{RoomId, Seq, SessionId},
     limits,
@@ -226,6 +226,9 @@ impl Client {
         let Some(place) = self.place_mut(place).filter(|place| !place.is_private) else { return };
         place.is_leaving = true;
         let id = place.id;
+        if is_made(Mistake::PartForgets) {
+            self.outgoing.retain(|message| message.place != id);
+        }
         self.voice = self.voice.filter(|voice| *voice != id);
         self.tell_voice();
         self.finish_parts();
@@ -364,6 +367,7 @@ impl Client {
         let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
         let place = self.places.remove(at);
         self.voice = self.voice.filter(|voice| *voice != id);
+        self.tell_voice();
         let outgoing = core::mem::take(&mut self.outgoing);
         let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
         self.outgoing = kept;

@@ -90,7 +90,13 @@ impl Client {
             | Kind::Voice(_)
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Entered(entered) => self.entered(now, entered),
-            Kind::NotEntered(not) => self.not_entered(PlaceId::from_wire(not.key), not.text),
+            Kind::NotEntered(not) => {
+                let id = PlaceId::from_wire(not.key);
+                // The other may have begun meanwhile what was asked for by a name that he had.
+                if !self.is_entered(id) {
+                    self.not_entered(id, not.text);
+                }
+            }
             Kind::Changed(member) => self.changed(now, member),
             Kind::Topic(topic) => self.topic_set(topic),
             Kind::Rooms(list) => self.rooms_told(list),
@@ -419,7 +425,7 @@ impl Client {
 
     /// Tells the user something of a room that he did not leave.
     fn event_at(&mut self, place: PlaceId, event: impl FnOnce(PlaceId) -> ClientEvent) {
-        if self.place(place).is_some_and(|place| !place.is_leaving) {
+        if self.place(place).is_some_and(|place| !place.is_leaving || is_made(Mistake::PartedTold)) {
             self.event(event(place));
         }
     }

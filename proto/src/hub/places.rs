@@ -90,7 +90,8 @@ impl Hub {
         let wanted: Vec<_> = claims.iter().filter(is_named).map(|claim| self.find_named(claim.name)).collect();
         let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
         // First, so that there is place for others.
-        for &room in rooms.iter().filter(|&&room| !room.is_private() && !wanted.contains(&Some(room))) {
+        let is_left = |room: RoomId| !room.is_private() && !wanted.contains(&Some(room));
+        for &room in rooms.iter().filter(|&&room| is_left(room) && !is_made(Mistake::HelloLeavesNothing)) {
             self.leave_room(id, room, tell);
         }
         let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
@@ -127,6 +128,7 @@ impl Hub {
         let room = match (claim.with, claim.epoch) {
             ("", _) => self.named_room(id, claim.name)?,
             (with, 0) => self.private_room(id, with)?,
+            (with, _) if is_made(Mistake::WhoeverHasName) => self.private_room(id, with)?,
             // Another who has that name now is not the one with whom he was alone.
             _ => self.former_private_room(id, claim).ok_or(Refusal::NotHere)?,
         };
@@ -233,7 +235,9 @@ impl Hub {
         let last = place.last_seq();
         let told = match claim.last_seq {
             // What somebody began to say to him alone, he was not told yet.
-            _ if claim.epoch == 0 && !room.is_private() => return last,
+            _ if claim.epoch == 0 && (!room.is_private() || is_made(Mistake::PrivateBeginningLost)) => {
+                return last;
+            }
             // All of another numbering came since.
             _ if claim.epoch != place.epoch => Seq::ZERO,
             seq if is_made(Mistake::ReplayFromNext) => seq.next(),
