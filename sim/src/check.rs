@@ -295,6 +295,10 @@ impl Checker {
 
     /// The server tells somebody over a connection that he is in a room.
     pub(crate) fn enters(&mut self, conn: ConnId, entrance: Entrance) {
+        if entrance.key == 0 && entrance.with.is_none() {
+            let Entrance { session, name, .. } = &entrance;
+            self.fail(Rule::Resume, format!("{session:?} is told that he is in {name}, which he did not ask for"));
+        }
         self.entrances.entry(conn).or_default().push_back(entrance);
     }
 

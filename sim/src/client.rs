@@ -187,9 +187,16 @@ impl ClientNode {
 
     /// Says something, if the machine takes it.
     pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) -> bool {
+        let place = self.place_to_say();
+        let is_said = place.is_some_and(|place| self.say_in(net, check, place));
+        self.drain(net, check, Way::Tcp);
+        is_said
+    }
+
+    /// Says something in a room, if the machine takes it.
+    fn say_in(&mut self, net: &mut Net<'_>, check: &mut Checker, place: PlaceId) -> bool {
         let has_room = self.machine.room_for_messages() > 0;
         if has_room {
-            let Some(place) = self.place_to_say() else { return false };
             let (message, text) = self.person.text();
             check.said(message, place, &text);
             net.counts.texts += 1;
@@ -199,7 +206,6 @@ impl ClientNode {
             }
             self.look_back(check, place, message.number);
         }
-        self.drain(net, check, Way::Tcp);
         has_room
     }
 
