@@ -169,6 +169,11 @@ impl Capture {
         self.sequence = self.sequence.wrapping_add(1);
     }
 
+    /// So many blocks of 10 ms went by in which there was no microphone.
+    pub fn skip(&mut self, blocks: u32) {
+        self.sequence = self.sequence.wrapping_add(blocks);
+    }
+
     /// Keeps a block that may turn out to be the beginning of a spurt.
     fn keep(&mut self, block: &Block) {
         let most = self.gate.pre_roll();

@@ -1,5 +1,7 @@
 //! Where sound comes from and goes to, as the pump sees it: blocks, on an explicit clock.
 
+use std::ops::Add;
+
 use crate::{Block, Instant};
 
 /// What [`Microphone::read`] gave.
@@ -26,6 +28,19 @@ pub struct DeviceStats {
     pub made_up: u64,
 }
 
+impl Add for DeviceStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            opened: self.opened + other.opened,
+            gaps: self.gaps + other.gaps,
+            overflowed: self.overflowed + other.overflowed,
+            made_up: self.made_up + other.made_up,
+        }
+    }
+}
+
 /// A source of sound.
 pub trait Microphone {
     /// Sound begins now.
@@ -42,6 +57,11 @@ pub trait Microphone {
 
     /// Something that the user should know, once: a device that is gone, a file that broke off.
     fn take_trouble(&mut self) -> Option<String>;
+
+    /// The sound system's own name for the device that is heard just now, if one is.
+    fn device(&self) -> Option<&str> {
+        None
+    }
 
     /// Counters.
     fn stats(&self) -> DeviceStats {
@@ -73,6 +93,11 @@ pub trait Speaker {
 
     /// As [`Microphone::take_trouble`].
     fn take_trouble(&mut self) -> Option<String>;
+
+    /// As [`Microphone::device`].
+    fn device(&self) -> Option<&str> {
+        None
+    }
 
     /// Counters.
     fn stats(&self) -> DeviceStats {

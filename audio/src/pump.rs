@@ -25,25 +25,58 @@ pub struct Pump {
     adapter: Adapter,
     playout: Playout,
     told: Told,
-    is_spent: bool,
+    /// Since when nothing comes from the microphone any more.
+    spent: Option<Instant>,
     is_deafened: bool,
     /// The time of the last block rendered.
     rendered: Instant,
+    /// What microphones and speakers that were given up have counted, and when the first of them began.
+    before: Before,
+}
+
+#[derive(Default)]
+struct Before {
+    mic: (DeviceStats, Option<Instant>),
+    speaker: (DeviceStats, Option<Instant>),
 }
 
 impl Pump {
     /// Nothing moves before [`Pump::start`].
     pub fn new(mic: Box<dyn Microphone>, speaker: Box<dyn Speaker>, capture: Capture) -> Self {
         let adapter = Adapter::new(capture.sending());
-        let (playout, told, is_spent, rendered) = (Playout::new(), Told::default(), false, Instant::ZERO);
-        let is_deafened = false;
-        Self { mic, speaker, capture, adapter, playout, told, is_spent, is_deafened, rendered }
+        let (playout, told, spent, rendered) = (Playout::new(), Told::default(), None, Instant::ZERO);
+        let (is_deafened, before) = (false, Before::default());
+        Self { mic, speaker, capture, adapter, playout, told, spent, is_deafened, rendered, before }
     }
 
     /// Sound begins now.
     pub fn start(&mut self, now: Instant) {
         self.mic.start(now);
         self.speaker.start(now);
+    }
+
+    /// Another microphone takes the place of the one so far, from now on; media time goes on.
+    pub fn set_mic(&mut self, now: Instant, mut mic: Box<dyn Microphone>) {
+        mic.start(now);
+        self.before.mic = (self.device_stats().0, self.mic_started());
+        self.mic = mic;
+        if let Some(spent) = self.spent.take() {
+            let blocks = now.since(spent).as_micros() / BLOCK_TIME.as_micros();
+            // One at least: what ended had an end.
+            self.capture.skip(u32::try_from(blocks).unwrap_or(u32::MAX).max(1));
+        }
+    }
+
+    /// Another speaker takes the place of the one so far, from now on.
+    pub fn set_speaker(&mut self, now: Instant, mut speaker: Box<dyn Speaker>) {
+        speaker.start(now);
+        self.before.speaker = (self.device_stats().1, self.speaker_started());
+        self.speaker = speaker;
+    }
+
+    /// The devices that are heard and played to just now: [`Microphone::device`].
+    pub fn devices(&self) -> [Option<&str>; 2] {
+        [self.mic.device(), self.speaker.device()]
     }
 
     /// A frame has arrived.
@@ -62,9 +95,9 @@ impl Pump {
                 MicRead::Block => self.capture.push(&block, send),
                 MicRead::NotYet => break,
                 MicRead::Spent => {
-                    if !self.is_spent {
+                    if self.spent.is_none() {
                         self.capture.finish(send);
-                        self.is_spent = true;
+                        self.spent = Some(now);
                     }
                     break;
                 }
@@ -119,7 +152,7 @@ impl Pump {
 
     /// True when the microphone is spent and all of it was handed out.
     pub fn mic_spent(&self) -> bool {
-        self.is_spent
+        self.spent.is_some()
     }
 
     /// Deafened, nothing is heard; everything else goes on, so that what is said afterwards is heard at once.
@@ -149,16 +182,16 @@ impl Pump {
 
     /// When the first sample of the microphone was captured.
     pub fn mic_started(&self) -> Option<Instant> {
-        self.mic.started()
+        self.before.mic.1.or(self.mic.started())
     }
 
     /// When the first sample of the speaker was played.
     pub fn speaker_started(&self) -> Option<Instant> {
-        self.speaker.started()
+        self.before.speaker.1.or(self.speaker.started())
     }
 
     /// Counters of the microphone and of the speaker.
     pub fn device_stats(&self) -> (DeviceStats, DeviceStats) {
-        (self.mic.stats(), self.speaker.stats())
+        (self.before.mic.0 + self.mic.stats(), self.before.speaker.0 + self.speaker.stats())
     }
 }

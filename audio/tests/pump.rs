@@ -124,3 +124,44 @@ fn a_listener_that_stalls_loses_that_moment_and_no_more() {
     assert!(length >= said.len() + 20_000);
     assert!(found.offset_ms() <= 50.0, "{found:?} {stats:?}");
 }
+
+#[test]
+fn another_microphone_and_another_speaker_take_over_in_mid_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (first, second) = (voice(4, 1), voice(5, 1));
+    write(&path("first.wav"), &first);
+    write(&path("second.wav"), &second);
+    let mic = |name| Box::new(WavMicrophone::open(path(name)).unwrap());
+    let speaker = |name| Box::new(WavSpeaker::create(path(name)).unwrap());
+    let capture = Capture::new(EncoderConfig::default(), Gate::Open).unwrap();
+    let mut pump = Pump::new(mic("first.wav"), speaker("near.wav"), capture);
+    pump.start(at(0));
+    let (mut due, mut sequences) = (at(0), Vec::new());
+    let mut run = |pump: &mut Pump, until: u64| {
+        while due < at(until) {
+            let now = due;
+            due = pump.turn(now, &mut |frames| sequences.push(frames[0].sequence));
+        }
+    };
+    run(&mut pump, 500_000);
+    pump.set_mic(at(500_000), mic("second.wav"));
+    pump.set_speaker(at(500_000), speaker("far.wav"));
+    run(&mut pump, 1_400_000);
+    // What was spent is not, once there is another one.
+    run(&mut pump, 1_700_000);
+    assert!(pump.mic_spent());
+    pump.set_mic(at(1_700_000), mic("first.wav"));
+    assert!(!pump.mic_spent());
+    run(&mut pump, 2_000_000);
+    let began = [pump.mic_started(), pump.speaker_started()];
+    assert_eq!(began, [Some(at(0)), Some(at(0))]);
+    drop(pump);
+    // 500 ms of the first, 1 s of the second, 200 ms of nothing, 300 ms of the first again.
+    assert!(sequences.len().abs_diff(180) <= 3, "{}", sequences.len());
+    let steps: Vec<_> =
+        sequences.windows(2).map(|pair| pair[1] - pair[0]).filter(|&step| step != 1).collect();
+    assert!(matches!(steps[..], [19..=21]), "{steps:?}");
+    let lengths = ["near.wav", "far.wav"].map(|name| read(&path(name)).len() / 480);
+    assert!(lengths[0].abs_diff(50) <= 2 && lengths[1].abs_diff(150) <= 2, "{lengths:?}");
+}

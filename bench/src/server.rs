@@ -25,7 +25,9 @@ impl ServerRig {
     pub fn new(members: usize) -> Self {
         let hello = |index| {
             let (versions, name) = (vec![control::VERSION], format!("member {index}"));
-            framed([pb::to_server::Kind::Hello(pb::Hello { versions, name, ..Default::default() })])
+            let rooms = vec![pb::Claim { key: 1, ..Default::default() }];
+            let hello = pb::Hello { versions, name, rooms, voice: 1, ..Default::default() };
+            framed([pb::to_server::Kind::Hello(hello)])
         };
         Self {
             server: Server::new(limits::SESSIONS, Rng::from_number(1)),

@@ -220,6 +220,12 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
             [resume, lost.clone(), wait(1000), refused(3, 3), wait(2000), welcome(0)].concat(),
         ),
         ("closing", [welcome(0), vec![1, 4, 5, 2, 3, 3, 1, 2], wait(500), welcome(1)].concat()),
+        // 255 wants another connection: in the room, while it is made, and in a pause.
+        (
+            "reconnect",
+            [welcome(0), say(2), vec![1, 255, 1, 255], welcome(1), say(0), vec![1, 2, 1, 255], welcome(1)]
+                .concat(),
+        ),
         ("replaced", [welcome(0), vec![1, 4, 5, 6, 0, 3]].concat()),
         ("full", [welcome(0), say(255).repeat(5), ack(4, 1), lost].concat()),
         ("too-many-members", [welcome(0), vec![1, 4, 6, 1, 254, 3, 1, 4, 6, 1, 253, 3]].concat()),
@@ -373,12 +379,23 @@ fn evenings() -> Vec<(&'static str, Vec<u8>)> {
     ];
     let pasted =
         [keys("\x1b[200~one\rtwo\x1b[2J\x1b[201~"), size(40, 10), keys("\r"), keys("\x1b[200~x\x1b[201~")];
+    // The kitty keyboard protocol, push-to-talk, notifications.
+    let held = [
+        vec![13, 1],
+        short("Foo"),
+        vec![28, 0],
+        keys("\x1b[19;1:1~\x1b[19;1:2~\x1b[19;1:3~\x1b[97;5u\x1b[1089::99;3:1u\x1b[57414u\x1b[O"),
+        said(0, "Bar", "Foo;\u{9c}\x1b\\ are you there?"),
+        vec![28, 3],
+        keys("\x14\x1b[116;5:3u\x1bOP\x1b[[A\x1b[I"),
+    ];
     let told = [vec![22], keys("\x1b[6~\x1b[B"), size(30, 7), keys("x"), vec![23, 27]];
     vec![
         ("talk", talk.concat()),
         ("rooms", rooms.concat()),
         ("hostile", hostile.concat()),
         ("paste", pasted.concat()),
+        ("held", held.concat()),
         ("help", told.concat()),
     ]
 }

@@ -130,6 +130,11 @@ impl Driver {
                 let report = ReceiverReport { lost_per_mille: lost, ..ReceiverReport::default() };
                 self.client.report_voice(SessionId::from_wire(talker.into()), report);
             }
+            Op::Reconnect => {
+                self.client.reconnect(self.now);
+                // What happens to the connection before is no news of the next one.
+                self.drain();
+            }
             Op::Quit => {
                 self.client.quit(self.now);
                 self.has_quit = true;

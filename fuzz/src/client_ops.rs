@@ -42,6 +42,8 @@ pub(crate) enum Op {
     Ask { before: u8, limit: u8, words: String },
     /// How somebody's voice arrives.
     Report { talker: u8, lost: u16 },
+    /// The user wants another connection.
+    Reconnect,
     /// The user leaves.
     Quit,
 }
@@ -78,6 +80,7 @@ impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         // Beside the others, so that what is in the corpus keeps its meaning.
         let what = match u.arbitrary::<u8>()? {
+            255 => return Ok(Self::Reconnect),
             240.. => {
                 let (before, limit) = (u.arbitrary()?, u.arbitrary()?);
                 return Ok(Self::Ask { before, limit, words: text(u)? });

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use arbitrary::{Result, Unstructured};
-use chinwag_proto::SessionId;
+use chinwag_proto::{SessionId, limits::MESSAGE_BYTES};
 use chinwag_screen::{
-    Act, Buffer, Decoder, Gate, Link, Mic, Model, Path, Rect, RoomId, Said, Status, Theme, commands, draw,
-    paint,
+    Act, Buffer, Button, Decoder, Gate, Link, Mic, Model, NOTIFICATION_CHARS, Notifier, Path, Rect, RoomId,
+    Said, Status, Theme, commands, draw, paint,
 };
 
 /// The largest screen.
@@ -42,9 +42,9 @@ impl Person {
         let model = &mut self.model;
         let kind: u8 = u.arbitrary()?;
         let room = RoomId(u32::from(kind >> 6));
-        match kind & 0x1f {
+        match kind & 0x3f {
             0..=5 => model.said(room, said(self.at, name(u)?, text(u)?, u.arbitrary()?)),
-            6 => model.whispered(room, said(self.at, name(u)?, text(u)?, u.arbitrary()?)),
+            6 => model.enter_private(room, name(u)?),
             7 => model.joined(room, self.at, session(u)?, name(u)?),
             8 => model.left(room, self.at, session(u)?, name(u)?),
             9 => model.missed(room, self.at, u.arbitrary()?),
@@ -72,7 +72,7 @@ impl Person {
                     is_deafened: u.arbitrary()?,
                 });
             }
-            19 => model.set_pending([text(u)?, text(u)?].into_iter()),
+            19 => model.set_pending([(room, text(u)?), (room, text(u)?)].into_iter()),
             20 => drop(model.find(text(u)?)),
             21 => drop(model.toggle_ignored(name(u)?)),
             22 => model.show_help(),
@@ -81,6 +81,36 @@ impl Person {
             25 => self.at = u.arbitrary()?,
             26 => self.size = (u.arbitrary::<u16>()? % (COLUMNS + 1), u.arbitrary::<u16>()? % (ROWS + 1)),
             27 => self.shown = None,
+            28 => {
+                let choice: u8 = u.arbitrary()?;
+                model.set_notifier(Some(if choice & 1 == 0 { Notifier::Osc9 } else { Notifier::Osc777 }));
+                model.set_button(if choice & 2 == 0 { Button::default() } else { Button::Control('t') });
+            }
+            29 => {
+                let earlier =
+                    [said(self.at, name(u)?, text(u)?, u.arbitrary()?), said(self.at, name(u)?, "", 9)];
+                model.put_before(room, earlier, u.arbitrary()?);
+            }
+            30 => {
+                model.set_read(room, u.arbitrary()?);
+                model.set_draft(room, text(u)?);
+                model.set_devices(vec![name(u)?.to_owned()], vec![]);
+                assert!(model.draft(room).len() <= MESSAGE_BYTES);
+            }
+            31 => {
+                model.set_topic(room, text(u)?);
+                model.set_voice_room(Some(RoomId(u.arbitrary::<u32>()? % 5)));
+            }
+            32 => model.renamed(self.at, session(u)?, name(u)?, name(u)?),
+            33 => {
+                let (is_silent, is_deafened, is_elsewhere) = (u.arbitrary()?, u.arbitrary()?, u.arbitrary()?);
+                let (session, name) = (session(u)?, "");
+                model.mark(
+                    room,
+                    chinwag_screen::Person { session, name, is_silent, is_deafened, is_elsewhere },
+                );
+            }
+            34 => model.show_room(room),
             _ => self.types(piece(u)?),
         }
         Ok(())
@@ -107,6 +137,9 @@ impl Person {
         assert!(cursor.is_none_or(|cursor| cursor.x < columns && cursor.y < rows), "{cursor:?}");
         let written = paint(self.shown.as_ref(), &buffer, cursor, self.model.take_bell());
         check_written(&written);
+        if let Some(notification) = self.model.take_notification() {
+            check_notification(&notification);
+        }
         if let Some(due) = self.model.due() {
             // It would be drawn without end.
             self.model.set_now(due);
@@ -149,8 +182,18 @@ fn check_written(written: &str) {
     }
 }
 
+/// One sequence, with nothing in it that ends it.
+fn check_notification(written: &str) {
+    let words = written.strip_prefix("\x1b]").and_then(|rest| rest.strip_suffix("\x1b\\"));
+    let words = words.unwrap_or("\0");
+    assert!(
+        !words.contains(char::is_control) && words.chars().count() < NOTIFICATION_CHARS + 32,
+        "{written:?}"
+    );
+}
+
 fn said<'a>(at: i64, name: &'a str, text: &'a str, marks: u8) -> Said<'a> {
-    Said { at, name, text, is_own: marks & 1 != 0, is_history: marks & 2 != 0 }
+    Said { at, name, text, is_own: marks & 1 != 0, is_history: marks & 2 != 0, place: u64::from(marks >> 2) }
 }
 
 fn session(u: &mut Unstructured<'_>) -> Result<SessionId> {

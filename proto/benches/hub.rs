@@ -4,7 +4,7 @@
 use chinwag_proto::{
     Instant, MessageId, Rng, RoomId, SessionId,
     history::UnixMillis,
-    hub::{Hub, JoinRequest},
+    hub::{Claim, Hub, JoinRequest},
     limits,
 };
 use divan::{Bencher, black_box};
@@ -55,10 +55,9 @@ fn room(members: usize) -> (Hub, RoomId, SessionId) {
 }
 
 fn join(hub: &mut Hub, name: &str) -> (SessionId, RoomId) {
-    let request = JoinRequest { name, room: "", author: None, resume: None };
-    let admission = hub.join(START, &request, &mut |audience, notice| {
+    let admission = hub.join(START, &JoinRequest::new(name, &[Claim::new("")]), &mut |audience, notice| {
         black_box((audience, notice));
     });
     let admission = admission.expect("there is room");
-    (admission.session, admission.room)
+    (admission.session, admission.rooms().next().expect("it is in one").room)
 }

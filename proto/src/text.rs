@@ -29,6 +29,11 @@ impl fmt::Display for MessageError {
     }
 }
 
+/// What its author does, where that is what a message tells: one that begins with `/me `.
+pub fn action(text: &str) -> Option<&str> {
+    text.strip_prefix("/me ").map(str::trim_start).filter(|action| !action.is_empty())
+}
+
 /// Why a text says nothing of what a room is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TopicError {
@@ -74,7 +79,7 @@ pub fn check_message(text: &str) -> Result<(), MessageError> {
 /// True for characters that drive a terminal, reverse what is read, or cannot be seen: they are never shown raw.
 ///
 /// Joiners and variation selectors, which emoji and several scripts are spelt with, count as visible in text.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         // Most are, and to look them up in the tables takes long.
         return c.is_ascii_control();

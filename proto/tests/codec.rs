@@ -18,7 +18,7 @@ use chinwag_proto::{
         voice::{Frames, VoiceFrame},
     },
 };
-use common::{ServerRig, hello, say, secs, session, to_client, to_server, voice};
+use common::{ServerRig, claim, hello_in, say, secs, session, to_client, to_server, voice, whisper};
 use proptest::prelude::*;
 
 fn bodies(reader: &mut FrameReader) -> Vec<Vec<u8>> {
@@ -63,7 +63,7 @@ proptest! {
     ) {
         let kinds = [
             to_server::Kind::Say(pb::Say { room, id, text: text.clone() }),
-            to_server::Kind::Hello(pb::Hello { resume: Some(pb::Resume { session: room, token: vec![1; 16], epoch: token, last_seq: seq, attempt: seq }), author: vec![3; 16], ..hello(&text) }),
+            to_server::Kind::Hello(pb::Hello { resume: Some(pb::Resume { session: room, token: vec![1; 16], attempt: seq }), author: vec![3; 16], ..hello_in(&text, [pb::Claim { key: room, name: text.clone(), with: text.clone(), epoch: token, last_seq: seq, room }]) }),
             to_server::Kind::Ping(pb::Ping { token }),
             to_server::Kind::History(pb::HistoryRequest { room, before: seq, limit: room, words: text.clone(), token: room }),
         ];
@@ -212,18 +212,25 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_on_the_wire_stay_as_they_are() {
-    let resume =
-        Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], epoch: 0x1122, last_seq: 7, attempt: 2 });
-    let (software, room, author) = ("chinwag 0.1.0".into(), "lobby".into(), vec![0xbb; 16]);
-    let hello = pb::Hello { software, room, author, resume, ..hello("Foo") };
+    let resume = Some(pb::Resume { session: 1 << 20, token: vec![0xaa; 16], attempt: 2 });
+    let (software, author) = ("chinwag 0.1.0".into(), vec![0xbb; 16]);
+    let lobby = pb::Claim { epoch: 0x1122, last_seq: 7, room: 1, ..claim(1, "lobby") };
+    let marks = Some(pb::Marks { muted: true, deafened: true });
+    let rooms = [lobby, whisper(2, "Bar")];
+    let hello = pb::Hello { software, author, resume, marks, ..hello_in("Foo", rooms) };
     let welcome = pb::Welcome { resumed: true, software: "s".into(), ..common::ClientRig::welcome() };
+    let topic = pb::Topic { room: 1, text: "tea".into(), by: "Bar".into(), at_ms: 1_700_000_000_123 };
+    let entered =
+        pb::Entered { with: (1 << 20) + 1, topic: Some(topic.clone()), ..common::ClientRig::lobby() };
+    let listed = pb::ListedRoom { name: "lobby".into(), members: 2, topic: "tea".into() };
     let at_ms = 1_700_000_000_123;
     let (name, text) = ("Foo".to_owned(), "héllo".to_owned());
     let said = pb::Said { room: 1, seq: 300, session: 1 << 20, name, id: 5, text, at_ms };
     let ask = pb::HistoryRequest { room: 1, before: 300, limit: 20, words: "hé".into(), token: 9 };
     let page =
         pb::HistoryPage { room: 1, token: 9, messages: vec![said.clone()], more: true, error: "e".into() };
-    let member = || Some(pb::Member { session: 1 << 20, name: "Foo".into() });
+    let member =
+        || Some(pb::Member { session: 1 << 20, name: "Foo".into(), muted: true, deafened: true, voice: 1 });
     let left = pb::Left { room: 1, member: member(), reason: 2 };
     let mut voice_frame = vec![];
     control::write_voice(&mut voice_frame, &voice(session(1, 0), 0x0102_0304, b"opus"));
@@ -234,6 +241,22 @@ fn the_bytes_on_the_wire_stay_as_they_are() {
         ("hello", to_server([to_server::Kind::Hello(hello)])),
         ("say", to_server([say(1, 5, "héllo")])),
         ("welcome", to_client([to_client::Kind::Welcome(welcome)])),
+        ("entered", to_client([to_client::Kind::Entered(entered)])),
+        (
+            "not entered",
+            to_client([to_client::Kind::NotEntered(pb::NotEntered { key: 2, text: "no".into() })]),
+        ),
+        ("join", to_server([to_server::Kind::Join(claim(3, "den"))])),
+        ("part", to_server([to_server::Kind::Part(pb::Part { room: 3 })])),
+        ("voice room", to_server([to_server::Kind::VoiceRoom(pb::VoiceRoom { room: 3 })])),
+        ("set topic", to_server([to_server::Kind::Topic(pb::SetTopic { room: 1, text: "tea".into() })])),
+        ("topic", to_client([to_client::Kind::Topic(topic)])),
+        ("set name", to_server([to_server::Kind::Name(pb::SetName { name: "Qux".into() })])),
+        ("marks", to_server([to_server::Kind::Marks(pb::Marks { muted: true, deafened: false })])),
+        ("changed", to_client([to_client::Kind::Changed(member().unwrap())])),
+        ("list rooms", to_server([to_server::Kind::ListRooms(pb::ListRooms {})])),
+        ("rooms", to_client([to_client::Kind::Rooms(pb::RoomList { rooms: vec![listed], more: true })])),
+        ("not done", to_client([to_client::Kind::NotDone(pb::NotDone { text: "no".into() })])),
         ("ack", to_client([to_client::Kind::Ack(pb::Ack { room: 1, seq: 300, id: 5, at_ms })])),
         ("said", to_client([to_client::Kind::Said(said)])),
         ("joined", to_client([to_client::Kind::Joined(pb::Joined { room: 1, member: member() })])),

@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, RoomId, Seq, SessionId,
-    client::{Client, ClientConfig, ClientInput, ClientOutput},
+    client::{Client, ClientConfig, ClientInput, ClientOutput, PlaceId},
     history::{KeepError, Write},
+    hub::Marks,
     limits,
     server::{Dialect, Input, Output, ReadRequest, Server},
     wire::{
@@ -19,7 +20,7 @@ use chinwag_proto::{
     },
 };
 use common::{
-    Relayed, Shelf, VoiceRig, hello, millis, to_client as client_frames, to_server as server_frames, voice,
+    Relayed, Shelf, VoiceRig, hello_in, millis, to_client as client_frames, to_server as server_frames, voice,
 };
 use proptest::prelude::*;
 
@@ -66,32 +67,65 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A room's number: of one with a name, of what is between two, or of none.
+fn room() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0u32..4, 2 => (1u32 << 24)..(1 << 24) + 3, 1 => any::<u32>()]
+}
+
+fn claim() -> impl Strategy<Value = pb::Claim> {
+    let with = prop_oneof![2 => Just(String::new()), 1 => text()];
+    let seen = prop_oneof![3 => Just((0, 0)), 1 => (number(), number())];
+    (0u32..4, text(), with, seen, room()).prop_map(|(key, name, with, (epoch, last_seq), room)| pb::Claim {
+        key,
+        name,
+        with,
+        epoch,
+        last_seq,
+        room,
+    })
+}
+
 fn kind_to_server() -> impl Strategy<Value = to_server::Kind> {
     use to_server::Kind;
     let session = prop_oneof![Just(1 << 20), any::<u32>()];
-    let resume = prop::option::of((session, number(), number()).prop_map(|(session, epoch, last_seq)| {
-        pb::Resume { session, token: vec![1; 16], epoch, last_seq, attempt: 0 }
+    let resume = prop::option::of((session, number()).prop_map(|(session, attempt)| pb::Resume {
+        session,
+        token: vec![1; 16],
+        attempt,
     }));
     let author = prop_oneof![
         2 => (0u8..4).prop_map(|number| vec![number; 16]),
         1 => prop::collection::vec(any::<u8>(), 0..20),
     ];
-    let hello = (text(), text(), resume, prop::bool::weighted(0.9), author).prop_map(
-        |(name, room, resume, speaks, author)| pb::Hello {
+    let marks = || (any::<bool>(), any::<bool>()).prop_map(|(muted, deafened)| pb::Marks { muted, deafened });
+    let claims = prop_oneof![
+        8 => prop::collection::vec(claim(), 0..4),
+        1 => prop::collection::vec(claim(), limits::CLAIMS + 1),
+    ];
+    let hello = (text(), claims, 0u32..4, marks(), resume, prop::bool::weighted(0.9), author).prop_map(
+        |(name, rooms, voice, marks, resume, speaks, author)| pb::Hello {
             versions: vec![u32::from(speaks)],
-            room,
+            voice,
+            marks: Some(marks),
             resume,
             author,
-            ..hello(&name)
+            ..hello_in(&name, rooms)
         },
     );
-    let ask = (0u32..3, number(), any::<u32>(), text(), any::<u32>());
+    let ask = (room(), number(), any::<u32>(), text(), any::<u32>());
     prop_oneof![
         3 => hello.prop_map(Kind::Hello),
-        4 => (0u32..3, number(), text()).prop_map(|(room, id, text)| Kind::Say(pb::Say { room, id, text })),
+        4 => (room(), number(), text()).prop_map(|(room, id, text)| Kind::Say(pb::Say { room, id, text })),
         1 => number().prop_map(|token| Kind::Ping(pb::Ping { token })),
         1 => number().prop_map(|token| Kind::Pong(pb::Ping { token })),
         1 => Just(Kind::Quit(pb::Quit {})),
+        3 => claim().prop_map(Kind::Join),
+        1 => room().prop_map(|room| Kind::Part(pb::Part { room })),
+        1 => room().prop_map(|room| Kind::VoiceRoom(pb::VoiceRoom { room })),
+        2 => (room(), text()).prop_map(|(room, text)| Kind::Topic(pb::SetTopic { room, text })),
+        2 => text().prop_map(|name| Kind::Name(pb::SetName { name })),
+        1 => marks().prop_map(Kind::Marks),
+        1 => Just(Kind::ListRooms(pb::ListRooms {})),
         2 => (-1i32..5).prop_map(|path| Kind::VoicePath(pb::SetVoicePath { path })),
         1 => (0u32..4, any::<[u32; 4]>()).prop_map(|(index, report)| Kind::VoiceReport(voice_report(index, report))),
         2 => ask.prop_map(|(room, before, limit, words, token)| {
@@ -150,6 +184,7 @@ struct Driver {
     paused: BTreeSet<u32>,
     held: Vec<(u32, Vec<u8>)>,
     welcomes: Vec<(u32, pb::Welcome)>,
+    entered: Vec<(u32, pb::Entered)>,
     wakes: u64,
     is_stopped: bool,
     is_lasting: bool,
@@ -175,6 +210,7 @@ impl Driver {
             paused: BTreeSet::new(),
             held: vec![],
             welcomes: vec![],
+            entered: vec![],
             wakes: 0,
             is_stopped: false,
             is_lasting,
@@ -208,14 +244,15 @@ impl Driver {
                     if self.is_lasting {
                         judge(&self.shelf, bytes);
                     }
-                    if let [peer] = to
-                        && let Ok(Body::Message(to_client::Kind::Welcome(welcome))) = {
-                            let length = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
-                            assert!(length <= limits::FRAME_BYTES);
-                            control::decode_to_client(&bytes[4..4 + length])
+                    if let [peer] = to {
+                        let peer = peer.index() as u32;
+                        for message in messages(bytes) {
+                            match message {
+                                to_client::Kind::Welcome(welcome) => self.welcomes.push((peer, welcome)),
+                                to_client::Kind::Entered(entered) => self.entered.push((peer, entered)),
+                                _ => {}
+                            }
                         }
-                    {
-                        self.welcomes.push((peer.index() as u32, welcome));
                     }
                     to.to_vec()
                 }
@@ -287,9 +324,14 @@ impl Driver {
                 Relayed::Alive(session) => self.feed(Input::Alive { session, at: self.now }),
             }
         }
-        let mut seated: Vec<_> = self.voice.relay.seated().map(|(session, _)| session).collect();
-        seated.retain(|&session| self.server.peer_of(session).is_none());
-        assert_eq!(seated, [], "the relay knows only who is there");
+        for (session, room) in self.voice.relay.seated() {
+            assert!(self.server.peer_of(session).is_some(), "the relay knows only who is there");
+            assert_eq!(
+                self.server.hub().voice_room(session),
+                room,
+                "the relay knows where {session:?} talks"
+            );
+        }
     }
 
     fn timeout(&mut self) {
@@ -333,10 +375,17 @@ impl Driver {
                 };
                 let mut token = welcome.resume_token.clone();
                 token[3] ^= u8::from(!right);
-                let epoch = welcome.room.as_ref().unwrap().epoch;
-                let resume =
-                    Some(pb::Resume { session: welcome.session, token, epoch, last_seq, attempt: 0 });
-                let hello = pb::Hello { resume, ..hello(&welcome.name) };
+                let resume = Some(pb::Resume { session: welcome.session, token, attempt: 0 });
+                let entered = self.entered.iter().filter(|(of, _)| *of == former).zip(1..);
+                let rooms: Vec<_> = entered
+                    .map(|((_, entered), key)| {
+                        let pb::Room { id, name, epoch, .. } = entered.room.clone().unwrap();
+                        let other = entered.members.iter().find(|member| member.session == entered.with);
+                        let with = other.map(|other| other.name.clone()).unwrap_or_default();
+                        pb::Claim { key, name, with, epoch, last_seq, room: id }
+                    })
+                    .collect();
+                let hello = pb::Hello { resume, ..hello_in(&welcome.name, rooms) };
                 self.act(Act::Accept(peer));
                 self.receive(peer, &server_frames([to_server::Kind::Hello(hello)]));
             }
@@ -398,8 +447,9 @@ impl Driver {
             Act::Restart => {
                 let shelf = std::mem::take(&mut self.shelf);
                 let (wakes, now) = (self.wakes, self.now);
-                let welcomes = std::mem::take(&mut self.welcomes);
-                *self = Self { shelf, wakes, now, welcomes, ..Self::new(true) };
+                let (welcomes, entered) =
+                    (std::mem::take(&mut self.welcomes), std::mem::take(&mut self.entered));
+                *self = Self { shelf, wakes, now, welcomes, entered, ..Self::new(true) };
                 self.server = Server::new(3, Rng::from_number(now.as_micros()));
                 self.server.restore(self.shelf.restored(4));
             }
@@ -412,23 +462,41 @@ impl Driver {
     }
 }
 
-/// Nothing is told that is not kept.
-fn judge(shelf: &Shelf, bytes: &[u8]) {
+/// What is in these frames; no part of a frame is left.
+fn messages(bytes: &[u8]) -> Vec<to_client::Kind> {
     let mut reader = FrameReader::default();
     reader.push(bytes);
+    let mut messages = vec![];
     while let Some(body) = reader.next_frame(limits::FRAME_BYTES).unwrap() {
-        let (room, seq) = match control::decode_to_client(body).unwrap() {
-            Body::Message(to_client::Kind::Said(said)) => (said.room, said.seq),
-            Body::Message(to_client::Kind::Ack(ack)) => (ack.room, ack.seq),
-            Body::Message(to_client::Kind::History(page)) => {
+        if let Body::Message(message) = control::decode_to_client(body).unwrap() {
+            messages.push(message);
+        }
+    }
+    assert_eq!(reader.buffered(), 0);
+    messages
+}
+
+/// Nothing is told that is not kept.
+fn judge(shelf: &Shelf, bytes: &[u8]) {
+    for message in messages(bytes) {
+        let (room, seq) = match message {
+            to_client::Kind::Said(said) => (said.room, said.seq),
+            to_client::Kind::Ack(ack) => (ack.room, ack.seq),
+            to_client::Kind::History(page) => {
                 assert!(page.messages.len() <= limits::PAGE_MESSAGES);
                 assert!(page.messages.is_sorted_by(|a, b| a.seq < b.seq));
                 let Some(last) = page.messages.last() else { continue };
                 (last.room, last.seq)
             }
-            Body::Message(_) | Body::Voice(_) | Body::Unknown => continue,
+            to_client::Kind::Topic(topic) => {
+                let is_kept = shelf.was_about(RoomId::from_wire(topic.room), &topic.text);
+                assert!(is_kept, "{topic:?} is not kept");
+                continue;
+            }
+            _ => continue,
         };
-        let last = shelf.last_of(RoomId::from_wire(room));
+        let room = RoomId::from_wire(room);
+        let last = shelf.last_of(room).filter(|_| !room.is_private());
         assert!(last.is_none_or(|last| Seq::from_wire(seq) <= last), "{seq} is not kept");
     }
 }
@@ -436,31 +504,62 @@ fn judge(shelf: &Shelf, bytes: &[u8]) {
 fn kind_to_client() -> impl Strategy<Value = to_client::Kind> {
     use to_client::Kind;
     let session = || prop_oneof![Just(1 << 20), 0u32..9, any::<u32>()];
-    let member = || (session(), text()).prop_map(|(session, name)| pb::Member { session, name });
+    let member = || {
+        (session(), text(), room(), any::<bool>()).prop_map(|(session, name, voice, muted)| pb::Member {
+            session,
+            name,
+            voice,
+            muted,
+            deafened: !muted,
+        })
+    };
     let members = || prop::collection::vec(member(), 0..4);
-    let room = (0u32..2, text(), 0u64..2, number()).prop_map(|(id, name, epoch, last_seq)| pb::Room {
-        id,
-        name,
-        epoch,
-        last_seq,
-    });
+    let seen = || {
+        (room(), text(), 0u64..2, number()).prop_map(|(id, name, epoch, last_seq)| pb::Room {
+            id,
+            name,
+            epoch,
+            last_seq,
+        })
+    };
+    let topic =
+        || (room(), text(), text()).prop_map(|(room, text, by)| pb::Topic { room, text, by, at_ms: 5 });
+    let entered = (
+        0u32..5,
+        prop::option::weighted(0.95, seen()),
+        members(),
+        0u32..6,
+        prop_oneof![2 => Just(0), 1 => session()],
+        prop::option::of(topic()),
+    );
     prop_oneof![
-        4 => (session(), text(), prop::option::weighted(0.9, room), members(), any::<bool>(), 0u32..6).prop_map(|(session, name, room, members, resumed, member_count)| {
-            Kind::Welcome(pb::Welcome { version: 1, session, name, room, members, resumed, member_count, ..Default::default() })
+        4 => (session(), text(), any::<bool>()).prop_map(|(session, name, resumed)| {
+            Kind::Welcome(pb::Welcome { version: 1, session, name, resumed, ..Default::default() })
         }),
+        6 => entered.prop_map(|(key, room, members, member_count, with, topic)| {
+            Kind::Entered(pb::Entered { key, room, members, member_count, with, topic })
+        }),
+        1 => (0u32..5, text()).prop_map(|(key, text)| Kind::NotEntered(pb::NotEntered { key, text })),
+        2 => member().prop_map(Kind::Changed),
+        1 => topic().prop_map(Kind::Topic),
+        1 => (prop::collection::vec(text(), 0..3), any::<bool>()).prop_map(|(names, more)| {
+            let room = |name| pb::ListedRoom { name, members: 3, topic: "tea".into() };
+            Kind::Rooms(pb::RoomList { rooms: names.into_iter().map(room).collect(), more })
+        }),
+        1 => text().prop_map(|text| Kind::NotDone(pb::NotDone { text })),
         1 => (0i32..8, text()).prop_map(|(reason, suggestion)| Kind::Refused(pb::Refused { reason, suggestion, text: String::new() })),
-        4 => (number(), session(), number(), text()).prop_map(|(seq, session, id, text)| Kind::Said(pb::Said { room: 1, seq, session, name: text.clone(), id, text, at_ms: seq })),
-        2 => prop::option::of(member()).prop_map(|member| Kind::Joined(pb::Joined { room: 1, member })),
-        2 => (prop::option::of(member()), -1i32..5).prop_map(|(member, reason)| Kind::Left(pb::Left { room: 1, member, reason })),
-        3 => (0u32..2, number(), number()).prop_map(|(room, seq, id)| Kind::Ack(pb::Ack { room, seq, id, at_ms: id })),
-        1 => (any::<u32>(), number(), text(), any::<bool>()).prop_map(|(token, seq, text, more)| {
-            let said = pb::Said { room: 1, seq, session: 1, name: text.clone(), id: seq, text: text.clone(), at_ms: seq };
-            Kind::History(pb::HistoryPage { room: 1, token, messages: vec![said; 2], more, error: text })
+        4 => (room(), number(), session(), number(), text()).prop_map(|(room, seq, session, id, text)| Kind::Said(pb::Said { room, seq, session, name: text.clone(), id, text, at_ms: seq })),
+        2 => (room(), prop::option::of(member())).prop_map(|(room, member)| Kind::Joined(pb::Joined { room, member })),
+        2 => (room(), prop::option::of(member()), -1i32..5).prop_map(|(room, member, reason)| Kind::Left(pb::Left { room, member, reason })),
+        3 => (room(), number(), number()).prop_map(|(room, seq, id)| Kind::Ack(pb::Ack { room, seq, id, at_ms: id })),
+        1 => (room(), any::<u32>(), number(), text(), any::<bool>()).prop_map(|(room, token, seq, text, more)| {
+            let said = pb::Said { room, seq, session: 1, name: text.clone(), id: seq, text: text.clone(), at_ms: seq };
+            Kind::History(pb::HistoryPage { room, token, messages: vec![said; 2], more, error: text })
         }),
         1 => number().prop_map(|id| Kind::Nack(pb::Nack { id, text: String::new() })),
         1 => number().prop_map(|token| Kind::Ping(pb::Ping { token })),
         1 => number().prop_map(|token| Kind::Pong(pb::Ping { token })),
-        1 => members().prop_map(|members| Kind::Members(pb::Members { room: 1, members })),
+        1 => (room(), members()).prop_map(|(room, members)| Kind::Members(pb::Members { room, members })),
         1 => (-1i32..9).prop_map(|reason| Kind::Closing(pb::Closing { reason, text: "x".into() })),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Kind::Voice),
     ]
@@ -474,8 +573,17 @@ enum ClientAct {
     Frames(Vec<to_client::Kind>),
     Datagram(DatagramKind, Vec<u8>),
     Echo(u64),
-    Say,
-    Ask(Option<u64>, usize, String),
+    /// In which of its places.
+    Say(usize),
+    Ask(usize, Option<u64>, usize, String),
+    Join(String),
+    Whisper(String),
+    Part(usize),
+    VoiceIn(usize),
+    Topic(usize, String),
+    Name(String),
+    Mute(bool),
+    AskRooms,
     Talk(Vec<u8>),
     Wait(u64),
     Late(u64),
@@ -491,14 +599,26 @@ fn client_act() -> impl Strategy<Value = ClientAct> {
         10 => prop::collection::vec(kind_to_client(), 1..4).prop_map(ClientAct::Frames),
         1 => (datagram_kind(), bytes()).prop_map(|(kind, bytes)| ClientAct::Datagram(kind, bytes)),
         2 => number().prop_map(ClientAct::Echo),
-        3 => Just(ClientAct::Say),
-        1 => (prop::option::of(number()), any::<usize>(), text())
-            .prop_map(|(before, limit, words)| ClientAct::Ask(before, limit, words)),
+        4 => (0usize..4).prop_map(ClientAct::Say),
+        1 => (0usize..4, prop::option::of(number()), any::<usize>(), text())
+            .prop_map(|(at, before, limit, words)| ClientAct::Ask(at, before, limit, words)),
+        2 => text().prop_map(ClientAct::Join),
+        2 => text().prop_map(ClientAct::Whisper),
+        2 => (0usize..4).prop_map(ClientAct::Part),
+        1 => (0usize..4).prop_map(ClientAct::VoiceIn),
+        1 => (0usize..4, text()).prop_map(|(at, text)| ClientAct::Topic(at, text)),
+        1 => text().prop_map(ClientAct::Name),
+        1 => any::<bool>().prop_map(ClientAct::Mute),
+        1 => Just(ClientAct::AskRooms),
         2 => bytes().prop_map(ClientAct::Talk),
         4 => (0u64..3_000).prop_map(ClientAct::Wait),
         1 => (0u64..100_000).prop_map(ClientAct::Late),
         1 => prop::bool::weighted(0.1).prop_map(|quit| if quit { ClientAct::Quit } else { ClientAct::Wait(1) }),
     ]
+}
+
+fn place(client: &Client, at: usize) -> Option<PlaceId> {
+    client.places().nth(at)
 }
 
 proptest! {
@@ -529,7 +649,8 @@ proptest! {
     #[test]
     fn no_server_breaks_the_client(acts in prop::collection::vec(client_act(), 1..60)) {
         let mut now = Instant::from_micros(99);
-        let config = ClientConfig { name: "A".into(), room: String::new(), software: String::new(), history: 5 };
+        let rooms = vec![String::new(), "A".to_owned()];
+        let config = ClientConfig { name: "A".into(), rooms, software: String::new(), history: 5 };
         let mut client = Client::new(now, config, Rng::from_number(3));
         let (mut ended, mut last_seq) = (false, Seq::ZERO);
         let mut drain = |client: &mut Client| {
@@ -562,11 +683,35 @@ proptest! {
                 ClientAct::Echo(token) => {
                     client.handle_input(now, ClientInput::Datagram { kind: DatagramKind::Echo, payload: &token.to_be_bytes() });
                 }
-                ClientAct::Say => drop(client.say("hi")),
-                ClientAct::Ask(before, limit, words) => {
-                    let is_asked = client.ask_history(before.map(Seq::from_wire), limit, &words).is_some();
-                    prop_assert_eq!(is_asked, client.is_in());
+                ClientAct::Say(at) => {
+                    if let Some(place) = place(&client, at) {
+                        let _ = client.say(place, "hi");
+                    }
                 }
+                ClientAct::Ask(at, before, limit, words) => {
+                    if let Some(place) = place(&client, at) {
+                        let is_asked = client.ask_history(place, before.map(Seq::from_wire), limit, &words).is_some();
+                        prop_assert_eq!(is_asked, client.is_in() && client.is_entered(place));
+                    }
+                }
+                ClientAct::Join(name) => {
+                    let _ = client.join(&name);
+                }
+                ClientAct::Whisper(name) => {
+                    let _ = client.whisper(&name);
+                }
+                ClientAct::Part(at) => place(&client, at).into_iter().for_each(|place| client.part(place)),
+                ClientAct::VoiceIn(at) => client.set_voice_place(place(&client, at)),
+                ClientAct::Topic(at, text) => {
+                    if let Some(place) = place(&client, at) {
+                        client.set_topic(place, &text);
+                    }
+                }
+                ClientAct::Name(name) => {
+                    let _ = client.set_name(&name);
+                }
+                ClientAct::Mute(muted) => client.set_marks(Marks { muted, deafened: false }),
+                ClientAct::AskRooms => prop_assert_eq!(client.ask_rooms(), client.is_in()),
                 ClientAct::Talk(opus) => {
                     let frame = chinwag_proto::wire::voice::VoiceFrame { talker: SessionId::from_wire(0), sequence: 0, end: true, level: 200, opus: &opus };
                     client.send_voice(now, [frame]);
@@ -595,7 +740,7 @@ proptest! {
             prop_assert!(wakes <= 24 + 32, "{} wake-ups in 3 s", wakes);
             let ended = drain(&mut client);
             prop_assert_eq!(ended, client.has_ended());
-            prop_assert!(client.members().count() <= 500);
+            prop_assert!(client.places().all(|place| client.members(place).count() <= 500));
         }
     }
 }

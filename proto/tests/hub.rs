@@ -7,7 +7,7 @@ use chinwag_proto::{
     server::Input,
     wire::chinwag1::{self as pb, to_server::Kind},
 };
-use common::{ServerRig, assert_lines, hello, say, secs, to_server};
+use common::{ServerRig, assert_lines, claim, hello_in, say, secs, to_server};
 
 /// Foo (peer 1) and Bar (peer 2) in the lobby, in which nothing was said.
 fn two() -> ServerRig {
@@ -25,7 +25,7 @@ fn whoever_joins_is_welcomed_and_the_others_are_told() {
         &[
             "event Joined r1 Foo=s1.0",
             "open path 1: s1.0",
-            "send 1: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0]",
+            "send 1: Welcome Foo=s1.0; Entered #1 lobby=1 at 0 [Foo=s1.0]",
         ],
     );
     assert_lines(
@@ -34,7 +34,7 @@ fn whoever_joins_is_welcomed_and_the_others_are_told() {
             "event Joined r1 Bar=s1.1",
             "send 1: Joined r1 Bar=s1.1",
             "open path 2: s1.1",
-            "send 2: Welcome Bar=s1.1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1]",
+            "send 2: Welcome Bar=s1.1; Entered #1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1]",
         ],
     );
 }
@@ -60,7 +60,7 @@ fn what_is_no_name_or_room_is_refused() {
     );
     rig.accept(2);
     assert_lines(
-        &rig.send(2, Kind::Hello(pb::Hello { room: "a:b".into(), ..hello("Foo") })),
+        &rig.send(2, Kind::Hello(hello_in("Foo", [claim(1, "a:b")]))),
         &[
             r#"send 2: Refused RoomInvalid """#,
             "close 2: that room cannot be: a name cannot have a colon in it",
@@ -85,11 +85,11 @@ fn rooms_do_not_hear_each_other() {
     let mut rig = two();
     rig.accept(3);
     assert_lines(
-        &rig.send(3, Kind::Hello(pb::Hello { room: "attic".into(), ..hello("Baz") })),
+        &rig.send(3, Kind::Hello(hello_in("Baz", [claim(1, "attic")]))),
         &[
             "event Joined r2 Baz=s1.2",
             "open path 3: s1.2",
-            "send 3: Welcome Baz=s1.2 attic=2 at 0 [Baz=s1.2]",
+            "send 3: Welcome Baz=s1.2; Entered #1 attic=2 at 0 [Baz=s1.2]",
         ],
     );
     assert_lines(&rig.send(3, say(2, 1, "alone")), &["send 3: Ack r2/1 #1"]);
@@ -170,7 +170,7 @@ fn whoever_quits_is_told_goodbye_and_announced_at_once() {
             "event Joined r1 Foo=s2.0",
             "send 2: Joined r1 Foo=s2.0",
             "open path 3: s2.0",
-            "send 3: Welcome Foo=s2.0 lobby=1 at 0 [Bar=s1.1 Foo=s2.0]",
+            "send 3: Welcome Foo=s2.0; Entered #1 lobby=1 at 0 [Bar=s1.1 Foo=s2.0]",
         ],
     );
 }
@@ -219,7 +219,7 @@ fn whoever_is_back_in_time_was_never_away() {
         &[
             "event Resumed Foo",
             "open path 3: s1.0",
-            r#"send 3: Welcome Foo=s1.0 lobby=1 at 1 [Foo=s1.0 Bar=s1.1] resumed; Said r1/2 Bar=s1.1 #2 "missed""#,
+            r#"send 3: Welcome Foo=s1.0 resumed; Entered #1 lobby=1 at 1 [Foo=s1.0 Bar=s1.1]; Said r1/2 Bar=s1.1 #2 "missed""#,
         ],
     );
     assert_lines(
@@ -242,7 +242,7 @@ fn whoever_is_not_back_in_time_is_announced_and_may_still_come_back() {
             "event Joined r1 Foo=s1.0",
             "send 2: Joined r1 Foo=s1.0",
             "open path 3: s1.0",
-            "send 3: Welcome Foo=s1.0 lobby=1 at 0 [Bar=s1.1 Foo=s1.0] resumed",
+            "send 3: Welcome Foo=s1.0 resumed; Entered #1 lobby=1 at 0 [Bar=s1.1 Foo=s1.0]",
         ],
     );
     assert_eq!((rig.server.hub().members(), rig.server.hub().gone()), (2, 0));
@@ -260,7 +260,7 @@ fn a_session_is_forgotten_after_an_hour_and_its_token_opens_nothing() {
         &[
             "event Joined r1 Foo=s2.0",
             "open path 2: s2.0",
-            "send 2: Welcome Foo=s2.0 lobby=1 at 0 [Foo=s2.0]",
+            "send 2: Welcome Foo=s2.0; Entered #1 lobby=1 at 0 [Foo=s2.0]",
         ],
     );
 }
@@ -269,16 +269,18 @@ fn a_session_is_forgotten_after_an_hour_and_its_token_opens_nothing() {
 fn a_hello_that_was_overtaken_by_a_later_one_takes_nothing_from_it() {
     let mut rig = two();
     rig.close(1);
-    let resume = |rig: &ServerRig, attempt| pb::Resume { attempt, ..rig.resume_of(1, 0) };
-    let (early, late) = (resume(&rig, 2), resume(&rig, 3));
-    let hello = |resume| Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") });
+    let hello = |rig: &ServerRig, attempt| {
+        let resume = Some(pb::Resume { attempt, ..rig.resume_of(1) });
+        Kind::Hello(pb::Hello { resume, ..rig.hello_again(1, 0, "Foo") })
+    };
+    let (early, late) = (hello(&rig, 2), hello(&rig, 3));
     rig.accept(3);
     rig.accept(4);
-    let welcome = "send 4: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0 Bar=s1.1] resumed";
-    let lines = rig.send(4, hello(late));
+    let welcome = "send 4: Welcome Foo=s1.0 resumed; Entered #1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1]";
+    let lines = rig.send(4, late);
     assert!(lines.iter().any(|line| line == welcome), "{lines:#?}");
     assert_lines(
-        &rig.send(3, hello(early)),
+        &rig.send(3, early),
         &["send 3: Refused Unknown \"\"", "close 3: the session goes on in a later connection"],
     );
     assert_lines(
@@ -292,18 +294,18 @@ fn a_wrong_token_resumes_nothing() {
     let mut rig = two();
     rig.close(1);
     rig.accept(3);
-    let mut resume = rig.resume_of(1, 2);
-    resume.token[15] ^= 1;
+    let mut hello = rig.hello_again(1, 2, "Foo");
+    hello.resume.as_mut().unwrap().token[15] ^= 1;
     // The name of one who lost his connection goes to the newcomer, the session does not.
     assert_lines(
-        &rig.send(3, Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") })),
+        &rig.send(3, Kind::Hello(hello)),
         &[
             "event Left r1 Foo=s1.0 Lost",
             "send 2: Left r1 Foo=s1.0 Lost",
             "event Joined r1 Foo=s1.2",
             "send 2: Joined r1 Foo=s1.2",
             "open path 3: s1.2",
-            "send 3: Welcome Foo=s1.2 lobby=1 at 0 [Bar=s1.1 Foo=s1.2]",
+            "send 3: Welcome Foo=s1.2; Entered #1 lobby=1 at 0 [Bar=s1.1 Foo=s1.2]",
         ],
     );
     // The former one may still resume, by another name.
@@ -317,7 +319,7 @@ fn a_wrong_token_resumes_nothing() {
             "event Joined r1 Foo2=s1.0",
             "send 2,3: Joined r1 Foo2=s1.0",
             "open path 5: s1.0",
-            "send 5: Welcome Foo2=s1.0 lobby=1 at 0 [Bar=s1.1 Foo=s1.2 Foo2=s1.0] resumed",
+            "send 5: Welcome Foo2=s1.0 resumed; Entered #1 lobby=1 at 0 [Bar=s1.1 Foo=s1.2 Foo2=s1.0]",
         ],
     );
 }
@@ -328,7 +330,7 @@ fn a_refused_newcomer_takes_no_name_away() {
     rig.close(1);
     rig.accept(3);
     assert_lines(
-        &rig.send(3, Kind::Hello(pb::Hello { room: "a:b".into(), ..hello("Foo") })),
+        &rig.send(3, Kind::Hello(hello_in("Foo", [claim(1, "a:b")]))),
         &[
             r#"send 3: Refused RoomInvalid """#,
             "close 3: that room cannot be: a name cannot have a colon in it",
@@ -347,7 +349,7 @@ fn a_session_on_a_second_connection_leaves_the_first() {
             "close 1: the session goes on in another connection",
             "event Resumed Foo",
             "open path 3: s1.0",
-            "send 3: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0 Bar=s1.1] resumed",
+            "send 3: Welcome Foo=s1.0 resumed; Entered #1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1]",
         ],
     );
     // The end of the first connection is not the end of the session.
@@ -363,7 +365,7 @@ fn a_place_that_was_never_given_out_is_cut_to_the_last() {
     let mut rig = two();
     rig.close(1);
     let lines = rig.resume(3, 1, u64::MAX);
-    assert_eq!(lines[2], "send 3: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0 Bar=s1.1] resumed");
+    assert_eq!(lines[2], "send 3: Welcome Foo=s1.0 resumed; Entered #1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1]");
 }
 
 #[test]
@@ -389,7 +391,7 @@ fn more_members_than_fit_into_one_frame_come_in_several() {
     let lines = rig.join(count, "last");
     let welcome = lines.last().unwrap();
     assert!(welcome.ends_with("; Members +2"), "{welcome}");
-    assert_eq!(rig.welcome(count).members.len(), limits::MEMBERS_PER_FRAME);
+    assert_eq!(rig.entered_in(count, 1).members.len(), limits::MEMBERS_PER_FRAME);
 }
 
 #[test]
@@ -415,11 +417,11 @@ fn a_stopping_server_tells_everybody_and_lets_nobody_in() {
 #[test]
 fn the_default_room_has_a_place_though_others_take_all() {
     let mut rig = ServerRig::new();
-    let in_room = |room: &str| Kind::Hello(pb::Hello { room: room.to_owned(), ..hello("x") });
+    let in_room = |room: &str| Kind::Hello(hello_in("x", [claim(1, room)]));
     let mut refused = vec![];
     for n in 0..limits::ROOMS as u32 {
         rig.accept(n);
-        let hello = pb::Hello { room: format!("room {n}"), ..hello(&format!("n{n}")) };
+        let hello = hello_in(&format!("n{n}"), [claim(1, &format!("room {n}"))]);
         refused = rig.send(n, Kind::Hello(hello));
     }
     assert_eq!(refused[0], r#"send 255: Refused RoomsFull """#);
@@ -435,7 +437,7 @@ fn the_default_room_has_a_place_though_others_take_all() {
     rig.accept(1002);
     assert_eq!(rig.send(1002, in_room("room 255")).len(), 3);
     let back = rig.resume(1003, 1000, 1);
-    assert!(back[2].ends_with("lobby=256 at 0 [Foo=s1.255] resumed"), "{back:?}");
+    assert!(back[2].ends_with(" resumed; Entered #1 lobby=256 at 0 [Foo=s2.255]"), "{back:?}");
 }
 
 #[test]
@@ -466,5 +468,5 @@ fn of_those_who_are_gone_the_oldest_are_forgotten_first() {
     let last = u64::MAX;
     assert!(rig.resume(total, 0, last)[0].starts_with("event Joined"));
     assert!(rig.resume(total + 1, 99, last).iter().any(|line| line.starts_with("event Joined")));
-    assert!(rig.resume(total + 2, 100, last).iter().any(|line| line.ends_with(" resumed")));
+    assert!(rig.resume(total + 2, 100, last).iter().any(|line| line.contains(" resumed; Entered")));
 }

@@ -12,7 +12,7 @@ use chinwag_proto::{
     server::{Dialect, Input, Output},
     wire::chinwag1::{self as pb, to_server::Kind},
 };
-use common::{ServerRig, assert_lines, hello, millis, say, secs, to_server};
+use common::{ServerRig, assert_lines, claim, hello, hello_in, millis, say, secs, to_server};
 
 const NOTHING: [&str; 0] = [];
 const FULL: &str = "the server cannot keep it, its disk is full; try again later";
@@ -40,17 +40,17 @@ fn quit() -> Kind {
 
 fn join_room(rig: &mut ServerRig, peer: u32, name: &str, room: &str) -> Vec<String> {
     rig.accept(peer);
-    rig.send(peer, Kind::Hello(pb::Hello { room: room.to_owned(), ..hello(name) }))
+    rig.send(peer, Kind::Hello(hello_in(name, [claim(1, room)])))
 }
 
-/// Somebody whose messages are known again by `author`, who was in the lobby up to the place `last_seq` of another peer's numbering.
-fn known_hello(name: &str, author: u8, resume: Option<pb::Resume>) -> Kind {
-    Kind::Hello(pb::Hello { author: vec![author; 16], resume, ..hello(name) })
+/// That of somebody whose messages are known again by `author`.
+fn known(author: u8, hello: pb::Hello) -> Kind {
+    Kind::Hello(pb::Hello { author: vec![author; 16], ..hello })
 }
 
 fn join_known(rig: &mut ServerRig, peer: u32, name: &str, author: u8) -> Vec<String> {
     rig.accept(peer);
-    rig.send(peer, known_hello(name, author, None))
+    rig.send(peer, known(author, hello(name)))
 }
 
 fn is_told(lines: &[String], what: &str) -> bool {
@@ -110,7 +110,7 @@ fn who_joins_while_a_message_waits_is_told_of_it_when_it_is_kept() {
     let mut rig = two();
     rig.send(1, say(1, 1, "hi"));
     let lines = rig.join(3, "Baz");
-    assert!(is_told(&lines, "Welcome Baz=s1.2 lobby=1 at 0"), "{lines:?}");
+    assert!(is_told(&lines, "Entered #1 lobby=1 at 0 [Foo=s1.0 Bar=s1.1 Baz=s1.2]"), "{lines:?}");
     assert!(is_told(&rig.keep_all(), r#"send 2,3: Said r1/1 Foo=s1.0 #1 "hi""#));
 }
 
@@ -127,7 +127,7 @@ fn what_is_said_in_several_rooms_is_kept_in_the_order_in_which_it_was_said() {
         .map(|write| match write {
             Write::Room(room) => (room.id.to_wire(), 0),
             Write::Message(kept) => (kept.room.to_wire(), kept.seq.to_wire()),
-            Write::Gone(_) => unreachable!("no room is gone"),
+            Write::Topic(..) | Write::Gone(_) => unreachable!("no room is about anything, none is gone"),
         })
         .collect();
     assert_eq!(places, [(1, 0), (1, 1), (2, 0), (2, 1), (1, 2)]);
@@ -398,10 +398,10 @@ fn a_classic_goodbye_waits_for_what_was_said_before_it() {
 #[test]
 fn a_server_that_is_started_again_goes_on_with_numbers_and_numberings() {
     let rig = after_two_messages();
-    let epoch = rig.welcome(1).room.as_ref().unwrap().epoch;
+    let epoch = rig.room(1).epoch;
     let mut rig = rig.restart(usize::MAX);
     rig.join(3, "Foo");
-    let room = rig.welcome(3).room.clone().unwrap();
+    let room = rig.room(3).clone();
     assert_eq!((room.id, room.epoch, room.last_seq), (1, epoch, 2));
     assert_lines(&rig.send(3, say(1, 1, "three")), &[r#"keep 0: r1/3 Foo #1 "three""#]);
     rig.keep_all();
@@ -422,20 +422,27 @@ fn who_comes_back_after_a_restart_is_told_what_he_missed_and_no_more() {
     ] {
         let mut rig = after_two_messages().restart(most);
         let lines = rig.resume(3, 1, seen);
-        assert_eq!(lines.last().unwrap(), &format!("send 3: Welcome Foo=s1.0 lobby=1 {expected}"), "{most}");
+        assert_eq!(
+            lines.last().unwrap(),
+            &format!("send 3: Welcome Foo=s1.0; Entered #1 lobby=1 {expected}"),
+            "{most}"
+        );
     }
 }
 
 #[test]
 fn all_of_another_numbering_is_told() {
     let mut rig = after_two_messages();
-    let mut resume = rig.resume_of(1, 0);
-    resume.epoch ^= 1;
+    let mut hello = rig.hello_again(1, 0, "Foo");
+    hello.rooms[0].epoch ^= 1;
     rig = rig.restart(usize::MAX);
     rig.accept(3);
-    let lines = rig.send(3, Kind::Hello(pb::Hello { resume: Some(resume), ..hello("Foo") }));
+    let lines = rig.send(3, Kind::Hello(hello));
     let both = r#"Said r1/1 Foo=s0.0 #1 "one"; Said r1/2 Bar=s0.0 #1 "two""#;
-    assert_eq!(lines.last().unwrap(), &format!("send 3: Welcome Foo=s1.0 lobby=1 at 0 [Foo=s1.0]; {both}"));
+    assert_eq!(
+        lines.last().unwrap(),
+        &format!("send 3: Welcome Foo=s1.0; Entered #1 lobby=1 at 0 [Foo=s1.0]; {both}")
+    );
 }
 
 #[test]
@@ -445,13 +452,13 @@ fn ones_own_message_is_told_as_ones_own_after_a_restart_and_counts_once() {
         join_known(&mut rig, 1, "Foo", 7);
         join_known(&mut rig, 2, "Bar", 8);
         rig.send(1, say(1, 1, "mine"));
-        let resume = rig.resume_of(1, 0);
+        let again = known(7, rig.hello_again(1, 0, "Foo"));
         // It is kept, but the acknowledgement is lost with the server.
         rig.keep_all();
         let mut rig = rig.restart(most);
         rig.join(2, "Bar");
         rig.accept(3);
-        let lines = rig.send(3, known_hello("Foo", 7, Some(resume)));
+        let lines = rig.send(3, again);
         let own = r#"; Said r1/1 Foo=s1.1 #1 "mine""#;
         assert_eq!(lines.last().unwrap().contains(own), most > 0, "{lines:?}");
         let ack = rig.send(3, say(1, 1, "mine"));
@@ -517,7 +524,7 @@ fn what_expired_is_not_remembered_and_an_empty_room_goes() {
         rig.send(1, say(1, id, text));
     }
     rig.keep_all();
-    let epoch = rig.welcome(1).room.as_ref().unwrap().epoch;
+    let epoch = rig.room(1).epoch;
     assert_lines(&rig.expire(1, 2), &NOTHING);
     assert_eq!(rig.server.hub().first_remembered(RoomId::from_wire(1)).unwrap().to_wire(), 2);
     assert_lines(&rig.expire(1, 3), &NOTHING);
@@ -531,7 +538,7 @@ fn what_expired_is_not_remembered_and_an_empty_room_goes() {
     assert_eq!(rig.shelf.rooms().count(), 0);
     let lines = join_room(&mut rig, 2, "Foo", "den");
     assert!(is_told(&lines, "den=2 at 0"), "{lines:?}");
-    assert_ne!(rig.welcome(2).room.as_ref().unwrap().epoch, epoch);
+    assert_ne!(rig.room(2).epoch, epoch);
 }
 
 #[test]
@@ -618,7 +625,7 @@ fn rooms_that_are_kept_do_not_give_way_but_blank_ones_do() {
     assert!(join_room(&mut rig, 1000, "Foo", "one more").last().unwrap().contains("one more=256"));
     let refused = join_room(&mut rig, 1001, "Bar", "too many");
     assert_eq!(refused[0], r#"send 1001: Refused RoomsFull """#);
-    assert!(is_told(&join_room(&mut rig, 1002, "Bar", "room 7"), "Welcome Bar=s1.256 room 7=8 at 1"));
+    assert!(is_told(&join_room(&mut rig, 1002, "Bar", "room 7"), "Entered #1 room 7=8 at 1 [Bar=s2.256]"));
     assert_eq!(rig.join(1003, "Baz").len(), 3, "the default room has its place");
     // When the history of one is over there is room for another.
     rig.expire(20, 2);

@@ -17,7 +17,7 @@ use chinwag_proto::{
         frame::FrameReader,
     },
 };
-use common::{ServerRig, assert_lines, hello, say, secs};
+use common::{ServerRig, assert_lines, claim, hello_in, say, secs};
 
 const NOTHING: [&str; 0] = [];
 
@@ -167,7 +167,7 @@ fn questions_that_cannot_be_answered_are_refused() {
     let refused = |why: &str| format!("send 1: History r1 #9 [] {why}");
     let mut rig = after(ServerRig::lasting(), &["a"]);
     let elsewhere = Kind::History(pb::HistoryRequest { room: 2, token: 9, ..Default::default() });
-    assert_eq!(rig.send(1, elsewhere), [refused("you are not in that room")]);
+    assert_lines(&rig.send(1, elsewhere), &["send 1: History r2 #9 [] you are not in that room"]);
     let long = "x".repeat(SEARCH_BYTES + 1);
     assert_eq!(rig.send(1, ask(0, 1, &long)), [refused("that is too much to search for")]);
     assert_eq!(rig.send(1, ask(0, 1, &long[1..])).len(), 1);
@@ -293,8 +293,8 @@ fn the_largest_page_fits_a_frame() {
 fn a_question_is_answered_for_the_room_that_one_is_in() {
     let mut rig = after(ServerRig::lasting(), &["in the lobby"]);
     rig.accept(2);
-    rig.send(2, Kind::Hello(pb::Hello { room: "den".to_owned(), ..hello("Bar") }));
+    rig.send(2, Kind::Hello(hello_in("Bar", [claim(1, "den")])));
     let den = Kind::History(pb::HistoryRequest { room: 2, limit: 5, token: 3, ..Default::default() });
     assert_lines(&rig.send(2, den), &["send 2: History r2 #3 []"]);
-    assert_lines(&rig.send(2, ask(0, 5, "")), &["send 2: History r2 #9 [] you are not in that room"]);
+    assert_lines(&rig.send(2, ask(0, 5, "")), &["send 2: History r1 #9 [] you are not in that room"]);
 }

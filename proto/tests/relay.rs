@@ -27,7 +27,7 @@ fn rig(members: u32) -> VoiceRig {
 }
 
 fn join(rig: &mut VoiceRig, index: u32, number: u32, path: VoicePath) {
-    rig.open(START, session(1, index), room(number));
+    rig.open(START, session(1, index), Some(room(number)));
     rig.order(START, Order::Listen { session: session(1, index), path });
     assert_eq!(rig.take(), []);
 }

@@ -93,7 +93,7 @@ impl Rig {
         let mut rig = Self { relay: Relay::default(), now: Instant::from_micros(1_000_000), talkers: vec![] };
         for index in 0..members {
             let session = session(1, index);
-            rig.relay.open(session, RoomId::from_wire(1), Some(Open));
+            rig.relay.open(session, Some(RoomId::from_wire(1)), Some(Open));
             let mut end = SealedPath::new(session, Open);
             rig.send(&mut end, DatagramKind::Echo, &[], &mut Sink::default());
             let path = match index {

@@ -11,7 +11,10 @@ use chinwag_proto::{
         path::{DatagramKind, PAYLOAD_BYTES},
     },
 };
-use common::{ServerRig, assert_lines, hello, millis, say, secs, server_output, session, to_server, voice};
+use common::{
+    ServerRig, assert_lines, claim, hello, hello_in, millis, say, secs, server_output, session, to_server,
+    voice,
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -73,7 +76,7 @@ fn voice_reaches_nobody_who_left_and_nobody_elsewhere() {
     let mut rig = three();
     rig.send(2, Kind::Quit(pb::Quit {}));
     rig.accept(4);
-    rig.send(4, Kind::Hello(pb::Hello { room: "attic".into(), ..hello("Qux") }));
+    rig.send(4, Kind::Hello(hello_in("Qux", [claim(1, "attic")])));
     assert_lines(&talk(&mut rig, 1), &["send voice 3: Voice s1.0 #7 [1, 2]"]);
     rig.close(3);
     assert_lines(&talk(&mut rig, 1), &NOTHING);
@@ -153,7 +156,7 @@ fn a_talker_is_told_the_worst_that_listeners_report_and_not_too_often() {
 fn reports_on_oneself_on_other_rooms_and_on_nobody_are_dropped_and_counted() {
     let mut rig = three();
     rig.accept(4);
-    rig.send(4, Kind::Hello(pb::Hello { room: "den".to_owned(), ..hello("Qux") }));
+    rig.send(4, Kind::Hello(hello_in("Qux", [claim(1, "den")])));
     for (peer, talker) in
         [(1, session(1, 0)), (1, session(1, 3)), (4, session(1, 0)), (1, session(2, 1)), (1, session(0, 77))]
     {
@@ -338,7 +341,7 @@ fn another_version_of_the_protocol_is_refused() {
 #[test]
 fn unknown_messages_are_skipped_and_counted() {
     let mut rig = three();
-    assert_lines(&rig.receive(1, &[0, 0, 0, 3, 0x72, 1, 0, 0, 0, 0, 0]), &NOTHING);
+    assert_lines(&rig.receive(1, &[0, 0, 0, 4, 0x8a, 1, 1, 0, 0, 0, 0, 0]), &NOTHING);
     assert_eq!(rig.server.stats().unknown_messages, 2);
 }
 
@@ -434,9 +437,9 @@ fn whatever_the_history_a_welcome_fits_into_a_queue() {
         rig.now = rig.now + Duration::from_millis(40);
         rig.timeout();
     }
-    let resume = rig.resume_of(2, 0);
+    let hello = rig.hello_again(2, 0, "late");
     rig.accept(3);
-    let bytes = to_server([Kind::Hello(pb::Hello { resume: Some(resume), ..hello("late") })]);
+    let bytes = to_server([Kind::Hello(hello)]);
     rig.feed(Input::Received { peer: Peer::new(3), bytes: &bytes });
     let mut sent = 0;
     while let Some(output) = rig.server.poll_output() {

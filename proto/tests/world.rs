@@ -5,7 +5,7 @@ mod common;
 
 use chinwag_proto::{
     Duration, Seq,
-    client::{ClientEvent, EndReason},
+    client::{ClientEvent, EndReason, PlaceId},
     limits,
     relay::VoicePath,
     server::ServerEvent,
@@ -92,7 +92,7 @@ fn a_killed_client_is_announced_within_15_s_and_a_blink_is_not() {
     world.reachable = true;
     world.run(secs(30));
     assert!(world.nodes[1].client.is_in(), "and it comes back");
-    assert_eq!(world.nodes[0].client.members().count(), 3);
+    assert_eq!(world.nodes[0].client.members(PlaceId::FIRST).count(), 3);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn quitting_and_stopping_end_everybody_well() {
     assert_eq!(texts(&world, 1), ["bye"]);
     assert_eq!(texts(&world, 0), ["bye"]);
     assert_eq!(world.nodes[0].events.last(), Some(&ClientEvent::Ended(EndReason::Quit)));
-    assert_eq!(world.nodes[1].client.members().count(), 2);
+    assert_eq!(world.nodes[1].client.members(PlaceId::FIRST).count(), 2);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_server_that_is_started_again_loses_nothing_that_was_acknowledged() {
     for node in &world.nodes {
         assert_eq!(places(&node.said), places(&world.nodes[0].said));
         assert_eq!((node.client.unacknowledged(), node.client.stats().reconnects), (0, 3));
-        assert_eq!(node.client.members().count(), 3);
+        assert_eq!(node.client.members(PlaceId::FIRST).count(), 3);
     }
 }
 
@@ -249,7 +249,7 @@ proptest! {
             prop_assert!(node.said.is_sorted_by(|(a, ..), (b, ..)| a < b));
             let missed = node.events.iter().any(|event| matches!(event, ClientEvent::Missed { .. }));
             prop_assert!(!missed, "client {} missed events that the server remembers", at);
-            prop_assert_eq!(node.client.members().count(), world.nodes.len());
+            prop_assert_eq!(node.client.members(PlaceId::FIRST).count(), world.nodes.len());
         }
         // The first three were there from the beginning: they saw everything.
         for node in world.nodes.iter().take(3) {
@@ -259,7 +259,7 @@ proptest! {
         all.sort_unstable();
         prop_assert!(all.into_iter().eq(0..sent), "each message exactly once");
         for node in &world.nodes {
-            let name = node.client.members().find(|(id, _)| Some(*id) == node.client.session()).unwrap().1;
+            let name = node.client.members(PlaceId::FIRST).find(|(id, _)| Some(*id) == node.client.session()).unwrap().1.name.as_str();
             let own: Vec<usize> = order.iter().filter(|(_, who, _)| who == name).map(|(_, _, text)| text.parse().unwrap()).collect();
             prop_assert!(own.is_sorted(), "each sender's messages keep their order");
         }

@@ -19,8 +19,8 @@ use chinwag_proto::{
     server::{Server, ServerEvent},
 };
 
-pub(crate) use self::names::{Rooms, name_of};
 pub(crate) use self::log::To;
+pub(crate) use self::names::{Rooms, name_of};
 use self::{
     alone::{Alone, Conversations},
     classic::Classics,
@@ -116,9 +116,8 @@ impl Entrance {
     /// After which message somebody must be told who knows all up to `seq`.
     fn told_up_to(&self, logs: &Logs, seq: u64) -> u64 {
         let share = REPLAY_BYTES / self.rooms.max(1);
-        logs.log(self.log).map_or(seq, |log| {
-            log.told_up_to(seq, self.last, self.first_remembered, share as u64)
-        })
+        logs.log(self.log)
+            .map_or(seq, |log| log.told_up_to(seq, self.last, self.first_remembered, share as u64))
     }
 }
 
@@ -166,7 +165,9 @@ impl Place {
 
 /// True for what says that somebody cannot be told something alone.
 fn is_no_whisper(why: &str) -> bool {
-    ["nobody of that name", "too many private", "your own name", "no private"].iter().any(|part| why.contains(part))
+    ["nobody of that name", "too many private", "your own name", "no private"]
+        .iter()
+        .any(|part| why.contains(part))
 }
 
 #[derive(Debug)]
@@ -297,7 +298,10 @@ impl Checker {
     pub(crate) fn enters(&mut self, conn: ConnId, entrance: Entrance) {
         if entrance.key == 0 && entrance.with.is_none() {
             let Entrance { session, name, .. } = &entrance;
-            self.fail(Rule::Resume, format!("{session:?} is told that he is in {name}, which he did not ask for"));
+            self.fail(
+                Rule::Resume,
+                format!("{session:?} is told that he is in {name}, which he did not ask for"),
+            );
         }
         self.entrances.entry(conn).or_default().push_back(entrance);
     }
@@ -594,15 +598,21 @@ impl Checker {
         let Self { members, entrances, .. } = self;
         let entrances = entrances.get_mut(&conn?)?;
         while let Some(entrance) = entrances.pop_front() {
-            let is_meant = match entrance.key {
-                0 => is_private && entrance.with.is_some() && entrance.name == name,
-                key => id.to_wire() == key,
-            };
-            if is_meant {
-                return Some(entrance).filter(|entrance| entrance.name == name);
-            }
             let places = &members[client as usize].places;
-            if places.keys().any(|place| place.to_wire() == entrance.key) {
+            let asked = places.get_key_value(&PlaceId::from_number(entrance.key));
+            let is_meant = match asked {
+                Some((asked, _)) => *asked == id,
+                // What another began, or what was asked for in a place that is gone.
+                None => is_private && entrance.with.is_some() && entrance.name == name,
+            };
+            // Of one who is not there the server tells no name.
+            let is_called = entrance.name == name || entrance.name.is_empty();
+            if is_meant && is_called {
+                return Some(entrance);
+            }
+            let is_known =
+                |place: &Place| place.alone.as_ref().is_some_and(|alone| alone.is_in(entrance.log));
+            if asked.is_some() && !places.values().any(is_known) {
                 return None;
             }
         }

@@ -426,7 +426,9 @@ impl ClientNode {
         let known: Vec<_> = rooms.iter().map(|room| machine.place_of(*room)).collect();
         // What was between it and somebody who was forgotten is over, though its user may look at it still.
         let is_over = |place: &PlaceId| {
-            machine.is_private(*place) && !known.contains(&Some(*place)) && machine.members(*place).count() < 2
+            machine.is_private(*place)
+                && !known.contains(&Some(*place))
+                && machine.members(*place).count() < 2
         };
         let places: Vec<PlaceId> = machine.places().filter(|place| !is_over(place)).collect();
         if places.len() != rooms.len() || known.contains(&None) {
@@ -434,7 +436,9 @@ impl ClientNode {
                 "is in {rooms:?} for the server, which it knows as {known:?} of {places:?}"
             ));
         }
-        if machine.voice_place().filter(|place| !is_over(place)) != hub.voice_room(session).and_then(|room| machine.place_of(room)) {
+        if machine.voice_place().filter(|place| !is_over(place))
+            != hub.voice_room(session).and_then(|room| machine.place_of(room))
+        {
             return Some(format!("talks in {:?}, not {:?}", machine.voice_place(), hub.voice_room(session)));
         }
         if machine.name() != hub.name_of(session).map(Name::as_str) {

@@ -216,7 +216,12 @@ impl ServerNode {
         let disk = std::mem::replace(&mut self.disk, spare);
         *self = Self { alarm, ..Self::on(disk, self.places, self.voice.manner, seed) };
         check.restarted(net, &self.machine, &self.disk.kept());
-        if self.disk.kept().values().any(|kept| kept.topics.last().is_some_and(|topic| !topic.text.is_empty())) {
+        if self
+            .disk
+            .kept()
+            .values()
+            .any(|kept| kept.topics.last().is_some_and(|topic| !topic.text.is_empty()))
+        {
             net.sometimes(Sometimes::TopicRestored);
         }
         net.record(Node::Server, Mark::Restart, u64::from(check.logs.generation), 0);

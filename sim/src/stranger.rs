@@ -232,10 +232,12 @@ impl Stranger {
             3 => Kind::Name(pb::SetName { name: (*self.one_of(&NAMES)).to_owned() }),
             4 => Kind::Marks(pb::Marks { muted: room % 2 == 0, deafened: room % 3 == 0 }),
             5 => Kind::ListRooms(pb::ListRooms {}),
-            6 => Kind::Say(pb::Say { room, id: self.rng.below(100), text: (*self.one_of(&TEXTS)).to_owned() }),
+            6 => {
+                Kind::Say(pb::Say { room, id: self.rng.below(100), text: (*self.one_of(&TEXTS)).to_owned() })
+            }
             private => {
                 let epoch = *self.epochs.get(self.rng.below(2 * EPOCHS as u64) as usize).unwrap_or(&0);
-                let key = self.rng.below(4) as u32;
+                let key = 1 + self.rng.below(4) as u32;
                 let (name, with) = match private {
                     7 => (String::new(), victim),
                     _ => (self.rooms.name_of(room % 4), String::new()),

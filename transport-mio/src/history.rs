@@ -71,6 +71,8 @@ pub struct OpenedStore {
     pub store: Box<dyn Store>,
     /// Its rooms.
     pub rooms: Vec<RestoredRoom>,
+    /// What its operator should know, a line each.
+    pub remarks: Vec<String>,
 }
 
 impl From<StoreError> for io::Error {

@@ -226,7 +226,7 @@ impl ServerLoop {
     /// Serves until SIGTERM, SIGINT or [`Order::Stop`]; then everybody is told and the sockets close.
     ///
     /// # Errors
-    /// When the system's readiness notification fails, or gives no thread; never through the fault of a peer.
+    /// When the system's readiness notification fails, or gives no thread, or when the history's disk hangs at the end; never through the fault of a peer.
     pub fn run(&mut self, observe: &mut dyn FnMut(Observation<'_>)) -> io::Result<()> {
         let Some(relay) = self.relay_loop.take() else {
             return Err(io::Error::other("it has run already"));
@@ -358,7 +358,7 @@ impl ServerLoop {
 
     /// Takes what the store answered.
     fn take_answers(&mut self, now: Instant, observe: &mut dyn FnMut(Observation<'_>)) -> io::Result<()> {
-        let Some(keeper) = self.keeper.take() else { return Ok(()) };
+        let Some(mut keeper) = self.keeper.take() else { return Ok(()) };
         let mut result = Ok(());
         let mut answers = Vec::new();
         loop {

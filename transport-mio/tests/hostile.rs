@@ -119,7 +119,8 @@ impl RawPeer {
 
 fn hello(name: &str) -> pb::to_server::Kind {
     let (versions, name) = (vec![control::VERSION], name.to_owned());
-    pb::to_server::Kind::Hello(pb::Hello { versions, name, ..Default::default() })
+    let rooms = vec![pb::Claim { key: 1, ..Default::default() }];
+    pb::to_server::Kind::Hello(pb::Hello { versions, name, rooms, ..Default::default() })
 }
 
 fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {

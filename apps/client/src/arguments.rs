@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use chinwag_audio::{capture::Gate, codec::EncoderConfig, limits::SAMPLE_RATES_HZ};
 use chinwag_proto::{link::Fingerprint, name::Name};
-use chinwag_screen::Theme;
+use chinwag_screen::{Button, Notifier, Theme};
 use chinwag_terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::switch::{To, What};
 
 /// Text and voice chat that people run themselves: the client.
 ///
@@ -18,8 +20,9 @@ use tracing_subscriber::filter::LevelFilter;
     name = "chinwag",
     version,
     disable_help_subcommand = true,
-    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices\n       chinwag test-audio [OPTIONS]\n       \
-                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT",
+    override_usage = "chinwag [OPTIONS] [SERVER]\n       chinwag devices [--json]\n       chinwag test-audio [OPTIONS]\n       \
+                      chinwag classic [OPTIONS] HOST\n       chinwag duo HOST PORT\n       \
+                      chinwag ctl [--pid PID] ptt|mute|deafen on|off|toggle",
     after_help = "Most options can be set for good in a file: config.toml in the platform's configuration folder, \
                   ~/.config/chinwag on Linux, which the first conversation writes with all of them in it; or in the \
                   environment (CHINWAG_FRAME_MS for --frame-ms). An option comes first, then the environment, then the file."
@@ -43,6 +46,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     pub(crate) stats: Option<PathBuf>,
 }
+
+/// Somebody who talks for longer than this without a pause has most likely forgotten it.
+const PTT_SECONDS: u16 = 60;
 
 // Every flag here is a setting, in the file and in the environment, too. A doc comment here would take the place of the
 // command's own.
@@ -81,6 +87,15 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "voice|level|open|ptt", value_parser = gate)]
     pub(crate) gate: Option<Gate>,
 
+    /// The key to talk by on the full screen, where --gate is ptt: F1 to F12, or Ctrl-G, O, Q, R, S, T, V or X [default: what
+    /// /ptt KEY chose last, at first F8]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) ptt_key: Option<Button>,
+
+    /// Push-to-talk stops by itself after so long
+    #[arg(long, value_name = "SECONDS", default_value_t = PTT_SECONDS, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub(crate) ptt_seconds: u16,
+
     /// Takes echo and noise out of your sound and evens its level: auto is on for a device, off for a WAV file
     #[arg(long, value_name = "auto|on|off", default_value = "auto", value_parser = processing)]
     pub(crate) processing: Switch,
@@ -109,6 +124,11 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) bell: bool,
 
+    /// Shows a notification on your desktop when your name is said and the full screen's window has not the focus, if the terminal
+    /// can do that
+    #[arg(long)]
+    pub(crate) notify: bool,
+
     /// How much is logged on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
@@ -122,6 +142,11 @@ impl Arguments {
 }
 
 impl Settings {
+    /// How notifications are shown, if they are.
+    pub(crate) fn notifier(&self) -> Option<Notifier> {
+        self.notify.then(notifier)
+    }
+
     /// How the full screen looks.
     pub(crate) fn theme(&self) -> Theme {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -139,10 +164,19 @@ impl Settings {
     }
 }
 
+/// The terminal's way to show notifications.
+pub(crate) fn notifier() -> Notifier {
+    Notifier::of(&std::env::var("TERM").unwrap_or_default())
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Lists the microphones and speakers of this machine
-    Devices,
+    Devices {
+        /// As JSON, for another program
+        #[arg(long)]
+        json: bool,
+    },
     /// Records three seconds, plays them back, and tells how loud they are and how late your devices
     TestAudio {
         /// What is recorded: default, none, a device (see `chinwag devices`) or a WAV file
@@ -151,6 +185,16 @@ pub(crate) enum Command {
         /// What plays it: default, none, a device, or a WAV file to write
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
         speaker: String,
+    },
+    /// Switches what runs: for hot-keys of the desktop; it tells how it is then
+    Ctl {
+        /// The one with this process id, where several run
+        #[arg(long)]
+        pid: Option<u32>,
+        /// What is switched
+        what: What,
+        /// To what
+        to: To,
     },
     /// Joins the group chat of an old Python server: text and voice, nothing of it encrypted
     ///

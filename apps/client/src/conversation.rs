@@ -8,9 +8,11 @@ use std::{
     },
 };
 
+use chinwag_audio::device::Direction;
 use chinwag_proto::{
     Instant, SessionId,
-    client::{Client, ClientEvent, Page, SayError},
+    client::{Client, ClientEvent, JoinError, Member, Page, PlaceId, SayError},
+    hub::Marks,
     relay::VoicePath,
     text::escape,
 };
@@ -20,9 +22,12 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     face::Face,
+    memory::Open,
     past::{LONG_PAGE, PAGE, Past, Question},
+    rooms::{Rooms, listed, members, split_name},
+    switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
-    voice::{Voice, VoiceReport},
+    voice::{DeviceNews, Voice, VoiceReport},
 };
 
 /// What the user knows while the connection is lost: everything is told once, however often it is tried.
@@ -41,11 +46,12 @@ const TOLD: usize = 16;
 /// What the person wants.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Typed(Typed),
+    /// In a room that he looks at; without one where the last line went.
+    Typed(Option<PlaceId>, Typed),
     /// Lines that are said whatever they look like.
-    Said(Vec<String>),
+    Said(Option<PlaceId>, Vec<String>),
     /// What was said before all that is shown is wanted.
-    Earlier,
+    Earlier(Option<PlaceId>),
 }
 
 /// Events arrive while the machine is busy; what is to be done with it waits for the next turn.
@@ -53,24 +59,35 @@ pub(crate) enum Input {
 pub(crate) struct Conversation {
     screen: Face,
     lines: Receiver<Input>,
+    switches: Receiver<Switch>,
     /// What was pasted and is yet to be said.
-    pasted: VecDeque<String>,
+    pasted: VecDeque<(PlaceId, String)>,
     voice: Voice,
     visit: Visit,
     past: Past,
+    rooms: Rooms,
     waker: Arc<Waker>,
+    /// The user's own session.
+    own: Option<SessionId>,
     /// The first welcome came.
     is_welcomed: bool,
     input_has_ended: bool,
     wants_to_quit: bool,
+    wants_to_reconnect: bool,
     /// It ends since the user wants it, not since it was broken off.
     has_quit: bool,
     /// What had to wait until the server caught up.
-    held: Option<String>,
-    /// Who is here is yet to be told.
-    owes_members: bool,
-    /// Those who are here are yet to be made as loud as they were.
-    owes_volumes: bool,
+    held: Option<(PlaceId, String)>,
+    /// The room of which it is yet to be told who is there.
+    owes_members: Option<PlaceId>,
+    /// The rooms in which all are yet to be made as loud as they were.
+    owes_volumes: BTreeSet<PlaceId>,
+    /// Those who were made as loud as they were.
+    as_loud: BTreeSet<SessionId>,
+    /// Those who left a room, and may be in none of the user's any more.
+    gone: Vec<SessionId>,
+    /// The connection is back, as whom, and whether to the same session; how much was missed is yet to be told.
+    back: Option<(String, bool)>,
     away: Option<Away>,
     /// Voice had to leave UDP, and the user was told.
     goes_by_tcp: bool,
@@ -79,7 +96,7 @@ pub(crate) struct Conversation {
 impl Conversation {
     pub(crate) fn new(
         screen: Face,
-        lines: Receiver<Input>,
+        (lines, switches): (Receiver<Input>, Receiver<Switch>),
         voice: Voice,
         visit: Visit,
         waker: Arc<Waker>,
@@ -87,18 +104,25 @@ impl Conversation {
         Self {
             screen,
             lines,
+            switches,
             pasted: VecDeque::new(),
             voice,
             visit,
             past: Past::new(),
+            rooms: Rooms::default(),
             waker,
+            own: None,
             is_welcomed: false,
             input_has_ended: false,
             wants_to_quit: false,
+            wants_to_reconnect: false,
             has_quit: false,
             held: None,
-            owes_members: false,
-            owes_volumes: false,
+            owes_members: None,
+            owes_volumes: BTreeSet::new(),
+            as_loud: BTreeSet::new(),
+            gone: Vec::new(),
+            back: None,
             away: None,
             goes_by_tcp: false,
         }
@@ -109,43 +133,81 @@ impl Conversation {
         self.has_quit
     }
 
+    /// Remembers what is left.
+    pub(crate) fn leave(&mut self) -> Option<String> {
+        self.visit.leave(&self.screen, &self.past, self.rooms.here)
+    }
+
     /// Stops sound and tells what became of it.
     pub(crate) fn finish(self) -> VoiceReport {
         self.voice.finish()
     }
 
-    fn typed(&mut self, client: &mut Client, line: &str) {
+    fn typed(&mut self, client: &mut Client, at: PlaceId, line: &str) {
         match Line::parse(line, self.screen.mode()) {
             Line::Nothing => {}
             Line::Quit => self.wants_to_quit = true,
+            Line::Reconnect => self.wants_to_reconnect = true,
+            Line::Devices => {
+                let trouble = self.voice.list_devices(&self.waker);
+                trouble.into_iter().for_each(|trouble| self.screen.notice(&trouble));
+            }
+            Line::Input(choice) => self.use_device(Direction::Input, choice),
+            Line::Output(choice) => self.use_device(Direction::Output, choice),
             Line::Help => self.screen.help(),
-            Line::Who if client.is_in() => self.screen.notice(&members(client)),
-            Line::Who => self.screen.notice("there is no connection at the moment"),
-            Line::Mute => self.screen.notice(self.voice.toggle_mute()),
-            Line::Deafen => self.screen.notice(self.voice.toggle_deafen()),
-            Line::Talk => self.screen.notice(self.voice.toggle_talk()),
+            Line::Who if client.is_entered(at) => self.screen.notice(&members(client, at)),
+            Line::Who => self.unless_asked(false),
+            Line::Join(name) => self.join(client, name),
+            Line::Part(name) => self.part(client, at, name),
+            Line::Rooms => {
+                let is_asked = client.ask_rooms();
+                self.unless_asked(is_asked);
+            }
+            Line::VoiceRoom(name) => self.move_voice(client, at, name),
+            Line::Topic(None) => self.tell_topic(client, at),
+            Line::Topic(Some(_)) if self.rooms.is_private(at) => {
+                self.screen.notice("what is between two has no topic");
+            }
+            Line::Topic(Some(topic)) => {
+                let is_asked = client.set_topic(at, topic);
+                self.unless_asked(is_asked);
+            }
+            Line::Message(rest) => self.message(client, rest),
+            Line::Nick(name) => self.rename(client, name),
+            Line::Mute => self.toggle(What::Mute),
+            Line::Deafen => self.toggle(What::Deafen),
+            Line::Talk => self.toggle(What::Ptt),
+            Line::TalkKey(button) => {
+                self.voice.use_push_to_talk();
+                self.screen.set_button(button);
+                if let Some(trouble) = self.visit.set_button(button) {
+                    self.screen.notice(&trouble);
+                }
+            }
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
             Line::Clear => self.screen.clear(),
             Line::Ignore(name) => self.screen.ignore(name),
             Line::Search(words) if self.screen.finds(words) => {}
             Line::Search("") => self.screen.notice("there is nothing before that"),
             Line::Search(words) => {
-                let is_asked = self.past.ask_search(client, words);
+                let is_asked = self.past.ask_search(client, at, words);
                 self.unless_asked(is_asked);
             }
             Line::History(count) => {
-                let is_asked = self.past.ask_earlier(client, count.unwrap_or(PAGE), Question::Earlier);
+                let count = count.unwrap_or(PAGE);
+                let is_asked = self.past.ask_earlier(client, at, count, Question::Earlier);
                 self.unless_asked(is_asked);
             }
             Line::Bell(rings) => self.screen.bell(rings),
-            Line::MuteOther(name) => self.other(client, name, |voice, _, session, name| {
+            Line::Notify(shows) => self.screen.notify(shows),
+            Line::MuteOther(name) => self.other(client, at, name, |voice, _, session, name| {
                 let (is_muted, name) = (voice.toggle_other(session), escape(name));
                 match is_muted {
                     true => format!("you do not hear {name} now; /mute {name} again ends that"),
                     false => format!("you hear {name} again"),
                 }
             }),
-            Line::Volume(name, db) => self.other(client, name, |voice, visit, session, name| {
+            Line::Volume(name, db) => self.other(client, at, name, |voice, visit, session, name| {
                 // Zero without a sign of its own.
                 let db = db.clamp(QUIETEST_DB, LOUDEST_DB) + 0.0;
                 voice.set_volume(session, db);
@@ -159,7 +221,157 @@ impl Conversation {
                 let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
                 self.screen.notice(&format!("{} is no command{near}; /help lists them", escape(command)));
             }
-            Line::Say(text) => self.say(client, text),
+            Line::Say(text) => self.say(client, at, text),
+        }
+    }
+
+    // Rooms.
+
+    fn join(&mut self, client: &mut Client, name: &str) {
+        match client.join(name) {
+            Ok(place) if client.is_entered(place) => self.show(client, place),
+            Ok(place) => {
+                self.rooms.want(place);
+                if !client.is_in() {
+                    self.screen.notice("you go there when the connection is back");
+                }
+            }
+            Err(error) => self.screen.notice(&error.to_string()),
+        }
+    }
+
+    /// The user talks and looks where he did the last time, in rooms that are asked for already.
+    fn go_on(&mut self, client: &mut Client, last: &Open) {
+        let named = |client: &Client, name: &str| {
+            client.places().find(|place| client.place_name(*place) == Some(name)).filter(|_| !name.is_empty())
+        };
+        if let Some(place) = named(client, &last.voice) {
+            client.set_voice_place(Some(place));
+        }
+        if let Some(place) = named(client, &last.looked_at) {
+            self.rooms.want(place);
+        }
+    }
+
+    /// The user looks at a room, and what he types goes there.
+    fn show(&mut self, client: &Client, place: PlaceId) {
+        self.rooms.here = place;
+        self.screen.show(place);
+        let label = self.rooms.label(place);
+        match self.rooms.is_private(place) {
+            true => self.screen.remark(&format!("what you type is said to {label} alone now")),
+            false => {
+                self.screen
+                    .remark(&format!("what you type is said in {label} now; {}", members(client, place)));
+            }
+        }
+    }
+
+    fn part(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
+        let Some(place) = self.place(at, name) else { return };
+        let label = self.rooms.label(place);
+        if self.rooms.is_private(place) {
+            // What the other says next opens it again.
+            self.rooms.hide(place);
+        } else if self.rooms.count() <= 1 {
+            return self.screen.notice("this is the only room that you are in; {quit} leaves the server");
+        } else {
+            let had_voice = client.voice_place() == Some(place);
+            client.part(place);
+            self.rooms.forget(place);
+            self.past.begin_anew(place);
+            self.visit.parted(place);
+            if had_voice {
+                self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
+            }
+        }
+        self.screen.leave(place);
+        let here = self.rooms.label(self.rooms.here);
+        self.screen.remark(&format!("you left {label}; what you type is said in {here}"));
+    }
+
+    fn move_voice(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
+        let Some(place) = self.place(at, name) else { return };
+        client.set_voice_place(Some(place));
+        self.screen.notice(&format!("you talk and listen in {} now", self.rooms.label(place)));
+    }
+
+    /// The room that is meant, where the user is.
+    fn place(&mut self, at: PlaceId, name: Option<&str>) -> Option<PlaceId> {
+        let Some(name) = name else { return Some(at) };
+        let place = self.rooms.named(name);
+        if place.is_none() {
+            self.screen.notice(&format!("you are in no room called {}", escape(name)));
+        }
+        place
+    }
+
+    fn tell_topic(&mut self, client: &Client, at: PlaceId) {
+        let label = self.rooms.label(at);
+        self.screen.notice(&match client.topic(at) {
+            Some(topic) => format!("{label} is about: {} ({})", escape(&topic.text), escape(&topic.by)),
+            None => format!("nobody said what {label} is about; /topic TEXT does"),
+        });
+    }
+
+    fn message(&mut self, client: &mut Client, rest: &str) {
+        let places: Vec<_> = client.places().collect();
+        let known =
+            places.iter().flat_map(|place| client.members(*place).map(|(_, member)| member.name.clone()));
+        let (name, text) = split_name(rest, known);
+        match client.whisper(name) {
+            Ok(place) => {
+                let name = client.place_name(place).unwrap_or(name).to_owned();
+                self.rooms.open(place, &name);
+                self.screen.open(place, &name);
+                match text {
+                    "" => self.show(client, place),
+                    text => self.say(client, place, text),
+                }
+            }
+            Err(error) => self.screen.notice(&error.to_string()),
+        }
+    }
+
+    fn rename(&mut self, client: &mut Client, name: &str) {
+        match client.set_name(name) {
+            Ok(()) if client.is_in() => {}
+            Ok(()) => self.screen.notice("you are called so when the connection is back"),
+            Err(JoinError::Name(error)) => self.screen.notice(&error.to_string()),
+            Err(error) => self.screen.notice(&error.to_string()),
+        }
+    }
+
+    fn toggle(&mut self, what: What) {
+        let (Ok(told) | Err(told)) = self.voice.switch(what, To::Toggle, Hand::Seat);
+        self.screen.notice(told);
+    }
+
+    /// Does what keys and other programs want.
+    fn carry_out_switches(&mut self) {
+        for switch in self.switches.try_iter().take(WAITING_SWITCHES) {
+            switch.carry_out(&mut self.voice, &mut self.screen);
+        }
+    }
+
+    fn use_device(&mut self, direction: Direction, choice: &str) {
+        if let Some(trouble) = self.voice.use_device(direction, choice, &self.waker) {
+            self.screen.notice(&trouble);
+        }
+    }
+
+    /// Makes the connection anew, since the user wants it.
+    fn reconnect(&mut self, now: Instant, client: &mut Client) {
+        let was_in = client.is_in();
+        let answer = match (client.reconnect(now), was_in) {
+            (true, true) => "the connection is made anew",
+            (true, false) => "trying again now",
+            (false, _) => "a connection is being made already",
+        };
+        self.screen.notice(answer);
+        if !client.is_in() && self.is_welcomed {
+            // That it is lost now is no news.
+            self.away.get_or_insert_default();
         }
     }
 
@@ -174,7 +386,7 @@ impl Conversation {
         let question = self.past.answered(&mut page);
         let page = &page;
         if let Some(error) = &page.error {
-            self.screen.may_have_earlier();
+            self.screen.may_have_earlier(page.place);
             self.screen.notice(&format!("nothing can be shown of what was said: {}", escape(error)));
             return;
         }
@@ -191,7 +403,14 @@ impl Conversation {
                     }
                     return;
                 }
-                page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
+                let read = self.visit.read_before(page.place).filter(|_| question == Question::Arrival);
+                let first_new = read.and_then(|read| page.lines.iter().find(|line| line.seq > read));
+                for line in &page.lines {
+                    if first_new.is_some_and(|first| first.seq == line.seq) {
+                        self.screen.notice("new since you were here:");
+                    }
+                    self.screen.line(&self.past.line(line));
+                }
                 match (&question, page.lines.is_empty(), page.more) {
                     (Question::Earlier, true, _) => self.screen.notice("nothing was said before that"),
                     (_, false, true) => self.screen.notice("/history shows what was said before that"),
@@ -215,20 +434,25 @@ impl Conversation {
     fn other(
         &mut self,
         client: &Client,
+        at: PlaceId,
         name: &str,
         act: impl FnOnce(&mut Voice, &mut Visit, SessionId, &str) -> String,
     ) {
-        let mut others = client.members().filter(|(session, _)| Some(*session) != client.session());
-        let answer = match others.find(|(_, other)| other.to_lowercase() == name.to_lowercase()) {
-            Some((session, name)) => act(&mut self.voice, &mut self.visit, session, name),
-            None => format!("there is no {} here besides you; {}", escape(name), members(client)),
+        let places = std::iter::once(at).chain(client.places());
+        let mut others = places.flat_map(|place| client.members(place));
+        let is_meant = |(session, other): &(SessionId, &Member)| {
+            Some(*session) != client.session() && other.name.to_lowercase() == name.to_lowercase()
+        };
+        let answer = match others.find(is_meant) {
+            Some((session, member)) => act(&mut self.voice, &mut self.visit, session, &member.name),
+            None => format!("there is no {} here besides you; {}", escape(name), members(client, at)),
         };
         self.screen.notice(&answer);
     }
 
     /// Makes somebody as loud as he was the last time.
     fn restore_volume(&mut self, session: SessionId, name: &str) {
-        if let Some(db) = self.visit.volume(name) {
+        if let Some(db) = self.visit.volume(name).filter(|_| self.as_loud.insert(session)) {
             // The file may have been written by another version, or by hand.
             let db = db.clamp(QUIETEST_DB, LOUDEST_DB);
             self.voice.set_volume(session, db);
@@ -236,40 +460,56 @@ impl Conversation {
         }
     }
 
-    fn say(&mut self, client: &mut Client, text: &str) {
-        match client.say(text) {
+    fn say(&mut self, client: &mut Client, place: PlaceId, text: &str) {
+        match client.say(place, text) {
             Ok(_) if self.away.is_some() => {
                 self.trouble("what you type now is said when the connection is back");
             }
             Ok(_) => {}
-            Err(SayError::Full) => self.held = Some(text.to_owned()),
-            Err(SayError::Message(error)) => self.screen.notice(&error.to_string()),
+            Err(SayError::Full) => self.held = Some((place, text.to_owned())),
+            Err(SayError::NotInRoom) if self.rooms.is_private(place) => {
+                let label = self.rooms.label(place);
+                self.screen
+                    .notice(&format!("not said: {label} is not there any more; /msg {label} begins anew"));
+            }
+            Err(error @ (SayError::Message(_) | SayError::NotInRoom)) => {
+                self.screen.notice(&error.to_string())
+            }
             // Interrupted: what was typed ahead is no trouble of anybody's.
             Err(SayError::Ended) => self.wants_to_quit = true,
         }
     }
 
     fn read_lines(&mut self, client: &mut Client) {
-        if let Some(text) = self.held.take() {
-            self.say(client, &text);
+        if let Some((place, text)) = self.held.take() {
+            self.say(client, place, &text);
         }
         while self.held.is_none() && !self.wants_to_quit {
-            if let Some(line) = self.pasted.pop_front() {
-                self.say(client, &line);
+            if let Some((place, line)) = self.pasted.pop_front() {
+                self.say(client, place, &line);
                 continue;
             }
+            let here = self.rooms.here;
             match self.lines.try_recv() {
-                Ok(Input::Typed(Typed::Line(line))) => self.typed(client, &line),
-                Ok(Input::Typed(Typed::Unusable(why))) => self.screen.notice(why),
-                Ok(Input::Said(lines)) => self.pasted.extend(lines),
+                Ok(Input::Typed(at, Typed::Line(line))) => self.typed(client, at.unwrap_or(here), &line),
+                Ok(Input::Typed(_, Typed::Unusable(why))) => self.screen.notice(why),
+                Ok(Input::Said(at, lines)) => {
+                    let place = at.unwrap_or(here);
+                    self.pasted.extend(lines.into_iter().map(|line| (place, line)));
+                }
                 // Without a connection it is asked for again when somebody looks up again.
-                Ok(Input::Earlier) => {
-                    if !self.past.ask_earlier(client, LONG_PAGE, Question::Above) {
-                        self.screen.may_have_earlier();
+                Ok(Input::Earlier(at)) => {
+                    let place = at.unwrap_or(here);
+                    if !self.past.ask_earlier(client, place, LONG_PAGE, Question::Above) {
+                        self.screen.may_have_earlier(place);
                     }
                 }
-                Ok(Input::Typed(Typed::End)) | Err(TryRecvError::Disconnected) => {
+                Ok(Input::Typed(_, Typed::End)) | Err(TryRecvError::Disconnected) => {
                     self.input_has_ended = true;
+                    // A script has nothing but its end to end with.
+                    if self.screen.is_interactive() {
+                        self.voice.leave_seat();
+                    }
                     return;
                 }
                 Err(TryRecvError::Empty) => return,
@@ -291,22 +531,71 @@ impl Conversation {
     }
 }
 
-/// Who is here, this client too.
-fn members(client: &Client) -> String {
-    let names: Vec<_> = client.members().map(|(_, name)| escape(name)).collect();
-    format!("here: {}", names.join(", "))
+impl Conversation {
+    /// The user is in a room, perhaps again.
+    fn entered(&mut self, place: PlaceId, again: bool, continues: bool) {
+        if !again {
+            return;
+        }
+        // What was asked for over the connection before has no answer.
+        self.screen.may_have_earlier(place);
+        if !continues {
+            self.past.begin_anew(place);
+        }
+        let loss = match continues {
+            true => "nothing was missed but voice",
+            false => "what was said meanwhile may have been missed",
+        };
+        if let Some((name, resumed)) = self.back.take() {
+            let had_muted = !resumed && self.voice.forget_all();
+            if !resumed {
+                self.as_loud.clear();
+            }
+            let unmuted = if had_muted { "; nobody whom you muted is muted now" } else { "" };
+            self.screen.notice(&format!("back as {}; {loss}{unmuted}", escape(&name)));
+        } else if !continues {
+            self.screen.notice(&format!("in {}, {loss}", self.rooms.label(place)));
+        }
+    }
+
+    /// Somebody came into a room.
+    fn came(&mut self, place: PlaceId, name: &str) {
+        let (prefix, name) = (self.rooms.prefix(place), escape(name));
+        match self.rooms.is_private(place) {
+            true if self.rooms.is_shown(place) => self.screen.remark(&format!("{name} is there again")),
+            true => {}
+            false => self.screen.told(&format!("{prefix}{name} has joined the chat!")),
+        }
+    }
+
+    /// Somebody left a room.
+    fn went(&mut self, place: PlaceId, name: &str) {
+        let (prefix, name) = (self.rooms.prefix(place), escape(name));
+        match self.rooms.is_private(place) {
+            true if self.rooms.is_shown(place) => {
+                self.screen.remark(&format!("{name} is not there any more"))
+            }
+            true => {}
+            false => self.screen.told(&format!("{prefix}{name} has left the chat.")),
+        }
+    }
 }
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
         self.screen.event(now, &event);
+        let is_wanted = self.rooms.learn(&event);
+        if let ClientEvent::Welcome { session, .. } = &event {
+            self.own = Some(*session);
+        }
+        if let ClientEvent::Entered { place, is_private: false, continues: false, .. } = &event {
+            self.visit.arrived(*place);
+        }
         match event {
             ClientEvent::Welcome { name, again: false, .. } => {
                 self.screen.welcome(&name);
                 self.is_welcomed = true;
-                self.owes_members = self.screen.wants_members();
                 self.voice.start(now, Arc::clone(&self.waker));
-                self.owes_volumes = true;
                 // What a script joins is no place where a person was.
                 if self.screen.is_interactive()
                     && let Some(trouble) = self.visit.joined()
@@ -314,43 +603,76 @@ impl Handler for Conversation {
                     self.screen.notice(&trouble);
                 }
             }
-            ClientEvent::Welcome { name, resumed, continues, .. } => {
+            ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
-                // What was asked for over the connection before has no answer.
-                self.screen.may_have_earlier();
-                if !continues {
-                    self.past.begin_anew();
-                }
-                self.owes_members = self.screen.wants_members();
-                let had_muted = !resumed && self.voice.forget_all();
-                self.owes_volumes |= !resumed;
-                let loss = match resumed || continues {
-                    true => "nothing was missed but voice",
-                    false => "what was said meanwhile may have been missed",
-                };
-                let unmuted = if had_muted { "; nobody whom you muted is muted now" } else { "" };
-                self.screen.notice(&format!("back as {}; {loss}{unmuted}", escape(&name)));
+                self.back = Some((name, resumed));
             }
-            ClientEvent::Joined { session, name, .. } => {
-                self.screen.joined(&name);
+            ClientEvent::Entered { place, again, continues, .. } => {
+                self.owes_volumes.insert(place);
+                self.entered(place, again, continues);
+                if is_wanted {
+                    self.rooms.here = place;
+                    self.screen.show(place);
+                }
+                if is_wanted || place == self.rooms.here {
+                    self.owes_members = Some(place).filter(|_| self.screen.wants_members());
+                }
+            }
+            ClientEvent::NotEntered { place, name, is_private, why } => {
+                self.past.begin_anew(place);
+                let name = escape(&name);
+                let what = if is_private { format!("alone with {name}") } else { format!("in {name}") };
+                self.screen.notice(&format!("you are not {what}: {}", escape(&why)));
+            }
+            ClientEvent::Changed { session, former: Some(former), member } => {
+                let (former, name) = (escape(&former), escape(&member.name));
+                self.screen.told(&format!("{former} is called {name} now."));
+                if Some(session) == self.own {
+                    if self.screen.is_interactive()
+                        && let Some(trouble) = self.visit.renamed(&member.name)
+                    {
+                        self.screen.notice(&trouble);
+                    }
+                } else {
+                    self.restore_volume(session, &member.name);
+                }
+            }
+            ClientEvent::Changed { .. } => {}
+            ClientEvent::Topic { place, topic } => {
+                let (by, label) = (escape(&topic.by), self.rooms.label(place));
+                self.screen.notice(&match topic.text.as_str() {
+                    "" => format!("{by} says that {label} is about nothing any more"),
+                    text => format!("{by} says that {label} is about: {}", escape(text)),
+                });
+            }
+            ClientEvent::Rooms(rooms) => self.screen.notice(&listed(&rooms)),
+            ClientEvent::NotDone { why } => self.screen.notice(&escape(&why)),
+            ClientEvent::Joined { place, session, name } => {
+                self.came(place, &name);
                 self.restore_volume(session, &name);
             }
             // What is still to be heard of him is heard; sound forgets him by itself.
-            ClientEvent::Left { session, name, .. } => {
-                self.voice.forget(session);
-                self.screen.left(&name);
+            ClientEvent::Left { place, session, name, .. } => {
+                self.gone.push(session);
+                self.went(place, &name);
             }
-            ClientEvent::Said { seq, name, text, .. } => {
-                self.past.told(seq);
-                self.screen.said(&name, &text);
+            ClientEvent::Said { place, seq, name, text, own, .. } => {
+                self.past.told(place, seq);
+                let line = self.rooms.line(place, &name, &text, own.is_some());
+                self.screen.told(&line);
             }
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
-            ClientEvent::Missed { messages } => self.screen.missed(messages),
-            ClientEvent::Meanwhile { joined, left } => {
-                left.iter().for_each(|name| self.screen.left(name));
-                joined.iter().for_each(|name| self.screen.joined(name));
+            ClientEvent::Missed { place, messages, .. } => {
+                let prefix = self.rooms.prefix(place);
+                self.screen.remark(&format!(
+                    "{prefix}{messages} messages were missed while the connection was lost"
+                ));
+            }
+            ClientEvent::Meanwhile { place, joined, left } => {
+                left.iter().for_each(|name| self.went(place, name));
+                joined.iter().for_each(|name| self.came(place, name));
             }
             ClientEvent::History(page) => self.page(page),
             ClientEvent::Refused { why, suggestion, will_retry } => {
@@ -400,19 +722,43 @@ impl Handler for Conversation {
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
+        self.carry_out_switches();
         self.screen.tend(client, &mut self.voice);
+        if let Some(last) = self.visit.take_last() {
+            self.go_on(client, &last);
+        }
         if !self.has_quit {
             self.read_lines(client);
         }
-        if std::mem::take(&mut self.owes_members) {
-            self.screen.notice(&members(client));
+        if let Some(place) = self.owes_members.take() {
+            self.screen.notice(&members(client, place));
         }
-        if std::mem::take(&mut self.owes_volumes) {
-            let others = client.members().filter(|(session, _)| Some(*session) != client.session());
-            others.for_each(|(session, name)| self.restore_volume(session, name));
+        for place in std::mem::take(&mut self.owes_volumes) {
+            let others = client.members(place).filter(|(session, _)| Some(*session) != client.session());
+            others.for_each(|(session, member)| self.restore_volume(session, &member.name));
+        }
+        for session in std::mem::take(&mut self.gone) {
+            if client.places().all(|place| client.member(place, session).is_none()) {
+                self.voice.forget(session);
+                self.as_loud.remove(&session);
+            }
+        }
+        client.set_marks(Marks { muted: self.voice.is_muted(), deafened: self.voice.is_deafened() });
+        if std::mem::take(&mut self.wants_to_reconnect) {
+            self.reconnect(now, client);
         }
         self.voice.talk(now, client);
         for trouble in self.voice.troubles() {
+            self.screen.notice(&trouble);
+        }
+        for news in self.voice.device_news() {
+            match news {
+                DeviceNews::Notice(notice) => self.screen.notice(&notice),
+                DeviceNews::Names(names) => self.screen.set_devices(names),
+            }
+        }
+        let trouble = self.visit.tend(now, client, &self.screen, &self.past, self.rooms.here);
+        if let Some(trouble) = trouble {
             self.screen.notice(&trouble);
         }
         let is_done = self.input_has_ended

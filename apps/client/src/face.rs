@@ -1,13 +1,16 @@
 //! Where the conversation is told: in plain lines, or on the full screen.
 
 use chinwag_proto::{
-    Instant,
-    client::{Client, ClientEvent, Page},
+    Instant, Seq,
+    client::{Client, ClientEvent, Page, PlaceId},
 };
-use chinwag_screen::commands::{Mode, help_lines};
+use chinwag_screen::{
+    Button,
+    commands::{Mode, help_lines},
+};
 use chinwag_terminal::Screen;
 
-use crate::{full::FullScreen, voice::Voice};
+use crate::{arguments::notifier, full::FullScreen, voice::Voice};
 
 /// See the module.
 #[derive(Debug)]
@@ -56,6 +59,43 @@ impl Face {
         }
     }
 
+    /// What was typed in a room and not entered, if that can be known now, and the last place that was read, of those up to `told`. `here`
+    /// is where plain lines go.
+    pub(crate) fn bookmark(&self, place: PlaceId, here: PlaceId, told: Seq) -> (Option<String>, Seq) {
+        match self {
+            Self::Lines(screen) if place == here => (screen.draft(), told),
+            Self::Lines(_) => (None, told),
+            Self::Full(full) => {
+                let (draft, read) = full.bookmark(place);
+                (Some(draft), read)
+            }
+        }
+    }
+
+    /// The user is in a room where he left this the last time.
+    pub(crate) fn arrive(&self, place: PlaceId, here: PlaceId, draft: &str, read: Option<Seq>) {
+        match self {
+            Self::Lines(screen) if place == here => screen.begin(draft),
+            Self::Lines(_) => {}
+            Self::Full(full) => full.arrive(place, draft, read),
+        }
+    }
+
+    /// The room that is looked at, where one is.
+    pub(crate) fn looks_at(&self) -> Option<PlaceId> {
+        match self {
+            Self::Lines(_) => None,
+            Self::Full(full) => full.looks_at(),
+        }
+    }
+
+    /// Names of microphones and speakers, to complete what is typed.
+    pub(crate) fn set_devices(&self, [inputs, outputs]: [Vec<String>; 2]) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_devices(inputs, outputs));
+        }
+    }
+
     /// Who is here is told in a line, since a person sits there who does not see it.
     pub(crate) fn wants_members(&self) -> bool {
         matches!(self, Self::Lines(screen) if screen.is_interactive())
@@ -71,31 +111,39 @@ impl Face {
         }
     }
 
-    /// Somebody came.
-    pub(crate) fn joined(&mut self, name: &str) {
+    /// What happened in the conversation, as a plain line; the full screen knows it already. What others wrote in it must be
+    /// escaped.
+    pub(crate) fn told(&mut self, line: &str) {
         if let Self::Lines(screen) = self {
-            screen.joined(name);
+            screen.line(line);
         }
     }
 
-    /// Somebody went.
-    pub(crate) fn left(&mut self, name: &str) {
+    /// The same about the conversation rather than in it.
+    pub(crate) fn remark(&mut self, line: &str) {
         if let Self::Lines(screen) = self {
-            screen.left(name);
+            screen.notice(line);
         }
     }
 
-    /// Somebody said something.
-    pub(crate) fn said(&mut self, name: &str, text: &str) {
-        if let Self::Lines(screen) = self {
-            screen.said(name, text);
+    /// The user looks at a room.
+    pub(crate) fn show(&self, place: PlaceId) {
+        if let Self::Full(full) = self {
+            full.show(place);
         }
     }
 
-    /// So many messages were missed.
-    pub(crate) fn missed(&mut self, messages: u64) {
-        if let Self::Lines(screen) = self {
-            screen.notice(&format!("{messages} messages were missed while the connection was lost"));
+    /// The user is alone with somebody.
+    pub(crate) fn open(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.open_private(place, name);
+        }
+    }
+
+    /// The user is not in a room any more, or does not look at what is between him and somebody.
+    pub(crate) fn leave(&self, place: PlaceId) {
+        if let Self::Full(full) = self {
+            full.leave(place);
         }
     }
 
@@ -154,9 +202,9 @@ impl Face {
     }
 
     /// What was said before may be asked for again.
-    pub(crate) fn may_have_earlier(&self) {
+    pub(crate) fn may_have_earlier(&self, place: PlaceId) {
         if let Self::Full(full) = self {
-            full.may_have_earlier();
+            full.may_have_earlier(place);
         }
     }
 
@@ -166,6 +214,30 @@ impl Face {
             Self::Lines(screen) => screen.line(text),
             Self::Full(full) => full.notice(text),
         }
+    }
+
+    /// The user talks by this key from now on.
+    pub(crate) fn set_button(&mut self, button: Button) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_button(button));
+            full.notice(&format!(
+                "you talk by {button} now: hold it, or press it to begin and again to stop where your terminal does not tell that it is held"
+            ));
+        }
+    }
+
+    /// Shows notifications of mentions, or does not.
+    pub(crate) fn notify(&mut self, shows: Option<bool>) {
+        let Self::Full(full) = self else { return };
+        let shows = full.change(|model| {
+            let shows = shows.unwrap_or(model.notifier().is_none());
+            model.set_notifier(shows.then(notifier));
+            shows
+        });
+        full.notice(match shows {
+            true => "your desktop is told when your name is said and this window has not the focus, if your terminal does that",
+            false => "your desktop is not told of anything",
+        });
     }
 
     /// Rings for mentions, or does not.

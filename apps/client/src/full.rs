@@ -19,12 +19,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use chinwag_screen::{Act, Buffer, Key, Model, Position, Rect, Theme, draw, paint};
+use chinwag_proto::client::PlaceId;
+use chinwag_screen::{Act, Buffer, Key, Model, Position, Rect, draw, paint};
 use chinwag_terminal::{Full, Keyboard, Painter, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{Waker, clock};
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::conversation::Input;
+use crate::{conversation::Input, switch::Switch};
 
 /// Between two pictures, but for what a key does.
 const FRAME: Duration = Duration::from_millis(16);
@@ -40,6 +41,25 @@ struct Shared {
     /// There is something to draw.
     changed: Condvar,
     zone: TimeZone,
+}
+
+/// Where keys lead to.
+struct Out {
+    lines: SyncSender<Input>,
+    switches: SyncSender<Switch>,
+    waker: Arc<Waker>,
+}
+
+impl Out {
+    /// False when nobody wants more.
+    fn send(&self, input: Input) -> bool {
+        self.lines.send(input).is_ok() && self.waker.wake().is_ok()
+    }
+
+    /// The same.
+    fn switch(&self, switch: Switch) -> bool {
+        self.switches.send(switch).is_ok() && self.waker.wake().is_ok()
+    }
 }
 
 struct State {
@@ -60,9 +80,9 @@ struct State {
 
 impl FullScreen {
     /// Fills the terminal and draws from now on.
-    pub(crate) fn open(terminal: &Terminal, theme: Theme, rings: bool) -> Result<Self> {
-        let mut model = Model::new(theme);
-        model.set_rings(rings);
+    pub(crate) fn open(terminal: &Terminal, mut model: Model) -> Result<Self> {
+        // Where it is told how the connection comes about, and where the user types ahead.
+        model.enter(events::room(PlaceId::FIRST), "");
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 model,
@@ -89,18 +109,20 @@ impl FullScreen {
         Ok(Self(shared))
     }
 
-    /// Keys from now on; what is typed with them comes out, and `waker` is told of it.
+    /// Keys from now on; what is typed with them comes out, what is switched goes to `switches`, and `waker` is told of both.
     pub(crate) fn listen(
         &self,
         terminal: &Terminal,
         keyboard: Keyboard,
+        switches: SyncSender<Switch>,
         waker: Arc<Waker>,
     ) -> Receiver<Input> {
         let (lines, receiver) = sync_channel(WAITING_LINES);
         let (shared, painter) = (Arc::clone(&self.0), terminal.painter());
+        let out = Out { lines, switches, waker };
         keyboard.listen_to_keys(move |keys| match keys {
-            Some(keys) => shared.press(keys, &painter, &lines, &waker),
-            None => lines.send(Input::Typed(Typed::End)).is_ok() && waker.wake().is_ok(),
+            Some(keys) => shared.press(keys, &painter, &out),
+            None => out.send(Input::Typed(None, Typed::End)),
         });
         receiver
     }
@@ -152,30 +174,35 @@ impl Shared {
     }
 
     /// Does what keys do, and draws it. False when nobody wants more.
-    fn press(
-        &self,
-        keys: VecDeque<Key>,
-        painter: &Painter,
-        lines: &SyncSender<Input>,
-        waker: &Waker,
-    ) -> bool {
+    fn press(&self, keys: VecDeque<Key>, painter: &Painter, out: &Out) -> bool {
         let mut is_afresh = false;
         let mut acts = Vec::new();
-        self.change(|state| acts.extend(keys.into_iter().filter_map(|key| state.model.press(key))));
+        self.change(|state| {
+            state.model.set_now(now_ms());
+            for key in keys {
+                // Where the user looks at that moment.
+                let at = state.model.current_room();
+                acts.extend(state.model.press(key).map(|act| (at.map(events::place), act)));
+            }
+        });
         let mut is_heard = true;
-        for act in acts {
+        for (at, act) in acts {
             let input = match act {
                 Act::Redraw => {
                     is_afresh = true;
                     continue;
                 }
-                Act::Enter(text) => Input::Typed(Typed::Line(text)),
-                Act::TooLong => Input::Typed(Typed::TOO_LONG),
-                Act::End => Input::Typed(Typed::End),
-                Act::Say(lines) => Input::Said(lines),
-                Act::Earlier => Input::Earlier,
+                Act::Talk(talk) => {
+                    is_heard &= out.switch(Switch::Key(talk));
+                    continue;
+                }
+                Act::Enter(text) => Input::Typed(at, Typed::Line(text)),
+                Act::TooLong => Input::Typed(at, Typed::TOO_LONG),
+                Act::End => Input::Typed(at, Typed::End),
+                Act::Say(lines) => Input::Said(at, lines),
+                Act::Earlier => Input::Earlier(at),
             };
-            is_heard &= lines.send(input).is_ok() && waker.wake().is_ok();
+            is_heard &= out.send(input);
         }
         painter.paint(is_afresh);
         is_heard
@@ -222,7 +249,10 @@ impl Full for Shared {
         let before = shown.as_ref().filter(|_| !afresh);
         let rings = model.take_bell();
         let is_same = before == Some(&*next) && *cursor == new_cursor && !rings;
-        let written = if is_same { String::new() } else { paint(before, next, new_cursor, rings) };
+        let mut written = model.take_notification().unwrap_or_default();
+        if !is_same {
+            written.push_str(&paint(before, next, new_cursor, rings));
+        }
         std::mem::swap(next, shown.get_or_insert_default());
         (*cursor, *is_changed, *painted) = (new_cursor, false, Instant::now());
         written

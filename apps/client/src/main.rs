@@ -3,6 +3,7 @@
 mod arguments;
 mod classic;
 mod conversation;
+mod ctl;
 mod devices;
 mod face;
 mod full;
@@ -10,8 +11,10 @@ mod memory;
 mod meter;
 mod past;
 mod recent;
+mod rooms;
 mod settings;
 mod stats;
+mod switch;
 mod test_audio;
 mod visit;
 mod voice;
@@ -30,11 +33,15 @@ use std::{
 use anyhow::{Context as _, Error, Result, bail};
 use chinwag_proto::{
     client::{ClientConfig, EndReason},
+    limits::ROOMS_EACH,
     link::Link,
     name::Name,
     text::{check_message, escape},
 };
-use chinwag_screen::commands::{Line, Mode};
+use chinwag_screen::{
+    Model,
+    commands::{Line, Mode},
+};
 use chinwag_terminal::{Keyboard, Screen, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{
     Waker,
@@ -48,6 +55,7 @@ use crate::{
     face::Face,
     full::FullScreen,
     memory::Memory,
+    switch::WAITING_SWITCHES,
     visit::Visit,
     voice::{Voice, VoiceChoices},
 };
@@ -68,8 +76,9 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     let result = match arguments.command {
-        Some(Command::Devices) => devices::list(),
+        Some(Command::Devices { json }) => devices::list(json),
         Some(Command::TestAudio { mic, speaker }) => test_audio::run(&mic, &speaker),
+        Some(Command::Ctl { pid, what, to }) => ctl::run(pid, what, to),
         Some(Command::Classic(arguments)) => classic::group::run(&terminal, arguments),
         Some(Command::Duo { host, port }) => classic::duo::run(&terminal, &host, port),
         None => chat(&terminal, arguments),
@@ -86,15 +95,19 @@ fn main() -> ExitCode {
 }
 
 fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
-    let (is_full, theme) = (arguments.is_full(terminal), arguments.settings.theme());
+    let is_full = arguments.is_full(terminal);
+    let (mut model, button) = (Model::new(arguments.settings.theme()), arguments.settings.ptt_key);
+    model.set_rings(arguments.settings.bell);
+    model.set_notifier(arguments.settings.notifier());
     let choices = VoiceChoices::of(&arguments.settings);
     let mut screen = Screen::new(terminal);
     let mut keyboard = Keyboard::new(terminal);
 
-    let (memory, trouble) = Memory::open();
+    let (memory, trouble) = Memory::load();
     if let Some(trouble) = trouble {
         screen.notice(&trouble);
     }
+    model.set_button(button.or_else(|| memory.button()).unwrap_or_default());
     // A script is asked what it always was.
     let recent = if screen.is_interactive() { memory.recent() } else { vec![] };
 
@@ -132,9 +145,16 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         notices.drain(..).for_each(|notice| screen.notice(&notice));
     }
 
+    // Who says where he wants to be is there alone; a script is where it always was.
+    let last = memory.open(&link).filter(|_| link.room.is_none() && screen.is_interactive()).cloned();
+    let last = last.filter(|last| !last.rooms.is_empty());
+    let rooms = match &last {
+        Some(last) => last.rooms.iter().take(ROOMS_EACH).cloned().collect(),
+        None => vec![link.room.clone().unwrap_or_default()],
+    };
     let config = ClientConfig {
         name: name.clone(),
-        room: link.room.clone().unwrap_or_default(),
+        rooms,
         software: concat!("chinwag ", env!("CARGO_PKG_VERSION")).to_owned(),
         // A pipe is for what is said from now on.
         history: if screen.is_interactive() { past::PAGE } else { 0 },
@@ -149,19 +169,29 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         screen.notice(&trouble);
     }
     let known_hosts = KnownHosts::new(folder.join("known_hosts"));
-    let visit = Visit::new(memory, link.clone(), name);
+    let who = format!("{name} at {}", link.authority());
+    let visit = Visit::new(memory, link.clone(), name, last);
     let mut client = ClientLoop::new(ClientOptions { link, known_hosts, config })?;
     let full = match is_full {
-        true => Some(FullScreen::open(terminal, theme, arguments.settings.bell)?),
+        true => Some(FullScreen::open(terminal, model)?),
         false => None,
     };
+    let (switch, switches) = sync_channel(WAITING_SWITCHES);
     let (mut face, lines) = match &full {
-        Some(full) => (Face::Full(full.clone()), full.listen(terminal, keyboard, client.waker())),
+        Some(full) => {
+            (Face::Full(full.clone()), full.listen(terminal, keyboard, switch.clone(), client.waker()))
+        }
         None => (Face::Lines(screen), listen(keyboard, client.waker())),
     };
     notices.iter().for_each(|notice| face.notice(notice));
-    let mut conversation = Conversation::new(face, lines, voice, visit, client.waker());
+    let listening = ctl::listen(&who, switch, client.waker());
+    if let Err(error) = &listening {
+        face.notice(&format!("`chinwag ctl` cannot be used: {error}"));
+    }
+    let mut conversation = Conversation::new(face, (lines, switches), voice, visit, client.waker());
     let result = client.run(&mut conversation);
+    drop(listening);
+    let unremembered = conversation.leave();
     if let Some(full) = full {
         // What is told now is told on the screen that was there before.
         terminal.close();
@@ -175,11 +205,15 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         Screen::new(terminal).end_row();
     }
 
+    if let Some(trouble) = unremembered {
+        Screen::new(terminal).notice(&trouble);
+    }
+
     let unsaid = client.client().unacknowledged();
     if unsaid > 0 {
         let mut screen = Screen::new(terminal);
         screen.notice(&format!("{unsaid} of your lines may not have reached the server:"));
-        client.client().unacknowledged_texts().for_each(|text| screen.notice(&escape(text)));
+        client.client().unacknowledged_texts().for_each(|(_, text)| screen.notice(&escape(text)));
     }
     let voice = conversation.finish();
     if let Some(path) = arguments.stats {
@@ -202,7 +236,8 @@ fn listen(keyboard: Keyboard, waker: Arc<Waker>) -> Receiver<Input> {
         let meaning = Line::parse(line, Mode::Lines);
         meaning == Line::Nothing || matches!(meaning, Line::Say(text) if check_message(text).is_ok())
     };
-    keyboard.listen(is_said, move |typed| lines.send(Input::Typed(typed)).is_ok() && waker.wake().is_ok());
+    keyboard
+        .listen(is_said, move |typed| lines.send(Input::Typed(None, typed)).is_ok() && waker.wake().is_ok());
     receiver
 }
 

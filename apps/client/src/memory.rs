@@ -1,4 +1,5 @@
-//! What the client remembers by itself, in one file: servers that were joined, and how loud others are to be heard there.
+//! What the client remembers by itself, in one file: servers that were joined, how loud others are to be heard there, by which key the
+//! user talks, and what was left in rooms: what was typed and not said, and how far it was read.
 //!
 //! Nothing here is a decision about trust (that is in `known_hosts`) or a setting. Two clients may remember at the same time.
 
@@ -9,7 +10,11 @@ use std::{
     time::SystemTime,
 };
 
-use chinwag_proto::link::Link;
+use chinwag_proto::{
+    limits::{MESSAGE_BYTES, NAME_BYTES},
+    link::Link,
+};
+use chinwag_screen::Button;
 use etcetera::BaseStrategy as _;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +25,12 @@ const RECENT: usize = 20;
 
 /// Volumes that are remembered; those set longest ago are forgotten.
 const VOLUMES: usize = 500;
+
+/// Servers of whose rooms something is remembered; those left longest ago are forgotten.
+const PLACES: usize = RECENT;
+
+/// Rooms of one server of which something is remembered; those left longest ago are forgotten.
+const ROOMS: usize = 64;
 
 /// A server that was joined.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -41,12 +52,49 @@ struct Volume {
     db: f32,
 }
 
+/// What was left in a room.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Room {
+    /// As the server has it.
+    pub(crate) name: String,
+    /// What was typed and not entered; a message's length at most.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) draft: String,
+    /// Which numbering the next is of.
+    pub(crate) epoch: u64,
+    /// The place of the last message that was read.
+    pub(crate) read: u64,
+}
+
+/// In which rooms of a server somebody was when he left it, in their order, by their names.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Open {
+    pub(crate) rooms: Vec<String>,
+    pub(crate) looked_at: String,
+    /// The one with his voice.
+    pub(crate) voice: String,
+}
+
+/// What was left at a server.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Place {
+    /// `HOST:PORT`.
+    server: String,
+    open: Open,
+    rooms: Vec<Room>,
+}
+
 /// The file: what is newest comes first.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Contents {
     recent: Vec<Recent>,
     volumes: Vec<Volume>,
+    ptt_key: Option<String>,
+    places: Vec<Place>,
 }
 
 /// See the module.
@@ -59,13 +107,13 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// What was remembered, and what the user should know about it.
-    pub(crate) fn open() -> (Self, Option<String>) {
+    pub(crate) fn load() -> (Self, Option<String>) {
         let folder = etcetera::choose_base_strategy().ok();
         let folder = folder.map(|folders| folders.state_dir().unwrap_or_else(|| folders.data_dir()));
-        Self::open_in(folder.map(|folder| folder.join("chinwag")))
+        Self::load_in(folder.map(|folder| folder.join("chinwag")))
     }
 
-    fn open_in(folder: Option<PathBuf>) -> (Self, Option<String>) {
+    fn load_in(folder: Option<PathBuf>) -> (Self, Option<String>) {
         let mut memory = Self { path: folder.map(|folder| folder.join(FILE)), contents: Contents::default() };
         // Nothing is made where nothing was remembered.
         let is_there = memory.path.as_ref().is_some_and(|path| path.exists());
@@ -92,6 +140,19 @@ impl Memory {
         })
     }
 
+    /// The key by which the user talks, if he ever chose one.
+    pub(crate) fn button(&self) -> Option<Button> {
+        self.contents.ptt_key.as_deref()?.parse().ok()
+    }
+
+    /// The user talks by this key. What the user should know is that it cannot be remembered.
+    pub(crate) fn set_button(&mut self, button: Button) -> Option<String> {
+        self.change(|contents| {
+            contents.ptt_key = Some(button.to_string());
+            true
+        })
+    }
+
     /// How much louder somebody is to be heard, in dB.
     pub(crate) fn volume(&self, link: &Link, name: &str) -> Option<f32> {
         let mut volumes = self.contents.volumes.iter();
@@ -107,6 +168,40 @@ impl Memory {
                 contents.volumes.insert(0, Volume { server: link.authority(), name: name.to_owned(), db });
             }
             contents.volumes.truncate(VOLUMES);
+            true
+        })
+    }
+
+    /// What was left in a room.
+    pub(crate) fn room(&self, link: &Link, name: &str) -> Option<&Room> {
+        self.place(link)?.rooms.iter().find(|room| room.name == name)
+    }
+
+    /// In which rooms of a server somebody was.
+    pub(crate) fn open(&self, link: &Link) -> Option<&Open> {
+        self.place(link).map(|place| &place.open)
+    }
+
+    fn place(&self, link: &Link) -> Option<&Place> {
+        self.contents.places.iter().find(|place| place.server == link.authority())
+    }
+
+    /// These rooms are left as they are just now; of others nothing changes. What the user should know is that it cannot be
+    /// remembered.
+    pub(crate) fn leave(&mut self, link: &Link, rooms: &[Room], open: &Open) -> Option<String> {
+        let is_bounded = |room: &&Room| room.name.len() <= NAME_BYTES && room.draft.len() <= MESSAGE_BYTES;
+        let rooms: Vec<_> = rooms.iter().filter(is_bounded).take(ROOMS).cloned().collect();
+        let mut open = open.clone();
+        open.rooms.truncate(ROOMS);
+        self.change(|contents| {
+            let at = contents.places.iter().position(|place| place.server == link.authority());
+            let mut place = at.map(|at| contents.places.remove(at)).unwrap_or_default();
+            place.rooms.retain(|known| rooms.iter().all(|room| room.name != known.name));
+            place.rooms.splice(..0, rooms.iter().cloned());
+            place.rooms.truncate(ROOMS);
+            (place.server, place.open) = (link.authority(), open.clone());
+            contents.places.insert(0, place);
+            contents.places.truncate(PLACES);
             true
         })
     }
@@ -131,7 +226,8 @@ impl Memory {
                 // It would not go better the next time, and is told once.
                 self.path = None;
                 let path = path.display();
-                trouble = Some(format!("{path}: servers and volumes cannot be remembered: {error}"));
+                trouble =
+                    Some(format!("{path}: servers, volumes and what you type cannot be remembered: {error}"));
             }
         }
         trouble
@@ -170,7 +266,7 @@ fn load(path: &Path, trouble: &mut Option<String>) -> io::Result<Contents> {
         let aside = path.with_extension("damaged.json");
         fs::rename(path, &aside)?;
         *trouble = Some(format!(
-            "{}: servers and volumes that were remembered cannot be read ({error}); the file is {} now, and another is begun",
+            "{}: servers, volumes and lines that were remembered cannot be read ({error}); the file is {} now, and another is begun",
             path.display(),
             aside.display()
         ));
@@ -188,7 +284,7 @@ fn store(path: &Path, contents: &Contents) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-/// Files that nobody else can read: who somebody talks with is nobody's business.
+/// Files that nobody else can read: who somebody talks with is nobody's business, nor what he does not say.
 fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true);
@@ -208,7 +304,7 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Memory {
-        let (memory, trouble) = Memory::open_in(Some(folder.join("state")));
+        let (memory, trouble) = Memory::load_in(Some(folder.join("state")));
         assert_eq!(trouble, None);
         memory
     }
@@ -258,6 +354,81 @@ mod tests {
         }
     }
 
+    fn room(name: &str, draft: &str, read: u64) -> Room {
+        Room { name: name.to_owned(), draft: draft.to_owned(), epoch: u64::MAX, read }
+    }
+
+    fn open_rooms(rooms: &[&str]) -> Open {
+        let rooms: Vec<_> = rooms.iter().map(|&room| room.to_owned()).collect();
+        let (looked_at, voice) = (rooms[0].clone(), rooms[rooms.len() - 1].clone());
+        Open { rooms, looked_at, voice }
+    }
+
+    #[test]
+    fn what_was_left_in_rooms_is_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut memory = open(folder.path());
+        let both = [room("lobby", "half a \"line", 7), room("attic", "", u64::MAX)];
+        memory.leave(&link("a"), &both, &open_rooms(&["lobby", "attic"]));
+        memory.leave(&link("b"), &[room("lobby", "elsewhere", 1)], &open_rooms(&["lobby"]));
+        // Another one is left later; of the first nothing changes.
+        memory.leave(&link("a/attic"), &[room("attic", "there", 9)], &open_rooms(&["attic"]));
+        for memory in [memory, open(folder.path())] {
+            assert_eq!(memory.room(&link("a"), "lobby"), Some(&both[0]));
+            assert_eq!(memory.room(&link("a"), "attic"), Some(&room("attic", "there", 9)));
+            assert_eq!(memory.room(&link("b"), "attic"), None);
+            assert_eq!(memory.open(&link("a")), Some(&open_rooms(&["attic"])));
+            assert_eq!(memory.open(&link("c")), None);
+        }
+    }
+
+    #[test]
+    fn what_was_left_is_bounded_and_what_is_newest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut memory = open(folder.path());
+        for n in 0..ROOMS + 5 {
+            memory.leave(&link("a"), &[room(&n.to_string(), "x", 1)], &open_rooms(&["lobby"]));
+        }
+        assert_eq!((memory.room(&link("a"), "4"), memory.contents.places[0].rooms.len()), (None, ROOMS));
+        assert!(memory.room(&link("a"), "5").is_some());
+        let too_long = [
+            room(&"n".repeat(NAME_BYTES + 1), "", 1),
+            room("long", &"x".repeat(MESSAGE_BYTES + 1), 1),
+            room("longest", &"x".repeat(MESSAGE_BYTES), 1),
+        ];
+        let names: Vec<_> = (0..=ROOMS).map(|n| n.to_string()).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        memory.leave(&link("a"), &too_long, &open_rooms(&names));
+        assert_eq!(memory.contents.places[0].rooms[0].name, "longest");
+        assert_eq!(memory.open(&link("a")).unwrap().rooms.len(), ROOMS);
+        for port in 1..=PLACES {
+            memory.leave(&link(&format!("c:{port}")), &[], &Open::default());
+        }
+        assert_eq!((memory.open(&link("a")), memory.contents.places.len()), (None, PLACES));
+        assert_eq!(memory.contents, open(folder.path()).contents);
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_is_read_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state").join(FILE);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let before = r#"{
+  "recent": [{ "link": "chinwag://a:24469", "name": "Foo", "last": 1 }],
+  "volumes": [{ "server": "a:24469", "name": "Bar", "db": -6.0 }]
+}"#;
+        fs::write(&path, before).unwrap();
+        let mut memory = open(folder.path());
+        assert_eq!(memory.room(&link("a"), "lobby"), None);
+        assert_eq!(memory.leave(&link("a"), &[room("lobby", "x", 1)], &open_rooms(&["lobby"])), None);
+        let memory = open(folder.path());
+        assert_eq!(
+            (names(&memory), memory.volume(&link("a"), "Bar")),
+            (vec!["Foo at a:24469".into()], Some(-6.0))
+        );
+        assert_eq!(memory.room(&link("a"), "lobby"), Some(&room("lobby", "x", 1)));
+    }
+
     #[test]
     fn what_others_remember_at_the_same_time_is_kept() {
         let folder = tempfile::tempdir().unwrap();
@@ -270,11 +441,14 @@ mod tests {
                         assert_eq!(memory.set_volume(&link(host), &format!("Foo {n}"), 1.0), None);
                     }
                     assert_eq!(memory.joined(&link(host), "Foo"), None);
+                    // At the same server, too.
+                    assert_eq!(memory.leave(&link("d"), &[room(host, host, 1)], &Open::default()), None);
                 });
             }
         });
         let memory = open(folder.path());
         assert_eq!((memory.recent().len(), memory.contents.volumes.len()), (3, 90));
+        assert_eq!(memory.contents.places[0].rooms.len(), 3);
     }
 
     #[test]
@@ -283,7 +457,7 @@ mod tests {
         open(folder.path()).joined(&link("a"), "Foo");
         let path = folder.path().join("state").join(FILE);
         fs::write(&path, b"{\"recent\": [\xff").unwrap();
-        let (mut memory, trouble) = Memory::open_in(Some(folder.path().join("state")));
+        let (mut memory, trouble) = Memory::load_in(Some(folder.path().join("state")));
         assert!(trouble.unwrap().contains("servers.damaged.json now"));
         assert!(memory.recent().is_empty());
         assert_eq!(memory.joined(&link("b"), "Foo"), None);
@@ -302,7 +476,7 @@ mod tests {
     fn where_nothing_can_be_remembered_that_is_told_once_and_all_else_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        let (mut memory, trouble) = Memory::open_in(Some(folder.path().join("file/below")));
+        let (mut memory, trouble) = Memory::load_in(Some(folder.path().join("file/below")));
         assert_eq!(trouble, None);
         assert!(memory.joined(&link("a"), "Foo").unwrap().contains("cannot be remembered"));
         assert_eq!(memory.set_volume(&link("a"), "Bar", 2.0), None);

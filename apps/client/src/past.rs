@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use chinwag_proto::{
     Seq,
-    client::{Client, Page, PageLine},
+    client::{Client, Page, PageLine, PlaceId},
     history::UnixMillis,
     text::escape,
 };
 use jiff::{Timestamp, tz::TimeZone};
+
+use crate::rooms::spoken;
 
 /// Messages that are asked for at once: shown to whoever comes in, and what `/history` alone gives.
 pub(crate) const PAGE: usize = 20;
@@ -36,37 +38,53 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) struct Past {
     zone: TimeZone,
-    /// The first message that the user has seen.
-    oldest: Option<Seq>,
+    /// The first message that the user has seen of each room, and the last that there is.
+    seen: BTreeMap<PlaceId, (Seq, Seq)>,
     questions: BTreeMap<u32, Question>,
 }
 
 impl Past {
     pub(crate) fn new() -> Self {
-        Self { zone: TimeZone::system(), oldest: None, questions: BTreeMap::new() }
+        Self { zone: TimeZone::system(), seen: BTreeMap::new(), questions: BTreeMap::new() }
     }
 
     /// A message was told.
-    pub(crate) fn told(&mut self, seq: Seq) {
+    pub(crate) fn told(&mut self, place: PlaceId, seq: Seq) {
         if seq != Seq::ZERO {
-            self.oldest = Some(self.oldest.map_or(seq, |oldest| oldest.min(seq)));
+            let (oldest, newest) = self.seen.entry(place).or_insert((seq, seq));
+            (*oldest, *newest) = (seq.min(*oldest), seq.max(*newest));
         }
     }
 
-    /// Another room has other numbers.
-    pub(crate) fn begin_anew(&mut self) {
-        self.oldest = None;
+    /// The last message of a room that was told.
+    pub(crate) fn newest(&self, place: PlaceId) -> Seq {
+        self.seen.get(&place).map_or(Seq::ZERO, |(_, newest)| *newest)
     }
 
-    /// Asks for what was said before all that the user has seen. False without a connection.
-    pub(crate) fn ask_earlier(&mut self, client: &mut Client, count: usize, question: Question) -> bool {
-        let token = client.ask_history(self.oldest, count, "");
+    fn oldest(&self, place: PlaceId) -> Option<Seq> {
+        self.seen.get(&place).map(|(oldest, _)| *oldest)
+    }
+
+    /// The room has other numbers now, or the user left it.
+    pub(crate) fn begin_anew(&mut self, place: PlaceId) {
+        self.seen.remove(&place);
+    }
+
+    /// Asks for what was said before all that the user has seen of a room. False without a connection.
+    pub(crate) fn ask_earlier(
+        &mut self,
+        client: &mut Client,
+        place: PlaceId,
+        count: usize,
+        question: Question,
+    ) -> bool {
+        let token = client.ask_history(place, self.oldest(place), count, "");
         self.note(token, question)
     }
 
     /// Asks for what has these words. False without a connection.
-    pub(crate) fn ask_search(&mut self, client: &mut Client, words: &str) -> bool {
-        let token = client.ask_history(None, FOUND, words);
+    pub(crate) fn ask_search(&mut self, client: &mut Client, place: PlaceId, words: &str) -> bool {
+        let token = client.ask_history(place, None, FOUND, words);
         self.note(token, Question::Search(words.to_owned()))
     }
 
@@ -85,16 +103,16 @@ impl Past {
         let question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
         if !matches!(question, Question::Search(_)) {
             // Two questions may have crossed, or a message that was told meanwhile.
-            let oldest = self.oldest;
+            let oldest = self.oldest(page.place);
             page.lines.retain(|line| oldest.is_none_or(|oldest| line.seq < oldest));
-            page.lines.iter().for_each(|line| self.told(line.seq));
+            page.lines.iter().for_each(|line| self.told(page.place, line.seq));
         }
         question
     }
 
     /// A message of the past as a line. Safe to print.
     pub(crate) fn line(&self, line: &PageLine) -> String {
-        format!("[{}] {}: {}", self.time(line.at), escape(&line.name), escape(&line.text))
+        format!("[{}] {}", self.time(line.at), spoken(&escape(&line.name), &line.text))
     }
 
     /// A time where the user is.
@@ -128,10 +146,13 @@ mod tests {
     fn the_oldest_message_is_the_one_with_the_lowest_place() {
         let mut past = Past::new();
         for (seq, oldest) in [(0, None), (7, Some(7)), (9, Some(7)), (3, Some(3)), (0, Some(3))] {
-            past.told(Seq::from_wire(seq));
-            assert_eq!(past.oldest, oldest.map(Seq::from_wire), "{seq}");
+            past.told(PlaceId::FIRST, Seq::from_wire(seq));
+            past.told(PlaceId::from_number(2), Seq::from_wire(1));
+            assert_eq!(past.oldest(PlaceId::FIRST), oldest.map(Seq::from_wire), "{seq}");
         }
-        past.begin_anew();
-        assert_eq!(past.oldest, None);
+        assert_eq!(past.newest(PlaceId::FIRST), Seq::from_wire(9));
+        past.begin_anew(PlaceId::FIRST);
+        assert_eq!((past.oldest(PlaceId::FIRST), past.newest(PlaceId::FIRST)), (None, Seq::ZERO));
+        assert_eq!(past.newest(PlaceId::from_number(2)), Seq::from_wire(1));
     }
 }

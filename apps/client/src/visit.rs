@@ -1,8 +1,23 @@
-//! What is remembered of the conversation that goes on: where it is, by what name, how loud others are to be heard in it.
+//! What is remembered of the conversation that goes on: where it is, by what name, how loud others are to be heard in it, and what is
+//! left in its rooms.
 
-use chinwag_proto::link::Link;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::memory::Memory;
+use chinwag_proto::{
+    Duration, Instant, Seq,
+    client::{Client, PlaceId},
+    link::Link,
+};
+use chinwag_screen::Button;
+
+use crate::{
+    face::Face,
+    memory::{Memory, Open, Room},
+    past::Past,
+};
+
+/// Between two looks at what is left: each may be a write to the disk.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// See the module.
 #[derive(Debug)]
@@ -11,17 +26,53 @@ pub(crate) struct Visit {
     link: Link,
     /// The name that the user chose.
     name: String,
+    /// Where he is, as it was looked at last.
+    rooms: BTreeMap<PlaceId, Room>,
+    open: Open,
+    /// Rooms that he is in now, until it is known what he left there.
+    arrivals: BTreeSet<PlaceId>,
+    /// How far he had read there before.
+    read_before: BTreeMap<PlaceId, Seq>,
+    /// Where he was the last time, until he is there again.
+    last: Option<Open>,
+    next_look: Instant,
 }
 
 impl Visit {
-    /// Of a server, which need not let him in.
-    pub(crate) fn new(memory: Memory, link: Link, name: String) -> Self {
-        Self { memory, link, name }
+    /// Of a server, which need not let him in, where he was in the rooms of `last` before.
+    pub(crate) fn new(memory: Memory, link: Link, name: String, last: Option<Open>) -> Self {
+        Self {
+            memory,
+            link,
+            name,
+            rooms: BTreeMap::new(),
+            open: Open::default(),
+            arrivals: BTreeSet::new(),
+            read_before: BTreeMap::new(),
+            last,
+            next_look: Instant::ZERO,
+        }
+    }
+
+    /// Where he talked and what he looked at the last time, told once.
+    pub(crate) fn take_last(&mut self) -> Option<Open> {
+        self.last.take()
+    }
+
+    /// He is called otherwise now. What the user should know is that it cannot be remembered.
+    pub(crate) fn renamed(&mut self, name: &str) -> Option<String> {
+        name.clone_into(&mut self.name);
+        self.joined()
     }
 
     /// The server let him in. What the user should know is that it cannot be remembered.
     pub(crate) fn joined(&mut self) -> Option<String> {
         self.memory.joined(&self.link, &self.name)
+    }
+
+    /// The user talks by this key. What the user should know is that it cannot be remembered.
+    pub(crate) fn set_button(&mut self, button: Button) -> Option<String> {
+        self.memory.set_button(button)
     }
 
     /// How much louder somebody is to be heard, in dB, if that was ever said.
@@ -32,5 +83,92 @@ impl Visit {
     /// Somebody is to be heard so much louder, in dB. What the user should know is that it cannot be remembered.
     pub(crate) fn set_volume(&mut self, name: &str, db: f32) -> Option<String> {
         self.memory.set_volume(&self.link, name, db)
+    }
+
+    /// He is in a room whose places are not those of before.
+    pub(crate) fn arrived(&mut self, place: PlaceId) {
+        self.arrivals.insert(place);
+    }
+
+    /// He left a room.
+    pub(crate) fn parted(&mut self, place: PlaceId) {
+        self.rooms.remove(&place);
+        self.read_before.remove(&place);
+        self.next_look = Instant::ZERO;
+    }
+
+    /// How far he had read in a room when he came.
+    pub(crate) fn read_before(&self, place: PlaceId) -> Option<Seq> {
+        self.read_before.get(&place).copied()
+    }
+
+    /// Gives back what was left in rooms, and looks now and then at what would be left now; `here` is where his lines go. What the user
+    /// should know is that it cannot be remembered.
+    pub(crate) fn tend(
+        &mut self,
+        now: Instant,
+        client: &Client,
+        face: &Face,
+        past: &Past,
+        here: PlaceId,
+    ) -> Option<String> {
+        // What a script joins is no place where a person was.
+        if !face.is_interactive() {
+            return None;
+        }
+        for place in std::mem::take(&mut self.arrivals) {
+            if let (Some(name), Some((epoch, _))) = (client.place_name(place), client.numbering(place)) {
+                self.arrive(face, place, here, name.to_owned(), epoch);
+                self.next_look = now;
+            }
+        }
+        if now < self.next_look || self.rooms.is_empty() {
+            return None;
+        }
+        self.next_look = now + LOOK;
+        let name = |place| client.place_name(place).unwrap_or_default().to_owned();
+        let places = client.places().filter(|place| !client.is_private(*place));
+        self.open = Open {
+            rooms: places.map(name).filter(|name| !name.is_empty()).collect(),
+            looked_at: name(face.looks_at().unwrap_or(here)),
+            voice: client.voice_place().map(name).unwrap_or_default(),
+        };
+        self.look(face, past, here)
+    }
+
+    /// The same at the end.
+    pub(crate) fn leave(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
+        if face.is_interactive() { self.look(face, past, here) } else { None }
+    }
+
+    fn arrive(&mut self, face: &Face, place: PlaceId, here: PlaceId, name: String, epoch: u64) {
+        let known = self.memory.room(&self.link, &name);
+        let read = known.filter(|room| room.epoch == epoch).map(|room| Seq::from_wire(room.read));
+        // Whoever was here all the time has it before him.
+        let is_first = !self.rooms.contains_key(&place);
+        let draft = known.filter(|_| is_first).map(|room| room.draft.clone()).unwrap_or_default();
+        face.arrive(place, here, &draft, read);
+        match read {
+            Some(read) => self.read_before.insert(place, read),
+            None => self.read_before.remove(&place),
+        };
+        let read = read.map_or(0, Seq::to_wire);
+        self.rooms.insert(place, Room { name, draft, epoch, read });
+    }
+
+    /// Remembers what has changed.
+    fn look(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
+        let Self { memory, link, rooms, open, .. } = self;
+        let mut changed = vec![];
+        for (&place, room) in rooms {
+            let (draft, read) = face.bookmark(place, here, past.newest(place));
+            room.draft = draft.unwrap_or_else(|| room.draft.clone());
+            room.read = read.to_wire().max(room.read);
+            if memory.room(link, &room.name) != Some(room) {
+                changed.push(room.clone());
+            }
+        }
+        let is_same = changed.is_empty() && memory.open(link).is_some_and(|known| known == open);
+        if is_same || open.rooms.is_empty() { None } else { memory.leave(link, &changed, open) }
     }
 }

@@ -1,6 +1,9 @@
 //! Sound beside the network, seen from the network's thread: what the user wants of it, and the channels to the thread that does it
 //! ([`sound`]).
 
+mod change;
+mod devices;
+mod held;
 mod open;
 mod sound;
 
@@ -17,7 +20,7 @@ use anyhow::{Context as _, Result};
 use chinwag_audio::{
     adapt::{AdaptStats, Sending},
     capture::{CaptureStats, Gate},
-    io::DeviceStats,
+    io::{DeviceStats, Microphone, Speaker},
     playout::PlayoutStats,
     process::Processing,
     report::ReceiverReport,
@@ -25,10 +28,15 @@ use chinwag_audio::{
 use chinwag_proto::{Duration, Instant, SessionId, client::Client, wire::voice::Frames};
 use chinwag_transport_mio::Waker;
 
-pub(crate) use self::open::{NONE, is_wav, open_devices, open_mic, open_speaker};
+use self::{change::Changer, devices::Use};
+pub(crate) use self::{
+    devices::DeviceNews,
+    open::{NONE, is_wav, open_devices, open_mic, open_speaker},
+};
 use crate::{
     arguments::{Settings, Switch},
     meter::Levels,
+    switch::{Answer, Hand, To, What},
 };
 
 /// Voice payloads that wait for the sound thread; more are dropped and counted.
@@ -45,6 +53,9 @@ enum ToSound {
     /// How steady the path is.
     Spread(Duration),
     Order(Order),
+    /// Another device in the place of the one so far.
+    Mic(Box<dyn Microphone + Send>),
+    Speaker(Box<dyn Speaker + Send>),
     Stop,
 }
 
@@ -74,6 +85,8 @@ pub(crate) struct VoiceChoices {
     processing: Switch,
     /// What is done if anything is.
     wanted: Processing,
+    /// Push-to-talk lasts no longer.
+    ptt_limit: Duration,
     /// Somebody looks at how loud it is.
     is_metered: bool,
 }
@@ -95,6 +108,7 @@ impl VoiceChoices {
                 gain: !settings.no_gain_control,
                 ..Processing::default()
             },
+            ptt_limit: Duration::from_secs(settings.ptt_seconds.into()),
             is_metered: false,
         }
     }
@@ -133,8 +147,12 @@ enum FromSound {
     /// A WAV microphone has come to its end, and all of it was said before this.
     Spent,
     Trouble(String),
+    /// Push-to-talk was let go, and why.
+    LetGo(String),
     /// How loud everybody is now.
     Levels(Levels),
+    /// The sound system's names of the microphone and the speaker that are in use.
+    Devices([Option<String>; 2]),
 }
 
 /// What became of sound.
@@ -161,15 +179,20 @@ pub(crate) struct Voice {
     troubles: Vec<String>,
     /// The microphone is a file that has not come to its end.
     is_speaking_file: bool,
-    has_mic: bool,
+    /// What was asked for of microphone and speaker.
+    uses: [Use; 2],
+    /// Those that are in use.
+    devices: [Option<String>; 2],
+    /// Once something was wanted of devices.
+    changer: Option<Changer>,
     /// When the microphone is sent.
     gate: Gate,
     /// When it is, if it is not by push-to-talk.
     by_itself: Gate,
     is_muted: bool,
     is_deafened: bool,
-    /// The button of push-to-talk is held.
-    is_talking: bool,
+    /// Who holds the button of push-to-talk, if anybody does.
+    holder: Option<Hand>,
     /// Whom the user does not want to hear.
     muted: BTreeSet<SessionId>,
     /// What the sound thread was told of the path.
@@ -188,7 +211,8 @@ impl Voice {
         let (to_sound, inbox) = sync_channel(WAITING_PAYLOADS);
         let (outbox, from_sound) = sync_channel(WAITING_FRAMES);
         let is_speaking_file = is_wav(&choices.mic);
-        let (has_mic, is_metered) = (choices.mic != NONE, choices.is_metered);
+        let uses = [&choices.mic, &choices.speaker].map(|choice| Use::of(choice));
+        let is_metered = choices.is_metered;
         let (gate, by_itself) = (choices.gate(), choices.by_itself());
         // Sound is due every few milliseconds, whatever the network does.
         let thread = thread::Builder::new()
@@ -205,12 +229,14 @@ impl Voice {
             thread,
             troubles: Vec::new(),
             is_speaking_file,
-            has_mic,
+            uses,
+            devices: [None, None],
+            changer: None,
             gate,
             by_itself,
             is_muted: false,
             is_deafened: false,
-            is_talking: false,
+            holder: None,
             muted: BTreeSet::new(),
             spread: None,
             levels: None,
@@ -249,6 +275,7 @@ impl Voice {
             self.spread = spread;
             self.tell(ToSound::Spread(new));
         }
+        let mut let_go = None;
         for said in self.from_sound.try_iter() {
             match said {
                 FromSound::Said(payload) => {
@@ -261,58 +288,111 @@ impl Voice {
                     client.report_voice(talker, report);
                 }
                 FromSound::Levels(levels) => self.levels = Some(levels),
+                FromSound::Devices(devices) => self.devices = devices,
                 FromSound::Spent => self.is_speaking_file = false,
                 FromSound::Trouble(trouble) => self.troubles.push(trouble),
+                FromSound::LetGo(why) => let_go = Some(why),
                 FromSound::Opened(_) => {}
             }
         }
+        if let Some(why) = let_go {
+            if self.holder.is_some() {
+                self.troubles.push(why);
+            }
+            // It may be held again meanwhile: what is shown and what is so must not differ.
+            self.hold(None);
+        }
     }
 
-    /// Mutes the microphone, or no more; tells which.
-    pub(crate) fn toggle_mute(&mut self) -> &'static str {
-        self.is_muted = !self.is_muted;
-        self.order(Order::Mute(self.is_muted));
-        match (self.is_muted, self.is_push_to_talk() && !self.is_talking) {
+    /// Switches something on or off; tells how it is now, or why it cannot be.
+    pub(crate) fn switch(&mut self, what: What, to: To, hand: Hand) -> Answer {
+        let is_on = to.from(self.is_on(what));
+        match what {
+            What::Ptt => self.switch_talk(is_on, hand),
+            What::Mute => Ok(self.set_mute(is_on)),
+            What::Deafen => Ok(self.set_deafen(is_on)),
+        }
+    }
+
+    /// Whether it is on.
+    pub(crate) fn is_on(&self, what: What) -> bool {
+        match what {
+            What::Ptt => self.holder.is_some(),
+            What::Mute => self.is_muted,
+            What::Deafen => self.is_deafened,
+        }
+    }
+
+    /// Mutes the microphone, or no more.
+    fn set_mute(&mut self, is_muted: bool) -> &'static str {
+        self.is_muted = is_muted;
+        self.order(Order::Mute(is_muted));
+        match (is_muted, self.is_push_to_talk() && self.holder.is_none()) {
             (true, _) => "nobody hears you now; /mute again ends that",
             (false, false) => "you are heard again",
             (false, true) => "you are no longer muted; /ptt begins to talk",
         }
     }
 
-    /// Silences everybody, or no more; tells which.
-    pub(crate) fn toggle_deafen(&mut self) -> &'static str {
-        self.is_deafened = !self.is_deafened;
-        self.order(Order::Deafen(self.is_deafened));
-        if self.is_deafened {
+    /// Silences everybody, or no more.
+    fn set_deafen(&mut self, is_deafened: bool) -> &'static str {
+        self.is_deafened = is_deafened;
+        self.order(Order::Deafen(is_deafened));
+        if is_deafened {
             "you hear nobody now, but are heard as before; /deafen again ends that"
         } else {
             "you hear the others again"
         }
     }
 
-    /// Presses the button of push-to-talk, or lets it go; tells which.
-    pub(crate) fn toggle_talk(&mut self) -> &'static str {
-        if !self.is_push_to_talk() {
-            return "/ptt is for push-to-talk, which --gate ptt switches on";
+    /// Presses the button of push-to-talk, or lets it go.
+    fn switch_talk(&mut self, is_on: bool, hand: Hand) -> Answer {
+        if self.uses[0] == Use::Nothing {
+            return Err("you have no microphone; --mic gives you one");
         }
-        self.is_talking = !self.is_talking;
-        self.order(Order::Hold(self.is_talking));
-        match (self.is_talking, self.is_muted) {
+        if !self.is_push_to_talk() {
+            return Err("push-to-talk is off; /vad or --gate ptt switches it on");
+        }
+        // Whoever holds it already does not hold it for longer.
+        if is_on != self.holder.is_some() {
+            self.hold(Some(hand).filter(|_| is_on));
+        }
+        Ok(match (is_on, self.is_muted) {
             (true, false) => "you are heard now; /ptt again ends that",
             (true, true) => "nobody hears you, since you are muted; /mute ends that",
             (false, false) => "you are no longer heard",
             (false, true) => "you no longer talk, and are still muted",
+        })
+    }
+
+    /// Nobody sits at the terminal any more: true if he talked by push-to-talk.
+    pub(crate) fn leave_seat(&mut self) -> bool {
+        let held = self.holder == Some(Hand::Seat);
+        if held {
+            self.hold(None);
         }
+        held
+    }
+
+    fn hold(&mut self, holder: Option<Hand>) {
+        self.holder = holder;
+        self.order(Order::Hold(holder.is_some()));
     }
 
     fn is_push_to_talk(&self) -> bool {
         self.gate == Gate::PushToTalk
     }
 
+    /// Push-to-talk from now on.
+    pub(crate) fn use_push_to_talk(&mut self) {
+        if !self.is_push_to_talk() {
+            self.toggle_activity();
+        }
+    }
+
     /// Goes from push-to-talk to what the voice itself does, or back; tells which.
     pub(crate) fn toggle_activity(&mut self) -> &'static str {
-        self.is_talking = false;
-        self.order(Order::Hold(false));
+        self.hold(None);
         self.gate = if self.is_push_to_talk() { self.by_itself } else { Gate::PushToTalk };
         self.order(Order::Gate(self.gate));
         if self.is_push_to_talk() {
@@ -374,11 +454,11 @@ impl Voice {
 
     /// When the microphone is sent, if there is one.
     pub(crate) fn gate(&self) -> Option<chinwag_screen::Gate> {
-        self.has_mic.then_some(match self.gate {
+        (self.uses[0] != Use::Nothing).then_some(match self.gate {
             Gate::Voice => chinwag_screen::Gate::Voice,
             Gate::Level => chinwag_screen::Gate::Level,
             Gate::Open => chinwag_screen::Gate::Open,
-            Gate::PushToTalk => chinwag_screen::Gate::PushToTalk { is_held: self.is_talking },
+            Gate::PushToTalk => chinwag_screen::Gate::PushToTalk { is_held: self.holder.is_some() },
         })
     }
 

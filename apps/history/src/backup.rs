@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     error::{Error, Fault},
-    file,
+    file, restore,
 };
 
 /// Writes what the history `source` holds at this moment to the new file `to`, which can take the place of a history as it is. Only its
@@ -19,32 +19,46 @@ use crate::{
 pub fn backup(source: &Path, to: &Path) -> Result<(), Error> {
     let to = file::absolute(to).map_err(|fault| fault.at(to))?;
     let source = file::absolute(source).map_err(|fault| fault.at(source))?;
-    let connection = file::open_to_read(&source).map_err(|fault| fault.at(&source))?;
+    // Before a name is taken.
+    drop(file::open_to_read(&source).map_err(|fault| fault.at(&source))?);
     // Keeps the name for us: renaming would put the copy in the place of another's file.
     file::create(&to).map_err(|fault| fault.at(&to))?;
     let part = part_of(&to);
-    let outcome = file::create_anew(&part).and_then(|()| copy(&connection, &part)).and_then(|()| {
+    let rename = || {
         fs::rename(&part, &to)?;
         Ok(file::sync_folder(&to)?)
-    });
-    outcome.map_err(|fault| {
+    };
+    make(&source, &part).and_then(|()| rename().map_err(|fault: Fault| fault.at(&to))).inspect_err(|_| {
         // What cannot be removed is as good as left by a crash.
         let _ = fs::remove_file(&part);
         let _ = fs::remove_file(&to);
+    })
+}
+
+/// Makes a copy under this name, in the place of what has it. When this returns, it is on the disk, but for its name.
+///
+/// # Errors
+/// What is wrong with `source`, or with `part`, which may be left.
+pub(crate) fn make(source: &Path, part: &Path) -> Result<(), Error> {
+    let connection = file::open_to_read(source).map_err(|fault| fault.at(source))?;
+    file::create_anew(part).and_then(|()| copy(&connection, part)).map_err(|fault| {
         // Damage is in what was read; what was written was new.
-        if matches!(fault, Fault::Damaged(_)) { fault.at(&source) } else { fault.at(&to) }
+        if matches!(fault, Fault::Damaged(_)) { fault.at(source) } else { fault.at(part) }
     })
 }
 
 fn copy(connection: &rusqlite::Connection, part: &Path) -> Result<(), Fault> {
     let name = part.to_str().ok_or_else(|| Fault::Failed("its name is not Unicode".into()))?;
     connection.execute("VACUUM INTO ?1", (name,))?;
+    file::give_number(&file::open_to_write(part)?)?;
     File::open(part)?.sync_all()?;
-    file::check(&file::open_to_read(part)?)
+    let copy = file::open_to_read(part)?;
+    file::check(&copy)?;
+    // As a server will.
+    restore::rooms(&copy).map(drop)
 }
 
-fn part_of(to: &Path) -> PathBuf {
-    let mut name = to.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+/// The name of what is not finished.
+pub(crate) fn part_of(to: &Path) -> PathBuf {
+    file::beside(to, ".part")
 }

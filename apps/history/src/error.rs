@@ -37,6 +37,8 @@ pub enum Fault {
     Foreign,
     /// What it holds cannot be.
     Damaged(String),
+    /// There is no room of this name.
+    NoRoom(String),
     /// A file that was to be made is there already.
     Exists,
     /// There is no room on the disk.
@@ -76,6 +78,9 @@ impl fmt::Display for Fault {
                 "it is damaged ({what}); move it away, with the files beside it whose names end in -wal and -shm, and put a \
                  backup in its place or begin a new history"
             ),
+            Self::NoRoom(name) => {
+                write!(f, "there is no room {name:?} in it; chinwag-server rooms tells which there are")
+            }
             Self::Exists => write!(f, "it exists already and is not written over"),
             Self::Full => write!(f, "the disk is full"),
             Self::Refused(what) => write!(f, "refused: {what}"),
@@ -149,6 +154,7 @@ impl From<Error> for StoreError {
             | Fault::Foreign
             | Fault::Damaged(_)
             | Fault::Exists
+            | Fault::NoRoom(_)
             | Fault::Refused(_)
             | Fault::Failed(_) => Self::Failed(error.to_string()),
         }
@@ -166,6 +172,7 @@ impl From<Error> for io::Error {
             | Fault::Foreign
             | Fault::Damaged(_)
             | Fault::Exists
+            | Fault::NoRoom(_)
             | Fault::Refused(_)
             | Fault::Failed(_) => io::ErrorKind::Other,
         };

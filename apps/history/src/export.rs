@@ -10,9 +10,11 @@ use chinwag_proto::{
     Seq,
     history::{KeptMessage, UnixMillis},
     name::Name,
+    text::is_hidden,
 };
 use rusqlite::Connection;
 use serde::Serialize;
+use serde_json::{Serializer, ser::Formatter};
 use time::{Date, OffsetDateTime, Time};
 
 use crate::{error::Fault, file, place, rows};
@@ -30,7 +32,7 @@ struct Line<'a> {
 }
 
 /// Writes all messages, a JSON object on each line with `room`, `seq`, `time` (RFC 3339, in UTC, with milliseconds), `name` and `text`: room
-/// by room, oldest first. A server may go on writing: what it takes meanwhile may be among them or not. How many there were.
+/// by room, oldest first. It can be printed in a terminal: what [`is_hidden`] is escaped. A server may go on writing: what it takes meanwhile may be among them or not. How many there were.
 ///
 /// # Errors
 /// What `to` says, as it says it; else what is wrong with the history, as [`Error`](crate::Error) within.
@@ -74,12 +76,29 @@ fn write_line(to: &mut dyn Write, room: &Name, message: &KeptMessage) -> io::Res
         name: message.name.as_str(),
         text: &message.text,
     };
-    serde_json::to_writer(&mut *to, &line)?;
+    line.serialize(&mut Serializer::with_formatter(&mut *to, Printable))?;
     to.write_all(b"\n")
 }
 
+/// Compact JSON that does nothing to the terminal in which it is read.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, to: &mut W, fragment: &str) -> io::Result<()> {
+        for part in fragment.split_inclusive(is_hidden) {
+            let hidden = part.chars().next_back().filter(|&c| is_hidden(c));
+            let shown = part.len() - hidden.map_or(0, char::len_utf8);
+            to.write_all(part.as_bytes().get(..shown).unwrap_or_default())?;
+            for unit in hidden.iter().flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(to, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// As RFC 3339 has it, in UTC, with milliseconds; what is later than it knows is the last that it knows.
-fn rfc_3339(at: UnixMillis) -> String {
+pub fn rfc_3339(at: UnixMillis) -> String {
     let latest = OffsetDateTime::new_utc(Date::MAX, Time::MAX);
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
         .map_or(latest, |time| time.min(latest));
@@ -90,7 +109,46 @@ fn rfc_3339(at: UnixMillis) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chinwag_proto::{MessageId, RoomId, history::AuthorKey, text::escape};
+
     use super::*;
+
+    #[test]
+    fn all_that_drives_a_terminal_is_escaped_and_reads_back_as_it_was() {
+        let message = |text: &str| KeptMessage {
+            room: RoomId::from_wire(1),
+            seq: Seq::from_wire(1),
+            at: UnixMillis(0),
+            author: AuthorKey([1; 16]),
+            id: MessageId::from_wire(1),
+            name: Name::new("Foo").unwrap(),
+            text: text.into(),
+        };
+        let line = |text: &str| {
+            let mut line = vec![];
+            write_line(&mut line, &Name::new("lobby").unwrap(), &message(text)).unwrap();
+            String::from_utf8(line).unwrap()
+        };
+        let all: Vec<char> = ('\0'..=char::MAX).collect();
+        for some in all.chunks(1024) {
+            let text: String = some.iter().flat_map(|&c| ['a', c, c]).collect();
+            let line = line(&text);
+            let printed = line.strip_suffix('\n').unwrap();
+            assert_eq!(escape(printed), printed);
+            let read: serde_json::Value = serde_json::from_str(printed).unwrap();
+            assert_eq!(read["text"], *text);
+        }
+        // Said here once more, so that what counts as hidden cannot shrink unseen.
+        let driving =
+            ['\0'..='\u{1f}', '\u{7f}'..='\u{9f}', '\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}'];
+        let driving = driving.into_iter().chain(['\u{2060}'..='\u{206f}', '\u{e0020}'..='\u{e007f}']);
+        let others = ['\u{ad}', '\u{61c}', '\u{feff}', '\u{fff9}', '\u{e0001}'];
+        for c in driving.flatten().chain(others).filter(|&c| c != '\u{2065}') {
+            assert!(!line(&format!("a{c}b")).trim_end().contains(c), "{:x}", u32::from(c));
+        }
+        assert!(line("é 😀 👩\u{200d}🚀").contains("é 😀 👩\u{200d}🚀"));
+        assert!(line("\u{e0041}\u{9b}").contains("\"\\udb40\\udc41\\u009b\""));
+    }
 
     #[test]
     fn times_are_told_in_utc_with_milliseconds() {

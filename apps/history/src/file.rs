@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     path::{self, Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +16,12 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of the smallest database. SQLite takes what is shorter for an empty file, and would write over it.
 const SMALLEST: u64 = 512;
+
+/// Bytes of the header of a database, and where in it the number of [`number`] is.
+const HEADER: usize = 100;
+const NUMBER_AT: usize = 40;
+/// Files that were set aside and are left beside a history.
+const OLD_FILES: u32 = 1000;
 
 /// That only the owner may read and write what is made with these.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -43,9 +49,15 @@ pub(crate) fn create(file: &Path) -> Result<(), Fault> {
 
 /// As [`create`], also where there is one, which is removed.
 pub(crate) fn create_anew(file: &Path) -> Result<(), Fault> {
+    remove(file)?;
+    create(file)
+}
+
+/// Removes a file, if there is one.
+pub(crate) fn remove(file: &Path) -> Result<(), Fault> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        _ => create(file),
+        _ => Ok(()),
     }
 }
 
@@ -58,6 +70,52 @@ pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// The file beside this one whose name ends so, after that of this one.
+pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// The first name of the kind `history.db.old-1` that neither a file nor a log has.
+///
+/// # Errors
+/// When all are taken.
+pub(crate) fn free_name(file: &Path) -> Result<PathBuf, Fault> {
+    for number in 1..=OLD_FILES {
+        let name = beside(file, &format!(".old-{number}"));
+        if !name.try_exists()? && !beside(&name, "-wal").try_exists()? {
+            return Ok(name);
+        }
+    }
+    Err(Fault::Failed(format!("there are {OLD_FILES} old ones beside it; remove those that you do not need")))
+}
+
+/// Gives a file a number of its own, which tells it from others: that by which SQLite counts changes of the tables. It is in the file itself from
+/// the next checkpoint on.
+///
+/// # Errors
+/// What SQLite says.
+pub(crate) fn give_number(connection: &Connection) -> Result<(), Fault> {
+    let number: i64 = connection.query_row("SELECT abs(random() % 2147483647) + 1", (), |row| row.get(0))?;
+    Ok(connection.pragma_update(None, "schema_version", number)?)
+}
+
+/// The number of a file, as it is without what is in its log; `None` where nothing is in it yet.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn number(file: &Path) -> Result<Option<u32>, Fault> {
+    let mut header = vec![];
+    match File::open(file) {
+        Ok(file) => file.take(HEADER as u64).read_to_end(&mut header)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let number = header.get(NUMBER_AT..NUMBER_AT + 4).and_then(|number| number.try_into().ok());
+    Ok(number.map(u32::from_be_bytes).filter(|&number| number != 0))
 }
 
 /// Opens a file to write in it.

@@ -1,8 +1,8 @@
 //! That one server has a history at a time, and whether the last one closed it properly.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::Write as _,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,11 @@ pub(crate) enum Left {
     /// It crashed, or nobody can say.
     Unclean,
 }
+
+/// What is in the lock's file while a server runs; then the number of the history ([`file::number`]), which is 0 where that is not known.
+const RUNNING: &str = "in use, or not closed properly; the history is number ";
+/// Digits of that number: all are written, so that what was there before is written over.
+const DIGITS: usize = 10;
 
 impl Lock {
     /// Takes the lock.
@@ -42,11 +47,32 @@ impl Lock {
         Ok((Self(file), left))
     }
 
-    /// Notes that a server runs.
-    pub(crate) fn mark_running(&mut self) -> Result<(), Fault> {
-        self.0.set_len(0)?;
-        self.0.write_all(b"in use, or not closed properly\n")?;
+    /// Notes that a server runs, and with which history.
+    pub(crate) fn mark_running(&mut self, number: Option<u32>) -> Result<(), Fault> {
+        self.0.rewind()?;
+        self.0.write_all(format!("{RUNNING}{:0DIGITS$}\n", number.unwrap_or(0)).as_bytes())?;
         Ok(self.0.sync_all()?)
+    }
+
+    /// Whether the log beside the history is that of another one: a server crashed, and somebody put a copy in the place of its history while
+    /// the log was left. SQLite would put that into the copy and spoil it: it knows no more of a log than its name. To be asked before
+    /// anything is noted here.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn has_strange_log(&mut self, history: &Path) -> Result<bool, Fault> {
+        let log = fs::metadata(file::beside(history, "-wal"));
+        let Some(number) = self.number()? else { return Ok(false) };
+        Ok(log.is_ok_and(|log| log.len() > 0) && file::number(history)? != Some(number))
+    }
+
+    /// The number of the history that the last server had, if it crashed.
+    fn number(&mut self) -> Result<Option<u32>, Fault> {
+        let mut text = vec![];
+        self.0.rewind()?;
+        (&mut self.0).take((RUNNING.len() + DIGITS) as u64).read_to_end(&mut text)?;
+        let number = str::from_utf8(&text).ok().and_then(|text| text.strip_prefix(RUNNING)?.parse().ok());
+        Ok(number.filter(|&number| number != 0))
     }
 
     /// Notes that the history is closed.
@@ -58,7 +84,5 @@ impl Lock {
 
 /// The file of the lock: `history.db.lock` for `history.db`.
 fn lock_path(history: &Path) -> PathBuf {
-    let mut name = history.as_os_str().to_owned();
-    name.push(".lock");
-    name.into()
+    file::beside(history, ".lock")
 }

@@ -39,6 +39,11 @@ pub(crate) fn rows(room: RoomId) -> Range<i64> {
     rows_before(room, Seq::from_wire(u64::MAX))
 }
 
+/// How many messages there are from this row to the last place of its room: they have no gap.
+pub(crate) fn messages_from(first: i64, last: u64) -> u64 {
+    place(first).map_or(0, |(_, seq)| (last + 1).saturating_sub(seq.to_wire()))
+}
+
 /// Whose place a row is; nobody's, for a number below zero.
 pub(crate) fn place(row: i64) -> Option<(RoomId, Seq)> {
     let row = u64::try_from(row).ok()?;

@@ -45,10 +45,16 @@ const STEPS: &[&str] = &[
         name TEXT NOT NULL,
         at INTEGER NOT NULL
     ) STRICT;",
+    // What the calendar said last, see `clock`.
+    "CREATE TABLE clock (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        at INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO clock SELECT 1, max(at) FROM messages HAVING max(at) IS NOT NULL;",
 ];
 
 /// The version of the files that this program writes.
-fn latest() -> u32 {
+pub(crate) fn latest() -> u32 {
     u32::try_from(STEPS.len()).expect("there are few")
 }
 
@@ -124,9 +130,13 @@ mod tests {
                     .execute_batch(
                         "INSERT INTO rooms VALUES (1, 'lobby', 5, 2, 7);
                          INSERT INTO messages VALUES (1 << 40 | 1, 0, x'00', 1, 'Foo', 'Hello');
-                         INSERT INTO messages VALUES (1 << 40 | 2, 0, x'00', 2, 'Foo', 'Élan');",
+                         INSERT INTO messages VALUES (1 << 40 | 2, 5, x'00', 2, 'Foo', 'Élan');",
                     )
                     .unwrap();
+            }
+            if version > 1 {
+                let sql = "INSERT INTO words (rowid, text) SELECT n, text FROM messages";
+                connection.execute_batch(sql).unwrap();
             }
             assert_eq!(self::version(&connection).unwrap(), version as u32);
             migrate(&mut connection, version as u32).unwrap();
@@ -138,6 +148,9 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!(found, if version > 0 { 2 } else { 0 });
+            let clock: i64 =
+                connection.query_row("SELECT coalesce(sum(at), 0) FROM clock", (), |row| row.get(0)).unwrap();
+            assert_eq!(clock, if version > 0 { 5 } else { 0 }, "of the latest message");
         }
     }
 

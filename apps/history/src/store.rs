@@ -4,6 +4,7 @@ use std::{
     collections::btree_map::{BTreeMap, Entry},
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use chinwag_proto::{
@@ -14,6 +15,7 @@ use chinwag_transport_mio::history::{OpenedStore, Store, StoreError, StoreReader
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use crate::{
+    clock::Clock,
     error::{Error, Fault},
     file,
     lock::{Left, Lock},
@@ -32,11 +34,13 @@ const CACHE_KIB: i64 = 16 * 1024;
 
 /// A history that one server writes.
 #[derive(Debug)]
-struct History {
-    connection: Connection,
+pub(crate) struct History {
+    pub(crate) connection: Connection,
     lock: Lock,
     file: PathBuf,
     retention: Retention,
+    clock: Clock,
+    begun: Instant,
 }
 
 /// Opens the history in this file, or begins one. What is older or more than `retention` says goes with [`Store::tidy`], not now.
@@ -50,21 +54,67 @@ pub fn open(file: &Path, retention: Retention) -> Result<OpenedStore, Error> {
 }
 
 fn open_absolute(file: PathBuf, retention: Retention) -> Result<OpenedStore, Fault> {
+    let mut remarks = vec![];
     let (mut lock, left) = Lock::take(&file)?;
-    if !file.try_exists()? {
-        file::create(&file)?;
+    if let Some(aside) = set_strange_log_aside(&file, &mut lock)? {
+        remarks.push(format!(
+            "{} was put in the place of another history, whose log was left; that is {} now",
+            file.display(),
+            aside.display()
+        ));
     }
-    let mut connection = file::open_to_write(&file)?;
+    let connection = begin(&file, &mut lock, left)?;
+    let rooms = restore::rooms(&connection)?;
+    let store = History::new(connection, lock, file, retention)?;
+    Ok(OpenedStore { store: Box::new(store), rooms, remarks })
+}
+
+/// Sets the log aside if it does not belong to the file.
+fn set_strange_log_aside(file: &Path, lock: &mut Lock) -> Result<Option<PathBuf>, Fault> {
+    if !lock.has_strange_log(file)? {
+        return Ok(None);
+    }
+    let aside = file::beside(&file::free_name(file)?, "-wal");
+    fs::rename(file::beside(file, "-wal"), &aside)?;
+    // It is about the log, and made anew.
+    file::remove(&file::beside(file, "-shm"))?;
+    file::sync_folder(file)?;
+    Ok(Some(aside))
+}
+
+/// Opens the file and brings it up to date.
+fn begin(file: &Path, lock: &mut Lock, left: Left) -> Result<Connection, Fault> {
+    if !file.try_exists()? {
+        file::create(file)?;
+    }
+    let mut connection = file::open_to_write(file)?;
     let version = schema::version(&connection)?;
-    lock.mark_running()?;
+    let is_up_to_date = version == schema::latest();
+    lock.mark_running(if is_up_to_date { number(file, &connection)? } else { None })?;
     configure(&connection, version)?;
     if left == Left::Unclean && version > 0 {
         file::check(&connection)?;
     }
     schema::migrate(&mut connection, version)?;
-    let rooms = restore::rooms(&connection)?;
-    let store = History { connection, lock, file, retention };
-    Ok(OpenedStore { store: Box::new(store), rooms })
+    if version == 0 {
+        file::give_number(&connection)?;
+    }
+    note_number(file, &connection, lock)?;
+    Ok(connection)
+}
+
+/// Notes the number of the file in the lock.
+fn note_number(file: &Path, connection: &Connection, lock: &mut Lock) -> Result<(), Fault> {
+    if number(file, connection)?.is_none() {
+        connection.query_row("PRAGMA wal_checkpoint(passive)", (), |_| Ok(()))?;
+    }
+    lock.mark_running(number(file, connection)?)
+}
+
+/// The number of the file, unless another one waits in the log, since somebody reads.
+fn number(file: &Path, connection: &Connection) -> Result<Option<u32>, Fault> {
+    let number: i64 = connection.query_row("PRAGMA schema_version", (), |row| row.get(0))?;
+    Ok(file::number(file)?.filter(|&in_file| i64::from(in_file) == number))
 }
 
 fn configure(connection: &Connection, version: u32) -> Result<(), Fault> {
@@ -105,24 +155,54 @@ impl Store for History {
 }
 
 impl History {
+    /// Opens a history that is there, for something else than serving.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub(crate) fn open(file: PathBuf) -> Result<Self, Fault> {
+        let (mut lock, left) = Lock::take(&file)?;
+        set_strange_log_aside(&file, &mut lock)?;
+        let connection = begin(&file, &mut lock, left)?;
+        Self::new(connection, lock, file, Retention::default())
+    }
+
+    fn new(connection: Connection, lock: Lock, file: PathBuf, retention: Retention) -> Result<Self, Fault> {
+        let clock = Clock::of(&connection)?;
+        Ok(Self { connection, lock, file, retention, clock, begun: Instant::now() })
+    }
+
     fn tidy_up(&mut self, now: UnixMillis) -> Result<Option<(RoomId, Seq)>, Fault> {
-        let forgotten = retention::forget(&mut self.connection, &self.retention, now)?;
-        let cleared =
-            retention::give_back(&self.connection).and_then(|()| match self.wal_bytes() > WAL_BYTES {
-                true => self.checkpoint(),
-                false => Ok(()),
-            });
-        match forgotten {
-            // That is so whatever became of the rest, which is done again with the next step.
-            Some(forgotten) => Ok(Some(forgotten)),
-            None => cleared.map(|()| None),
+        let up = self.begun.elapsed();
+        let is_right = self.clock.believes(now, up);
+        let retention = match is_right {
+            true => self.retention,
+            false => Retention { max_age: None, ..self.retention },
+        };
+        let forgotten = retention::forget(&mut self.connection, &retention, now)?;
+        let cleared = self.clear_up();
+        // That is so whatever became of the rest, which is done again with the next step.
+        if forgotten.is_some() {
+            return Ok(forgotten);
         }
+        cleared?;
+        if !is_right
+            && retention::is_due(&mut self.connection, &self.retention, now)?
+            && let Some(warning) = self.clock.warning(now, up)
+        {
+            return Err(Fault::Failed(warning));
+        }
+        Ok(None)
+    }
+
+    /// What is to be done now and then.
+    fn clear_up(&mut self) -> Result<(), Fault> {
+        self.clock.note(&self.connection)?;
+        retention::give_back(&self.connection)?;
+        if self.wal_bytes() > WAL_BYTES { self.checkpoint() } else { Ok(()) }
     }
 
     fn wal_bytes(&self) -> u64 {
-        let mut path = self.file.clone().into_os_string();
-        path.push("-wal");
-        fs::metadata(path).map_or(0, |wal| wal.len())
+        fs::metadata(file::beside(&self.file, "-wal")).map_or(0, |wal| wal.len())
     }
 
     /// Puts what is in the write-ahead log into the file and makes the log empty, as far as readers let it: none is waited for.
@@ -280,7 +360,7 @@ mod tests {
         let mut connection = file::open_to_write(&file).unwrap();
         configure(&connection, 0).unwrap();
         schema::migrate(&mut connection, 0).unwrap();
-        History { connection, lock, file, retention: Retention::default() }
+        History::new(connection, lock, file, Retention::default()).unwrap()
     }
 
     fn message(seq: u64) -> Write {

@@ -116,7 +116,7 @@ fn an_export_is_a_line_of_json_for_each_message() {
     assert_eq!(
         text.lines().collect::<Vec<_>>(),
         [
-            "{\"room\":\"lobby\",\"seq\":1,\"time\":\"2023-11-14T22:13:20.042Z\",\"name\":\"Foo\",\"text\":\"\\\"\\u001b\\n\u{2028}\\u0000é😀\\\\\"}",
+            "{\"room\":\"lobby\",\"seq\":1,\"time\":\"2023-11-14T22:13:20.042Z\",\"name\":\"Foo\",\"text\":\"\\\"\\u001b\\n\\u2028\\u0000é😀\\\\\"}",
             "{\"room\":\"Zoë's\",\"seq\":1,\"time\":\"1970-01-01T00:16:40.001Z\",\"name\":\"Foo\",\"text\":\"a\"}",
             "{\"room\":\"Zoë's\",\"seq\":2,\"time\":\"1970-01-01T00:16:40.002Z\",\"name\":\"Foo\",\"text\":\"b\"}",
         ]

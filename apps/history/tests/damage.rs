@@ -66,6 +66,7 @@ fn use_all(mut opened: OpenedStore) -> bool {
         let next = message(room.0.to_wire(), room.1.to_wire() + 1, "w1 w2 new");
         well &= opened.store.write(&[next]).is_ok();
     }
+    // The clock is believed, since it is the first.
     well & opened.store.tidy(UnixMillis(u64::MAX)).is_ok()
 }
 

@@ -36,7 +36,12 @@ fn retention() -> impl Strategy<Value = Retention> {
         proptest::option::of(0_u64..40),
         proptest::option::of(0_u64..400),
     )
-        .prop_map(|(max_age, max_messages, max_bytes)| Retention { max_age, max_messages, max_bytes })
+        .prop_map(|(max_age, max_messages, max_bytes)| Retention {
+            max_age,
+            max_messages,
+            max_bytes,
+            max_total: None,
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -167,12 +167,17 @@ fn a_log_that_was_begun_anew_holds_nothing_of_the_old_one() {
 fn a_cut_while_the_history_is_begun_leaves_one_that_can_be_begun_again() {
     let folder = Folder::new();
     let opened = folder.open();
-    let (database, log) =
-        (fs::read(folder.file()).unwrap(), fs::read(folder.beside("history.db-wal")).unwrap());
+    let (begun, log) = (fs::read(folder.file()).unwrap(), fs::read(folder.beside("history.db-wal")).unwrap());
     drop(opened);
-    for cut in (0..=log.len()).step_by(SECTOR).chain([1, log.len()]) {
+    // As the file is before anything of the log is put into it.
+    let empty = Connection::open(folder.beside("empty.db")).unwrap();
+    empty.execute_batch("PRAGMA auto_vacuum = incremental; PRAGMA journal_mode = wal").unwrap();
+    let database = fs::read(folder.beside("empty.db")).unwrap();
+    assert!(database.len() < begun.len() && log.len() > begun.len());
+    let cuts = (0..=log.len()).step_by(SECTOR).chain([1, log.len()]);
+    for (cut, database) in cuts.flat_map(|cut| [(cut, &database), (cut, &begun)]) {
         let machine = Folder::new();
-        fs::write(machine.file(), &database).unwrap();
+        fs::write(machine.file(), database).unwrap();
         fs::write(machine.beside("history.db-wal"), &log[..cut]).unwrap();
         let mut opened = open(&machine.file(), ALL).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
         opened.store.write(&[room(1), message(1, 1, "hello")]).unwrap();

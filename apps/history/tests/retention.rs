@@ -79,7 +79,101 @@ fn messages_are_forgotten_by_age() {
     assert_eq!(opened.store.reader().unwrap().places(1), [5, 6, 7, 8, 9, 10]);
     // A clock that was set back forgets nothing.
     assert_eq!(tidy(&mut *opened.store, EARLY), []);
-    assert_eq!(tidy(&mut *opened.store, u64::MAX), [(1, 11)]);
+    assert_eq!(tidy(&mut *opened.store, said(11) + 10_000), [(1, 11)]);
+}
+
+#[test]
+fn a_clock_that_leaps_forgets_nothing_by_age_and_is_told() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let (folder, today) = (Folder::with(&[room(1), room(2)]), 20_000 * DAY);
+    let retention = Retention { max_age: Some(Duration::from_secs(30 * DAY / 1000)), ..ALL };
+    let said = |seq| Write::Message(KeptMessage { at: UnixMillis(today), ..kept(1, seq, "x") });
+    let mut opened = opened(&folder, retention);
+    opened.store.write(&[said(1), said(2)]).unwrap();
+    assert_eq!(tidy(&mut *opened.store, today), []);
+    let wrong = UnixMillis(today + 3650 * DAY);
+    let told = opened.store.tidy(wrong).unwrap_err().to_string();
+    assert!(told.contains("history.db: by this computer's clock 3650 days have gone by"), "{told}");
+    assert_eq!(opened.store.tidy(wrong).unwrap(), None, "it is not told all the time");
+    // What does not go by age is forgotten all the same.
+    drop(opened);
+    let mut opened = self::opened(&folder, Retention { max_messages: Some(1), ..retention });
+    assert_eq!(opened.store.tidy(wrong).unwrap(), Some((common::id(1), Seq::from_wire(2))));
+    // Nor does a restart help, or what was said meanwhile.
+    opened.store.write(&[message(2, 1, "a")]).unwrap();
+    drop(opened);
+    let mut opened = self::opened(&folder, retention);
+    opened.store.tidy(wrong).unwrap_err();
+    assert_eq!(opened.store.reader().unwrap().places(1), [2]);
+    // The clock was set right.
+    assert_eq!(tidy(&mut *opened.store, today + DAY), [(2, 2)]);
+    // A day is no leap.
+    for day in 2..=30 {
+        assert_eq!(tidy(&mut *opened.store, today + day * DAY), []);
+    }
+    assert_eq!(tidy(&mut *opened.store, today + 30 * DAY + 1), [(1, 3)]);
+}
+
+#[test]
+fn all_rooms_together_have_a_bound_and_the_oldest_messages_go_first() {
+    const HOUR: u64 = 60 * 60 * 1000;
+    let folder = Folder::with(&[room(1), room(2), room(3), room(4)]);
+    let said = |room, seq, hour: u64| {
+        Write::Message(KeptMessage { at: UnixMillis(hour * HOUR), ..kept(room, seq, "x") })
+    };
+    // The last is from the future.
+    let writes =
+        [(1, 1, 5), (1, 2, 6), (1, 3, 90), (2, 1, 1), (2, 2, 2), (2, 3, 80), (3, 1, 10), (4, 1, 900)];
+    let writes: Vec<_> = writes.iter().map(|&(room, seq, hour)| said(room, seq, hour)).collect();
+    folder.open().store.write(&writes).unwrap();
+    let each = chinwag_history::rooms(&folder.file()).unwrap()[3].disk_bytes;
+    let left = |messages| {
+        let mut opened = opened(&folder, Retention { max_total: Some(messages * each), ..ALL });
+        tidy(&mut *opened.store, 100 * HOUR)
+    };
+    assert_eq!(left(8), []);
+    assert_eq!(left(7), [(4, 2)]);
+    assert_eq!(left(4), [(2, 3), (1, 2)]);
+    assert_eq!(left(1), [(1, 3), (3, 2), (2, 4)]);
+    assert_eq!(left(0), [(1, 4)]);
+    assert!(is_counted_right(&folder));
+}
+
+#[test]
+fn rooms_that_take_turns_are_forgotten_in_whole_steps() {
+    let folder = Folder::with(&[room(1), room(2)]);
+    let mut opened = opened(&folder, Retention { max_total: Some(0), ..ALL });
+    let mut writes = messages(1, 1..=2 * TIDY_MESSAGES);
+    writes.extend(messages(2, 1..=2 * TIDY_MESSAGES));
+    opened.store.write(&writes).unwrap();
+    assert_eq!(tidy(&mut *opened.store, u64::MAX / 2).len(), 4);
+    assert_eq!(opened.store.reader().unwrap().places(1), NONE);
+}
+
+#[test]
+fn what_messages_take_on_the_disk_is_about_what_is_thought() {
+    let mut rng = chinwag_proto::Rng::from_number(1);
+    for (words, count) in [(1, 40_000), (8, 20_000), (40, 8_000)] {
+        let folder = Folder::with(&[room(1)]);
+        let mut opened = folder.open();
+        let writes: Vec<_> = (1..=count)
+            .map(|seq| {
+                let text: String = (0..words).map(|_| format!("w{} ", rng.below(5000))).collect();
+                message(1, seq, &text)
+            })
+            .collect();
+        for batch in writes.chunks(500) {
+            opened.store.write(batch).unwrap();
+        }
+        drop(opened);
+        let thought = chinwag_history::rooms(&folder.file()).unwrap()[0].disk_bytes;
+        let taken = fs::metadata(folder.file()).unwrap().len();
+        eprintln!("{words} words: {taken} taken, {thought} thought, {} each", taken / count);
+        assert!(
+            taken < thought * 3 / 2 && taken > thought / 3,
+            "{words} words: {taken} taken, {thought} thought"
+        );
+    }
 }
 
 #[test]

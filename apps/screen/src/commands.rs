@@ -3,7 +3,10 @@
 
 use std::sync::LazyLock;
 
+use chinwag_proto::text::action;
 use strsim::osa_distance;
+
+use crate::button::Button;
 
 /// Letters in which a mistyped command may differ from the one that was meant.
 const TYPOS: usize = 2;
@@ -15,6 +18,8 @@ pub enum Line<'a> {
     Nothing,
     /// The user leaves.
     Quit,
+    /// The connection is made anew.
+    Reconnect,
     /// What commands there are.
     Help,
     /// Who is here.
@@ -27,8 +32,16 @@ pub enum Line<'a> {
     Deafen,
     /// The user begins to talk, or ends.
     Talk,
+    /// This is the key of push-to-talk from now on.
+    TalkKey(Button),
     /// The user is heard when he speaks, or by push-to-talk.
     VoiceActivity,
+    /// What microphones and speakers there are.
+    Devices,
+    /// The user speaks into another microphone, by its number, its name or a part of that.
+    Input(&'a str),
+    /// The same of a speaker.
+    Output(&'a str),
     /// The user hears somebody by so many decibels louder.
     Volume(&'a str, f32),
     /// What stands in the conversation goes.
@@ -41,6 +54,22 @@ pub enum Line<'a> {
     History(Option<usize>),
     /// Whether a bell is rung for mentions; turned over where it is not said.
     Bell(Option<bool>),
+    /// The user goes into a room.
+    Join(&'a str),
+    /// He leaves a room, the one that he looks at where none is named.
+    Part(Option<&'a str>),
+    /// Which rooms there are.
+    Rooms,
+    /// He talks and listens in a room, the one that he looks at where none is named.
+    VoiceRoom(Option<&'a str>),
+    /// What the room is about; what it is to be about, if that is said: nothing where that is empty.
+    Topic(Option<&'a str>),
+    /// To somebody alone: his name, and what, if anything.
+    Message(&'a str),
+    /// He is called otherwise from now on.
+    Nick(&'a str),
+    /// The same of a notification on the desktop.
+    Notify(Option<bool>),
     /// A command without what it needs; how it is written.
     Incomplete(&'static str),
     /// To be said, the second slash of a doubled one taken off.
@@ -63,6 +92,7 @@ struct Command {
     /// With its slash.
     name: &'static str,
     arguments: &'static str,
+    /// Short: there are two columns of them on a screen of the usual size.
     help: &'static str,
     /// There is such a command in plain lines, and on the full screen.
     is_for_lines: bool,
@@ -109,13 +139,18 @@ fn history(rest: &str) -> Option<Line<'_>> {
     }
 }
 
-fn bell(rest: &str) -> Option<Line<'_>> {
+/// On, off, or the other way round.
+fn switch(rest: &str) -> Option<Option<bool>> {
     match rest {
-        "" => Some(Line::Bell(None)),
-        "on" => Some(Line::Bell(Some(true))),
-        "off" => Some(Line::Bell(Some(false))),
+        "" => Some(None),
+        "on" => Some(Some(true)),
+        "off" => Some(Some(false)),
         _ => None,
     }
+}
+
+fn talk(rest: &str) -> Option<Line<'_>> {
+    if rest.is_empty() { Some(Line::Talk) } else { rest.parse().ok().map(Line::TalkKey) }
 }
 
 /// In the order in which `/help` has them.
@@ -123,35 +158,74 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
     let form = |form, command| Command { form: Some(form), ..command };
     vec![
         command("/quit", "", "leave", |rest| alone(rest, Line::Quit)),
-        command("/who", "", "see who is here", |rest| alone(rest, Line::Who)),
-        command("/mute", "", "be heard by nobody, or again", |rest| alone(rest, Line::Mute)),
-        command("/mute", "NAME", "do not hear somebody, or again", |rest| some(rest).map(Line::MuteOther)),
-        command("/deafen", "", "hear nobody, or again", |rest| alone(rest, Line::Deafen)),
+        form(
+            "/join ROOM",
+            command("/join", "ROOM", "go into a room, too", |rest| some(rest).map(Line::Join)),
+        ),
+        command("/part", "ROOM", "leave it, or this one", |rest| Some(Line::Part(some(rest)))),
+        command("/rooms", "", "which rooms there are", |rest| alone(rest, Line::Rooms)),
+        command("/voice", "ROOM", "talk there, or here", |rest| Some(Line::VoiceRoom(some(rest)))),
+        command("/topic", "TEXT", "what this is about", |rest| {
+            Some(Line::Topic(some(rest).map(|topic| if topic == "-" { "" } else { topic })))
+        }),
+        form(
+            "/msg NAME TEXT, such as /msg Foo hello",
+            command("/msg", "NAME TEXT", "say it to one alone", |rest| some(rest).map(Line::Message)),
+        ),
+        form("/me TEXT, such as /me waves", command("/me", "TEXT", "tell what you do", |_| None)),
+        form(
+            "/nick NAME",
+            command("/nick", "NAME", "be called otherwise", |rest| some(rest).map(Line::Nick)),
+        ),
+        command("/who", "", "who is here", |rest| alone(rest, Line::Who)),
+        command("/mute", "", "be heard by nobody", |rest| alone(rest, Line::Mute)),
+        command("/mute", "NAME", "do not hear somebody", |rest| some(rest).map(Line::MuteOther)),
+        command("/deafen", "", "hear nobody", |rest| alone(rest, Line::Deafen)),
         form(
             "/volume NAME DB, such as /volume Foo -6",
-            command("/volume", "NAME DB", "hear somebody louder (6) or quieter (-6)", volume),
+            command("/volume", "NAME DB", "6 louder, -6 quieter", volume),
         ),
-        command("/ptt", "", "begin to talk, or stop, by push-to-talk", |rest| alone(rest, Line::Talk)),
-        command("/vad", "", "be heard when you speak, or by /ptt", |rest| alone(rest, Line::VoiceActivity)),
-        full(command("/ignore", "NAME", "do not see what somebody says, or again", |rest| {
-            some(rest).map(Line::Ignore)
-        })),
+        Command {
+            is_for_full: false,
+            ..command("/ptt", "", "begin to talk, or stop", |rest| alone(rest, Line::Talk))
+        },
+        full(form(
+            "/ptt, or /ptt KEY, such as /ptt F8: F1 to F12, or Ctrl with G, O, Q, R, S, T, V or X",
+            command("/ptt", "KEY", "talk; by that key", talk),
+        )),
+        command("/vad", "", "be heard as you speak", |rest| alone(rest, Line::VoiceActivity)),
+        command("/devices", "", "microphones, speakers", |rest| alone(rest, Line::Devices)),
+        form(
+            "/input with a number of /devices, a name or default",
+            command("/input", "DEV", "speak into another one", |rest| some(rest).map(Line::Input)),
+        ),
+        form(
+            "/output with a number of /devices, a name or default",
+            command("/output", "DEV", "hear by another one", |rest| some(rest).map(Line::Output)),
+        ),
+        full(command("/ignore", "NAME", "do not see somebody", |rest| some(rest).map(Line::Ignore))),
         form(
             "/history or /history N, such as /history 50",
-            command("/history", "N", "see what was said earlier", history),
+            command("/history", "N", "what was said earlier", history),
         ),
         form(
             "/search WORDS",
             Command {
                 is_for_full: false,
-                ..command("/search", "WORDS", "find where that was said", |rest| some(rest).map(Line::Search))
+                ..command("/search", "WORDS", "find where it was said", |rest| some(rest).map(Line::Search))
             },
         ),
-        full(command("/search", "WORDS", "go to where that was said; alone: before that", |rest| {
-            Some(Line::Search(rest))
-        })),
-        full(command("/clear", "", "empty the conversation", |rest| alone(rest, Line::Clear))),
-        full(form("/bell on or /bell off", command("/bell", "on|off", "ring when your name is said", bell))),
+        full(command("/search", "WORDS", "find where it was said", |rest| Some(Line::Search(rest)))),
+        full(command("/clear", "", "empty the screen", |rest| alone(rest, Line::Clear))),
+        full(form(
+            "/bell on or /bell off",
+            command("/bell", "on|off", "ring at your name", |rest| switch(rest).map(Line::Bell)),
+        )),
+        full(form(
+            "/notify on or /notify off",
+            command("/notify", "on|off", "tell the desktop, too", |rest| switch(rest).map(Line::Notify)),
+        )),
+        command("/reconnect", "", "connect anew, at once", |rest| alone(rest, Line::Reconnect)),
         command("/help", "", "see this", |rest| alone(rest, Line::Help)),
     ]
 });
@@ -171,6 +245,8 @@ impl<'a> Line<'a> {
         match line.trim() {
             "" => Self::Nothing,
             "{quit}" => Self::Quit,
+            // It is said as it is: whoever reads it makes of it what its author does.
+            command if action(command).is_some() => Self::Say(command),
             command if command.starts_with("//") => Self::Say(command.get(1..).unwrap_or_default()),
             command if command.starts_with('/') => Self::command(command, mode),
             _ => Self::Say(line),
@@ -200,7 +276,7 @@ pub fn help(mode: Mode) -> impl Iterator<Item = (String, &'static str)> {
         };
         (way, command.help)
     });
-    written.chain([("//TEXT".to_owned(), "say a line that begins with a slash")])
+    written.chain([("//TEXT".to_owned(), "say what begins with /")])
 }
 
 /// The same in plain lines.
@@ -225,7 +301,8 @@ pub fn nearest(word: &str, mode: Mode) -> Option<&'static str> {
         return Some(name);
     }
     let near = commands.map(|name| (osa_distance(name, &word.to_lowercase()), name));
-    near.filter(|(distance, _)| *distance <= TYPOS).min().map(|(_, name)| name)
+    // Of a short word too little would be left.
+    near.filter(|(distance, _)| *distance <= TYPOS && distance + 1 < word.len()).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -236,6 +313,20 @@ mod tests {
     fn commands_are_told_from_what_is_to_be_said() {
         for (line, meaning) in [
             ("", Line::Nothing),
+            ("/join the den", Line::Join("the den")),
+            ("/join", Line::Incomplete("/join ROOM")),
+            ("/part", Line::Part(None)),
+            ("/part den", Line::Part(Some("den"))),
+            ("/rooms", Line::Rooms),
+            ("/voice", Line::VoiceRoom(None)),
+            ("/topic", Line::Topic(None)),
+            ("/topic tea and cake", Line::Topic(Some("tea and cake"))),
+            ("/topic -", Line::Topic(Some(""))),
+            ("/msg Foo Bar hello", Line::Message("Foo Bar hello")),
+            (" /me waves ", Line::Say("/me waves")),
+            ("/me", Line::Incomplete("/me TEXT, such as /me waves")),
+            ("/nick Baz", Line::Nick("Baz")),
+            ("/nick", Line::Incomplete("/nick NAME")),
             (" \t", Line::Nothing),
             ("{quit}", Line::Quit),
             (" /quit ", Line::Quit),
@@ -252,6 +343,13 @@ mod tests {
             ("/volume Foo", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
             ("/volume Foo NaN", Line::Incomplete("/volume NAME DB, such as /volume Foo -6")),
             ("/volumes", Line::Unknown("/volumes")),
+            ("/devices", Line::Devices),
+            ("/input 2", Line::Input("2")),
+            ("/input  Built-in Mic ", Line::Input("Built-in Mic")),
+            ("/output default", Line::Output("default")),
+            ("/output", Line::Incomplete("/output with a number of /devices, a name or default")),
+            ("/reconnect", Line::Reconnect),
+            ("/reconnect now", Line::Unknown("/reconnect")),
             ("/history", Line::History(None)),
             ("/history 50", Line::History(Some(50))),
             ("/history 0", Line::Incomplete("/history or /history N, such as /history 50")),
@@ -278,11 +376,21 @@ mod tests {
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
+            ("/notify on", Line::Notify(Some(true))),
+            ("/notify", Line::Notify(None)),
+            ("/ptt f8", Line::TalkKey(Button::Function(8))),
+            ("/ptt Ctrl-T", Line::TalkKey(Button::Control('t'))),
         ] {
             assert_eq!(Line::parse(line, Mode::Full), meaning, "{line:?}");
             let word = line.split(' ').next().unwrap();
             assert_eq!(Line::parse(line, Mode::Lines), Line::Unknown(word), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_one_to_talk_by_is_told_with_those_that_can() {
+        let told = Line::parse("/ptt space", Mode::Full);
+        assert!(matches!(told, Line::Incomplete(form) if form.contains("F1 to F12")), "{told:?}");
     }
 
     #[test]
@@ -313,7 +421,7 @@ mod tests {
         for name in beginning_with("/", Mode::Full) {
             assert!(name == "/help" || help.iter().any(|way| way.contains(name)), "{name}");
         }
-        assert_eq!(beginning_with("/m", Mode::Full), ["/mute"]);
+        assert_eq!(beginning_with("/m", Mode::Full), ["/me", "/msg", "/mute"]);
         assert_eq!(beginning_with("/b", Mode::Lines), [""; 0]);
         insta::assert_snapshot!(help_lines(Mode::Lines));
     }

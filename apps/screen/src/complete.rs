@@ -1,4 +1,4 @@
-//! What Tab makes of the beginning of a word: names, commands, rooms; one after the other, when it is pressed again.
+//! What Tab makes of the beginning of a word: names, commands, rooms, devices; one after the other, when it is pressed again.
 
 use crate::{
     commands::{Mode, beginning_with},
@@ -36,6 +36,15 @@ impl Model {
             let commands = beginning_with(before, Mode::Full);
             let choices: Vec<_> = commands.into_iter().map(|name| format!("{name} ")).collect();
             return Some(Completion { from: 0, choices, next: 0 }).filter(|found| !found.choices.is_empty());
+        }
+        for (command, devices) in ["/input ", "/output "].into_iter().zip(&self.devices) {
+            if let Some(prefix) = before.strip_prefix(command) {
+                let prefix = prefix.to_lowercase();
+                let fitting = devices.iter().filter(|name| name.to_lowercase().starts_with(&prefix));
+                let choices: Vec<_> = fitting.cloned().collect();
+                return Some(Completion { from: command.len(), choices, next: 0 })
+                    .filter(|found| !found.choices.is_empty());
+            }
         }
         let words = before.match_indices(' ').map(|(at, _)| at + 1);
         let mut starts: Vec<_> = std::iter::once(0).chain(words).collect();

@@ -20,7 +20,7 @@ use crate::{
 /// Columns of the help, at most.
 const OVERLAY_COLUMNS: u16 = 80;
 /// Of these, what is said about something begins here.
-const OVERLAY_TAB: usize = 22;
+const OVERLAY_TAB: usize = 18;
 const PROMPT: &str = "> ";
 /// Narrower than that, there is no room for a prompt.
 const PROMPT_COLUMNS: u16 = 12;
@@ -30,7 +30,8 @@ const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
 pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     buffer.reset();
     let area = buffer.area;
-    let panes = Panes::of(area.width, area.height, model.rooms.len());
+    let panes = model.panes_of(area.width, area.height);
+    topic(model, panes.topic, buffer);
     draw_talk::draw(model, &panes, buffer);
     rooms(model, panes.rooms, buffer);
     members(model, panes.members, buffer);
@@ -55,14 +56,27 @@ fn rooms(model: &Model, pane: Rect, buffer: &mut Buffer) {
             let count = if room.unread > 0 { format!(" {}", room.unread) } else { String::new() };
             let mentions = if room.mentions > 0 { format!(" {}!", room.mentions) } else { String::new() };
             let counts = width(&count) + width(&mentions) + 1;
-            let look = if n == model.current { Look::Current } else { Look::Text };
+            let look = match room.is_private {
+                _ if n == model.current => Look::Current,
+                true => Look::Private,
+                false => Look::Text,
+            };
             let room_columns = usize::from(pane.width).saturating_sub(counts);
-            let name = format!("{} {}", n + 1, room.name);
+            let kind = if room.is_private { "@" } else { "" };
+            let voice = if model.voice == Some(room.id) && model.rooms.len() > 1 { "♪" } else { "" };
+            let name = format!("{} {kind}{}{voice}", n + 1, room.name);
             let mut pen = Pen::at(buffer, pane, row);
             pen.text(&name[..fitting(&name, room_columns)], theme.style(look));
             pen.text(&count, theme.style(Look::Text)).text(&mentions, theme.style(Look::Mention));
         }
         Pen::at(buffer, pane, row).keep(1).text("│", theme.style(Look::Rule));
+    }
+}
+
+fn topic(model: &Model, pane: Rect, buffer: &mut Buffer) {
+    if let Some(room) = model.rooms.get(model.current).filter(|_| pane.height > 0) {
+        let style = model.theme.style(Look::Title);
+        Pen::at(buffer, pane, 0).text(&format!(" {}", room.topic), style).fill(" ", style);
     }
 }
 
@@ -92,8 +106,9 @@ fn members(model: &Model, pane: Rect, buffer: &mut Buffer) {
 
 fn draw_member(model: &Model, member: &Member, pen: &mut Pen<'_>) {
     let theme = model.theme;
-    let Member { name, level, is_muted, is_deafened, is_poor, .. } = member;
-    let marks = [(*is_muted, " m"), (*is_deafened, " d"), (*is_poor, " ~")];
+    let Member { name, level, is_muted, is_silent, is_deafened, is_poor, is_elsewhere, .. } = member;
+    let is_muted = *is_muted || *is_silent;
+    let marks = [(is_muted, " m"), (*is_deafened, " d"), (*is_poor, " ~"), (*is_elsewhere, " -")];
     let marks: String = marks.into_iter().filter_map(|(is_so, mark)| is_so.then_some(mark)).collect();
     let (bar, look) = match usize::from(*level).checked_sub(1).and_then(|bar| BARS.get(bar)) {
         Some(bar) => (*bar, Look::Speaking),
@@ -160,7 +175,7 @@ fn input(model: &Model, pane: Rect, buffer: &mut Buffer) -> Option<Position> {
 
 fn draw_overlay(model: &Model, overlay: &Overlay, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
-    let rows = overlay.rows();
+    let rows = overlay.rows(panes.columns);
     let height = panes.overlay_rows().min(rows.len());
     let columns = panes.columns.min(OVERLAY_COLUMNS);
     let x = (panes.columns - columns) / 2;
@@ -173,14 +188,17 @@ fn draw_overlay(model: &Model, overlay: &Overlay, panes: &Panes, buffer: &mut Bu
     let more = if scrolled + height < rows.len() { ", PgDn tells more" } else { "" };
     let title = format!(" {}{more}", overlay.title());
     Pen::at(buffer, pane, 0).text(&title, theme.style(Look::Title)).fill(" ", theme.style(Look::Title));
-    for (row, (head, text)) in (1..pane.height).zip(rows.iter().skip(scrolled)) {
-        let tab = if head.is_empty() { 1 } else { OVERLAY_TAB.min(usize::from(columns) / 2) };
-        let mut pen = Pen::at(buffer, pane, row);
-        pen.text(&format!(" {}", escape(head)), theme.style(Look::Own));
-        pen.fill(" ", theme.style(Look::Text));
-        let mut pen = Pen::at(buffer, pane, row);
-        // A head that is longer pushes on what is said about it.
-        pen.skip(u16::try_from(tab.max(width(head) + 2)).unwrap_or_default());
-        pen.text(&escape(text), theme.style(Look::Text));
+    for (row, cells) in (1..pane.height).zip(rows.iter().skip(scrolled)) {
+        Pen::at(buffer, pane, row).fill(" ", theme.style(Look::Text));
+        let cell_columns = columns / u16::try_from(cells.len()).unwrap_or(1).max(1);
+        for (n, (head, text)) in (0..).zip(cells) {
+            let cell = Rect { x: pane.x + n * cell_columns, width: cell_columns, ..pane };
+            let tab = if head.is_empty() { 1 } else { OVERLAY_TAB.min(usize::from(columns) / 2) };
+            Pen::at(buffer, cell, row).text(&format!(" {}", escape(head)), theme.style(Look::Own));
+            let mut pen = Pen::at(buffer, cell, row);
+            // A head that is longer pushes on what is said about it.
+            pen.skip(u16::try_from(tab.max(width(head) + 2)).unwrap_or_default());
+            pen.text(&escape(text), theme.style(Look::Text));
+        }
     }
 }

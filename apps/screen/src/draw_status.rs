@@ -46,7 +46,7 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     let mut add = |rank, is_alert, text: String| pieces.push(Piece { text, is_alert, rank });
     let room = model.rooms.get(model.current);
     if let Some(room) = room.filter(|room| !room.name.is_empty()) {
-        add(2, false, room.name.clone());
+        add(2, false, if room.is_private { format!("@{}", room.name) } else { room.name.clone() });
     }
     match status.link {
         Link::Connecting => add(0, true, "connecting…".to_owned()),
@@ -65,6 +65,9 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     }
     if status.is_deafened {
         add(3, true, "deafened".to_owned());
+    }
+    if let Some(voice) = model.voice_elsewhere() {
+        add(4, true, voice);
     }
     if let Some(mic) = status.mic {
         add(5, mic.is_muted, microphone(mic));
@@ -117,7 +120,7 @@ fn microphone(mic: Mic) -> String {
         Gate::Voice => "voice",
         Gate::Level => "level",
         Gate::Open => "open",
-        Gate::PushToTalk { is_held: true } => "ptt on",
+        Gate::PushToTalk { is_held: true } => "ptt talking",
         Gate::PushToTalk { is_held: false } => "ptt off",
     };
     let mark = if mic.is_sent { "●" } else { "○" };

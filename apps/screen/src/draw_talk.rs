@@ -38,7 +38,9 @@ pub(crate) fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
 
 /// What was typed and is not said yet.
 fn pending(model: &Model) -> Vec<String> {
-    let mut rows: Vec<_> = model.pending.iter().map(|text| format!("… {text}")).collect();
+    let here = model.current_room();
+    let pending = model.pending.iter().filter(|(room, _)| Some(*room) == here);
+    let mut rows: Vec<_> = pending.map(|(_, text)| format!("… {text}")).collect();
     if model.pending_more > 0 {
         rows.push(format!("… and {} more", model.pending_more));
     }
@@ -68,25 +70,34 @@ fn draw_row(model: &Model, panes: &Panes, buffer: &mut Buffer, at: Place, row: u
     let found = found(model, text);
     pen.glyphs(glyphs(text), |glyph| {
         let is_found = found.iter().any(|&(from, to)| (from..to).contains(&glyph.at));
-        if is_found { model.theme.style(Look::Found) } else { style(model, line, begin + glyph.at) }
+        if is_found {
+            model.theme.style(Look::Found)
+        } else {
+            style(model, line, begin + glyph.at, room.is_private)
+        }
     });
 }
 
 /// How the byte `at` of a line looks.
-fn style(model: &Model, line: &Line, at: usize) -> Style {
+fn style(model: &Model, line: &Line, at: usize, is_private: bool) -> Style {
     let head = &line.text()[..line.head()];
     let look = match line.kind {
         _ if line.is_history => Look::History,
-        Kind::Private => Look::Private,
         Kind::Own if at < line.head() => Look::Own,
-        Kind::Said if at < line.head() => Look::Name(head.trim_end_matches(": ")),
-        Kind::Own | Kind::Said if line.is_mention => Look::Mention,
+        Kind::Said if at < line.head() => Look::Name(who(head)),
+        // Between two, all that the other says is for the user.
+        Kind::Own | Kind::Said if line.is_mention && !is_private => Look::Mention,
         Kind::Own | Kind::Said => Look::Text,
         Kind::Presence => Look::Presence,
         Kind::Notice => Look::Notice,
         Kind::Missed => Look::Missed,
     };
     model.theme.style(look)
+}
+
+/// The name in what says who.
+fn who(head: &str) -> &str {
+    head.strip_suffix(": ").unwrap_or_else(|| head.trim_start_matches("* ").trim_end_matches(' '))
 }
 
 /// Where in a row stands what was looked for.

@@ -73,6 +73,12 @@ impl Editor {
         Entered { text: std::mem::take(&mut self.text), is_cut: std::mem::take(&mut self.is_cut) }
     }
 
+    /// Goes on with a line that was begun.
+    pub fn put(&mut self, line: Entered) {
+        self.take();
+        self.show(line);
+    }
+
     /// From now on the line can be called back.
     pub fn remember(&mut self, line: &Entered) {
         if line.text.trim().is_empty() || self.history.back().is_some_and(|last| last == line) {
@@ -123,7 +129,9 @@ impl Editor {
             | Key::PasteBegin
             | Key::PasteEnd
             | Key::FocusIn
-            | Key::FocusOut => Outcome::Unchanged,
+            | Key::FocusOut
+            | Key::Function(_)
+            | Key::Released(_) => Outcome::Unchanged,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The keys that are known.
 
+use crate::button::Button;
+
 /// A key, or a character of a paste.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Key {
@@ -37,7 +39,7 @@ pub enum Key {
     WheelUp,
     /// The mouse's wheel, towards the hand.
     WheelDown,
-    /// Escape alone; only from [`crate::Decoder::end_escape`].
+    /// Escape alone: from [`crate::Decoder::end_escape`], unless the terminal tells it from the beginning of a sequence.
     Escape,
     /// What comes now until [`Key::PasteEnd`] is pasted.
     PasteBegin,
@@ -53,4 +55,8 @@ pub enum Key {
     Alt(char),
     /// Backspace with Alt.
     AltBackspace,
+    /// F1 to F12, with or without Shift and the like. Comes once, however long it is held, if the terminal tells that.
+    Function(u8),
+    /// Any key was let go: one that can be that of push-to-talk, or another. Few terminals tell it.
+    Released(Option<Button>),
 }

@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 
-use crate::key::Key;
+use crate::{button::Button, key::Key, kitty};
 
 /// What is kept of a sequence; the keys that are known need less.
-const PARAMETER_BYTES: usize = 16;
+const PARAMETER_BYTES: usize = 32;
 
 const ESCAPE: u8 = 0x1b;
 const DELETE: u8 = 0x7f;
@@ -86,7 +86,8 @@ impl Decoder {
             State::Function | State::Shifted if !matches!(byte, b' '..=b'~') => return self.ground(byte),
             State::Function => {
                 self.state = State::Ground;
-                None
+                let number = Some(byte).filter(u8::is_ascii_uppercase).map(|byte| byte - b'A' + 1);
+                number.filter(|number| *number <= 5 && !self.is_in_paste).map(Key::Function)
             }
             State::Shifted => {
                 self.state = State::Ground;
@@ -160,8 +161,10 @@ impl Decoder {
     /// A sequence that ends with `end`.
     fn sequence(&mut self, end: u8) -> Option<Key> {
         let is_mouse = self.parameters.first() == Some(&b'<');
-        let mut numbers = self.parameters[usize::from(is_mouse)..].split(|&byte| byte == b';').map(number);
-        let (first, modifier) = (numbers.next().flatten(), numbers.next().flatten());
+        let mut fields = self.parameters[usize::from(is_mouse)..].split(|&byte| byte == b';').map(numbers);
+        let codes = fields.next().unwrap_or_default();
+        let [modifiers, event, _] = fields.next().unwrap_or_default();
+        let first = codes[0];
         if end == b'~' && matches!(first, Some(200 | 201)) {
             let begins = first == Some(200);
             let was_in_paste = std::mem::replace(&mut self.is_in_paste, begins);
@@ -178,22 +181,58 @@ impl Decoder {
                 _ => None,
             };
         }
-        // One more than a sum: Shift is 1, Alt 2, Control 4.
-        let by_word = modifier.is_some_and(|modifier| modifier.saturating_sub(1) & 0b110 != 0);
-        match (end, first) {
-            (b'C', _) if by_word => Some(Key::WordRight),
-            (b'D', _) if by_word => Some(Key::WordLeft),
-            (b'A'..=b'D' | b'F' | b'H', _) => shifted(end),
-            (b'~', Some(1 | 7)) => Some(Key::Home),
-            (b'~', Some(3)) => Some(Key::Delete),
-            (b'~', Some(4 | 8)) => Some(Key::End),
-            (b'~', Some(5)) => Some(Key::PageUp),
-            (b'~', Some(6)) => Some(Key::PageDown),
-            (b'I', None) => Some(Key::FocusIn),
-            (b'O', None) => Some(Key::FocusOut),
+        // One more than a sum.
+        let modifiers = modifiers.unwrap_or(1).saturating_sub(1);
+        match event.unwrap_or(PRESSED) {
+            PRESSED => key(end, codes, modifiers),
+            // A button is held as long as it is.
+            REPEATED => key(end, codes, modifiers).filter(|&key| Button::of(key).is_none()),
+            // Of a letter with Control, Control may be let go first.
+            RELEASED if matches!(end, b'A'..=b'H' | b'P'..=b'S' | b'u' | b'~') => {
+                Some(Key::Released(key(end, codes, modifiers | kitty::CONTROL).and_then(Button::of)))
+            }
             _ => None,
         }
     }
+}
+
+/// What the kitty keyboard protocol tells of a key, with its modifiers.
+const PRESSED: u32 = 1;
+/// See [`PRESSED`].
+const REPEATED: u32 = 2;
+/// See [`PRESSED`].
+const RELEASED: u32 = 3;
+
+/// The key of a sequence that ends with `end`, with these modifiers.
+fn key(end: u8, codes: [Option<u32>; 3], modifiers: u32) -> Option<Key> {
+    let first = codes[0];
+    let by_word = modifiers & (kitty::ALT | kitty::CONTROL) != 0;
+    match (end, first) {
+        (b'C', _) if by_word => Some(Key::WordRight),
+        (b'D', _) if by_word => Some(Key::WordLeft),
+        (b'A'..=b'D' | b'F' | b'H', _) | (b'P' | b'Q' | b'S', None | Some(1)) => shifted(end),
+        (b'~', Some(1 | 7)) => Some(Key::Home),
+        (b'~', Some(3)) => Some(Key::Delete),
+        (b'~', Some(4 | 8)) => Some(Key::End),
+        (b'~', Some(5)) => Some(Key::PageUp),
+        (b'~', Some(6)) => Some(Key::PageDown),
+        (b'~', Some(code)) => function(code),
+        (b'I', None) => Some(Key::FocusIn),
+        (b'O', None) => Some(Key::FocusOut),
+        (b'u', _) => kitty::key(codes, modifiers),
+        _ => None,
+    }
+}
+
+/// The function key of a sequence that begins with this number and ends with `~`: there are gaps.
+fn function(code: u32) -> Option<Key> {
+    let number = match code {
+        11..=15 => code - 10,
+        17..=21 => code - 11,
+        23 | 24 => code - 12,
+        _ => return None,
+    };
+    u8::try_from(number).ok().map(Key::Function)
 }
 
 /// What `ESC O` and this byte are.
@@ -205,6 +244,7 @@ fn shifted(byte: u8) -> Option<Key> {
         b'D' => Some(Key::Left),
         b'F' => Some(Key::End),
         b'H' => Some(Key::Home),
+        b'P'..=b'S' => Some(Key::Function(byte - b'P' + 1)),
         // That of the keypad.
         b'M' => Some(Key::Enter),
         // With Control, from rxvt.
@@ -214,7 +254,13 @@ fn shifted(byte: u8) -> Option<Key> {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u16> {
+/// The first numbers of a parameter, between colons.
+fn numbers(parameter: &[u8]) -> [Option<u32>; 3] {
+    let mut numbers = parameter.split(|&byte| byte == b':').map(number);
+    std::array::from_fn(|_| numbers.next().flatten())
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -264,24 +310,100 @@ mod tests {
             (b"\x1b[<65;1234;1234M", Key::WheelDown),
             (b"\x1b[I", Key::FocusIn),
             (b"\x1b[O", Key::FocusOut),
+            (b"\x1bOP", Key::Function(1)),
+            (b"\x1b[P", Key::Function(1)),
+            (b"\x1b[1;1:1S", Key::Function(4)),
+            (b"\x1b[13~", Key::Function(3)),
+            (b"\x1b[[E", Key::Function(5)),
+            (b"\x1b[15~", Key::Function(5)),
+            (b"\x1b[19;2~", Key::Function(8)),
+            (b"\x1b[24~", Key::Function(12)),
         ] {
             assert_eq!(decode(bytes), [key], "{bytes:?}");
         }
     }
 
     #[test]
+    fn keys_are_the_same_where_the_terminal_tells_them_apart() {
+        for (bytes, key) in [
+            ("27u", Key::Escape),
+            ("27;1:2u", Key::Escape),
+            ("91;5u", Key::Escape),
+            ("13u", Key::Enter),
+            ("13;2u", Key::Enter),
+            ("109;5u", Key::Enter),
+            ("57414u", Key::Enter),
+            ("9u", Key::Tab),
+            ("105;5u", Key::Tab),
+            ("127u", Key::Backspace),
+            ("127;5u", Key::Backspace),
+            ("104;5u", Key::Backspace),
+            ("127;3u", Key::AltBackspace),
+            ("97;5u", Key::Control('a')),
+            ("99;5u", Key::Control('c')),
+            ("92;5u", Key::Control('\\')),
+            ("119;5:2u", Key::Control('w')),
+            // With caps lock and num lock on.
+            ("99;197u", Key::Control('c')),
+            // What is written is Cyrillic.
+            ("1089::99;5u", Key::Control('c')),
+            ("1089::99;3:1u", Key::Alt('c')),
+            ("1092:1060:97;134:1u", Key::Control('a')),
+            ("49;3u", Key::Alt('1')),
+            ("98:66;4u", Key::Alt('B')),
+            // French: the digit needs Shift.
+            ("38:49:49;4u", Key::Alt('1')),
+            ("32;2u", Key::Char(' ')),
+            ("233;1u", Key::Char('é')),
+            ("57407u", Key::Char('8')),
+            ("57420u", Key::Down),
+            ("57421;129u", Key::PageUp),
+            ("1;1:2C", Key::Right),
+            ("1;5:1C", Key::WordRight),
+            ("1;133D", Key::WordLeft),
+            ("3;1:2~", Key::Delete),
+            ("119;5:3u", Key::Released(None)),
+            ("97;1:3u", Key::Released(None)),
+            ("1;1:3A", Key::Released(None)),
+            ("5;1:3~", Key::Released(None)),
+            ("1;1:3P", Key::Released(Some(Button::Function(1)))),
+            ("19;1:3~", Key::Released(Some(Button::Function(8)))),
+            ("116;5:3u", Key::Released(Some(Button::Control('t')))),
+            // Control was let go before it.
+            ("116;1:3u", Key::Released(Some(Button::Control('t')))),
+            ("1077::116;1:3u", Key::Released(Some(Button::Control('t')))),
+        ] {
+            assert_eq!(decode(format!("\x1b[{bytes}").as_bytes()), [key], "{bytes}");
+        }
+        // Nothing of it is a key in a paste.
+        assert_eq!(decode(b"\x1b[200~\x1b[97;5u\x1b[15~\x1b[[A\x1b[19;1:3~\x1b[201~").len(), 2);
+    }
+
+    #[test]
     fn what_is_no_known_key_is_nothing() {
         for bytes in [
-            &b"\x1b[15~"[..],
-            b"\x1b[[A",
+            &b"\x1b[16~"[..],
+            b"\x1b[[F",
             b"\x1b[<0;10;10M",
             b"\x1b[?1;2c",
-            b"\x1bOP",
+            b"\x1bOT",
             b"\x00\x1c\x1f",
             b"\xc2\x9b",
             b"\x1b[1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1;1R",
             b"\x1b[<64;10;10m",
             b"\x1b[64~",
+            b"\x1b[1;2R",
+            b"\x1b[97;1:4u",
+            b"\x1b[97;9u",
+            b"\x1b[9;2u",
+            b"\x1b[57441;2u",
+            b"\x1b[1114112u",
+            b"\x1b[99999999999u",
+            b"\x1b[u",
+            b"\x1b[0u",
+            b"\x1b[15;1:2~",
+            b"\x1b[116;5:2u",
+            b"\x1b[?7u",
         ] {
             assert_eq!(decode(bytes), [], "{bytes:?}");
         }

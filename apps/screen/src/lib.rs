@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod button;
 pub mod commands;
 mod complete;
 mod draw;
@@ -12,10 +13,12 @@ mod editor;
 mod glyph;
 mod key;
 mod keys;
+mod kitty;
 mod line;
 mod members;
 mod mention;
 mod model;
+mod notify;
 mod overlay;
 mod paint;
 mod panes;
@@ -27,12 +30,14 @@ mod talk;
 mod theme;
 mod wrap;
 
+pub use button::{Button, Talk};
 pub use draw::draw;
 pub use editor::{Editor, Entered, Outcome};
 pub use key::Key;
 pub use keys::Decoder;
-pub use members::LOUDEST;
+pub use members::{LOUDEST, Person};
 pub use model::{IGNORED, Model, PENDING_SHOWN, ROOMS, Said};
+pub use notify::{NOTIFICATION_CHARS, NOTIFICATION_PAUSE_MS, Notifier};
 pub use overlay::PASTE_BYTES;
 pub use paint::{ENTER, LEAVE, paint};
 pub use press::Act;

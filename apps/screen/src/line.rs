@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use chinwag_proto::text::escape;
+use chinwag_proto::text::{action, escape};
 
 use crate::wrap;
 
@@ -19,8 +19,6 @@ pub(crate) enum Kind {
     Said,
     /// The user said it.
     Own,
-    /// Somebody said it to the user alone, or the user to somebody.
-    Private,
     /// Who came and who went, put together as long as nothing else happens.
     Presence,
     /// From the program itself.
@@ -39,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) is_mention: bool,
     /// It was said before the user came.
     pub(crate) is_history: bool,
+    /// Its place in the room's numbering; 0 without one.
+    pub(crate) place: u64,
     /// As it is shown: escaped.
     text: String,
     /// So many bytes of it say who.
@@ -60,10 +60,12 @@ struct Folded {
 impl Line {
     /// Something that `who` says, or nobody.
     pub(crate) fn new(at: i64, kind: Kind, who: &str, text: &str) -> Self {
-        let mut shown = String::new();
-        if !who.is_empty() {
-            shown = format!("{}: ", escape(who));
-        }
+        let is_said = matches!(kind, Kind::Said | Kind::Own);
+        let (mut shown, text) = match action(text).filter(|_| is_said) {
+            Some(action) => (format!("* {} ", escape(who)), action),
+            None if who.is_empty() => (String::new(), text),
+            None => (format!("{}: ", escape(who)), text),
+        };
         let head = shown.len();
         shown.push_str(&escape(text));
         Self {
@@ -71,6 +73,7 @@ impl Line {
             kind,
             is_mention: false,
             is_history: false,
+            place: 0,
             text: shown,
             head,
             folded: Folded::default(),
@@ -175,6 +178,20 @@ mod tests {
             line.fold(3, &n.to_string(), true);
         }
         assert!(line.text().ends_with("98, 99 joined; Foo left; 91 more came or went"), "{}", line.text());
+    }
+
+    #[test]
+    fn what_somebody_does_is_told_of_him() {
+        for (text, shown) in [
+            ("/me waves", "* Foo waves"),
+            ("/me  \u{1b} ", "* Foo \\u{1b} "),
+            ("/me ", "Foo: /me "),
+            ("/me", "Foo: /me"),
+            ("/mean", "Foo: /mean"),
+        ] {
+            assert_eq!(Line::new(0, Kind::Said, "Foo", text).text(), shown);
+        }
+        assert_eq!(Line::new(0, Kind::Notice, "", "/me waves").text(), "/me waves");
     }
 
     #[test]

@@ -12,10 +12,37 @@ pub(crate) struct Member {
     key: String,
     /// How loud he speaks now, of [`LOUDEST`]; 0 is not at all.
     pub(crate) level: u8,
+    /// The user does not hear him.
     pub(crate) is_muted: bool,
+    /// Nobody hears him, as he says.
+    pub(crate) is_silent: bool,
+    /// He hears nobody, as he says.
     pub(crate) is_deafened: bool,
+    /// He talks and listens elsewhere, or nowhere.
+    pub(crate) is_elsewhere: bool,
     /// His voice arrives badly.
     pub(crate) is_poor: bool,
+}
+
+/// Somebody who is in a room, as he says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Person<'a> {
+    /// Who.
+    pub session: SessionId,
+    /// As he is called.
+    pub name: &'a str,
+    /// Nobody hears him.
+    pub is_silent: bool,
+    /// He hears nobody.
+    pub is_deafened: bool,
+    /// He talks and listens elsewhere, or nowhere.
+    pub is_elsewhere: bool,
+}
+
+impl<'a> From<(SessionId, &'a str)> for Person<'a> {
+    fn from((session, name): (SessionId, &'a str)) -> Self {
+        Self { session, name, is_silent: false, is_deafened: false, is_elsewhere: false }
+    }
 }
 
 /// The most that a level can be.
@@ -35,8 +62,16 @@ impl Members {
     }
 
     /// Those who are here now, in any order; what is known of those who were is forgotten.
-    pub(crate) fn set<'a>(&mut self, members: impl Iterator<Item = (SessionId, &'a str)>) {
-        self.0 = members.take(limits::MEMBERS).map(|(session, name)| Member::new(session, name)).collect();
+    pub(crate) fn set<'a>(&mut self, members: impl Iterator<Item = impl Into<Person<'a>>>) {
+        self.0 = members
+            .take(limits::MEMBERS)
+            .map(|person| {
+                let person = person.into();
+                let mut member = Member::new(person.session, person.name);
+                member.mark(person);
+                member
+            })
+            .collect();
         self.0.sort_by(|one, other| one.order().cmp(&other.order()));
         self.0.dedup_by_key(|member| member.session);
     }
@@ -50,8 +85,22 @@ impl Members {
         }
     }
 
+    /// He is called otherwise.
+    pub(crate) fn rename(&mut self, session: SessionId, name: &str) {
+        let Some(at) = self.0.iter().position(|member| member.session == session) else { return };
+        let former = self.0.remove(at);
+        let new = Member::new(session, name);
+        let member = Member { name: new.name, key: new.key, ..former };
+        let place = self.0.partition_point(|other| other.order() < member.order());
+        self.0.insert(place, member);
+    }
+
     pub(crate) fn remove(&mut self, session: SessionId) {
         self.0.retain(|member| member.session != session);
+    }
+
+    pub(crate) fn has(&self, session: SessionId) -> bool {
+        self.0.iter().any(|member| member.session == session)
     }
 
     pub(crate) fn get_mut(&mut self, session: SessionId) -> Option<&mut Member> {
@@ -87,9 +136,17 @@ impl Member {
             name,
             level: 0,
             is_muted: false,
+            is_silent: false,
+            is_elsewhere: false,
             is_deafened: false,
             is_poor: false,
         }
+    }
+
+    /// What he says of himself.
+    pub(crate) fn mark(&mut self, person: Person<'_>) {
+        (self.is_silent, self.is_deafened) = (person.is_silent, person.is_deafened);
+        self.is_elsewhere = person.is_elsewhere;
     }
 
     fn order(&self) -> (&str, SessionId) {

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use chinwag_proto::{SessionId, text::escape};
+use chinwag_proto::{SessionId, limits::MESSAGE_BYTES, text::escape};
 
 use crate::{
+    button::{Button, PushToTalk},
     complete::Completion,
-    editor::Editor,
+    editor::{Editor, Entered},
     line::{Kind, Line},
-    members::Member,
+    members::{Member, Person},
     mention::has_name,
+    notify::{NOTIFICATION_PAUSE_MS, Notifier},
     overlay::Overlay,
     panes::Panes,
     press::Paste,
@@ -30,6 +32,8 @@ pub struct Model {
     pub(crate) rooms: Vec<Room>,
     /// Which of them is looked at; 0 also if there is none.
     pub(crate) current: usize,
+    /// The one in which the user talks and listens.
+    pub(crate) voice: Option<RoomId>,
     /// The user's name, as he has it.
     me: String,
     session: Option<SessionId>,
@@ -42,13 +46,22 @@ pub struct Model {
     pub(crate) paste: Option<Paste>,
     /// What is looked for, in small letters, and the line where it was found last.
     pub(crate) search: Option<(String, u64)>,
-    /// What was typed and is not said yet, escaped; of more it is told how many.
-    pub(crate) pending: Vec<String>,
+    /// What was typed and is not said yet, escaped, and in which room; of more it is told how many.
+    pub(crate) pending: Vec<(RoomId, String)>,
     pub(crate) pending_more: usize,
     ignored: BTreeSet<String>,
+    /// The names of microphones and of speakers, as far as they are known.
+    pub(crate) devices: [Vec<String>; 2],
     rings: bool,
     owes_bell: bool,
     has_focus: bool,
+    /// Whether, and how, notifications are shown.
+    notifier: Option<Notifier>,
+    /// One that is to be shown, as it is written.
+    owes_notification: Option<String>,
+    /// When the last one was.
+    notified: Option<u64>,
+    pub(crate) ptt: PushToTalk,
     pub(crate) now: u64,
     pub(crate) panes: Panes,
 }
@@ -66,6 +79,8 @@ pub struct Said<'a> {
     pub is_own: bool,
     /// Before the user came.
     pub is_history: bool,
+    /// Its place in the room's numbering; 0 without one.
+    pub place: u64,
 }
 
 /// Messages that wait to be said and are shown; of more it is told how many.
@@ -77,6 +92,7 @@ impl Model {
         Self {
             rooms: Vec::new(),
             current: 0,
+            voice: None,
             me: String::new(),
             session: None,
             status: Status::default(),
@@ -89,9 +105,14 @@ impl Model {
             pending: Vec::new(),
             pending_more: 0,
             ignored: BTreeSet::new(),
+            devices: [vec![], vec![]],
             rings: false,
             owes_bell: false,
             has_focus: true,
+            notifier: None,
+            owes_notification: None,
+            notified: None,
+            ptt: PushToTalk::default(),
             now: 0,
             panes: Panes::default(),
         }
@@ -108,10 +129,53 @@ impl Model {
         }
     }
 
+    /// The user is alone in this room with the one of this name.
+    pub fn enter_private(&mut self, room: RoomId, name: &str) {
+        self.enter(room, name);
+        if let Some(room) = self.room_mut(room) {
+            room.is_private = true;
+        }
+    }
+
+    /// True when the room is there.
+    pub fn has_room(&self, room: RoomId) -> bool {
+        self.rooms.iter().any(|known| known.id == room)
+    }
+
+    /// The room that is looked at.
+    pub fn current_room(&self) -> Option<RoomId> {
+        self.rooms.get(self.current).map(|room| room.id)
+    }
+
+    /// Looks at a room.
+    pub fn show_room(&mut self, room: RoomId) {
+        if let Some(place) = self.rooms.iter().position(|known| known.id == room) {
+            self.look_at(place);
+        }
+    }
+
+    /// The room in which the user talks and listens.
+    pub fn set_voice_room(&mut self, room: Option<RoomId>) {
+        self.voice = room;
+    }
+
+    /// What a room is about.
+    pub fn set_topic(&mut self, room: RoomId, topic: &str) {
+        if let Some(room) = self.room_mut(room) {
+            room.topic = escape(topic).into_owned();
+        }
+        self.arrange();
+    }
+
     /// The user is no more in this room.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
         self.rooms.remove(place);
+        if self.current == place {
+            let last = self.rooms.len().saturating_sub(1);
+            let next = self.rooms.get_mut(place.min(last));
+            self.editor.put(next.map(|room| std::mem::take(&mut room.draft)).unwrap_or_default());
+        }
         if self.current > place || self.current == self.rooms.len() {
             self.current = self.current.saturating_sub(1);
         }
@@ -125,33 +189,111 @@ impl Model {
         self.session = Some(session);
     }
 
+    /// Somebody is called otherwise: what is between him and the user as well.
+    pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
+        if self.session == Some(session) {
+            name.clone_into(&mut self.me);
+        }
+        let text = format!("{} is called {} now", escape(former), escape(name));
+        for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
+            room.members.rename(session, name);
+            if room.is_private && self.session != Some(session) {
+                room.name = escape(name).into_owned();
+            }
+            room.talk.push(Line::new(at, Kind::Presence, "", &text));
+        }
+    }
+
+    /// What somebody in a room says of himself.
+    pub fn mark(&mut self, room: RoomId, person: Person<'_>) {
+        let is_self = self.session == Some(person.session);
+        if let Some(member) = self.room_mut(room).and_then(|room| room.members.get_mut(person.session)) {
+            // Of the user it is known here what is so.
+            let own = Person { is_silent: member.is_silent, is_deafened: member.is_deafened, ..person };
+            member.mark(if is_self { own } else { person });
+        }
+    }
+
     /// Somebody said something.
     pub fn said(&mut self, room: RoomId, said: Said<'_>) {
-        let Said { at, name, text, is_own, is_history } = said;
+        let Said { at, name, text, is_own, is_history, place } = said;
         if !is_own && self.ignored.contains(&name.to_lowercase()) {
             return;
         }
         let kind = if is_own { Kind::Own } else { Kind::Said };
         let mut line = Line::new(at, kind, name, text);
-        line.is_history = is_history;
-        line.is_mention = !is_own && has_name(text, &self.me);
-        self.owes_bell |= line.is_mention && !is_history && self.rings;
+        (line.is_history, line.place) = (is_history, place);
+        let is_private = self.rooms.iter().any(|known| known.id == room && known.is_private);
+        line.is_mention = !is_own && (is_private || has_name(text, &self.me));
+        if line.is_mention && !is_history {
+            let who = if is_private { format!("{name} to you") } else { name.to_owned() };
+            self.call_for_attention(&who, text);
+        }
         self.add(room, line);
     }
 
     /// What was said in a room before all that is here, oldest first; whether there is more.
     pub fn put_before<'a>(&mut self, room: RoomId, said: impl IntoIterator<Item = Said<'a>>, has_more: bool) {
-        let Self { rooms, ignored, me, .. } = self;
-        let Some(room) = rooms.iter_mut().find(|known| known.id == room) else { return };
+        let Self { rooms, ignored, me, current, has_focus, .. } = self;
+        let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
+        let Some((index, room)) = known else { return };
+        let is_private = room.is_private;
         let shown =
             said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
-        let lines = shown.map(|Said { at, name, text, is_own, .. }| {
+        let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
             let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
-            line.is_history = true;
-            line.is_mention = !is_own && has_name(text, me);
+            (line.is_history, line.place) = (true, place);
+            line.is_mention = !is_own && !is_private && has_name(text, me);
             line
         });
-        room.talk.put_before(lines.collect(), has_more);
+        room.put_before(lines.collect(), has_more);
+        if index == *current && *has_focus && room.talk.is_at_end() {
+            room.see();
+        }
+    }
+
+    /// From now on places in a room are of a new numbering, of which the user has read so much before, if it is known: what
+    /// [`Self::put_before`] brings first is new from there on.
+    pub fn set_read(&mut self, room: RoomId, read: Option<u64>) {
+        if let Some(room) = self.room_mut(room) {
+            room.set_read(read);
+        }
+    }
+
+    /// The last place in a room that the user has seen; 0 if none.
+    pub fn read(&self, room: RoomId) -> u64 {
+        self.rooms.iter().find(|known| known.id == room).map_or(0, |room| room.read)
+    }
+
+    /// What was typed in a room and not entered.
+    pub fn draft(&self, room: RoomId) -> &str {
+        match self.rooms.iter().position(|known| known.id == room) {
+            Some(place) if place == self.current => self.editor.text(),
+            Some(place) => &self.rooms[place].draft.text,
+            None => "",
+        }
+    }
+
+    /// Goes on with what was typed in a room before. If something was typed meanwhile, that stays, and this can be called back.
+    pub fn set_draft(&mut self, room: RoomId, text: &str) {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
+        if text.is_empty() || text.len() > MESSAGE_BYTES {
+            return;
+        }
+        let draft = Entered { text, is_cut: false };
+        if place != self.current {
+            self.rooms[place].draft = draft;
+        } else if self.editor.text().is_empty() {
+            self.editor.put(draft);
+        } else {
+            self.editor.remember(&draft);
+        }
+    }
+
+    /// The microphones and speakers by which `/input` and `/output` are completed.
+    pub fn set_devices(&mut self, inputs: Vec<String>, outputs: Vec<String>) {
+        self.devices = [inputs, outputs];
     }
 
     /// Whether there is something earlier than what is here, which is asked for by [`crate::Act::Earlier`].
@@ -161,18 +303,12 @@ impl Model {
         }
     }
 
-    /// Somebody said something to the user alone, or the user to somebody: `name` is who the other one is.
-    pub fn whispered(&mut self, room: RoomId, said: Said<'_>) {
-        let Said { at, name, text, is_own, is_history } = said;
-        if !is_own && self.ignored.contains(&name.to_lowercase()) {
-            return;
+    /// Somebody means the user.
+    fn call_for_attention(&mut self, who: &str, text: &str) {
+        self.owes_bell |= self.rings;
+        if let Some(notifier) = self.notifier.filter(|_| !self.has_focus) {
+            self.owes_notification = Some(notifier.write(who, text));
         }
-        let who = if is_own { format!("you to {name}") } else { format!("{name} to you") };
-        let mut line = Line::new(at, Kind::Private, &who, text);
-        line.is_history = is_history;
-        line.is_mention = !is_own;
-        self.owes_bell |= line.is_mention && !is_history && self.rings;
-        self.add(room, line);
     }
 
     /// Somebody came.
@@ -218,7 +354,7 @@ impl Model {
     }
 
     /// Who is in a room now.
-    pub fn set_members<'a>(&mut self, room: RoomId, members: impl Iterator<Item = (SessionId, &'a str)>) {
+    pub fn set_members<'a>(&mut self, room: RoomId, members: impl Iterator<Item = impl Into<Person<'a>>>) {
         if let Some(room) = self.room_mut(room) {
             room.members.set(members);
         }
@@ -232,11 +368,6 @@ impl Model {
     /// The user does not hear somebody, or does.
     pub fn set_muted(&mut self, session: SessionId, is_muted: bool) {
         self.each(session, |member| member.is_muted = is_muted);
-    }
-
-    /// Somebody hears nobody, or does.
-    pub fn set_deafened(&mut self, session: SessionId, is_deafened: bool) {
-        self.each(session, |member| member.is_deafened = is_deafened);
     }
 
     /// Somebody's voice arrives badly, or does not.
@@ -266,8 +397,8 @@ impl Model {
     }
 
     /// What was typed and waits for the server.
-    pub fn set_pending<'a>(&mut self, texts: impl Iterator<Item = &'a str>) {
-        let mut texts = texts.map(|text| escape(text).into_owned());
+    pub fn set_pending<'a>(&mut self, texts: impl Iterator<Item = (RoomId, &'a str)>) {
+        let mut texts = texts.map(|(room, text)| (room, escape(text).into_owned()));
         self.pending = texts.by_ref().take(PENDING_SHOWN).collect();
         self.pending_more = texts.count();
     }
@@ -305,6 +436,37 @@ impl Model {
     /// Whether a bell is to be rung, told once.
     pub fn take_bell(&mut self) -> bool {
         std::mem::take(&mut self.owes_bell)
+    }
+
+    /// Whether, and how, the desktop shows a notification of what rings a bell, while the terminal is known not to have the focus.
+    pub fn notifier(&self) -> Option<Notifier> {
+        self.notifier
+    }
+
+    /// See [`Self::notifier`].
+    pub fn set_notifier(&mut self, notifier: Option<Notifier>) {
+        self.notifier = notifier;
+    }
+
+    /// A notification that is to be written to the terminal, told once; at most one in [`NOTIFICATION_PAUSE_MS`].
+    pub fn take_notification(&mut self) -> Option<String> {
+        let owed = self.owes_notification.take()?;
+        let is_soon = self.notified.is_some_and(|last| self.now.saturating_sub(last) < NOTIFICATION_PAUSE_MS);
+        if is_soon {
+            return None;
+        }
+        self.notified = Some(self.now);
+        Some(owed)
+    }
+
+    /// The key of push-to-talk.
+    pub fn button(&self) -> Button {
+        self.ptt.button
+    }
+
+    /// See [`Self::button`].
+    pub fn set_button(&mut self, button: Button) {
+        self.ptt.button = button;
     }
 
     pub(crate) fn ring(&mut self) {
@@ -346,6 +508,16 @@ impl Model {
         Some(retry_at - (left - 1) / 1000 * 1000)
     }
 
+    /// Where the user talks and listens, if not in the room that he looks at.
+    pub(crate) fn voice_elsewhere(&self) -> Option<String> {
+        let has_voice = self.status.mic.is_some() && self.rooms.len() > 1;
+        if !has_voice || self.voice == self.current_room() {
+            return None;
+        }
+        let room = self.rooms.iter().find(|room| Some(room.id) == self.voice);
+        Some(room.map_or_else(|| "no voice".to_owned(), |room| format!("♪ in {}", room.name)))
+    }
+
     /// The screen has so many columns and rows.
     pub fn set_size(&mut self, columns: u16, rows: u16) {
         (self.panes.columns, self.panes.rows) = (columns, rows);
@@ -353,7 +525,12 @@ impl Model {
     }
 
     fn arrange(&mut self) {
-        self.panes = Panes::of(self.panes.columns, self.panes.rows, self.rooms.len());
+        self.panes = self.panes_of(self.panes.columns, self.panes.rows);
+    }
+
+    pub(crate) fn panes_of(&self, columns: u16, rows: u16) -> Panes {
+        let has_topic = self.rooms.get(self.current).is_some_and(|room| !room.topic.is_empty());
+        Panes::of(columns, rows, self.rooms.len(), has_topic)
     }
 
     /// The user is there: he sees what is new in the room that he looks at.
@@ -388,7 +565,15 @@ impl Model {
         if room < self.rooms.len() && room != self.current {
             self.forget_marker();
             self.search = None;
+            self.completion = None;
+            let draft = self.editor.take();
+            if let Some(left) = self.rooms.get_mut(self.current) {
+                left.draft = draft;
+            }
             self.current = room;
+            let draft = self.rooms.get_mut(room).map(|room| std::mem::take(&mut room.draft));
+            self.editor.put(draft.unwrap_or_default());
+            self.arrange();
             self.see();
         }
     }

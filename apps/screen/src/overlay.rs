@@ -7,13 +7,19 @@ pub(crate) const PASTE_SHOWN: usize = 5;
 /// Bytes of a paste that are kept; the rest is not said, and the question tells so.
 pub const PASTE_BYTES: usize = 256 * 1024;
 
-const KEYS: [(&str, &str); 6] = [
-    ("Tab", "complete a name, command or room"),
+/// Columns from which on the help has two of its own.
+const TWO_COLUMNS: u16 = 80;
+
+const KEYS: [(&str, &str); 9] = [
+    ("Tab", "complete a word"),
     ("↑ ↓", "what you typed before"),
-    ("PgUp PgDn, wheel", "what was said before; Esc goes to the end"),
-    ("Alt-1 … 9, Ctrl-N P", "another room"),
-    ("Ctrl-W U K Y", "cut a word, to the left, right; put it back"),
-    ("Shift-mouse, Ctrl-L", "select text; draw all anew"),
+    ("PgUp PgDn, wheel", "earlier; Esc: the end"),
+    ("Alt-1 … 9, ^N ^P", "another room"),
+    ("Ctrl-W U K Y", "cut; put it back"),
+    ("Shift-mouse", "select text"),
+    ("Ctrl-L", "draw all anew"),
+    ("m d", "muted; hears nobody"),
+    ("~ -", "is lossy; is elsewhere"),
 ];
 
 /// See the module.
@@ -38,14 +44,25 @@ impl Overlay {
         }
     }
 
-    /// Its rows: what stands first, and what is said about it. Not escaped.
-    pub(crate) fn rows(&self) -> Vec<(String, String)> {
+    /// Its rows on a screen of so many columns: what stands first, and what is said about it, once or twice in each. Not escaped.
+    pub(crate) fn rows(&self, columns: u16) -> Vec<Vec<(String, String)>> {
+        let all = self.entries();
+        let is_wide = matches!(self, Self::Help { .. }) && columns >= TWO_COLUMNS;
+        let height = if is_wide { all.len().div_ceil(2) } else { all.len() };
+        let (left, right) = all.split_at(height);
+        let right = right.iter().map(Some).chain(std::iter::repeat(None));
+        left.iter()
+            .zip(right)
+            .map(|(left, right)| std::iter::once(left).chain(right).cloned().collect())
+            .collect()
+    }
+
+    fn entries(&self) -> Vec<(String, String)> {
         match self {
             Self::Help { .. } => {
                 let keys = KEYS.iter().map(|&(key, what)| (key.to_owned(), what.to_owned()));
-                let marks = [("m d ~".to_owned(), "muted, hears nobody, arrives badly".to_owned())];
                 let commands = help(Mode::Full).map(|(way, what)| (way, what.to_owned()));
-                commands.chain(keys).chain(marks).collect()
+                commands.chain(keys).collect()
             }
             Self::Paste { lines, is_cut } => {
                 let shown = lines.iter().take(PASTE_SHOWN).map(|line| (String::new(), line.clone()));
@@ -61,8 +78,8 @@ impl Overlay {
     }
 
     /// Moves what is seen of it by so many rows; `height` of them are seen.
-    pub(crate) fn scroll(&mut self, by: isize, height: usize) {
-        let most = self.rows().len().saturating_sub(height);
+    pub(crate) fn scroll(&mut self, by: isize, height: usize, columns: u16) {
+        let most = self.rows(columns).len().saturating_sub(height);
         if let Self::Help { scrolled } = self {
             *scrolled = scrolled.saturating_add_signed(by).min(most);
         }

@@ -13,10 +13,14 @@ use ratatui_core::{
 };
 use unicode_width::UnicodeWidthStr as _;
 
-/// Takes a terminal over: another screen, no wrapping, pastes that are marked, wheel and focus told, everything erased.
-pub const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[?2004h\x1b[?1000h\x1b[?1006h\x1b[?1004h\x1b[m\x1b[2J";
+/// Takes a terminal over: another screen, no wrapping, pastes that are marked, wheel and focus told, everything erased. Keys that are
+/// told apart, and when they are let go, by the kitty keyboard protocol: a terminal that does not know that takes no notice (the
+/// flags: disambiguate, event types, alternate keys). It is a stack of the other screen, so that each of these needs its [`LEAVE`].
+pub const ENTER: &str =
+    "\x1b[?1049h\x1b[>7u\x1b[?7l\x1b[?2004h\x1b[?1000h\x1b[?1006h\x1b[?1004h\x1b[m\x1b[2J";
 /// Gives it back as it was.
-pub const LEAVE: &str = "\x1b[?1004l\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?7h\x1b[m\x1b[?25h\x1b[?1049l";
+pub const LEAVE: &str =
+    "\x1b[<u\x1b[?1004l\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?7h\x1b[m\x1b[?25h\x1b[?1049l";
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";

@@ -10,6 +10,8 @@ const MEMBER_COLUMNS: u16 = 20;
 const TALK_COLUMNS: u16 = 40;
 /// Narrower than that, there is no room for times.
 const TIMED_COLUMNS: u16 = 30;
+/// With fewer rows, there is none for the topic.
+const TOPIC_ROWS: u16 = 12;
 /// A time, and a blank behind it.
 pub(crate) const TIME_COLUMNS: u16 = 6;
 
@@ -20,6 +22,8 @@ pub(crate) struct Panes {
     pub(crate) columns: u16,
     pub(crate) rows: u16,
     pub(crate) rooms: Rect,
+    /// What the room is about.
+    pub(crate) topic: Rect,
     pub(crate) talk: Rect,
     pub(crate) members: Rect,
     pub(crate) status: Rect,
@@ -29,7 +33,7 @@ pub(crate) struct Panes {
 impl Panes {
     /// The members first, then the rooms, if there is more than one, then all for the conversation; the line that is typed stays as
     /// long as there is a row.
-    pub(crate) fn of(columns: u16, rows: u16, rooms: usize) -> Self {
+    pub(crate) fn of(columns: u16, rows: u16, rooms: usize, has_topic: bool) -> Self {
         let height = rows.saturating_sub(2);
         let (mut left, mut right) = (0, columns);
         let mut members = Rect::default();
@@ -49,8 +53,10 @@ impl Panes {
         if rows > 1 {
             status = Rect::new(0, rows - 2, columns, 1);
         }
-        let talk = Rect::new(left, 0, right - left, height);
-        Self { columns, rows, rooms: room_list, talk, members, status, input }
+        let topic_rows = u16::from(has_topic && rows >= TOPIC_ROWS);
+        let topic = Rect::new(left, 0, right - left, topic_rows);
+        let talk = Rect::new(left, topic_rows, right - left, height - topic_rows);
+        Self { columns, rows, rooms: room_list, topic, talk, members, status, input }
     }
 
     /// Rows of what lies over the conversation, below its title.

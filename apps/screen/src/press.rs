@@ -7,6 +7,7 @@
 use chinwag_proto::limits::MESSAGE_BYTES;
 
 use crate::{
+    button::{Button, Talk},
     editor::{Entered, Outcome},
     key::Key,
     model::Model,
@@ -27,6 +28,8 @@ pub enum Act {
     TooLong,
     /// No more will be typed.
     End,
+    /// The key of push-to-talk was pressed, or was let go.
+    Talk(Talk),
     /// Everything is to be drawn anew.
     Redraw,
     /// What was said in the room before all that is here is wanted: [`Model::put_before`].
@@ -43,7 +46,7 @@ pub(crate) struct Paste {
 }
 
 impl Model {
-    /// A key was pressed.
+    /// A key was pressed, at the time that was set.
     pub fn press(&mut self, key: Key) -> Option<Act> {
         if let Some(paste) = &mut self.paste {
             paste.take(key);
@@ -51,6 +54,12 @@ impl Model {
                 self.end_paste();
             }
             return None;
+        }
+        if let Key::Released(button) = key {
+            return self.ptt.release(button).map(Act::Talk);
+        }
+        if Button::of(key) == Some(self.ptt.button) {
+            return self.ptt.press(self.now).map(Act::Talk);
         }
         if key != Key::Tab {
             self.completion = None;
@@ -61,7 +70,10 @@ impl Model {
                 None
             }
             Key::FocusIn => self.changed(|model| model.set_focus(true)),
-            Key::FocusOut => self.changed(|model| model.set_focus(false)),
+            Key::FocusOut => {
+                self.set_focus(false);
+                Some(Act::Talk(self.ptt.leave()))
+            }
             Key::Control('l') => Some(Act::Redraw),
             _ => match self.overlay {
                 Some(Overlay::Paste { .. }) => self.answer(key),
@@ -135,7 +147,7 @@ impl Model {
             }
         };
         if let Some(overlay) = &mut self.overlay {
-            overlay.scroll(by, height);
+            overlay.scroll(by, height, self.panes.columns);
         }
         true
     }

@@ -47,6 +47,8 @@ pub(crate) struct Talk {
     marker: Option<u64>,
     /// The user came back since, so that it goes when he leaves again.
     is_marker_seen: bool,
+    /// The place of the last message that he read the last time, until it is known which line is the first behind it.
+    read: Option<u64>,
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -66,6 +68,7 @@ impl Default for Talk {
             bottom: None,
             marker: None,
             is_marker_seen: false,
+            read: None,
         }
     }
 }
@@ -77,11 +80,34 @@ impl Talk {
         for line in lines.into_iter().rev() {
             if self.lines.len() == SCROLLBACK_LINES || self.bytes + line.bytes() > SCROLLBACK_BYTES {
                 self.has_earlier = false;
-                return;
+                break;
             }
             self.bytes += line.bytes();
             self.lines.push_front(line);
             self.first -= 1;
+        }
+        self.mark_read();
+    }
+
+    /// What is behind this place is new; which line that is, earlier ones tell that are yet to come.
+    pub(crate) fn set_read(&mut self, read: Option<u64>) {
+        self.read = read;
+    }
+
+    /// Places of another numbering mean nothing.
+    pub(crate) fn forget_places(&mut self) {
+        self.read = None;
+        self.lines.iter_mut().for_each(|line| line.place = 0);
+    }
+
+    /// Puts the marker where what was read the last time ends.
+    fn mark_read(&mut self) {
+        let Some(read) = self.read else { return };
+        let first_new = self.lines.iter().position(|line| line.place > read);
+        self.marker = first_new.map(|at| self.first + at as u64);
+        self.is_marker_seen = false;
+        if !self.has_earlier || self.lines.iter().any(|line| (1..=read).contains(&line.place)) {
+            self.read = None;
         }
     }
 
@@ -123,6 +149,7 @@ impl Talk {
         self.first = self.next();
         self.lines.clear();
         (self.bytes, self.bottom, self.marker, self.has_earlier) = (0, None, None, false);
+        self.read = None;
     }
 
     /// The number of the line that comes next.
@@ -138,7 +165,7 @@ impl Talk {
     pub(crate) fn mark(&mut self) {
         if self.marker.is_none() || self.is_marker_seen {
             self.marker = Some(self.next());
-            self.is_marker_seen = false;
+            (self.is_marker_seen, self.read) = (false, None);
         }
     }
 
@@ -150,7 +177,7 @@ impl Talk {
     /// What was new is not any more.
     pub(crate) fn forget_marker(&mut self) {
         if self.is_marker_seen {
-            self.marker = None;
+            (self.marker, self.read) = (None, None);
         }
     }
 
@@ -159,7 +186,8 @@ impl Talk {
         let before = n.checked_sub(1).and_then(|before| self.line(before));
         let is_new_day =
             before.zip(self.line(n)).is_some_and(|(before, line)| day(before.at) != day(line.at));
-        let is_unread = self.marker == Some(n) && before.is_some();
+        // Where what was read is farther up than what is known, there is something before it all the same.
+        let is_unread = self.marker == Some(n) && (before.is_some() || self.read.is_some());
         [(is_new_day, Rule::Day), (is_unread, Rule::Unread)]
             .into_iter()
             .filter_map(|(is_there, rule)| is_there.then_some(rule))
@@ -245,7 +273,7 @@ impl Talk {
     pub(crate) fn find(&self, words: &str, before: u64) -> Option<u64> {
         let end = usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let kept = self.lines.range(..end.min(self.lines.len()));
-        let is_said = |line: &Line| matches!(line.kind, Kind::Said | Kind::Own | Kind::Private);
+        let is_said = |line: &Line| matches!(line.kind, Kind::Said | Kind::Own);
         let from_end =
             kept.rev().position(|line| is_said(line) && line.text().to_lowercase().contains(words))?;
         (end.min(self.lines.len()) - 1 - from_end).try_into().map(|n: u64| self.first + n).ok()

@@ -96,7 +96,8 @@ impl Console {
 
     /// The last line of the log: what was done and what was dropped.
     pub(crate) fn summary(&self, stats: &ServerStats, voice: &VoiceStats) {
-        let ServerStats { messages, voice_homeless, .. } = stats;
+        let ServerStats { messages, voice_homeless, not_kept, pages, pages_refused, store_pauses, .. } =
+            stats;
         let VoiceStats { relay, sent, unsent, overflowed, handed_late, voice_dropped } = voice;
         let RelayStats { voice_in, voice_out, .. } = relay;
         let refused = voice.refused() + voice_homeless + relay.voice_over_rate;
@@ -104,7 +105,9 @@ impl Console {
             target: SUMMARY,
             "stopped: {messages} messages, {voice_in} voice packets in, {voice_out} out, {refused} refused; \
              datagrams: {} opened, {sent} sent, {} unsent, {} not ours, {} replayed, {} forged, {overflowed} overflowed, \
-             {} too late; {voice_dropped} voice frames dropped for slow readers",
+             {} too late; {voice_dropped} voice frames dropped for slow readers; \
+             history: {not_kept} messages not kept, {store_pauses} times somebody waited for the disk, {pages} pages and searches answered, \
+             {pages_refused} refused",
             relay.received,
             unsent + relay.voice_unsent,
             relay.not_ours,
@@ -125,6 +128,13 @@ fn report(losses: &Losses) {
             target: SUMMARY,
             "turned away: {crowded} connections of crowded addresses{last}, {beyond_table} beyond the limit of all, \
              {queues_full} who read too slowly while memory was short; {accept_failures} times none could be accepted",
+        );
+    }
+    if losses.history() > 0 {
+        let Losses { not_kept, pages_refused, .. } = losses;
+        tracing::warn!(
+            target: SUMMARY,
+            "history: {not_kept} messages not kept, which those who said them were told; {pages_refused} pages and searches refused",
         );
     }
     if losses.datagrams() > 0 {

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
-use chinwag_history::Retention;
+use anyhow::{Context as _, Result, anyhow};
+use chinwag_history::{Error, Fault, Retention};
+use chinwag_proto::history::UnixMillis;
 use chinwag_transport_mio::history::OpenedStore;
 
 use crate::{
-    data_folder,
+    data_folder, print,
     settings::{HistoryPlace, Settings},
 };
 
@@ -30,12 +31,16 @@ pub(crate) fn open(settings: &Settings) -> Result<Option<OpenedStore>> {
         max_age: limit(settings.keep_days).map(|days| DAY * u32::try_from(days).unwrap_or(u32::MAX)),
         max_messages: limit(settings.keep_messages),
         max_bytes: limit(settings.keep_megabytes).map(|megabytes| megabytes * MEGABYTE),
+        max_total: limit(settings.keep_total_megabytes).map(|megabytes| megabytes * MEGABYTE),
     };
     let file = file(settings.data.as_deref())?;
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
+    make_folder(&file)?;
     Ok(Some(chinwag_history::open(&file, retention)?))
+}
+
+fn make_folder(file: &Path) -> Result<()> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 /// What was found, for the operator.
@@ -51,6 +56,53 @@ pub(crate) fn summary(opened: &OpenedStore) -> String {
 /// Copies the history to a new file.
 pub(crate) fn backup(data: Option<&Path>, to: &Path) -> Result<()> {
     Ok(chinwag_history::backup(&file(data)?, to)?)
+}
+
+/// Puts a copy in the place of the history.
+pub(crate) fn restore(data: Option<&Path>, from: &Path) -> Result<()> {
+    let file = file(data)?;
+    make_folder(&file)?;
+    let aside = chinwag_history::restore(&file, from).map_err(stop_first)?;
+    let aside =
+        aside.map_or_else(String::new, |aside| format!("what was there before is {}\n", aside.display()));
+    print(&format!("{} is the history of {} now\n{aside}", file.display(), from.display()))
+}
+
+/// Tells which rooms there are.
+pub(crate) fn rooms(data: Option<&Path>) -> Result<()> {
+    let rooms = chinwag_history::rooms(&file(data)?)?;
+    let line = |messages: &str, disk: &str, first: &str, last: &str, name: &str| {
+        format!("{messages:>12}  {disk:>10}  {first:<16}  {last:<16}  {name}\n")
+    };
+    let mut text = line("messages", "MB on disk", "first (UTC)", "last (UTC)", "room");
+    for room in &rooms {
+        let (first, last) = room.times.map(|(first, last)| (minute(first), minute(last))).unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+        let disk = format!("{:.1}", room.disk_bytes as f64 / MEGABYTE as f64);
+        text += &line(&room.messages.to_string(), &disk, &first, &last, room.name.as_str());
+    }
+    print(&text)
+}
+
+/// Removes a room.
+pub(crate) fn remove_room(data: Option<&Path>, name: &str) -> Result<()> {
+    let room = chinwag_history::remove_room(&file(data)?, name).map_err(stop_first)?;
+    print(&format!("{} is removed, with {} messages\n", room.name, room.messages))
+}
+
+/// For what cannot be done beside a server.
+fn stop_first(error: Error) -> anyhow::Error {
+    if matches!(error.fault, Fault::InUse) {
+        anyhow!("{}: a server is using it; stop that one first", error.file.display())
+    } else {
+        error.into()
+    }
+}
+
+/// `2026-01-31 23:59`, in UTC.
+fn minute(at: UnixMillis) -> String {
+    let time = chinwag_history::rfc_3339(at);
+    time.get(..16).unwrap_or(&time).replace('T', " ")
 }
 
 /// Writes the history to standard output, a line of JSON for each message.

@@ -55,6 +55,9 @@ fn main() -> ExitCode {
             told(result)
         }
         Some(Command::Backup { file, place }) => told(history::backup(place.data.as_deref(), &file)),
+        Some(Command::Restore { file, place }) => told(history::restore(place.data.as_deref(), &file)),
+        Some(Command::Rooms { place }) => told(history::rooms(place.data.as_deref())),
+        Some(Command::RemoveRoom { name, place }) => told(history::remove_room(place.data.as_deref(), &name)),
         Some(Command::Export { place, .. }) => told(history::export(place.data.as_deref())),
         None => run(&arguments.settings, &settled, &terminal),
     }
@@ -72,7 +75,7 @@ fn told(result: Result<()>) -> ExitCode {
     }
 }
 
-fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
@@ -154,6 +157,7 @@ fn serve(settings: &Settings, terminal: &Terminal, console: &Console) -> Result<
         result => result,
     }?;
     if let Some(opened) = history::open(settings)? {
+        opened.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
         console.line(&history::summary(&opened));
         server.keep_history(opened)?;
     }

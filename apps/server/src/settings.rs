@@ -27,6 +27,14 @@ const NEEDS: [(&str, &str); 5] = [
     ("key", "cert"),
 ];
 
+/// What would do nothing: a setting, and another one with the value by which that is so.
+const IDLE: [(&str, &str, &str); 4] = [
+    ("keep_days", "history", "memory"),
+    ("keep_messages", "history", "memory"),
+    ("keep_megabytes", "history", "memory"),
+    ("keep_total_megabytes", "history", "memory"),
+];
+
 /// Text and voice chat on your own machine: the server.
 ///
 /// Starts without any configuration. On the first start it makes itself a certificate; friends join with the
@@ -72,7 +80,7 @@ pub(crate) struct DataArguments {
     pub(crate) data: Option<PathBuf>,
 }
 
-// Every flag here is a setting. Relations between them are in NEEDS, so that they hold wherever they are given.
+// Every flag here is a setting. Relations between them are in NEEDS and IDLE, so that they hold wherever they are given.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// Where to listen, TCP and UDP; may be given several times. Port 0 picks a free one
@@ -121,6 +129,11 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub(crate) keep_megabytes: u64,
 
+    /// How many megabytes all rooms together may take on the disk, about; beyond that the oldest messages of all go first. 0 is no limit
+    #[arg(long, value_name = "MB", default_value_t = 2000,
+          value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    pub(crate) keep_total_megabytes: u64,
+
     /// The folder for the certificate, its key and the history [default: the platform's data folder, ~/.local/share/chinwag on Linux]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -166,17 +179,39 @@ pub(crate) enum HistoryPlace {
 pub(crate) enum Command {
     /// Copies the history to a file, while the server runs or not
     ///
-    /// To go back to it, stop the server, put it in the place of history.db in the data folder and remove history.db-wal and
-    /// history.db-shm there, if they are left.
+    /// To go back to it, stop the server and give the file to chinwag-server restore.
     Backup {
         /// The file, which must not be there yet
         file: PathBuf,
         #[command(flatten)]
         place: DataArguments,
     },
+    /// Goes back to a history that was copied to a file, while no server runs
+    ///
+    /// The file is looked through before, and stays as it is. The history that was there is kept in the data folder, under a name that is told.
+    Restore {
+        /// What chinwag-server backup wrote
+        file: PathBuf,
+        #[command(flatten)]
+        place: DataArguments,
+    },
+    /// Tells which rooms the history has, and how much of each, while the server runs or not
+    Rooms {
+        #[command(flatten)]
+        place: DataArguments,
+    },
+    /// Removes a room from the history, with all that was said there, while no server runs
+    ///
+    /// It cannot be undone; chinwag-server backup makes a copy before.
+    RemoveRoom {
+        /// The room's name
+        name: String,
+        #[command(flatten)]
+        place: DataArguments,
+    },
     /// Writes the whole history to standard output, oldest first for each room, while the server runs or not
     Export {
-        /// One JSON object a line: room, seq, time, name, text
+        /// One JSON object a line: room, seq, time, name, text; what would drive a terminal is escaped
         #[arg(long, required = true)]
         json: bool,
         #[command(flatten)]
@@ -213,6 +248,7 @@ pub(crate) enum Command {
 pub(crate) fn read() -> Result<(Arguments, Settled), Refusal> {
     let (arguments, settled) = settle(&table(), file)?;
     settled.check_needs(&NEEDS)?;
+    settled.check_idle(&IDLE)?;
     Ok((arguments, settled))
 }
 
@@ -238,7 +274,13 @@ fn file(arguments: &Arguments) -> Option<File> {
     let named = match &arguments.command {
         None => &arguments.file,
         Some(Command::CheckConfig { example: false, file, .. }) => file,
-        Some(Command::Backup { place, .. } | Command::Export { place, .. }) => &place.file,
+        Some(
+            Command::Backup { place, .. }
+            | Command::Restore { place, .. }
+            | Command::Rooms { place }
+            | Command::RemoveRoom { place, .. }
+            | Command::Export { place, .. },
+        ) => &place.file,
         // No setting is of use to these.
         Some(Command::CheckConfig { .. } | Command::Duo { .. }) => return None,
     };

@@ -139,6 +139,33 @@ fn what_needs_something_else_is_refused_without_it_wherever_it_comes_from() {
 }
 
 #[test]
+fn limits_of_a_history_that_is_not_kept_are_refused_wherever_they_come_from() {
+    let place = Place::new("keep_days = 30\nhistory = 'memory'\n");
+    let at = "DIR/chinwag/chinwag-server.toml";
+    let mut server = place.server(&["check-config", "--keep-messages", "7"]);
+    let (code, out, errors) = place.told(server.env("CHINWAG_SERVER_KEEP_MEGABYTES", "5").output().unwrap());
+    let because = format!("has no effect where history is memory ({at}:2:1: history); remove one of the two");
+    assert_eq!((code, out.len()), (Some(2), 0));
+    assert_eq!(
+        errors,
+        format!(
+            "{at}:1:1: keep_days {because}\n--keep-messages {because}\nCHINWAG_SERVER_KEEP_MEGABYTES {because}\n"
+        )
+    );
+    // The server says the same.
+    let (code, out, errors) =
+        Place::new("").told(place.server(&["--history", "memory", "--keep-days", "1"]).output().unwrap());
+    assert_eq!((code, out.len()), (Some(2), 0));
+    assert!(
+        errors.starts_with("--keep-days has no effect where history is memory (--history); remove one"),
+        "{errors}"
+    );
+    // What is so anyway does no harm, and what comes first counts.
+    assert_eq!(place.checked(&["--keep-days", "0"]).0, Some(0));
+    assert_eq!(place.checked(&["--history", "disk"]).0, Some(0));
+}
+
+#[test]
 fn a_server_starts_by_its_file_and_says_so() {
     let place = Place::new("listen = '127.0.0.1:0'\n");
     let mut server = place

@@ -124,6 +124,32 @@ impl Settled {
         problems.or(())
     }
 
+    /// Sees to it that the first of each three, a setting, is not given where the second, another one, has the third as its value.
+    ///
+    /// # Errors
+    /// Those that would have no effect.
+    pub fn check_idle(&self, idle: &[(&str, &str, &str)]) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for (key, other, value) in idle {
+            if let Some(source) = self.given(key)
+                && let Some((cause, values)) = self.values.get(*other)
+                && values == &[*value]
+            {
+                let cause = match cause {
+                    Source::Default => String::new(),
+                    Source::Flag(_) | Source::Environment(_) | Source::File(_) => {
+                        format!(" ({})", cause.blame(other))
+                    }
+                };
+                problems.push(format!(
+                    "{} has no effect where {other} is {value}{cause}; remove one of the two",
+                    source.blame(key)
+                ));
+            }
+        }
+        problems.or(())
+    }
+
     /// Where the setting comes from, if it is anything else than it would be anyway.
     fn given(&self, key: &str) -> Option<&Source> {
         let (source, values) = self.values.get(key)?;

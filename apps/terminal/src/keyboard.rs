@@ -12,6 +12,7 @@ use chinwag_screen::{Decoder, Key};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    process::{Signal, kill_current_process_group},
 };
 
 use crate::{
@@ -148,6 +149,7 @@ impl Keyboard {
             Ok(0) => false,
             Ok(count) => {
                 self.decoder.push(&bytes[..count], &mut self.keys);
+                self.keys.retain(|&key| !is_signal(key));
                 true
             }
             Err(error) => error == Errno::INTR,
@@ -176,6 +178,20 @@ impl Keyboard {
             Err(_) => Typed::Unusable("a line that is not UTF-8 was not sent"),
         })
     }
+}
+
+/// True for a key that is a signal, which the terminal leaves to the program if it was asked to tell keys apart.
+fn is_signal(key: Key) -> bool {
+    let Key::Control(letter) = key else { return false };
+    let signal = match letter {
+        'c' => Signal::INT,
+        'z' => Signal::TSTP,
+        '\\' => Signal::QUIT,
+        _ => return false,
+    };
+    // As the terminal would, to all that were started together. That cannot fail: this program is one of them.
+    let _ = kill_current_process_group(signal);
+    true
 }
 
 /// Whether something is typed soon.

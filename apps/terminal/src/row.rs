@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use chinwag_proto::text::escape;
+use chinwag_proto::{limits, text::escape};
 use chinwag_screen::{Editor, Entered, Key, Outcome};
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -59,6 +59,24 @@ impl Row {
 
     pub(crate) fn set_prompt(&mut self, prompt: &str) {
         prompt.clone_into(&mut self.prompt);
+    }
+
+    /// What is typed and not finished.
+    pub(crate) fn text(&self) -> &str {
+        self.editor.text()
+    }
+
+    /// Goes on with what was typed before. If something was typed meanwhile, that stays, and this can be called back.
+    pub(crate) fn begin(&mut self, text: &str) {
+        let text = text.chars().filter(|c| !c.is_control()).collect();
+        let line = Entered { text, is_cut: false };
+        if line.text.len() > limits::MESSAGE_BYTES {
+            return;
+        }
+        match self.editor.text().is_empty() {
+            true => self.editor.put(line),
+            false => self.editor.remember(&line),
+        }
     }
 
     /// Takes a key; what was typed with it. What is to be written before the row is drawn again goes to `out`.
@@ -226,7 +244,6 @@ fn fitting_at_end(text: &str, room: usize) -> usize {
 mod tests {
     use std::{collections::VecDeque, num::NonZero};
 
-    use chinwag_proto::limits;
     use chinwag_screen::Decoder;
 
     use super::*;

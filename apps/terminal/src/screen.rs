@@ -45,6 +45,19 @@ impl Screen {
         self.terminal.set_in(is_in);
     }
 
+    /// What is typed and not finished, where lines are edited by this program. Not while it cannot be known without waiting.
+    pub fn draft(&self) -> Option<String> {
+        self.terminal.draft().filter(|_| self.is_edited())
+    }
+
+    /// Goes on with what was typed before, where lines are edited by this program. If something was typed meanwhile, that stays, and
+    /// this can be called back.
+    pub fn begin(&self, text: &str) {
+        if self.is_edited() {
+            self.terminal.begin(text);
+        }
+    }
+
     /// The user is in.
     pub fn welcome(&mut self, name: &str) {
         let name = escape(name);

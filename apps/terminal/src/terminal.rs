@@ -61,6 +61,7 @@ impl Terminal {
             row: Mutex::default(),
             opened: Once::new(),
             full: OnceLock::new(),
+            is_entered: AtomicBool::new(false),
             owes_picture: AtomicBool::new(false),
         }))
     }
@@ -152,6 +153,8 @@ pub(crate) struct Shared {
     opened: Once,
     /// What has the whole screen, in the place of the row.
     full: OnceLock<Arc<dyn Full>>,
+    /// That has the other screen: [`ENTER`] was written, and [`LEAVE`] was not.
+    is_entered: AtomicBool,
     /// Its first picture is yet to be painted: whoever fills the screen has other things to do than to wait for a terminal that takes
     /// nothing.
     owes_picture: AtomicBool,
@@ -178,12 +181,15 @@ impl Shared {
             && let Some(mut row) = row
             && takes_something()
         {
+            // Whoever was stopped without a word still has the other screen.
+            let is_entered = self.full.get().is_some() && self.is_entered.swap(true, Ordering::Relaxed);
+            let leave = if is_entered { LEAVE } else { ERASE };
             match self.full.get() {
                 Some(_) if self.owes_picture.load(Ordering::Relaxed) => {
                     // Whether anybody still looks, the keyboard finds out.
-                    let _ = write(&mut io::stdout().lock(), [ERASE, ENTER].concat().as_bytes());
+                    let _ = write(&mut io::stdout().lock(), [leave, ENTER].concat().as_bytes());
                 }
-                Some(full) => show(full, [ERASE, ENTER].concat(), true),
+                Some(full) => show(full, [leave, ENTER].concat(), true),
                 None => self.draw(&mut row, [ERASE, BRACKETED_PASTE].concat()),
             }
         }
@@ -214,7 +220,13 @@ impl Shared {
 
     /// What gives the terminal back, where nothing is to be left of the row.
     fn goodbye(&self) -> String {
-        if self.full.get().is_some() { LEAVE.to_owned() } else { [ERASE, NO_BRACKETED_PASTE].concat() }
+        match self.full.get() {
+            Some(_) => {
+                self.is_entered.store(false, Ordering::Relaxed);
+                LEAVE.to_owned()
+            }
+            None => [ERASE, NO_BRACKETED_PASTE].concat(),
+        }
     }
 
     /// Gives the terminal back for a while.
@@ -265,6 +277,20 @@ impl Shared {
 
     pub(crate) fn set_in(&self, is_in: bool) {
         self.lock().set_in(is_in);
+    }
+
+    /// What is typed and not finished, unless somebody writes to a terminal that takes nothing.
+    pub(crate) fn draft(&self) -> Option<String> {
+        self.row.try_lock().ok().map(|row| row.text().to_owned())
+    }
+
+    /// Goes on with what was typed before.
+    pub(crate) fn begin(&self, text: &str) {
+        let mut row = self.lock();
+        row.begin(text);
+        if self.modes.are_set() {
+            self.draw(&mut row, String::new());
+        }
     }
 
     /// What stands before what is typed.

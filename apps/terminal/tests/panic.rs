@@ -101,7 +101,7 @@ fn a_panic_leaves_the_screen_that_was_there_before_and_the_log_is_not_on_it() {
     panics(
         test,
         b"80 columns, 24 rows",
-        b"\x1b[?1049l",
+        chinwag_screen::LEAVE.as_bytes(),
         b"Ok(true) was too much, Picture(Mutex { data: \"log\"",
     );
 }

@@ -63,7 +63,7 @@ impl<F> Cards for SystemCards<F> {
         let (stream, flow) = open_flow(&device, &config, &bell)?;
         self.id = find::id_of(&device);
         let name = find::name_of(&device).unwrap_or_else(|| self.id.clone());
-        Ok((stream, Open { flow, name, bell }))
+        Ok((stream, Open { flow, name, id: self.id.clone(), bell }))
     }
 
     fn standing(&mut self) -> Standing {

@@ -147,8 +147,9 @@ fn info(host: &Host, direction: Direction, named: Named, default: Option<&str>) 
     Some(DeviceInfo {
         direction,
         name,
-        host: host.id().name(),
+        host: host.id().name().to_owned(),
         is_default: default == Some(&id),
+        id,
         rate_hz: own.sample_rate(),
         channels: own.channels(),
         rates_hz: (least, most),
@@ -173,6 +174,17 @@ pub(super) fn find(host: &Host, direction: Direction, name: Option<&str>) -> Res
 pub(super) fn find_id(host: &Host, direction: Direction, id: &str) -> Option<Device> {
     let mut named = devices(host, direction).into_iter().flatten();
     named.find(|named| named.id == id).map(|named| named.device)
+}
+
+/// See [`super::choose`].
+pub(super) fn choose_listed<'a>(
+    devices: &'a [DeviceInfo],
+    direction: Direction,
+    wanted: &str,
+) -> Result<&'a DeviceInfo, DeviceError> {
+    let devices: Vec<_> = devices.iter().filter(|device| device.direction == direction).collect();
+    let names: Vec<_> = devices.iter().map(|device| (device.name.clone(), device.id.clone())).collect();
+    choose(direction, wanted, &names, |_| true).map(|at| devices[at])
 }
 
 /// The place of the device that `wanted` means among `names`, pairs of the listed name and the sound system's own.
@@ -221,5 +233,29 @@ mod tests {
         assert!(error.ends_with("there are: \"Null Output (spk)\", \"Null Output (micfeed)\""), "{error}");
         let none = choose(Direction::Input, "x", &names, |_| false);
         assert!(none.is_err_and(|e| e.to_string().contains("nor any other")));
+    }
+
+    #[test]
+    fn of_listed_devices_those_of_the_other_direction_are_not_meant() {
+        let listed = |direction, name: &str| DeviceInfo {
+            direction,
+            name: name.to_owned(),
+            id: name.to_lowercase(),
+            host: "ALSA".to_owned(),
+            is_default: false,
+            rate_hz: 48_000,
+            channels: 1,
+            rates_hz: (48_000, 48_000),
+        };
+        let devices = [listed(Direction::Input, "Headset"), listed(Direction::Output, "Horn")];
+        let chosen = |direction, wanted| {
+            choose_listed(&devices, direction, wanted)
+                .map(|device| device.id.clone())
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(chosen(Direction::Input, "head").as_deref(), Ok("headset"));
+        assert_eq!(chosen(Direction::Output, "Horn").as_deref(), Ok("horn"));
+        let error = chosen(Direction::Input, "horn").unwrap_err();
+        assert_eq!(error, "there is no microphone \"horn\"; there are: \"Headset\"");
     }
 }

@@ -46,8 +46,9 @@ pub(super) enum News<F> {
 /// The sound thread's part of a stream.
 pub(super) struct Open<F> {
     pub(super) flow: F,
-    /// The device's name.
+    /// The device's name, and the sound system's own for it.
     pub(super) name: String,
+    pub(super) id: String,
     pub(super) bell: Bell,
 }
 

@@ -107,6 +107,11 @@ impl<F: Metered> Link<F> {
         self.open.as_mut().filter(|_| !self.is_still).map(|open| &mut open.flow)
     }
 
+    /// The sound system's own name for the device that is open.
+    pub(super) fn device(&self) -> Option<&str> {
+        self.open.as_ref().map(|open| open.id.as_str())
+    }
+
     /// Sound was taken from, or given to, the device.
     pub(super) fn took(&mut self, now: Instant) {
         self.taken = now;

@@ -162,6 +162,10 @@ impl Microphone for DeviceMicrophone {
         self.link.take_line()
     }
 
+    fn device(&self) -> Option<&str> {
+        self.link.device()
+    }
+
     fn stats(&self) -> DeviceStats {
         self.link.stats()
     }

@@ -61,8 +61,10 @@ pub struct DeviceInfo {
     pub direction: Direction,
     /// The name to choose it by.
     pub name: String,
+    /// The sound system's own name for it, which stays the same.
+    pub id: String,
     /// The sound system that has it.
-    pub host: &'static str,
+    pub host: String,
     /// The one that is used when none is named.
     pub is_default: bool,
     /// The rate at which it is used, in Hz.
@@ -81,12 +83,24 @@ pub fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
     find::list()
 }
 
+/// The one of these devices that `wanted` means: its name, the sound system's own name for it, or a part of either that no other has.
+///
+/// # Errors
+/// When there is none, or several; it says which there are.
+pub fn choose<'a>(
+    devices: &'a [DeviceInfo],
+    direction: Direction,
+    wanted: &str,
+) -> Result<&'a DeviceInfo, DeviceError> {
+    find::choose_listed(devices, direction, wanted)
+}
+
 /// Opens a microphone: by its name as listed, by the sound system's own name for it, or by a part of either that no other
 /// has; or the default one. When it vanishes it gives silence until it is back; the default one is followed.
 ///
 /// # Errors
 /// When there is no such device or it cannot be opened.
-pub fn open_microphone(name: Option<&str>) -> Result<Box<dyn Microphone>, DeviceError> {
+pub fn open_microphone(name: Option<&str>) -> Result<Box<dyn Microphone + Send>, DeviceError> {
     Ok(Box::new(microphone::DeviceMicrophone::open(name)?))
 }
 
@@ -94,6 +108,6 @@ pub fn open_microphone(name: Option<&str>) -> Result<Box<dyn Microphone>, Device
 ///
 /// # Errors
 /// As [`open_microphone`].
-pub fn open_speaker(name: Option<&str>) -> Result<Box<dyn Speaker>, DeviceError> {
+pub fn open_speaker(name: Option<&str>) -> Result<Box<dyn Speaker + Send>, DeviceError> {
     Ok(Box::new(speaker::DeviceSpeaker::open(name)?))
 }

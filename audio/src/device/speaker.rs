@@ -185,6 +185,10 @@ impl Speaker for DeviceSpeaker {
         self.link.take_line()
     }
 
+    fn device(&self) -> Option<&str> {
+        self.link.device()
+    }
+
     fn stats(&self) -> DeviceStats {
         self.link.stats()
     }

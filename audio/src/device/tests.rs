@@ -110,7 +110,7 @@ impl<F: Metered> Hand<F> {
     }
 
     fn open(&self, link: &Link<F>, flow: F, name: &str) {
-        let open = Open { flow, name: name.to_owned(), bell: link.bell(1) };
+        let open = Open { flow, name: name.to_owned(), id: name.to_lowercase(), bell: link.bell(1) };
         assert!(self.news.try_send(News::Open(open)).is_ok());
     }
 
@@ -285,9 +285,11 @@ fn a_microphone_that_is_gone_is_silence_of_the_same_length_and_two_lines() {
 fn a_speaker_that_is_gone_takes_as_much_as_before() {
     let mut rig = SpeakerRig::new(48_000, 0.0);
     rig.run(5_000);
+    assert_eq!(rig.speaker.device(), Some("it"));
     rig.card = None;
     rig.hand.gone();
     rig.run(20_000);
+    assert_eq!(rig.speaker.device(), None);
     rig.plug_in(48_000, 0.0, "it");
     rig.run(5_000);
     assert!(rig.blocks.abs_diff(3_000) <= 8, "{} blocks in 30 s", rig.blocks);
@@ -303,6 +305,7 @@ fn another_default_device_is_told_and_is_no_break() {
     rig.plug_in(44_100, 0.0, "other");
     rig.run(1_000);
     assert_eq!(rig.lines, ["the speaker is \"other\" now"]);
+    assert_eq!(rig.speaker.device(), Some("other"));
     assert_eq!(rig.speaker.stats().made_up, 0);
 }
 

@@ -112,7 +112,7 @@ pub enum ClientEvent {
         /// True when it is the room that it was before: what was said there meanwhile is told now, or is in its history.
         continues: bool,
     },
-    /// Not in a room that was asked for; the place is gone.
+    /// Not in a room that was asked for, or no more alone with one who is gone, since others need the place; the place is gone.
     NotEntered {
         /// Which.
         place: PlaceId,
@@ -289,12 +289,13 @@ impl PlaceId {
     /// That of the first room of [`ClientConfig::rooms`].
     pub const FIRST: Self = Self(1);
 
-    pub(super) const fn from_wire(key: u32) -> Self {
-        Self(key)
+    /// The room of this number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
     }
 
-    /// Its number on the wire: the key of the client's claim.
-    pub const fn to_wire(self) -> u32 {
+    /// Its number.
+    pub const fn number(self) -> u32 {
         self.0
     }
 

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::assert_told,
-        client::{ClientConfig, ClientInput, Queued},
+        client::{ClientConfig, ClientInput, ListedRoom, Member, PlaceId, Queued, RoomTopic},
         ids::SessionId,
         rng::Rng,
         time::Instant,
@@ -121,24 +121,30 @@ mod tests {
 
     /// One that is in the room and has said more than may be sent at once.
     fn client() -> Client {
-        let config =
-            ClientConfig { name: "Foo".into(), room: String::new(), software: String::new(), history: 0 };
+        let config = ClientConfig {
+            name: "Foo".into(),
+            rooms: vec![String::new()],
+            software: String::new(),
+            history: 0,
+        };
         let mut client = Client::new(NOW, config, Rng::from_number(1));
         client.handle_input(NOW, ClientInput::Connected);
-        let welcome = pb::Welcome {
-            session: 1,
-            name: "Foo".into(),
-            resume_token: vec![7; 16],
+        let welcome =
+            pb::Welcome { session: 1, name: "Foo".into(), resume_token: vec![7; 16], ..Default::default() };
+        let entered = pb::Entered {
+            key: 1,
             room: Some(pb::Room { id: 1, name: "lobby".into(), epoch: 9, last_seq: 2 }),
-            members: vec![pb::Member { session: 1, name: "Foo".into() }],
+            members: vec![pb::Member { session: 1, name: "Foo".into(), ..Default::default() }],
+            member_count: 1,
             ..Default::default()
         };
         let mut bytes = vec![];
         control::write_to_client(&mut bytes, Kind::Welcome(welcome));
+        control::write_to_client(&mut bytes, Kind::Entered(entered));
         client.handle_input(NOW, ClientInput::Received { bytes: &bytes });
         client.handle_timeout(NOW);
         for _ in 0..limits::UNACKED_MESSAGES + 2 {
-            client.say("hi").unwrap();
+            client.say(PlaceId::FIRST, "hi").unwrap();
         }
         while client.poll_output().is_some() {}
         client
@@ -164,16 +170,35 @@ mod tests {
             Client::audit,
             &[
                 ("members: 10001, the limit is 10000", |c| {
-                    c.members.extend((2..).map(|n| (SessionId::from_wire(n), String::new())).take(10_000));
+                    let many = (2..).map(|n| (SessionId::from_wire(n), Member::default()));
+                    c.places[0].members.extend(many.take(10_000));
                 }),
                 ("bytes of a member's name: 257, the limit is 256", |c| {
-                    c.members.insert(SessionId::from_wire(9), long_name());
+                    let long = Member { name: long_name(), ..Member::default() };
+                    c.places[0].members.insert(SessionId::from_wire(9), long);
                 }),
                 ("bytes of one's own name: 257", |c| session(c).name = long_name()),
-                ("bytes of the room's name: 257", |c| session(c).room_name = long_name()),
+                ("bytes of a room's name: 257", |c| c.places[0].name = long_name()),
                 ("bytes of the token: 65, the limit is 64", |c| session(c).token = vec![0; 65]),
                 ("bytes of a goodbye: 65537", |c| c.goodbye = Some("x".repeat(65_537))),
                 ("reader: a frame of 65537 bytes waits", |c| c.reader.push(&65_537u32.to_be_bytes())),
+                ("bytes of a topic: 65537", |c| {
+                    c.places[0].topic = Some(RoomTopic { text: "x".repeat(65_537), ..Default::default() });
+                }),
+                ("places: 17, the limit is 16", |c| {
+                    for _ in 0..limits::ROOMS_EACH {
+                        c.add_place("den", false);
+                    }
+                }),
+                ("private places: 49, the limit is 48", |c| {
+                    for _ in 0..=limits::PRIVATE_EACH {
+                        c.add_place("Bar", true);
+                    }
+                }),
+                ("rooms that were told: 257, the limit is 256", |c| {
+                    let room = ListedRoom { name: "den".into(), members: 1, topic: String::new() };
+                    c.listed_rooms = vec![room; limits::ROOMS + 1];
+                }),
                 ("bytes of a voice payload: ", |c| c.payload.resize(PAYLOAD_BYTES + 1, 0)),
                 ("outputs: 1 were not polled", |c| c.out.push(Queued::Connect, |_, _| {})),
             ],
@@ -189,20 +214,38 @@ mod tests {
                 ("messages kept: 1025, the limit is 1024", |c| {
                     for _ in c.outgoing.len()..=limits::OUTGOING_MESSAGES {
                         c.last_id = c.last_id.next();
-                        c.outgoing.push_back((c.last_id, "hi".into()));
+                        let (id, place) = (c.last_id, PlaceId::FIRST);
+                        c.outgoing.push_back(Outgoing { id, place, text: "hi".into() });
                     }
                 }),
-                ("MessageId(1) is kept behind MessageId(1)", |c| c.outgoing[1].0 = MessageId::from_wire(1)),
+                ("MessageId(1) is kept behind MessageId(1)", |c| c.outgoing[1].id = MessageId::from_wire(1)),
                 ("MessageId(99) is kept, MessageId(66) is the last", |c| {
-                    c.outgoing[65].0 = MessageId::from_wire(99);
+                    c.outgoing[65].id = MessageId::from_wire(99);
                 }),
-                ("bytes of a message: 4097, the limit is 4096", |c| c.outgoing[0].1 = "x".repeat(4097)),
+                ("bytes of a message: 4097, the limit is 4096", |c| c.outgoing[0].text = "x".repeat(4097)),
                 ("MessageId(67) was sent, MessageId(66) is the last", |c| {
                     link(c).sent_up_to = MessageId::from_wire(67);
                 }),
                 ("messages sent and not acknowledged: 65, the limit is 64", |c| {
                     link(c).sent_up_to = MessageId::from_wire(65);
                 }),
+            ],
+        );
+    }
+
+    #[test]
+    fn places_and_what_is_said_and_heard_there_must_agree() {
+        assert_told(
+            client,
+            Client::audit,
+            &[
+                ("the voice is in Some(PlaceId(7)), which is no place", |c| {
+                    c.voice = Some(PlaceId::from_number(7));
+                }),
+                ("MessageId(3) is said in PlaceId(7), which is no place", |c| {
+                    c.outgoing[2].place = PlaceId::from_number(7);
+                }),
+                ("PlaceId(1) has no numbers", |c| c.places[0].numbering = None),
             ],
         );
     }

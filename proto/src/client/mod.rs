@@ -348,6 +348,23 @@ impl Client {
         Some(token)
     }
 
+    /// Gives up the connection and makes another one at once, by which the session is resumed; in a pause between two tries, tries
+    /// now. False while one is being made already, or at the end.
+    pub fn reconnect(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::In(_) => self.out.push(Queued::Disconnect, |_, _| {}),
+            State::Pausing { .. } => {}
+            State::Connecting { .. } | State::Greeting { .. } | State::Quitting { .. } | State::Ended => {
+                return false;
+            }
+        }
+        self.event(ClientEvent::Reconnecting { why: None, pause: Duration::ZERO });
+        // Whoever wants it now knows that something has changed.
+        self.attempts = 0;
+        self.connect(now);
+        true
+    }
+
     /// Leaves for good. What was said before is sent before; [`ClientEvent::Ended`] comes when the server has
     /// said goodbye, or after [`limits::QUIT_TIMEOUT`].
     pub fn quit(&mut self, now: Instant) {
@@ -436,7 +453,7 @@ impl Client {
             features: Vec::new(),
             name: self.wanted_name.as_ref().unwrap_or(&self.config.name).clone(),
             rooms,
-            voice: self.voice.map_or(0, PlaceId::to_wire),
+            voice: self.voice.map_or(0, PlaceId::number),
             marks: Some(self.wire_marks()),
             resume,
             author: self.author.to_vec(),

@@ -3,14 +3,14 @@
 use alloc::{
     borrow::ToOwned as _,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    string::String,
+    string::{String, ToString as _},
     vec::Vec,
 };
 
 use super::{Client, ClientEvent, JoinError, Member, Outgoing, PlaceId, RoomTopic, State};
 use crate::{
     hooks::{Limit, Mistake, is_made},
-    hub::Marks,
+    hub::{Marks, Refusal},
     ids::{RoomId, Seq, SessionId},
     limits,
     name::Name,
@@ -41,6 +41,8 @@ pub(super) struct Place {
     pub(super) listed: usize,
     /// Those who were here when the connection was lost, until it is known who still is.
     pub(super) former_members: Option<BTreeSet<String>>,
+    /// It is to be with whoever has the name now, who may be another one than before.
+    pub(super) is_anew: bool,
     /// It was asked for on this connection.
     pub(super) is_claimed: bool,
     /// The server said on this connection that the client is in it.
@@ -61,6 +63,7 @@ impl Place {
             members: BTreeMap::new(),
             listed: 0,
             former_members: None,
+            is_anew: false,
             is_claimed: false,
             is_entered: false,
             is_leaving: false,
@@ -71,8 +74,13 @@ impl Place {
         self.is_entered && self.numbering.is_some_and(|numbering| numbering.room == room)
     }
 
+    /// True when its numbers are those of this epoch.
+    pub(super) fn has_epoch(&self, epoch: u64) -> bool {
+        self.numbering.is_some_and(|numbering| numbering.epoch == epoch)
+    }
+
     /// True when it is called so, however that is written.
-    fn is_called(&self, name: &Name) -> bool {
+    pub(super) fn is_called(&self, name: &Name) -> bool {
         Name::new(&self.name).is_ok_and(|own| own.folded() == name.folded())
     }
 
@@ -87,9 +95,9 @@ impl Place {
             true => (String::new(), self.name.clone()),
             false => (self.name.clone(), String::new()),
         };
-        let numbering = self.numbering;
+        let numbering = self.numbering.filter(|_| !self.is_anew);
         pb::Claim {
-            key: self.id.to_wire(),
+            key: self.id.number(),
             name,
             with,
             epoch: numbering.map_or(0, |numbering| numbering.epoch),
@@ -129,6 +137,11 @@ impl Client {
     pub fn members(&self, place: PlaceId) -> impl Iterator<Item = (SessionId, &Member)> {
         let members = self.place(place).map(|place| &place.members);
         members.into_iter().flatten().map(|(&session, member)| (session, member))
+    }
+
+    /// Somebody in a room.
+    pub fn member(&self, place: PlaceId, session: SessionId) -> Option<&Member> {
+        self.place(place)?.members.get(&session)
     }
 
     /// The name of a room as the server has it, or of the one whom this client is alone with.
@@ -191,7 +204,7 @@ impl Client {
             && place.is_entered
             && !place.has_other()
         {
-            (place.numbering, place.is_entered, place.is_claimed) = (None, false, false);
+            (place.is_anew, place.is_entered, place.is_claimed) = (true, false, false);
             self.voice_told = self.voice_told.filter(|voice| *voice != id);
         }
         self.send_claims();
@@ -205,9 +218,11 @@ impl Client {
         if let Some(place) = self.places.iter().find(found) {
             return Ok(place.id);
         }
-        let most = if is_private { Limit::PrivateEach.value() } else { Limit::RoomsEach.value() };
-        if self.places.iter().filter(|place| place.is_private == is_private).count() >= most {
-            return Err(if is_private { JoinError::TooManyPrivate } else { JoinError::TooManyRooms });
+        if is_private && !self.free_private_place() {
+            return Err(JoinError::TooManyPrivate);
+        }
+        if !is_private && self.count_places(false) >= Limit::RoomsEach.value() {
+            return Err(JoinError::TooManyRooms);
         }
         let id = self.add_place(name.as_str(), is_private);
         self.send_claims();
@@ -285,6 +300,21 @@ impl Client {
     }
 
     // Helpers.
+
+    fn count_places(&self, is_private: bool) -> usize {
+        self.places.iter().filter(|place| place.is_private == is_private).count()
+    }
+
+    /// Makes sure that one more can be alone with the user: the oldest place whose other is gone makes room. False if all are in use.
+    pub(super) fn free_private_place(&mut self) -> bool {
+        if self.count_places(true) < Limit::PrivateEach.value() {
+            return true;
+        }
+        let is_left = |place: &&Place| place.is_private && place.is_entered && !place.has_other();
+        let Some(left) = self.places.iter().find(is_left).map(|place| place.id) else { return false };
+        self.not_entered(left, Refusal::NotHere.to_string());
+        true
+    }
 
     pub(super) fn place(&self, id: PlaceId) -> Option<&Place> {
         self.places.iter().find(|place| place.id == id)
@@ -366,7 +396,9 @@ impl Client {
     pub(super) fn not_entered(&mut self, id: PlaceId, why: String) {
         let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
         let place = self.places.remove(at);
+        // It is not there for the server either.
         self.voice = self.voice.filter(|voice| *voice != id);
+        self.voice_told = self.voice_told.filter(|voice| *voice != id);
         self.tell_voice();
         let outgoing = core::mem::take(&mut self.outgoing);
         let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);

@@ -1,11 +1,16 @@
 //! What the server says, and what a client makes of it.
 
-use alloc::{borrow::ToOwned as _, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned as _,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 
 use super::{
-    Client, ClientEvent, EndReason, Link, ListedRoom, Outgoing, Page, PageLine, PathProber, PlaceId, Queued,
-    RoomTopic, Session, State,
-    places::{Numbering, read_member},
+    Client, ClientEvent, EndReason, Link, ListedRoom, Member, Outgoing, Page, PageLine, PathProber, PlaceId,
+    Queued, RoomTopic, Session, State,
+    places::{Numbering, Place, read_member},
 };
 use crate::{
     history::UnixMillis,
@@ -91,7 +96,7 @@ impl Client {
                 if matches!(self.state, State::Greeting { .. } | State::Quitting { is_in: false, .. }) => {}
             Kind::Entered(entered) => self.entered(now, entered),
             Kind::NotEntered(not) => {
-                let id = PlaceId::from_wire(not.key);
+                let id = PlaceId::from_number(not.key);
                 // The other may have begun meanwhile what was asked for by a name that he had.
                 if !self.is_entered(id) {
                     self.not_entered(id, not.text);
@@ -206,21 +211,23 @@ impl Client {
     /// The client is in a room now.
     fn entered(&mut self, now: Instant, entered: pb::Entered) {
         let Some(room) = entered.room else { return self.protocol_error(now) };
-        if room.name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
-            return self.protocol_error(now);
-        }
         let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
         let other = entered.members.iter().find(|member| member.session == entered.with);
         let name = match with {
             Some(_) => other.map_or(room.name, |member| member.name.clone()),
             None => room.name,
         };
+        if name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
+            return self.protocol_error(now);
+        }
         let Some(id) = self.place_entered(entered.key, &name, with.is_some(), RoomId::from_wire(room.id))
         else {
             return;
         };
         let Some(place) = self.place_mut(id) else { return self.protocol_error(now) };
-        place.members.clear();
+        // It was entered on this connection: both wanted to be alone with each other, or the other is back.
+        let is_known = place.is_room(RoomId::from_wire(room.id)) && place.has_epoch(room.epoch);
+        let known = core::mem::take(&mut place.members);
         if !entered.members.into_iter().all(|member| place.note_member(member)) {
             return self.protocol_error(now);
         }
@@ -232,6 +239,7 @@ impl Client {
         // By another connection, or since both began it at the same time.
         let is_moved = place.is_entered && !place.is_room(numbering.room);
         let former = place.numbering.replace(numbering);
+        let is_anew = core::mem::take(&mut place.is_anew);
         let continues = former.filter(|former| former.epoch == room.epoch);
         // What is told again and is known is not told to the user.
         if let (Some(numbering), Some(former)) = (&mut place.numbering, continues) {
@@ -240,16 +248,25 @@ impl Client {
         let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
         (place.with, place.is_claimed, place.is_entered) = (with, true, true);
-        place.name.clone_from(&name);
+        // Of one who is not there the server tells no name.
+        if !name.is_empty() {
+            place.name = name;
+        }
+        let name = place.name.clone();
         let topic = entered.topic.map(read_topic);
         let is_new_topic = former.is_some() && topic != place.topic;
         place.topic.clone_from(&topic);
-        let (again, is_private, is_leaving) = (former.is_some(), place.is_private, place.is_leaving);
+        let again = former.is_some() && !is_anew;
+        let (is_private, is_leaving) = (place.is_private, place.is_leaving);
         // The server knows nothing of a voice in what is over.
         self.voice_told = self.voice_told.filter(|voice| *voice != id || !is_moved);
         if !is_leaving {
-            let continues = continues.is_some();
-            self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
+            if is_known {
+                self.tell_newcomers(id, &known);
+            } else {
+                let continues = continues.is_some();
+                self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
+            }
             self.compare_members(id);
             if missed > 0 && !is_made(Mistake::GapHidden) {
                 let before = Seq::from_wire(room.last_seq).next();
@@ -268,29 +285,29 @@ impl Client {
         self.finish_parts();
     }
 
+    /// Who is in a place and is not among those who were known to be there.
+    fn tell_newcomers(&mut self, id: PlaceId, known: &BTreeMap<SessionId, Member>) {
+        let members = self.place(id).map(|place| &place.members);
+        let new = members.into_iter().flatten().filter(|(session, _)| !known.contains_key(session));
+        let new: Vec<_> = new.map(|(session, member)| (*session, member.name.clone())).collect();
+        for (session, name) in new {
+            self.event(ClientEvent::Joined { place: id, session, name });
+        }
+    }
+
     /// Which place the server means that says this of a room. None if the user does not want it any more.
     fn place_entered(&mut self, key: u32, name: &str, is_private: bool, room: RoomId) -> Option<PlaceId> {
-        let id = PlaceId::from_wire(key);
-        // Somebody began what is between the two; the user may have done so at the same time, or before the other went away.
-        if key == 0 && is_private {
-            // What waits to be said there is not meant for whoever has that name now.
-            let waits = |id: PlaceId| self.outgoing.iter().any(|message| message.place == id);
-            let same = self.places.iter().find(|place| {
-                let is_open =
-                    place.is_room(room) || !place.is_entered || !place.has_other() && !waits(place.id);
-                place.is_private && place.name == name && is_open
-            });
-            if let Some(place) = same {
-                return Some(place.id);
-            }
-            let count = self.places.iter().filter(|place| place.is_private).count();
-            // The server allows one client as many as the client does.
-            return (count < limits::PRIVATE_EACH).then(|| self.add_place(name, true));
-        }
+        let id = PlaceId::from_number(key);
         if self.place(id).is_none_or(|place| place.is_private != is_private) {
-            // Left before it was entered.
-            let part = pb::Part { room: room.to_wire() };
-            self.send(pb::to_server::Kind::Part(part));
+            if is_private {
+                return self.place_opened(name, room);
+            }
+            // Left before it was entered; if the user asked for it again meanwhile, the answer to that is on its way.
+            let is_called = |place: &Place, name: &Name| !place.is_private && place.is_called(name);
+            let is_wanted = |name: &Name| self.places.iter().any(|place| is_called(place, name));
+            if !Name::new(name).is_ok_and(|name| is_wanted(&name)) {
+                self.send(pb::to_server::Kind::Part(pb::Part { room: room.to_wire() }));
+            }
             return None;
         }
         if let Some(same) = self.place_of(room).filter(|same| *same != id) {
@@ -298,19 +315,38 @@ impl Client {
             for message in self.outgoing.iter_mut().filter(|message| message.place == id) {
                 message.place = same;
             }
+            for voice in [&mut self.voice, &mut self.voice_told] {
+                *voice = voice.map(|place| if place == id { same } else { place });
+            }
             self.not_entered(id, "you are in that room already".to_owned());
             return None;
         }
         Some(id)
     }
 
+    /// The place for what somebody began between him and the user. The user may have done so at the same time, or before the other went
+    /// away.
+    fn place_opened(&mut self, name: &str, room: RoomId) -> Option<PlaceId> {
+        if let Some(same) = self.place_of(room) {
+            return Some(same).filter(|same| self.is_private(*same));
+        }
+        let other = Name::new(name).ok();
+        let is_with = |place: &Place| other.as_ref().is_some_and(|other| place.is_called(other));
+        // What waits to be said there is not meant for whoever has that name now.
+        let waits = |id: PlaceId| self.outgoing.iter().any(|message| message.place == id);
+        let is_over = |place: &Place| !place.has_other() && !waits(place.id);
+        let is_free = |place: &&Place| place.is_private && (!place.is_entered || is_over(place));
+        if let Some(same) = self.places.iter().find(|place| is_free(place) && is_with(place)) {
+            return Some(same.id);
+        }
+        // The server allows one client as many as the client does.
+        self.free_private_place().then(|| self.add_place(name, true))
+    }
+
     fn joined(&mut self, now: Instant, joined: pb::Joined) {
         let own = self.session();
         let room = RoomId::from_wire(joined.room);
         let Some(member) = joined.member else { return };
-        if room.is_private() && self.place_of(room).is_none() {
-            return self.is_back(&member.name);
-        }
         let Some(place) = self.room_mut(room) else { return };
         let (id, session, name) = (place.id, SessionId::from_wire(member.session), member.name.clone());
         if !place.note_member(member) {
@@ -318,15 +354,6 @@ impl Client {
         }
         if Some(session) != own {
             self.event_at(id, |place| ClientEvent::Joined { place, session, name });
-        }
-    }
-
-    /// Somebody is back whose place another had taken who was called so: what is between them is asked for anew.
-    fn is_back(&mut self, name: &str) {
-        let count = self.places.iter().filter(|place| place.is_private).count();
-        if name.len() <= limits::NAME_BYTES && count < limits::PRIVATE_EACH {
-            self.add_place(name, true);
-            self.send_claims();
         }
     }
 
@@ -369,9 +396,10 @@ impl Client {
         }
         if let Some(own) = self.session.as_mut().filter(|own| own.id == session) {
             let before = core::mem::replace(&mut own.name, member.name.clone());
-            former = former.or(Some(super::Member { name: before, ..member.clone() }));
+            former = former.or(Some(Member { name: before, ..member.clone() }));
             self.config.name.clone_from(&member.name);
-            self.wanted_name = None;
+            // Of another change than that of the name the server tells with the name that he still has.
+            self.wanted_name = self.wanted_name.take().filter(|wanted| *wanted != member.name);
         }
         let former = former.map(|former| former.name).filter(|former| *former != member.name);
         if is_seen {
@@ -448,6 +476,7 @@ impl Client {
         }
         if let Some(name) = suggestion {
             self.config.name = name;
+            self.wanted_name = None;
         }
         self.lost(now);
     }

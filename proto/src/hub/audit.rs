@@ -116,7 +116,7 @@ mod tests {
     use crate::{
         audit::assert_told,
         history::{AuthorKey, UnixMillis},
-        hub::{Admission, JoinRequest, ResumeRequest},
+        hub::{Admission, Claim, JoinRequest, ResumeRequest},
         ids::{MessageId, SessionId},
         limits,
         name::Name,
@@ -137,7 +137,7 @@ mod tests {
         let [foo, _, baz] = ["Foo", "Bar", "Baz"].map(|name| join(&mut hub, name, ""));
         let former = join(&mut hub, "Former", "");
         let qux = join(&mut hub, "Qux", "den");
-        let room = hub.sessions.get(foo).unwrap().room;
+        let room = hub.rooms_of(foo)[0];
         for id in 1..=3 {
             hub.say(UnixMillis(1), foo, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
         }
@@ -214,8 +214,48 @@ mod tests {
                     let qux = id_of(hub, "Qux");
                     room(hub, "den").members.push(qux);
                 }),
-                ("3 sessions are in a room, 2 are listed there", |hub| {
+                ("SessionId(1048578) is listed: false", |hub| {
                     room(hub, "lobby").members.pop();
+                }),
+                ("RoomId(2): 1 sessions hold it, not 2", |hub| room(hub, "den").holders += 1),
+                ("is in RoomId(9), which is no room", |hub| {
+                    session(hub, "Qux").rooms.push(RoomId::new(9));
+                }),
+                ("which is none of its rooms", |hub| session(hub, "Foo").voice = Some(RoomId::new(2))),
+                ("rooms of a session: 17, the limit is 16", |hub| {
+                    let foo = id_of(hub, "Foo");
+                    for n in 0..limits::ROOMS_EACH as u32 {
+                        let mut more = Room::new(Name::new(&format!("room {n}")).unwrap(), 0);
+                        (more.holders, more.members) = (1, [foo].to_vec());
+                        hub.rooms.insert(RoomId::new(100 + n), more);
+                        session(hub, "Foo").rooms.push(RoomId::new(100 + n));
+                    }
+                }),
+                ("private rooms of a session: 49, the limit is 48", |hub| {
+                    let [foo, bar] = [id_of(hub, "Foo"), id_of(hub, "Bar")];
+                    for n in 0..=limits::PRIVATE_EACH as u32 {
+                        let mut more = Room::private([foo, bar], 1);
+                        (more.holders, more.members) = (2, [foo, bar].to_vec());
+                        let id = RoomId::new(RoomId::FIRST_PRIVATE + n);
+                        hub.rooms.insert(id, more);
+                        session(hub, "Foo").rooms.push(id);
+                        session(hub, "Bar").rooms.push(id);
+                    }
+                }),
+                ("what it is and whose does not agree", |hub| {
+                    let [foo, bar, baz] = ["Foo", "Bar", "Baz"].map(|name| id_of(hub, name));
+                    let mut others = Room::private([bar, baz], 1);
+                    (others.holders, others.members) = (1, [foo].to_vec());
+                    hub.rooms.insert(RoomId::new(RoomId::FIRST_PRIVATE), others);
+                    session(hub, "Foo").rooms.push(RoomId::new(RoomId::FIRST_PRIVATE));
+                }),
+                ("what it is and whose does not agree", |hub| {
+                    let [foo, qux] = ["Foo", "Qux"].map(|name| id_of(hub, name));
+                    let den = room(hub, "den");
+                    let (members, holders) = (den.members.clone(), den.holders);
+                    *den = Room::private([foo, qux], 1);
+                    den.name = Name::new("den").unwrap();
+                    (den.members, den.holders) = (members, holders);
                 }),
                 ("no session belongs to it", |hub| {
                     hub.rooms.insert(RoomId::new(9), Room::new(Name::new("empty").unwrap(), 0));
@@ -243,11 +283,11 @@ mod tests {
                 }),
                 ("1 sessions are gone, 2 were counted", |hub| hub.gone += 1),
                 ("sessions that are gone: 4097, the limit is 4096", |hub| {
-                    let (room, presence) = (session(hub, "Qux").room, session(hub, "Qux").presence);
+                    let presence = session(hub, "Qux").presence;
                     let author = AuthorKey::default();
                     for _ in 0..limits::HELD_SESSIONS {
                         hub.authors.enter(author);
-                        let mut gone = Session::new(Name::new("Qux").unwrap(), room, [0; 16], author);
+                        let mut gone = Session::new(Name::new("Qux").unwrap(), [0; 16], author);
                         gone.presence = presence;
                         let id = hub.sessions.insert(gone);
                         hub.deadlines.extend(presence.deadline().map(|deadline| (deadline, id)));
@@ -256,13 +296,8 @@ mod tests {
                 }),
                 ("places for sessions: 4105, the limit is 4104", |hub| {
                     for _ in hub.sessions.places()..hub.most_sessions() + 2 {
-                        let room = session(hub, "Foo").room;
-                        hub.sessions.insert(Session::new(
-                            Name::new("x").unwrap(),
-                            room,
-                            [0; 16],
-                            AuthorKey::default(),
-                        ));
+                        let name = Name::new("x").unwrap();
+                        hub.sessions.insert(Session::new(name, [0; 16], AuthorKey::default()));
                     }
                 }),
             ],
@@ -274,28 +309,30 @@ mod tests {
         let mut hub = Hub::new(limits::ROOMS, Rng::from_number(2));
         let mut rng = Rng::from_number(3);
         let mut now = NOW;
-        let mut known = Vec::new();
-        let (mut evicted, mut resumed, mut refused) = (0, 0, 0);
+        let mut known: Vec<Admission> = Vec::new();
+        let (mut resumed, mut refused, mut not_entered, mut parted, mut private) = (0, 0, 0, 0, 0);
         for _ in 0..4_000 {
             now = now + Duration::from_millis(rng.below(5_000));
             hub.handle_timeout(now, &mut |_, _| {});
-            let (name, room) = (format!("n{}", rng.below(400)), format!("r{}", rng.below(900)));
+            let name = format!("n{}", rng.below(400));
+            let rooms: Vec<_> = (0..=rng.below(3)).map(|_| format!("r{}", rng.below(900))).collect();
+            let mut claims: Vec<_> = rooms.iter().map(|room| Claim::new(room)).collect();
+            let with = format!("n{}", rng.below(400));
+            if rng.below(3) == 0 {
+                claims.push(Claim { with: &with, ..Claim::new("") });
+            }
             let at = usize::try_from(rng.below(known.len().max(1) as u64)).unwrap();
             let former: Option<&Admission> = known.get(at).filter(|_| rng.below(3) == 0);
             let resume = former.map(|former| ResumeRequest {
                 session: former.session,
                 token: &former.token,
-                epoch: former.epoch,
-                last_seq: former.told_up_to,
                 attempt: 0,
             });
-            match hub.join(
-                now,
-                &JoinRequest { name: &name, room: &room, author: None, resume },
-                &mut |_, _| {},
-            ) {
+            match hub.join(now, &JoinRequest { resume, ..JoinRequest::new(&name, &claims) }, &mut |_, _| {}) {
                 Ok(admission) => {
                     resumed += u32::from(admission.resumed);
+                    not_entered += admission.entries.iter().filter(|entry| entry.entered.is_err()).count();
+                    private += admission.rooms().filter(|entrance| entrance.room.is_private()).count();
                     known.push(admission);
                 }
                 Err(_) => refused += 1,
@@ -304,14 +341,24 @@ mod tests {
             let here: Vec<SessionId> = here.map(|(id, _)| id).collect();
             let at = usize::try_from(rng.below(here.len() as u64 + 1)).unwrap();
             if let Some(&id) = here.get(at) {
-                match rng.below(3) {
+                match rng.below(6) {
                     0 => hub.quit(id, &mut |_, _| {}),
-                    way => hub.lose(now, id, way == 1, &mut |_, _| {}),
+                    1 | 2 => hub.lose(now, id, true, &mut |_, _| {}),
+                    3 => hub.lose(now, id, false, &mut |_, _| {}),
+                    4 => {
+                        let room = hub.rooms_of(id).first().copied();
+                        room.into_iter().for_each(|room| hub.part(id, room, &mut |_, _| {}));
+                        parted += 1;
+                    }
+                    _ => {
+                        let claim = Claim { with: &with, ..Claim::new("") };
+                        private += usize::from(hub.enter(id, &claim, &mut |_, _| {}).is_ok());
+                    }
                 }
             }
-            evicted += usize::from(hub.sessions.iter().any(|(_, s)| !hub.rooms.contains_key(&s.room)));
             assert_eq!(hub.audit(), Ok(()));
         }
-        assert!(evicted > 0 && resumed > 0 && refused > 0, "{evicted} {resumed} {refused}");
+        let reached = [resumed > 0, refused > 0, not_entered > 0, parted > 0, private > 0];
+        assert_eq!(reached, [true; 5], "{resumed} {refused} {not_entered} {parted} {private}");
     }
 }

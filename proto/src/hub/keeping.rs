@@ -43,6 +43,12 @@ enum Waiting {
     Told,
 }
 
+impl Waiting {
+    fn is_topic_of(&self, id: RoomId) -> bool {
+        matches!(self, Self::Topic { room, .. } if *room == id)
+    }
+}
+
 impl Keeping {
     fn write(&mut self, waiting: Waiting, write: Write) {
         for room in core::mem::take(&mut self.still_there) {
@@ -110,6 +116,9 @@ impl Hub {
                 }
                 Some(Waiting::Topic { room, topic, .. }) => {
                     keeping.bytes -= topic_cost(&topic);
+                    if let Some(room) = self.rooms.get_mut(&room) {
+                        room.topics_waiting -= 1;
+                    }
                     self.settle_topic(room, topic, tell);
                 }
                 Some(Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told) => {}
@@ -143,6 +152,9 @@ impl Hub {
                     continue;
                 }
                 Waiting::Topic { member, room, .. } => {
+                    if let Some(room) = self.rooms.get_mut(&room) {
+                        room.topics_waiting -= 1;
+                    }
                     let notice = Notice::NotDone { why: Refusal::NotKept(why) };
                     tell(Audience { members: &[member], except: None }, notice);
                     room
@@ -227,6 +239,7 @@ impl Hub {
             keeping.write(Waiting::Told, write);
             return self.settle_topic(id, topic, tell);
         }
+        room.topics_waiting += 1;
         keeping.bytes += topic_cost(&topic);
         keeping.write(Waiting::Topic { member, room: id, topic }, write);
     }
@@ -314,6 +327,12 @@ impl Hub {
         for (id, room) in &self.rooms {
             let waiting = messages.iter().filter(|(_, kept)| kept.room == *id).count() as u64;
             ensure!(waiting == room.waiting, "{id:?}: {waiting} wait to be kept, not {}", room.waiting);
+            let topics = keeping.waiting.iter().filter(|waiting| waiting.is_topic_of(*id)).count();
+            ensure!(
+                topics == room.topics_waiting,
+                "{id:?}: {topics} topics wait, not {}",
+                room.topics_waiting
+            );
             let must_last = self.is_lasting_in(*id) && !room.is_blank();
             ensure!(!must_last || room.is_kept, "{id:?}: it has messages and is not kept");
         }
@@ -341,7 +360,7 @@ mod tests {
     use crate::{
         audit::assert_told,
         history::{AuthorKey, UnixMillis},
-        hub::JoinRequest,
+        hub::{Claim, JoinRequest},
         ids::MessageId,
         rng::Rng,
         time::Instant,
@@ -351,9 +370,10 @@ mod tests {
     fn hub() -> Hub {
         let mut hub = Hub::new(8, Rng::from_number(1));
         hub.restore([]);
-        let request = JoinRequest { name: "Foo", room: "", author: Some(AuthorKey([1; 16])), resume: None };
+        let lobby = [Claim::new("")];
+        let request = JoinRequest { author: Some(AuthorKey([1; 16])), ..JoinRequest::new("Foo", &lobby) };
         let admission = hub.join(Instant::ZERO, &request, &mut |_, _| {}).unwrap();
-        let (session, room) = (admission.session, admission.room);
+        let (session, room) = (admission.session, admission.rooms().next().unwrap().room);
         for id in 1..=3 {
             hub.say(UnixMillis(1), session, room, MessageId::from_wire(id), "hi", &mut |_, _| {});
         }

@@ -50,12 +50,14 @@ pub enum Notice<'a> {
         /// Who.
         member: Person<'a>,
     },
-    /// Somebody began what is between him and them alone.
+    /// Somebody began what is between him and them alone, or is back there.
     Opened {
         /// Where.
         room: RoomId,
-        /// The name of its numbering, in which nothing was said yet.
+        /// The name of its numbering.
         epoch: u64,
+        /// The last message there that they were told.
+        last_seq: Seq,
         /// Who.
         by: Person<'a>,
         /// They themselves.
@@ -463,15 +465,11 @@ impl Hub {
         }
         let name = Name::new(request.name).map_err(Refusal::Name)?;
         // Judged before anybody loses a name to this newcomer.
-        let room_name = |claim: &Claim<'_>| match (claim.with, claim.name) {
-            ("", "") => Ok(()),
-            ("", name) => Name::new(name).map(|_| ()).map_err(Refusal::RoomName),
-            _ => Ok(()),
-        };
-        if let Some(Err(refusal)) = request.claims.first().map(room_name)
-            && request.claims.iter().all(|claim| room_name(claim).is_err())
+        let is_no_room = |claim: &Claim<'_>| claim.with.is_empty() && claim.room_name().is_err();
+        if let Some(first) = request.claims.first()
+            && request.claims.iter().all(is_no_room)
         {
-            return Err(refusal);
+            first.room_name().map_err(Refusal::RoomName)?;
         }
         self.free_name(now, &name, tell)?;
         if self.names.len() >= self.max_sessions {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Audience, Hub, Notice, Refusal, Sessions};
+use super::{Audience, Hub, Notice, Refusal, Session, Sessions};
 use crate::{
     hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
@@ -117,7 +117,8 @@ impl Hub {
         former: Option<&Name>,
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) {
-        let Some(session) = self.sessions.get(id) else { return };
+        let is_present = |session: &&Session| session.presence.is_in_room();
+        let Some(session) = self.sessions.get(id).filter(is_present) else { return };
         let rooms = session.rooms.iter().filter_map(|room| self.rooms.get(room));
         let mut sharers: Vec<SessionId> = rooms.flat_map(|room| room.members.iter().copied()).collect();
         sharers.push(id);

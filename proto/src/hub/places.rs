@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, is_default, is_unused};
+use super::{
+    Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, Session, is_default, is_unused,
+};
 use crate::{
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
@@ -31,6 +33,11 @@ impl<'a> Claim<'a> {
     /// Of a room where he was not before.
     pub fn new(name: &'a str) -> Self {
         Self { key: 1, name, with: "", epoch: 0, last_seq: Seq::ZERO, room: RoomId::new(0) }
+    }
+
+    /// The name of the room, for one that has a name.
+    pub(super) fn room_name(&self) -> Result<Name, NameError> {
+        Name::new(if self.name.is_empty() { limits::DEFAULT_ROOM } else { self.name })
     }
 }
 
@@ -78,7 +85,7 @@ impl Hub {
     }
 
     /// Puts a member into the rooms that he claims and takes him out of all others with a name. The rooms of his that he does not
-    /// know of yet, what others opened, come after those that he claims.
+    /// know of yet, what others opened, come after those that he claims, if the others are there.
     pub(super) fn enter_all(
         &mut self,
         id: SessionId,
@@ -86,14 +93,7 @@ impl Hub {
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Vec<Entry> {
         let claims = request.claims.get(..limits::CLAIMS).unwrap_or(request.claims);
-        let is_named = |claim: &&Claim<'_>| claim.with.is_empty();
-        let wanted: Vec<_> = claims.iter().filter(is_named).map(|claim| self.find_named(claim.name)).collect();
-        let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
-        // First, so that there is place for others.
-        let is_left = |room: RoomId| !room.is_private() && !wanted.contains(&Some(room));
-        for &room in rooms.iter().filter(|&&room| is_left(room) && !is_made(Mistake::HelloLeavesNothing)) {
-            self.leave_room(id, room, tell);
-        }
+        self.leave_unclaimed(id, claims, tell);
         let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
         let is_claimed = |room: RoomId| claimed.iter().any(|(_, found)| *found == Ok(room));
         let voice = claimed.iter().find(|(claim, _)| claim.key == request.voice);
@@ -114,11 +114,36 @@ impl Hub {
                 entered.map(|room| Entrance { room, told_up_to: self.told_up_to(room, claim, share) });
             entries.push(Entry { key: claim.key, entered });
         }
-        for &room in rooms.iter().filter(|&&room| !is_claimed(room)) {
+        // Of one that he does not know and where nobody is but him, he is told when the other is back.
+        let is_new = |room: RoomId| !is_claimed(room) && self.is_complete(room, id);
+        for &room in rooms.iter().filter(|&&room| is_new(room)) {
             let told_up_to = self.newest_within(room, Seq::ZERO, share);
             entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to }) });
         }
         entries
+    }
+
+    /// Takes a member out of the rooms with a name that he does not claim, which make place for those that he does.
+    fn leave_unclaimed(
+        &mut self,
+        id: SessionId,
+        claims: &[Claim<'_>],
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) {
+        let rooms = self.rooms_of(id).iter().copied().filter(|room| !room.is_private());
+        let rooms: Vec<RoomId> = rooms.collect();
+        if rooms.is_empty() {
+            return;
+        }
+        let names =
+            claims.iter().filter(|claim| claim.with.is_empty()).filter_map(|claim| claim.room_name().ok());
+        let names: Vec<_> = names.map(|name| name.folded()).collect();
+        for room in rooms {
+            let name = self.rooms.get(&room).map(|room| room.name.folded());
+            if !name.is_some_and(|name| names.contains(&name)) {
+                self.leave_room(id, room, tell);
+            }
+        }
     }
 
     // Finding rooms.
@@ -126,7 +151,7 @@ impl Hub {
     /// Finds or makes the room; from now on it is one of the session's.
     fn claim(&mut self, id: SessionId, claim: &Claim<'_>) -> Result<RoomId, Refusal> {
         let room = match (claim.with, claim.epoch) {
-            ("", _) => self.named_room(id, claim.name)?,
+            ("", _) => self.named_room(id, claim.room_name().map_err(Refusal::RoomName)?)?,
             (with, 0) => self.private_room(id, with)?,
             (with, _) if is_made(Mistake::WhoeverHasName) => self.private_room(id, with)?,
             // Another who has that name now is not the one with whom he was alone.
@@ -136,20 +161,15 @@ impl Hub {
         Ok(room)
     }
 
-    fn named_room(&mut self, id: SessionId, name: &str) -> Result<RoomId, Refusal> {
-        let name = room_name(name).map_err(Refusal::RoomName)?;
-        match self.find_named(name.as_str()) {
+    fn named_room(&mut self, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
+        let folded = name.folded();
+        let found = self.rooms_with_names().find(|(_, room)| room.name.folded() == folded);
+        match found.map(|(id, _)| id) {
             Some(room) if self.is_in(id, room) => Ok(room),
             _ if self.count_rooms(id, false) >= Limit::RoomsEach.value() => Err(Refusal::TooManyRooms),
             Some(room) => Ok(room),
             None => self.make_room(id, name),
         }
-    }
-
-    /// The room that is called so, however that is written.
-    fn find_named(&self, name: &str) -> Option<RoomId> {
-        let folded = room_name(name).ok()?.folded();
-        self.rooms_with_names().find(|(_, room)| room.name.folded() == folded).map(|(id, _)| id)
     }
 
     /// Makes a room for a session; not in place of one that it is about to enter.
@@ -234,10 +254,11 @@ impl Hub {
         let Some(place) = self.rooms.get(&room) else { return Seq::ZERO };
         let last = place.last_seq();
         let told = match claim.last_seq {
-            // What somebody began to say to him alone, he was not told yet.
-            _ if claim.epoch == 0 && (!room.is_private() || is_made(Mistake::PrivateBeginningLost)) => {
-                return last;
+            // All that is between two is for both of them: he may have been away when the other opened it.
+            _ if claim.epoch == 0 && room.is_private() && !is_made(Mistake::PrivateBeginningLost) => {
+                Seq::ZERO
             }
+            _ if claim.epoch == 0 => return last,
             // All of another numbering came since.
             _ if claim.epoch != place.epoch => Seq::ZERO,
             seq if is_made(Mistake::ReplayFromNext) => seq.next(),
@@ -292,22 +313,21 @@ impl Hub {
             return;
         }
         room.members.push(id);
-        // He with whom this is private does not know it yet.
-        let is_present = |other: &SessionId| {
-            self.sessions.get(*other).is_some_and(|session| session.presence.is_in_room())
-        };
-        let new = room.other(id).filter(|other| !room.members.contains(other)).filter(is_present);
-        room.members.extend(new);
         let Some(person) = self.sessions.person(id) else { return };
-        match new.and_then(|other| self.sessions.person(other)) {
-            Some(other) => {
-                let notice = Notice::Opened { room: at, epoch: room.epoch, by: person, to: other };
-                tell(Audience { members: &[other.session], except: None }, notice);
+        if !at.is_private() {
+            let audience = Audience { members: &room.members, except: Some(id) };
+            return tell(audience, Notice::Joined { room: at, member: person });
+        }
+        // He with whom this is private may not know it yet, or have forgotten it when the member was gone.
+        let is_present = |session: &Session| session.presence.is_in_room();
+        let other = room.other(id).filter(|&other| self.sessions.get(other).is_some_and(is_present));
+        if let Some(to) = other.and_then(|other| self.sessions.person(other)) {
+            if !room.members.contains(&to.session) {
+                room.members.push(to.session);
             }
-            None => {
-                let audience = Audience { members: &room.members, except: Some(id) };
-                tell(audience, Notice::Joined { room: at, member: person });
-            }
+            let (epoch, last_seq) = (room.epoch, room.last_seq());
+            let notice = Notice::Opened { room: at, epoch, last_seq, by: person, to };
+            tell(Audience { members: &[to.session], except: None }, notice);
         }
     }
 
@@ -346,9 +366,4 @@ impl Hub {
             }
         }
     }
-}
-
-/// The name of a room as it was typed; that of the default one if it was not.
-fn room_name(name: &str) -> Result<Name, NameError> {
-    Name::new(if name.is_empty() { limits::DEFAULT_ROOM } else { name })
 }

@@ -49,6 +49,8 @@ pub(super) struct Room {
     pub(super) is_kept: bool,
     /// Messages that have their place and are not kept yet.
     pub(super) waiting: u64,
+    /// Topics that are not kept yet.
+    pub(super) topics_waiting: usize,
     /// The store has forgotten all that was said.
     is_forgotten: bool,
     log: VecDeque<Message>,
@@ -69,6 +71,7 @@ impl Room {
             topic: None,
             is_kept: false,
             waiting: 0,
+            topics_waiting: 0,
             is_forgotten: false,
             log,
             bytes: 0,
@@ -128,7 +131,8 @@ impl Room {
 
     /// True while there is nothing for a store to keep: it is about nothing, and nothing was said, or all of it is forgotten.
     pub(super) fn has_nothing(&self) -> bool {
-        self.topic.is_none() && (self.is_blank() || self.is_forgotten && self.waiting == 0)
+        let has_topic = self.topic.is_some() || self.topics_waiting > 0;
+        !has_topic && (self.is_blank() || self.is_forgotten && self.waiting == 0)
     }
 
     /// Appends a message, which has the next place. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`] or `most_bytes`

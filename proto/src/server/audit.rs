@@ -118,6 +118,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::assert_told,
+        hub::{Claim, JoinRequest},
         limits::HELLO_BYTES,
         outbox::Class,
         rng::Rng,
@@ -155,7 +156,9 @@ mod tests {
             let peer = Peer::new(index as u32);
             server.handle_input(NOW, Input::Accepted { peer, dialect: Dialect::Native });
             let (name, room, versions) = (name.into(), room.into(), [control::VERSION].to_vec());
-            send(&mut server, peer, Kind::Hello(pb::Hello { versions, name, room, ..Default::default() }));
+            let rooms = [pb::Claim { key: 1, name: room, ..Default::default() }].to_vec();
+            let hello = pb::Hello { versions, name, rooms, voice: 1, ..Default::default() };
+            send(&mut server, peer, Kind::Hello(hello));
         }
         server.handle_input(NOW, Input::Closed { peer: Peer::new(3) });
         server.handle_input(NOW, Input::Accepted { peer: NEW, dialect: Dialect::Native });
@@ -168,7 +171,7 @@ mod tests {
     }
 
     fn session(server: &mut Server, peer: Peer) -> SessionId {
-        conn(server, peer).member().unwrap().0
+        conn(server, peer).member().unwrap()
     }
 
     #[test]
@@ -227,7 +230,7 @@ mod tests {
             Server::audit,
             &[
                 ("Peer(0): a whole frame", |s| conn(s, FOO).reader.push(&[0, 0, 0, 1, 0])),
-                ("Peer(4): a frame of 4097 bytes", |s| {
+                ("Peer(4): a frame of 32769 bytes", |s| {
                     let announced = HELLO_BYTES as u32 + 1;
                     conn(s, NEW).reader.push(&announced.to_be_bytes());
                 }),
@@ -270,18 +273,16 @@ mod tests {
                 ("seats: 4105, the limit is 4104", |s| {
                     s.seats.seat(SessionId::from_parts(limits::HELD_SESSIONS + 8, 1), FOO, Dialect::Native);
                 }),
-                ("the hub has it in None", |s| {
+                ("the hub has 2 sessions connected, 3 are", |s| {
                     let foo = session(s, FOO);
                     s.hub.lose(NOW, foo, false, &mut |_, _| {});
                 }),
-                ("Peer(0) is SessionId(1048576) in RoomId(2), the hub has it in Some(RoomId(1))", |s| {
-                    let (session, room) = (session(s, FOO), RoomId::new(2));
-                    conn(s, FOO).state = State::Member { session, room };
+                ("Peer(0) is SessionId(9), whose seat has None", |s| {
+                    conn(s, FOO).state = State::Member { session: SessionId::from_wire(9) };
                 }),
                 ("the hub has 4 sessions connected, 3 are", |s| {
-                    let request =
-                        crate::hub::JoinRequest { name: "Nobody", room: "", author: None, resume: None };
-                    s.hub.join(NOW, &request, &mut |_, _| {}).unwrap();
+                    let lobby = [Claim::new("")];
+                    s.hub.join(NOW, &JoinRequest::new("Nobody", &lobby), &mut |_, _| {}).unwrap();
                 }),
                 ("4 connections are open though the server stops", |s| s.is_stopping = true),
             ],

@@ -45,9 +45,10 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             let member = Some(person(member));
             write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
-        Notice::Opened { room, epoch, by, to } => {
+        Notice::Opened { room, epoch, last_seq, by, to } => {
+            let (id, last_seq) = (room.to_wire(), last_seq.to_wire());
             let name = by.name.as_str().to_owned();
-            let room = pb::Room { id: room.to_wire(), epoch, name, last_seq: 0 };
+            let room = pb::Room { id, name, epoch, last_seq };
             let with = by.session.to_wire();
             let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
             control::write_entered(out, entered, [to, by].into_iter());

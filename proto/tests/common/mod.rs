@@ -42,8 +42,26 @@ pub(crate) fn to_client(kinds: impl IntoIterator<Item = pb::to_client::Kind>) ->
     bytes
 }
 
+/// Of somebody who wants to be in the default room alone, and to talk there.
 pub(crate) fn hello(name: &str) -> pb::Hello {
-    pb::Hello { versions: vec![1], name: name.to_owned(), ..Default::default() }
+    hello_in(name, [claim(1, "")])
+}
+
+/// Of somebody who wants to be in these rooms, and to talk in the first of them.
+pub(crate) fn hello_in(name: &str, rooms: impl IntoIterator<Item = pb::Claim>) -> pb::Hello {
+    let rooms: Vec<_> = rooms.into_iter().collect();
+    let voice = rooms.first().map_or(0, |claim| claim.key);
+    pb::Hello { versions: vec![1], name: name.to_owned(), rooms, voice, ..Default::default() }
+}
+
+/// Of a room in which one was not before.
+pub(crate) fn claim(key: u32, name: &str) -> pb::Claim {
+    pb::Claim { key, name: name.to_owned(), ..Default::default() }
+}
+
+/// Of what is between two, neither of whom has opened it.
+pub(crate) fn whisper(key: u32, with: &str) -> pb::Claim {
+    pb::Claim { key, with: with.to_owned(), ..Default::default() }
 }
 
 pub(crate) fn say(room: u32, id: u64, text: &str) -> pb::to_server::Kind {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, RoomId, Seq, SessionId,
-    client::{Client, ClientConfig, ClientInput},
+    client::{Client, ClientConfig, ClientInput, PlaceId},
     history::{KeepError, Write},
     limits,
     server::{Dialect, Input, Output, ReadRequest, Server},
@@ -16,7 +16,7 @@ use chinwag_proto::{
     },
 };
 
-use super::{Relayed, Shelf, VoiceRig, client_output, hello, server_output, to_client, to_server};
+use super::{Relayed, Shelf, VoiceRig, client_output, hello, hello_in, server_output, to_client, to_server};
 
 /// A server alone.
 pub(crate) struct ServerRig {
@@ -27,6 +27,8 @@ pub(crate) struct ServerRig {
     sessions: Vec<(Peer, SessionId)>,
     /// The latest welcome of each peer.
     welcomes: Vec<(u32, pb::Welcome)>,
+    /// The rooms that each peer was told to be in, the latest last.
+    entered: Vec<(u32, pb::Entered)>,
     /// What the store has.
     pub(crate) shelf: Shelf,
     /// What it was given and has not answered, and of which run.
@@ -49,6 +51,7 @@ impl ServerRig {
             now,
             sessions: vec![],
             welcomes: vec![],
+            entered: vec![],
             shelf: Shelf::default(),
             unkept: VecDeque::new(),
             questions: VecDeque::new(),
@@ -64,10 +67,10 @@ impl ServerRig {
 
     /// The server is killed and started again, with so many messages of each room in its memory.
     pub(crate) fn restart(self, most: usize) -> Self {
-        let Self { now, sessions, welcomes, shelf, .. } = self;
+        let Self { now, sessions, welcomes, entered, shelf, .. } = self;
         let mut server = Server::new(limits::SESSIONS, Rng::from_number(2));
         server.restore(shelf.restored(most));
-        Self { server, now, sessions, welcomes, shelf, ..Self::new() }
+        Self { server, now, sessions, welcomes, entered, shelf, ..Self::new() }
     }
 
     /// The store keeps the next of what it was given.
@@ -147,22 +150,59 @@ impl ServerRig {
         self.send(peer, to_server::Kind::Hello(hello(name)))
     }
 
-    /// Accepts and greets with the session that `former` was welcomed to.
+    /// Accepts and greets with the session that `former` was welcomed to, and its last room.
     pub(crate) fn resume(&mut self, peer: u32, former: u32, last_seq: u64) -> Vec<String> {
         let name = self.welcome(former).name.clone();
         self.resume_as(peer, former, last_seq, &name)
     }
 
     pub(crate) fn resume_as(&mut self, peer: u32, former: u32, last_seq: u64, name: &str) -> Vec<String> {
-        let resume = self.resume_of(former, last_seq);
+        let hello = self.hello_again(former, last_seq, name);
         assert_eq!(self.accept(peer), Vec::<String>::new());
-        self.send(peer, to_server::Kind::Hello(pb::Hello { resume: Some(resume), ..hello(name) }))
+        self.send(peer, to_server::Kind::Hello(hello))
     }
 
-    pub(crate) fn resume_of(&self, former: u32, last_seq: u64) -> pb::Resume {
+    /// That of one who goes on where `former` was last.
+    pub(crate) fn hello_again(&self, former: u32, last_seq: u64, name: &str) -> pb::Hello {
+        let room = self.room(former);
+        self.hello_again_in(former, name, [self.claim_again(former, 1, room.id, last_seq)])
+    }
+
+    /// The same, with these claims and no others.
+    pub(crate) fn hello_again_in(
+        &self,
+        former: u32,
+        name: &str,
+        rooms: impl IntoIterator<Item = pb::Claim>,
+    ) -> pb::Hello {
+        pb::Hello { resume: Some(self.resume_of(former)), ..hello_in(name, rooms) }
+    }
+
+    /// Of a room that `former` was in.
+    pub(crate) fn claim_again(&self, former: u32, key: u32, room: u32, last_seq: u64) -> pb::Claim {
+        let entered = self.entered_in(former, room);
+        let room = entered.room.as_ref().unwrap();
+        let other = entered.members.iter().find(|member| member.session == entered.with);
+        let with = other.map(|member| member.name.clone()).unwrap_or_default();
+        pb::Claim { key, name: room.name.clone(), with, epoch: room.epoch, last_seq, room: room.id }
+    }
+
+    pub(crate) fn resume_of(&self, former: u32) -> pb::Resume {
         let welcome = self.welcome(former);
         let (session, token) = (welcome.session, welcome.resume_token.clone());
-        pb::Resume { session, token, epoch: welcome.room.as_ref().unwrap().epoch, last_seq, attempt: 0 }
+        pb::Resume { session, token, attempt: 0 }
+    }
+
+    /// What a peer was told of the room that it came into last.
+    pub(crate) fn room(&self, peer: u32) -> &pb::Room {
+        let entered = self.entered.iter().rev().find(|(entered, _)| *entered == peer);
+        entered.unwrap().1.room.as_ref().unwrap()
+    }
+
+    /// What a peer was told last when it came into this room.
+    pub(crate) fn entered_in(&self, peer: u32, room: u32) -> &pb::Entered {
+        let is_it = |entered: &pb::Entered| entered.room.as_ref().unwrap().id == room;
+        &self.entered.iter().rev().find(|(of, entered)| *of == peer && is_it(entered)).unwrap().1
     }
 
     pub(crate) fn welcome(&self, peer: u32) -> &pb::Welcome {
@@ -247,10 +287,17 @@ impl ServerRig {
             if let Output::Send { bytes, to: [peer], .. } = output {
                 let mut reader = FrameReader::default();
                 reader.push(bytes);
-                let first = reader.next_frame(usize::MAX).unwrap().unwrap();
-                if let Ok(Body::Message(to_client::Kind::Welcome(welcome))) = control::decode_to_client(first)
-                {
-                    self.welcomes.push((peer.index() as u32, welcome));
+                let peer = peer.index() as u32;
+                while let Some(body) = reader.next_frame(usize::MAX).unwrap() {
+                    match control::decode_to_client(body) {
+                        Ok(Body::Message(to_client::Kind::Welcome(welcome))) => {
+                            self.welcomes.push((peer, welcome));
+                        }
+                        Ok(Body::Message(to_client::Kind::Entered(entered))) => {
+                            self.entered.push((peer, entered));
+                        }
+                        _ => {}
+                    }
                 }
             }
         }
@@ -280,33 +327,67 @@ impl ClientRig {
     }
 
     fn asking(rng: Rng, history: usize) -> Self {
+        Self::in_rooms(rng, history, &[""])
+    }
+
+    /// One that wants to be in these rooms.
+    pub(crate) fn in_rooms(rng: Rng, history: usize, rooms: &[&str]) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let config =
-            ClientConfig { name: "Foo".into(), room: String::new(), software: "test".into(), history };
+        let rooms = rooms.iter().map(|&room| room.to_owned()).collect();
+        let config = ClientConfig { name: "Foo".into(), rooms, software: "test".into(), history };
         Self { client: Client::new(now, config, rng), now }
     }
 
-    /// One that is in the lobby with Bar, everybody's session and place as in `welcome`.
+    /// One that is in the lobby with Bar, everybody's session and place as in `welcome` and `lobby`.
     pub(crate) fn welcomed() -> Self {
         let mut rig = Self::new();
         rig.input(ClientInput::Connected);
-        rig.receive([to_client::Kind::Welcome(Self::welcome())]);
+        rig.receive(Self::let_in());
         assert!(rig.client.is_in());
         rig.timeout();
         rig
     }
 
-    /// A welcome as session s1.0 to room 1 at place 2, Bar there as s1.1.
+    /// What a server says to let it in.
+    pub(crate) fn let_in() -> [to_client::Kind; 2] {
+        [to_client::Kind::Welcome(Self::welcome()), to_client::Kind::Entered(Self::lobby())]
+    }
+
+    /// A welcome as session s1.0.
     pub(crate) fn welcome() -> pb::Welcome {
-        let members = [(1 << 20, "Foo"), ((1 << 20) + 1, "Bar")];
         pb::Welcome {
             version: 1,
             session: 1 << 20,
             name: "Foo".into(),
             resume_token: vec![7; 16],
-            room: Some(pb::Room { id: 1, name: "lobby".into(), epoch: 9, last_seq: 2 }),
-            members: members.map(|(session, name)| pb::Member { session, name: name.into() }).to_vec(),
-            member_count: 2,
+            ..Default::default()
+        }
+    }
+
+    /// Room 1 at place 2, Bar there as s1.1.
+    pub(crate) fn lobby() -> pb::Entered {
+        Self::entered(1, 1, "lobby", 2, &[(1 << 20, "Foo"), ((1 << 20) + 1, "Bar")])
+    }
+
+    /// The answer to a claim: a room at some place of the epoch 9, with these members.
+    pub(crate) fn entered(
+        key: u32,
+        id: u32,
+        name: &str,
+        last_seq: u64,
+        members: &[(u32, &str)],
+    ) -> pb::Entered {
+        let member = |&(session, name): &(u32, &str)| pb::Member {
+            session,
+            name: name.into(),
+            voice: id,
+            ..Default::default()
+        };
+        pb::Entered {
+            key,
+            room: Some(pb::Room { id, name: name.into(), epoch: 9, last_seq }),
+            members: members.iter().map(member).collect(),
+            member_count: members.len() as u32,
             ..Default::default()
         }
     }
@@ -322,8 +403,19 @@ impl ClientRig {
     }
 
     pub(crate) fn say(&mut self, text: &str) -> Vec<String> {
-        self.client.say(text).unwrap();
+        self.say_in(PlaceId::FIRST, text)
+    }
+
+    pub(crate) fn say_in(&mut self, place: PlaceId, text: &str) -> Vec<String> {
+        self.client.say(place, text).unwrap();
         self.drain()
+    }
+
+    pub(crate) fn reconnect(&mut self) -> Vec<String> {
+        let is_begun = self.client.reconnect(self.now);
+        let lines = self.drain();
+        assert_eq!(is_begun, !lines.is_empty());
+        lines
     }
 
     pub(crate) fn quit(&mut self) -> Vec<String> {

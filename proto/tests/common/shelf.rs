@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chinwag_proto::{
     RoomId, Seq,
-    history::{KeptMessage, KeptRoom, PageRequest, RestoredRoom, SearchRequest, Write},
+    history::{KeptMessage, KeptRoom, PageRequest, RestoredRoom, SearchRequest, Topic, Write},
     limits::HISTORY_MESSAGES,
     server::ReadRequest,
 };
@@ -20,6 +20,9 @@ pub(crate) struct Shelf {
 #[derive(Clone)]
 struct Kept {
     room: KeptRoom,
+    topic: Option<Topic>,
+    /// All that it was ever about.
+    topics: BTreeSet<String>,
     last: Seq,
     messages: VecDeque<KeptMessage>,
 }
@@ -30,7 +33,14 @@ impl Shelf {
             Write::Room(room) => {
                 let is_new = self.rooms.values().all(|kept| kept.room.name.folded() != room.name.folded());
                 assert!(is_new, "{room:?} is there already");
-                let kept = Kept { room: room.clone(), last: Seq::ZERO, messages: VecDeque::new() };
+                assert!(!room.id.is_private(), "{room:?} is nobody else's");
+                let kept = Kept {
+                    room: room.clone(),
+                    topic: None,
+                    topics: BTreeSet::new(),
+                    last: Seq::ZERO,
+                    messages: VecDeque::new(),
+                };
                 assert!(self.rooms.insert(room.id, kept).is_none(), "{room:?} has another's number");
             }
             Write::Message(message) => {
@@ -39,8 +49,14 @@ impl Shelf {
                 kept.last = message.seq;
                 kept.messages.push_back(message.clone());
             }
+            Write::Topic(room, topic) => {
+                let kept = self.rooms.get_mut(room).expect("its room is kept before it");
+                kept.topics.insert(String::from(&*topic.text));
+                kept.topic = Some(topic.clone()).filter(|topic| !topic.text.is_empty());
+            }
             Write::Gone(room) => {
                 let kept = self.rooms.remove(room).expect("it was kept");
+                assert_eq!(kept.topic, None, "{room:?} is about something");
                 assert!(kept.messages.is_empty(), "{room:?} still has something in it");
                 self.former.insert(*room);
             }
@@ -58,6 +74,7 @@ impl Shelf {
     pub(crate) fn restored(&self, most: usize) -> Vec<RestoredRoom> {
         let restored = |kept: &Kept| RestoredRoom {
             room: kept.room.clone(),
+            topic: kept.topic.clone(),
             last: kept.last,
             messages: latest(kept.messages.iter(), most.min(HISTORY_MESSAGES)),
             accepted: kept.messages.iter().map(|kept| (kept.author, kept.id, kept.seq)).collect(),
@@ -81,6 +98,12 @@ impl Shelf {
     pub(crate) fn last_of(&self, room: RoomId) -> Option<Seq> {
         let last = self.rooms.get(&room).map_or(Seq::ZERO, |kept| kept.last);
         (!self.former.contains(&room)).then_some(last)
+    }
+
+    /// Whether it was kept that a room is about this; of one that is gone nobody knows any more.
+    pub(crate) fn was_about(&self, room: RoomId, text: &str) -> bool {
+        let topics = self.rooms.get(&room).map(|kept| &kept.topics);
+        self.former.contains(&room) || topics.is_some_and(|topics| topics.contains(text))
     }
 
     /// All that is kept of a room.

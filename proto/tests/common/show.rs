@@ -1,7 +1,7 @@
 //! Outputs and messages as text.
 
 use chinwag_proto::{
-    Peer, Seq, SessionId,
+    Peer, RoomId, Seq, SessionId,
     client::ClientOutput,
     history::Write,
     outbox::Class,
@@ -27,6 +27,13 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
             format!("send voice {}: {messages}", peers(to))
         }
         Output::Relay(Order::Listen { session, path }) => format!("listen {}: {path:?}", show(*session)),
+        Output::Relay(Order::Move { session, room }) => {
+            format!(
+                "move {} {}",
+                show(*session),
+                room.map_or("nowhere".into(), |room| format!("r{}", id(room)))
+            )
+        }
         Output::Relay(Order::Leave { session }) => format!("leave {}", show(*session)),
         Output::Relay(Order::Talk { session, payload: said }) => {
             format!("talk {}: {}", show(*session), payload(said))
@@ -63,6 +70,7 @@ fn written(write: &Write) -> String {
             let (room, seq, id) = (kept.room.to_wire(), kept.seq.to_wire(), kept.id.to_wire());
             format!("r{room}/{seq} {} #{id} {:?}", kept.name, kept.text)
         }
+        Write::Topic(room, topic) => format!("topic r{} {} {:?}", id(*room), topic.by, topic.text),
         Write::Gone(room) => format!("gone {}", room.to_wire()),
     }
 }
@@ -81,6 +89,12 @@ fn server_event(event: &ServerEvent) -> String {
         ServerEvent::Said { room, seq, member, name, text } => {
             let (room, seq, member) = (room.to_wire(), seq.to_wire(), show(*member));
             format!("event Said r{room}/{seq} {name}={member} {text:?}")
+        }
+        ServerEvent::Renamed { member, former, name } => {
+            format!("event Renamed {former} {name}={}", show(*member))
+        }
+        ServerEvent::Topic { room, topic } => {
+            format!("event Topic r{} {} {:?}", id(*room), topic.by, topic.text)
         }
         ServerEvent::Left { room, member, name, reason } => {
             format!("event Left r{} {name}={} {reason:?}", room.to_wire(), show(*member))
@@ -105,7 +119,15 @@ pub(crate) fn client_output(output: &ClientOutput<'_>) -> String {
         ClientOutput::OpenPath { session } => format!("open path {}", show(*session)),
         ClientOutput::Datagram { kind, payload: bytes } => format!("datagram {kind:?} {}", payload(bytes)),
         ClientOutput::Voice { payload: bytes } => format!("hear {}", payload(bytes)),
-        ClientOutput::Event(event) => format!("event {event:?}").replace("SessionId(1048576)", "s1.0"),
+        ClientOutput::Event(event) => {
+            // Places are numbers, and Foo is most often the one whose client it is.
+            let event = format!("event {event:?}").replace("SessionId(1048576)", "s1.0");
+            let (parts, mut shown) = (event.split("PlaceId("), String::new());
+            for (at, part) in parts.enumerate() {
+                shown += &if at > 0 { part.replacen(')', "", 1) } else { part.to_owned() };
+            }
+            shown
+        }
     }
 }
 
@@ -147,6 +169,37 @@ fn member(member: &Option<pb::Member>) -> String {
     format!("{}={}", member.name, number(member.session))
 }
 
+/// What private rooms have is told by `p0`, `p1`, ...
+fn id(room: RoomId) -> String {
+    let number = room.to_wire();
+    if room.is_private() { format!("p{}", number - (1 << 24)) } else { number.to_string() }
+}
+
+/// A room's number as part of a line: `r1`, `p0`.
+fn of(room: u32) -> String {
+    let room = RoomId::from_wire(room);
+    if room.is_private() { id(room) } else { format!("r{}", id(room)) }
+}
+
+/// A member in a room, and where he talks if that is elsewhere.
+fn member_in(room: u32, member: &pb::Member) -> String {
+    let voice = match member.voice {
+        voice if voice == room => String::new(),
+        0 => "@nowhere".to_owned(),
+        voice => format!("@{}", of(voice)),
+    };
+    format!("{}={}{voice}{}", member.name, number(member.session), marks(member.muted, member.deafened))
+}
+
+fn marks(muted: bool, deafened: bool) -> &'static str {
+    match (muted, deafened) {
+        (false, false) => "",
+        (true, false) => "!muted",
+        (false, true) => "!deafened",
+        (true, true) => "!both",
+    }
+}
+
 fn from_server(body: &[u8]) -> String {
     use to_client::Kind;
     let message = match control::decode_to_client(body).unwrap() {
@@ -156,23 +209,48 @@ fn from_server(body: &[u8]) -> String {
     };
     match message {
         Kind::Welcome(welcome) => {
-            let room = welcome.room.unwrap();
-            let names: Vec<_> = welcome.members.into_iter().map(|m| member(&Some(m))).collect();
             assert_eq!(welcome.resume_token.len(), 16);
-            assert!(welcome.member_count as usize >= names.len());
             let resumed = if welcome.resumed { " resumed" } else { "" };
-            let session = number(welcome.session);
-            let (name, id, room, last) = (welcome.name, room.id, room.name, room.last_seq);
-            format!("Welcome {name}={session} {room}={id} at {last} [{}]{resumed}", names.join(" "))
+            format!("Welcome {}={}{resumed}", welcome.name, number(welcome.session))
         }
+        Kind::Entered(entered) => {
+            let room = entered.room.unwrap();
+            let names: Vec<_> = entered.members.iter().map(|member| member_in(room.id, member)).collect();
+            assert!(entered.member_count as usize >= names.len());
+            let with =
+                if entered.with > 0 { format!(" with {}", number(entered.with)) } else { String::new() };
+            let topic = entered.topic.map(|topic| format!(" about {:?} by {}", topic.text, topic.by));
+            let (key, last, names) = (entered.key, room.last_seq, names.join(" "));
+            let place = if entered.with > 0 { of(room.id) } else { format!("{}={}", room.name, room.id) };
+            format!("Entered #{key} {place} at {last} [{names}]{with}{}", topic.unwrap_or_default())
+        }
+        Kind::NotEntered(not) => format!("NotEntered #{} {}", not.key, not.text),
+        Kind::Changed(member) => {
+            let voice = if member.voice == 0 { "nowhere".to_owned() } else { of(member.voice) };
+            let marks = marks(member.muted, member.deafened);
+            format!("Changed {}={}@{voice}{marks}", member.name, number(member.session))
+        }
+        Kind::Topic(topic) => format!("Topic {} {:?} by {}", of(topic.room), topic.text, topic.by),
+        Kind::Rooms(list) => {
+            let room = |room: &pb::ListedRoom| {
+                let topic = if room.topic.is_empty() { String::new() } else { format!(" {:?}", room.topic) };
+                format!("{} {}{topic}", room.name, room.members)
+            };
+            let rooms: Vec<_> = list.rooms.iter().map(room).collect();
+            format!("Rooms [{}]{}", rooms.join(", "), if list.more { " more" } else { "" })
+        }
+        Kind::NotDone(not) => format!("NotDone {}", not.text),
         Kind::Members(members) => format!("Members +{}", members.members.len()),
         Kind::Refused(refused) => format!("Refused {:?} {:?}", refused.reason(), refused.suggestion),
         Kind::Said(s) => {
-            format!("Said r{}/{} {}={} #{} {:?}", s.room, s.seq, s.name, number(s.session), s.id, s.text)
+            format!("Said {}/{} {}={} #{} {:?}", of(s.room), s.seq, s.name, number(s.session), s.id, s.text)
         }
-        Kind::Joined(joined) => format!("Joined r{} {}", joined.room, member(&joined.member)),
-        Kind::Left(left) => format!("Left r{} {} {:?}", left.room, member(&left.member), left.reason()),
-        Kind::Ack(ack) => format!("Ack r{}/{} #{}", ack.room, ack.seq, ack.id),
+        Kind::Joined(joined) => {
+            let member = member_in(joined.room, joined.member.as_ref().unwrap());
+            format!("Joined {} {member}", of(joined.room))
+        }
+        Kind::Left(left) => format!("Left {} {} {:?}", of(left.room), member(&left.member), left.reason()),
+        Kind::Ack(ack) => format!("Ack {}/{} #{}", of(ack.room), ack.seq, ack.id),
         Kind::Nack(nack) => format!("Nack #{} {}", nack.id, nack.text),
         Kind::Ping(_) => "Ping".to_owned(),
         Kind::Pong(pong) => format!("Pong {}", pong.token),
@@ -183,7 +261,7 @@ fn from_server(body: &[u8]) -> String {
             let messages: Vec<_> = page.messages.iter().map(said).collect();
             let more = if page.more { " more" } else { "" };
             let error = if page.error.is_empty() { String::new() } else { format!(" {}", page.error) };
-            format!("History r{} #{} [{}]{more}{error}", page.room, page.token, messages.join("; "))
+            format!("History {} #{} [{}]{more}{error}", of(page.room), page.token, messages.join("; "))
         }
         Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
     }
@@ -204,12 +282,19 @@ fn from_client(body: &[u8]) -> String {
     };
     match message {
         Kind::Hello(hello) => {
-            let resume = hello
-                .resume
-                .map(|resume| format!(" resume {} at {}", number(resume.session), resume.last_seq));
-            format!("Hello {:?} in {:?}{}", hello.name, hello.room, resume.unwrap_or_default())
+            let resume = hello.resume.map(|resume| format!(" resume {}", number(resume.session)));
+            let rooms: Vec<_> = hello.rooms.iter().map(|claim| claimed(claim, hello.voice)).collect();
+            let marks = hello.marks.map_or("", |given| marks(given.muted, given.deafened));
+            format!("Hello {:?}{marks} in {}{}", hello.name, rooms.join(", "), resume.unwrap_or_default())
         }
-        Kind::Say(say) => format!("Say r{} #{} {:?}", say.room, say.id, say.text),
+        Kind::Join(claim) => format!("Join {}", claimed(&claim, 0)),
+        Kind::Part(part) => format!("Part {}", of(part.room)),
+        Kind::VoiceRoom(voice) => format!("VoiceRoom {}", of(voice.room)),
+        Kind::Topic(topic) => format!("Topic {} {:?}", of(topic.room), topic.text),
+        Kind::Name(name) => format!("Name {:?}", name.name),
+        Kind::Marks(given) => format!("Marks {}", marks(given.muted, given.deafened)),
+        Kind::ListRooms(_) => "ListRooms".to_owned(),
+        Kind::Say(say) => format!("Say {} #{} {:?}", of(say.room), say.id, say.text),
         Kind::Ping(_) => "Ping".to_owned(),
         Kind::Pong(pong) => format!("Pong {}", pong.token),
         Kind::Quit(_) => "Quit".to_owned(),
@@ -217,8 +302,24 @@ fn from_client(body: &[u8]) -> String {
         Kind::VoiceReport(r) => report(&r),
         Kind::History(ask) => {
             let words = if ask.words.is_empty() { String::new() } else { format!(" {:?}", ask.words) };
-            format!("History r{} #{} before {} limit {}{words}", ask.room, ask.token, ask.before, ask.limit)
+            format!(
+                "History {} #{} before {} limit {}{words}",
+                of(ask.room),
+                ask.token,
+                ask.before,
+                ask.limit
+            )
         }
         Kind::Voice(bytes) => format!("Voice {}", payload(&bytes)),
     }
+}
+
+/// A claim: what it is called, how far it was seen, and whether one talks there.
+fn claimed(claim: &pb::Claim, voice: u32) -> String {
+    let name =
+        if claim.with.is_empty() { format!("{:?}", claim.name) } else { format!("with {:?}", claim.with) };
+    let seen =
+        if claim.epoch == 0 { String::new() } else { format!(" at {}/{}", of(claim.room), claim.last_seq) };
+    let voice = if voice > 0 && claim.key == voice { " voice" } else { "" };
+    format!("#{} {name}{seen}{voice}", claim.key)
 }

@@ -73,7 +73,7 @@ impl VoiceRig {
     }
 
     /// A session is let in, and has shown the relay where it is.
-    pub(crate) fn open(&mut self, now: Instant, session: SessionId, room: RoomId) {
+    pub(crate) fn open(&mut self, now: Instant, session: SessionId, room: Option<RoomId>) {
         self.relay.open(session, room, Some(Open));
         self.ends.insert(session, SealedPath::new(session, Open));
         self.datagram(now, session, DatagramKind::Echo, &[]);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Duration, Instant, Peer, Rng, Seq, SessionId,
-    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput},
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, PlaceId},
     history::{KeepError, Write},
     limits,
     outbox::Class,
@@ -150,8 +150,12 @@ impl World {
     /// Starts another client; its name is its number.
     pub(crate) fn add(&mut self) -> usize {
         let at = self.nodes.len();
-        let config =
-            ClientConfig { name: format!("n{at}"), room: String::new(), software: "test".into(), history: 0 };
+        let config = ClientConfig {
+            name: format!("n{at}"),
+            rooms: vec![String::new()],
+            software: "test".into(),
+            history: 0,
+        };
         let client = Client::new(self.now, config, Rng::from_number(at as u64));
         self.nodes.push(Node { client, events: vec![], said: vec![], heard: vec![], conn: None });
         self.drain_client(at);
@@ -172,7 +176,7 @@ impl World {
     }
 
     pub(crate) fn say(&mut self, node: usize, text: &str) {
-        self.nodes[node].client.say(text).unwrap();
+        self.nodes[node].client.say(PlaceId::FIRST, text).unwrap();
         self.drain_client(node);
     }
 

@@ -31,6 +31,11 @@ pub(super) struct Alone {
 }
 
 impl Alone {
+    /// True when it is this that it is in.
+    pub(super) fn is_in(&self, log: LogId) -> bool {
+        self.log == log
+    }
+
     /// It is told that so many messages are missed.
     pub(super) fn missed(&mut self, messages: u64) -> Result<(), (Rule, String)> {
         self.gap += messages;
@@ -52,7 +57,10 @@ impl Alone {
         }
         for skipped in self.last + 1..seq {
             if self.gap == 0 || skipped >= self.first_kept {
-                return Err((Rule::OneOrder, format!("was told what is at {seq}, and not what is at {skipped}")));
+                return Err((
+                    Rule::OneOrder,
+                    format!("was told what is at {seq}, and not what is at {skipped}"),
+                ));
             }
             self.gap -= 1;
             self.missed.insert(skipped);
@@ -106,7 +114,8 @@ impl Checker {
         let share = (REPLAY_BYTES / entrance.rooms.max(1)) as u64;
         let may_be_cut = (entrance.last.saturating_sub(last)) * MESSAGE_BYTES as u64 > share;
         if entrance.told > last && !may_be_cut {
-            let what = format!("client {client} alone with {other:?} will not be told what came after {last}");
+            let what =
+                format!("client {client} alone with {other:?} will not be told what came after {last}");
             return self.fail(Rule::OneOrder, format!("{what}, but after {}", entrance.told));
         }
         let is_kept = entrance.first_kept <= entrance.last;
@@ -116,8 +125,7 @@ impl Checker {
             Some(former) => (former.heard, former.missed),
             None => Default::default(),
         };
-        place.alone =
-            Some(Alone { log: entrance.log, with, other, last, first_kept, gap: 0, heard, missed });
+        place.alone = Some(Alone { log: entrance.log, with, other, last, first_kept, gap: 0, heard, missed });
     }
 
     /// A place of a client is the same as another, under another name of the one with whom it is alone there.
@@ -126,7 +134,7 @@ impl Checker {
         let member = &mut members[client as usize];
         member.merged.insert(id);
         let entrances = conn.and_then(|conn| entrances.get(&conn));
-        let entrance = entrances.into_iter().flatten().find(|entrance| entrance.key == id.to_wire());
+        let entrance = entrances.into_iter().flatten().find(|entrance| entrance.key == id.number());
         let with = entrance.and_then(|entrance| logs.owner(entrance.generation, entrance.with?));
         conversations.others.entry((client, member.life, id)).or_default().extend(with);
     }
@@ -158,7 +166,10 @@ impl Checker {
         let member = &mut members[client as usize];
         let life = member.life;
         let Some(alone) = member.places.get_mut(&id).and_then(|place| place.alone.as_mut()) else {
-            return Err((Rule::NoForgery, "was told what is between two without being one of them".to_owned()));
+            return Err((
+                Rule::NoForgery,
+                "was told what is between two without being one of them".to_owned(),
+            ));
         };
         let me = Owner::Client { client, life };
         // What it said before another took its place is told again as all else is.
@@ -166,7 +177,8 @@ impl Checker {
         let author = if is_mine { me } else { alone.other };
         match (author, Message::parse(text)) {
             (Owner::Client { client: of, .. }, Some(message)) if message.client == of => {
-                let known = spoken(said, of, message.number).filter(|known| known.text == hash(text.as_bytes()));
+                let known =
+                    spoken(said, of, message.number).filter(|known| known.text == hash(text.as_bytes()));
                 let reader = if is_mine { alone.other } else { me };
                 let is_meant = known.is_some_and(|known| match known.to {
                     To::Alone(place) => conversations

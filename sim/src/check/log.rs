@@ -127,13 +127,7 @@ impl Log {
     }
 
     /// After which message somebody is told, who knows all up to `seq`: what is told him again, up to `last`, has no more than so many bytes.
-    pub(crate) fn told_up_to(
-        &self,
-        seq: u64,
-        last: u64,
-        first_remembered: u64,
-        most_bytes: u64,
-    ) -> u64 {
+    pub(crate) fn told_up_to(&self, seq: u64, last: u64, first_remembered: u64, most_bytes: u64) -> u64 {
         let up_to = |seq: u64| seq.checked_sub(1).map_or(0, |at| self.bytes[at as usize]);
         let mut told = last;
         while told > seq && up_to(last) - up_to(told - 1) <= most_bytes {

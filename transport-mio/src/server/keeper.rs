@@ -29,6 +29,8 @@ use crate::{
 
 /// Most that is kept by one transaction, and so told at once: enough for the disk, few enough for whoever waits.
 const BATCH: usize = 1024;
+/// When the server stops, the disk has so long to take what waits.
+const FINISH_TIME: Duration = Duration::from_secs(10);
 /// How often what is too old is looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -69,6 +71,8 @@ pub(super) struct Keeper {
     /// What is given out with the next [`Keeper::flush`].
     run: u32,
     gathered: Vec<Write>,
+    /// What was handed over and not answered yet.
+    waiting: usize,
 }
 
 impl Keeper {
@@ -92,7 +96,17 @@ impl Keeper {
         let writing = thread::Builder::new().name("history".to_owned());
         let threads = vec![writing.spawn(move || writer.run(&waiting_jobs))?, pages_thread, searches_thread];
         let (jobs, pages, searches) = (Some(jobs), Some(pages), Some(searches));
-        Ok(Self { jobs, pages, searches, answers, threads, is_over, run: 0, gathered: Vec::new() })
+        Ok(Self {
+            jobs,
+            pages,
+            searches,
+            answers,
+            threads,
+            is_over,
+            run: 0,
+            gathered: Vec::new(),
+            waiting: 0,
+        })
     }
 
     /// To be kept, with the next [`Keeper::flush`].
@@ -100,6 +114,7 @@ impl Keeper {
         if run != self.run {
             // Of a run that failed meanwhile.
             self.gathered.clear();
+            self.waiting = 0;
             self.run = run;
         }
         self.gathered.push(write);
@@ -119,6 +134,7 @@ impl Keeper {
     pub(super) fn flush(&mut self) {
         if !self.gathered.is_empty() {
             let job = (self.run, std::mem::take(&mut self.gathered));
+            self.waiting += job.1.len();
             // If the thread has failed, `answer` says so.
             let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
         }
@@ -128,9 +144,12 @@ impl Keeper {
     ///
     /// # Errors
     /// A thread has failed.
-    pub(super) fn answer(&self) -> io::Result<Option<Answer>> {
+    pub(super) fn answer(&mut self) -> io::Result<Option<Answer>> {
         match self.answers.try_recv() {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(answer) => {
+                self.note(&answer);
+                Ok(Some(answer))
+            }
             Err(TryRecvError::Empty) if self.threads.iter().any(JoinHandle::is_finished) => {
                 Err(io::Error::other("the history's thread has failed"))
             }
@@ -139,14 +158,61 @@ impl Keeper {
         }
     }
 
-    /// Waits until all is kept that was handed over.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    /// What waits is less by this.
+    fn note(&mut self, answer: &Answer) {
+        match answer {
+            &Answer::Kept { run, count } if run == self.run => {
+                self.waiting = self.waiting.saturating_sub(count);
+            }
+            &Answer::NotKept { run, .. } if run == self.run => self.waiting = 0,
+            Answer::Kept { .. }
+            | Answer::NotKept { .. }
+            | Answer::Expired { .. }
+            | Answer::Read { .. }
+            | Answer::Untidy(_) => {}
+        }
+    }
+
+    /// Waits until all is kept that was handed over, for a while.
+    ///
+    /// # Errors
+    /// A thread has failed, or the disk takes longer than that: then the thread is left to it.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.finish_within(FINISH_TIME)
+    }
+
+    fn finish_within(mut self, patience: Duration) -> io::Result<()> {
         self.flush();
         self.is_over.store(true, Ordering::Relaxed);
         (self.jobs, self.pages, self.searches) = (None, None, None);
+        let due = clock::now() + patience;
+        loop {
+            match self.answers.recv_timeout(due.since(clock::now())) {
+                Ok(answer) => self.note(&answer),
+                // All threads have ended, or will at once.
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(self.unfinished(patience)),
+            }
+        }
         let ends = self.threads.drain(..).map(JoinHandle::join);
         let failed = ends.filter(Result::is_err).count();
         if failed > 0 { Err(io::Error::other("the history's thread has failed")) } else { Ok(()) }
+    }
+
+    fn unfinished(&self, patience: Duration) -> io::Error {
+        let lost = match self.waiting {
+            0 => "all messages are kept, but the file is not closed properly".to_owned(),
+            1 => "the last message may not be kept".to_owned(),
+            waiting => format!("the last {waiting} messages may not be kept"),
+        };
+        let seconds = patience.as_secs();
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!(
+                "the history's disk did not answer for {seconds} s, it is waited for no longer: {lost}; nobody was told a message \
+                 that is not kept, and chinwag's clients say such ones again"
+            ),
+        )
     }
 }
 
@@ -252,5 +318,99 @@ fn read_all(
             ReadRequest::Search(search) => reader.search(search),
         };
         answers.give(Answer::Read { ticket, found });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Sender;
+
+    use chinwag_proto::{
+        MessageId,
+        history::{AuthorKey, PageRequest, SearchRequest, UnixMillis},
+        name::Name,
+    };
+    use mio::{Poll, Token};
+
+    use super::*;
+
+    /// A disk that writes what it is let to.
+    #[derive(Debug)]
+    struct Slow {
+        begun: Sender<usize>,
+        goes_on: Receiver<()>,
+    }
+
+    impl Store for Slow {
+        fn write(&mut self, batch: &[Write]) -> Result<(), StoreError> {
+            self.begun.send(batch.len()).unwrap();
+            self.goes_on.recv().map_err(|_| StoreError::Full)
+        }
+
+        fn tidy(&mut self, _: UnixMillis) -> Result<Option<(RoomId, Seq)>, StoreError> {
+            Ok(None)
+        }
+
+        fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+            Ok(Box::new(Nothing))
+        }
+    }
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl StoreReader for Nothing {
+        fn page(&mut self, _: &PageRequest) -> Result<Vec<KeptMessage>, StoreError> {
+            Ok(vec![])
+        }
+
+        fn search(&mut self, _: &SearchRequest) -> Result<Vec<KeptMessage>, StoreError> {
+            Ok(vec![])
+        }
+    }
+
+    fn message(seq: u64) -> Write {
+        Write::Message(KeptMessage {
+            room: RoomId::from_wire(1),
+            seq: Seq::from_wire(seq),
+            at: UnixMillis(0),
+            author: AuthorKey([1; 16]),
+            id: MessageId::from_wire(seq),
+            name: Name::new("Foo").unwrap(),
+            text: "hello".into(),
+        })
+    }
+
+    fn keeper() -> (Keeper, Receiver<usize>, Sender<()>, Poll) {
+        let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        (Keeper::start(Box::new(Slow { begun, goes_on }), &waker).unwrap(), has_begun, go_on, poll)
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_not_waited_for_for_ever_when_the_server_stops() {
+        let (mut keeper, has_begun, go_on, _poll) = keeper();
+        keeper.keep(0, message(1));
+        keeper.flush();
+        assert_eq!(has_begun.recv(), Ok(1));
+        go_on.send(()).unwrap();
+        keeper.keep(0, message(2));
+        keeper.keep(0, message(3));
+        keeper.flush();
+        assert_eq!(has_begun.recv(), Ok(2));
+        let error = keeper.finish_within(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("the last 2 messages may not be kept"), "{error}");
+    }
+
+    #[test]
+    fn what_waits_is_kept_before_a_server_ends() {
+        let (mut keeper, has_begun, go_on, _poll) = keeper();
+        keeper.keep(0, message(1));
+        // It is handed over, too.
+        go_on.send(()).unwrap();
+        keeper.finish().unwrap();
+        assert_eq!(has_begun.recv(), Ok(1));
     }
 }

@@ -42,6 +42,10 @@ pub struct Losses {
     pub over_rate: u64,
     /// Voice that was no voice, in another's name, or from nobody's room.
     pub voice_refused: u64,
+    /// Messages that could not be kept, which those who said them were told.
+    pub not_kept: u64,
+    /// Pages and searches of the history that were refused, or that the store could not answer.
+    pub pages_refused: u64,
 }
 
 impl Losses {
@@ -53,6 +57,7 @@ impl Losses {
         *self = Self { unsent, overflowed, stale, voice_dropped, not_ours, replayed, forged, ..*self };
         self.over_rate = relay.voice_over_rate + relay.probes_dropped;
         self.voice_refused = voice.refused() + server.voice_homeless;
+        (self.not_kept, self.pages_refused) = (server.not_kept, server.pages_refused);
     }
 
     /// What came since `former`.
@@ -72,12 +77,19 @@ impl Losses {
             voice_dropped: self.voice_dropped - former.voice_dropped,
             over_rate: self.over_rate - former.over_rate,
             voice_refused: self.voice_refused - former.voice_refused,
+            not_kept: self.not_kept - former.not_kept,
+            pages_refused: self.pages_refused - former.pages_refused,
         }
     }
 
     /// Connections that were turned away.
     pub fn connections(&self) -> u64 {
         self.crowded + self.beyond_table + self.accept_failures + self.queues_full
+    }
+
+    /// What the history could not do.
+    pub fn history(&self) -> u64 {
+        self.not_kept + self.pages_refused
     }
 
     /// Datagrams and voice that were dropped.
@@ -122,6 +134,18 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_history_could_not_do_is_a_loss_that_is_reported() {
+        let (mut reporter, mut losses) = (Reporter::default(), Losses::default());
+        let server = ServerStats { not_kept: 2, pages_refused: 3, ..ServerStats::default() };
+        losses.note(&VoiceStats::default(), &server);
+        reporter.look(Instant::ZERO, &losses);
+        let due = reporter.due().unwrap();
+        let report = reporter.report(due, &losses).unwrap();
+        assert_eq!((report.not_kept, report.pages_refused, report.history()), (2, 3, 5));
+        assert_eq!((report.connections(), report.datagrams()), (0, 0));
+    }
 
     #[test]
     fn losses_are_reported_soon_and_then_once_a_minute() {

@@ -1,26 +1,39 @@
 //! What the core tells, on the full screen. All that the screen knows of the protocol is here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chinwag_proto::{
-    Instant,
-    client::{Client, ClientEvent, Page},
+    Instant, Seq, SessionId,
+    client::{Client, ClientEvent, Member, Page, PlaceId},
     history::UnixMillis,
     relay::VoicePath,
 };
-use chinwag_screen::{Link, Path, RoomId, Said, Status};
+use chinwag_screen::{Link, Model, Path, Person, RoomId, Said, Status};
 
 use super::{FullScreen, State, unix_ms};
-
-/// There is one room for each session so far.
-const ROOM: RoomId = RoomId(0);
 
 /// What is remembered of it from turn to turn.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Who is here is yet to be looked up.
-    owes_members: bool,
+    /// Who is in these rooms, and what they are about, is yet to be looked up.
+    owes_members: BTreeSet<PlaceId>,
+    /// What these say of themselves is yet to be looked up.
+    owes_marks: BTreeSet<SessionId>,
+    /// Those whom the user is alone with. They are shown when something is said.
+    private: BTreeMap<PlaceId, String>,
     /// What waits to be said is yet to be looked up.
     owes_pending: bool,
     pending: usize,
+}
+
+/// The screen's number of a room.
+pub(super) fn room(place: PlaceId) -> RoomId {
+    RoomId(place.number())
+}
+
+/// The core's number of a room.
+pub(super) fn place(room: RoomId) -> PlaceId {
+    PlaceId::from_number(room.0)
 }
 
 impl FullScreen {
@@ -39,31 +52,81 @@ impl FullScreen {
             text: &line.text,
             is_own: false,
             is_history: true,
+            place: line.seq.to_wire(),
         });
-        self.0.change(|state| state.model.put_before(ROOM, said, page.more));
+        self.0.change(|state| state.model.put_before(room(page.place), said, page.more));
     }
 
     /// What was said before may be asked for again.
-    pub(crate) fn may_have_earlier(&self) {
-        self.0.change(|state| state.model.set_has_earlier(ROOM, true));
+    pub(crate) fn may_have_earlier(&self, place: PlaceId) {
+        self.0.change(|state| state.model.set_has_earlier(room(place), true));
+    }
+
+    /// The user looks at a room.
+    pub(crate) fn show(&self, place: PlaceId) {
+        self.0.change(|state| state.model.show_room(room(place)));
+    }
+
+    /// The user is alone with somebody, and looks at it.
+    pub(crate) fn open_private(&self, place: PlaceId, name: &str) {
+        self.0.change(|state| {
+            state.events.private.insert(place, name.to_owned());
+            state.events.owes_members.insert(place);
+            state.model.enter_private(room(place), name);
+            state.model.show_room(room(place));
+        });
+    }
+
+    /// The user is not in a room any more, or does not look at what is between him and somebody.
+    pub(crate) fn leave(&self, place: PlaceId) {
+        self.0.change(|state| state.model.leave(room(place)));
+    }
+
+    /// What was typed and not entered, and the last place that was read.
+    pub(crate) fn bookmark(&self, place: PlaceId) -> (String, Seq) {
+        let (state, room) = (self.0.lock(), room(place));
+        (state.model.draft(room).to_owned(), Seq::from_wire(state.model.read(room)))
+    }
+
+    /// The room that is looked at.
+    pub(crate) fn looks_at(&self) -> Option<PlaceId> {
+        self.0.lock().model.current_room().map(place)
+    }
+
+    /// What was left the last time; see [`chinwag_screen::Model::set_read`].
+    pub(crate) fn arrive(&self, place: PlaceId, draft: &str, read: Option<Seq>) {
+        self.0.change(|state| {
+            state.model.set_read(room(place), read.map(Seq::to_wire));
+            state.model.set_draft(room(place), draft);
+        });
     }
 
     /// Looks up what no event tells.
     pub(crate) fn tend(&self, client: &Client) {
         let mut state = self.0.lock();
         let State { model, events, heard, is_changed, .. } = &mut *state;
-        if std::mem::take(&mut events.owes_members) {
-            model.set_members(ROOM, client.members());
+        for place in std::mem::take(&mut events.owes_members) {
+            let people = client.members(place).map(|(session, member)| Person {
+                is_elsewhere: is_elsewhere(client, place, member),
+                ..person(session, member)
+            });
+            model.set_members(room(place), people);
+            model.set_topic(room(place), client.topic(place).map_or("", |topic| &topic.text));
             // With the marks that they had.
             model.set_status(model.status());
             heard.forget_marks();
             *is_changed = true;
         }
+        for session in std::mem::take(&mut events.owes_marks) {
+            mark(model, client, session);
+            *is_changed = true;
+        }
+        model.set_voice_room(client.voice_place().map(room));
         let pending = client.unacknowledged();
         if std::mem::replace(&mut events.pending, pending) != pending
             || std::mem::take(&mut events.owes_pending)
         {
-            model.set_pending(client.unacknowledged_texts());
+            model.set_pending(client.unacknowledged_texts().map(|(place, text)| (room(place), text)));
             *is_changed = true;
         }
         let (known, stats) = (model.status(), client.stats());
@@ -89,32 +152,92 @@ impl FullScreen {
     }
 }
 
+fn person(session: SessionId, member: &Member) -> Person<'_> {
+    Person {
+        is_silent: member.marks.muted,
+        is_deafened: member.marks.deafened,
+        ..Person::from((session, member.name.as_str()))
+    }
+}
+
+/// True when somebody does not talk and listen in this room of his.
+fn is_elsewhere(client: &Client, place: PlaceId, member: &Member) -> bool {
+    member.voice.and_then(|room| client.place_of(room)) != Some(place)
+}
+
+/// What somebody says of himself, wherever he is seen.
+fn mark(model: &mut Model, client: &Client, session: SessionId) {
+    for place in client.places() {
+        if let Some(member) = client.member(place, session) {
+            let is_elsewhere = is_elsewhere(client, place, member);
+            model.mark(room(place), Person { is_elsewhere, ..person(session, member) });
+        }
+    }
+}
+
 fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &ClientEvent) {
     let State { model, events, last_words, .. } = state;
     let at = clock(u64::try_from(unix_ms()).unwrap_or_default());
     let now_shown = at;
     match event {
-        ClientEvent::Welcome { session, name, room, .. } => {
-            model.enter(ROOM, room);
+        ClientEvent::Welcome { session, name, .. } => {
             model.set_me(*session, name);
             model.set_status(Status { link: Link::In, ..model.status() });
-            events.owes_members = true;
             last_words.clear();
         }
-        ClientEvent::Joined { session, name, .. } => model.joined(ROOM, at, *session, name),
-        ClientEvent::Left { session, name, .. } => model.left(ROOM, at, *session, name),
-        ClientEvent::Said { name, text, own, at, .. } => {
+        ClientEvent::Entered { place, name, is_private, .. } => {
+            if *is_private {
+                events.private.insert(*place, name.clone());
+                if model.has_room(room(*place)) {
+                    model.enter_private(room(*place), name);
+                }
+            } else {
+                model.enter(room(*place), name);
+            }
+            events.owes_members.insert(*place);
+        }
+        ClientEvent::NotEntered { place, is_private, .. } => {
+            // What was said between two stays to be read.
+            if *is_private {
+                events.owes_members.insert(*place);
+            } else {
+                model.leave(room(*place));
+            }
+        }
+        ClientEvent::Changed { session, former, member } => {
+            if let Some(former) = former {
+                for name in events.private.values_mut().filter(|name| *name == former) {
+                    name.clone_from(&member.name);
+                }
+                model.renamed(at, *session, former, &member.name);
+            }
+            events.owes_marks.insert(*session);
+        }
+        ClientEvent::Topic { place, topic } => {
+            model.set_topic(room(*place), &topic.text);
+        }
+        ClientEvent::Joined { place, session, name } => {
+            model.joined(room(*place), at, *session, name);
+            events.owes_marks.insert(*session);
+        }
+        ClientEvent::Left { place, session, name, .. } => model.left(room(*place), at, *session, name),
+        ClientEvent::Said { place, seq, name, text, own, at } => {
             events.owes_pending |= own.is_some();
             // A server that does not remember when says nothing.
             let at = if at.0 == 0 { now_shown } else { clock(at.0) };
-            model.said(ROOM, Said { at, name, text, is_own: own.is_some(), is_history: false });
+            if let Some(other) = events.private.get(place).filter(|_| !model.has_room(room(*place))) {
+                model.enter_private(room(*place), other);
+                events.owes_members.insert(*place);
+            }
+            let (is_own, seq) = (own.is_some(), seq.to_wire());
+            model.said(room(*place), Said { at, name, text, is_own, is_history: false, place: seq });
         }
-        ClientEvent::Meanwhile { joined, left } => {
-            model.was_away(ROOM, at, joined, left);
-            events.owes_members = true;
+        ClientEvent::Meanwhile { place, joined, left } => {
+            model.was_away(room(*place), at, joined, left);
+            events.owes_members.insert(*place);
         }
         ClientEvent::NotSaid { .. } => events.owes_pending = true,
-        ClientEvent::Missed { messages } => model.missed(ROOM, at, *messages),
+        ClientEvent::Missed { place, messages, .. } => model.missed(room(*place), at, *messages),
         ClientEvent::Reconnecting { pause, .. } => {
             let retry_at = (now + *pause).as_micros() / 1000;
             model.set_status(Status { link: Link::Lost { retry_at }, ..model.status() });
@@ -122,6 +245,8 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         }
         // These are told in another way, or are about sound.
         ClientEvent::History(_)
+        | ClientEvent::Rooms(_)
+        | ClientEvent::NotDone { .. }
         | ClientEvent::Refused { .. }
         | ClientEvent::Path(_)
         | ClientEvent::Reported(_)

@@ -14,7 +14,7 @@ pub(crate) fn is_wav(choice: &str) -> bool {
 }
 
 /// What `--mic` and `--speaker` say besides the name of a device or file.
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 pub(crate) const NONE: &str = "none";
 
 /// Opens what `--mic` names.

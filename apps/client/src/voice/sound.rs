@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
 };
 
 use anyhow::Context as _;
@@ -24,7 +24,7 @@ use chinwag_proto::{
 };
 use chinwag_transport_mio::{Waker, clock};
 
-use super::{FromSound, Order, ToSound, VoiceChoices, VoiceReport, open_devices};
+use super::{FromSound, Order, ToSound, VoiceChoices, VoiceReport, held::Held, open_devices};
 use crate::meter::Meter;
 
 /// The thread.
@@ -58,7 +58,18 @@ pub(super) fn run(
         return VoiceReport::default();
     }
     let meter = choices.is_metered.then(Meter::default);
-    let mut sound = Sound { pump, outbox, waker: None, due: None, is_spent: false, meter, dropped: 0 };
+    let mut sound = Sound {
+        pump,
+        outbox,
+        waker: None,
+        due: None,
+        held: Held::new(choices.ptt_limit),
+        let_go: None,
+        is_spent: false,
+        devices: [None, None],
+        meter,
+        dropped: 0,
+    };
     loop {
         let message = match sound.due {
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -70,6 +81,8 @@ pub(super) fn run(
             Ok(ToSound::Reported(now, report)) => sound.pump.reported(now, report),
             Ok(ToSound::Spread(spread)) => sound.pump.playout().expect_spread(spread),
             Ok(ToSound::Order(order)) => sound.order(order),
+            Ok(ToSound::Mic(mic)) => sound.take_up(|pump, now| pump.set_mic(now, mic)),
+            Ok(ToSound::Speaker(speaker)) => sound.take_up(|pump, now| pump.set_speaker(now, speaker)),
             Ok(ToSound::Stop) | Err(RecvTimeoutError::Disconnected) => return sound.report(),
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -100,7 +113,12 @@ struct Sound<'a> {
     waker: Option<Arc<Waker>>,
     /// The next turn, once there is a conversation.
     due: Option<Instant>,
+    held: Held,
+    /// Why push-to-talk was let go, until that is told.
+    let_go: Option<String>,
     is_spent: bool,
+    /// The devices that the network thread was told of.
+    devices: [Option<String>; 2],
     meter: Option<Meter>,
     dropped: u64,
 }
@@ -128,7 +146,10 @@ impl Sound<'_> {
             Order::Mute(is_muted) => self.pump.capture().set_muted(is_muted),
             Order::Deafen(is_deafened) => self.pump.set_deafened(is_deafened),
             Order::Gate(gate) => self.pump.capture().set_gate(gate),
-            Order::Hold(is_held) => self.pump.capture().set_held(is_held),
+            Order::Hold(is_held) => {
+                self.held.set(clock::now(), is_held);
+                self.pump.capture().set_held(is_held);
+            }
             Order::MuteOther(talker, is_muted) => {
                 self.pump.playout().set_muted(talker.to_wire(), is_muted);
             }
@@ -139,10 +160,21 @@ impl Sound<'_> {
         }
     }
 
+    /// Another device is not to wait until one more turn of those so far is due.
+    fn take_up(&mut self, set: impl FnOnce(&mut Pump, Instant)) {
+        let now = clock::now();
+        set(&mut self.pump, now);
+        self.due = self.due.map(|_| now);
+    }
+
     fn turn(&mut self) {
         let now = clock::now();
         if self.due.is_none_or(|due| due > now) {
             return;
+        }
+        if let Some(why) = self.held.look(now) {
+            self.pump.capture().set_held(false);
+            self.let_go = Some(why);
         }
         let (outbox, mut dropped, mut has_news) = (self.outbox, 0, false);
         self.due = Some(self.pump.turn(now, &mut |frames| {
@@ -155,8 +187,21 @@ impl Sound<'_> {
             // One that finds no room is made up for by the next one.
             has_news |= outbox.try_send(FromSound::Arrives(SessionId::from_wire(talker), report)).is_ok();
         });
+        let devices = self.pump.devices();
+        if self.devices.each_ref().map(Option::as_deref) != devices {
+            let devices = devices.map(|device| device.map(str::to_owned));
+            if outbox.try_send(FromSound::Devices(devices.clone())).is_ok() {
+                (self.devices, has_news) = (devices, true);
+            }
+        }
         if let Some(trouble) = self.pump.take_trouble() {
             has_news |= outbox.try_send(FromSound::Trouble(trouble)).is_ok();
+        }
+        if let Some(why) = self.let_go.take() {
+            match outbox.try_send(FromSound::LetGo(why)) {
+                Err(TrySendError::Full(FromSound::LetGo(why))) => self.let_go = Some(why),
+                _ => has_news = true,
+            }
         }
         if self.pump.mic_spent() && !self.is_spent {
             // The network thread must learn this, also when it is busy.

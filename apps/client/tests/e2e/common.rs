@@ -25,7 +25,9 @@ pub(crate) struct Place(TempDir);
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(place.path("run")).unwrap();
+        place
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -120,6 +122,7 @@ impl Program {
             .env("XDG_CONFIG_HOME", place.path("config"))
             .env("XDG_DATA_HOME", place.path("data"))
             .env("XDG_STATE_HOME", place.path("state"))
+            .env("XDG_RUNTIME_DIR", place.path("run"))
             .env("NO_COLOR", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

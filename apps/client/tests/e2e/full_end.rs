@@ -14,7 +14,10 @@ fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
     let server = Server::start(&place);
     for (signal, code) in [("TERM", Some(0)), ("HUP", Some(0)), ("INT", Some(0)), ("QUIT", None)] {
         let mut foo = join(&place, &server);
-        foo.types("unfinished");
+        // What was begun is there again.
+        if signal == "TERM" {
+            foo.types("unfinished");
+        }
         foo.sees_typed("> unfinished|");
         foo.signal(signal);
         let status = foo.ends();
@@ -55,6 +58,38 @@ fn a_lost_connection_counts_down_to_the_next_try() {
     foo.until("all is well", |foo| {
         !foo.rows().iter().any(|row| row.contains("… meanwhile") || row.contains("connection lost,"))
     });
+}
+
+#[test]
+fn whoever_wants_another_connection_has_one_at_once_and_loses_nothing() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let address = server.address();
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    for n in 0..5 {
+        foo.types(&format!("before {n}\r/reconnect\rafter {n}\r"));
+        bar.type_line(&format!("Bar {n}"));
+    }
+    for n in 0..5 {
+        for line in [format!("Foo: before {n}"), format!("Foo: after {n}"), format!("Bar: Bar {n}")] {
+            foo.until(&line, |foo| says(foo, &line));
+        }
+    }
+    foo.sees_part("back as Foo; nothing was missed but voice");
+    assert!(!foo.rows().iter().any(|row| row.contains("connection is lost")), "{:?}", foo.rows());
+    bar.expect("Foo: after 4");
+    let told = bar.output().iter().filter(|line| line.contains("Foo: ") || line.contains("has left"));
+    assert_eq!(told.count(), 10, "{:?}", bar.output());
+    // In a pause between two tries it is not waited for.
+    server.program.signal("KILL");
+    server.program.wait();
+    foo.sees_part("next try in 4 s");
+    let _server = Server::start_at(&place, &address, &[]);
+    foo.enters("/reconnect");
+    foo.sees_part("trying again now");
+    foo.enters("there again");
+    foo.until("what was typed", |foo| says(foo, "Foo: there again"));
 }
 
 #[test]

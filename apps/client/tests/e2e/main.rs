@@ -6,6 +6,7 @@
 
 mod classic;
 mod common;
+mod ctl;
 mod devices;
 mod duo;
 mod full;
@@ -14,6 +15,7 @@ mod history;
 mod memory;
 mod mixed;
 mod network;
+mod ptt;
 mod seat;
 mod settings;
 mod signals;

@@ -4,7 +4,8 @@ use std::fs;
 
 use crate::{
     common::{Place, Server, client},
-    seat::Seat,
+    full::{join, says},
+    seat::{CTRL_C, Seat},
 };
 
 const SILENT: [&str; 4] = ["--mic", "none", "--speaker", "none"];
@@ -122,10 +123,166 @@ fn a_damaged_memory_is_moved_aside_and_keeps_nobody_out() {
     fs::create_dir_all(place.path("state/chinwag")).unwrap();
     fs::write(place.path("state/chinwag/servers.json"), "{").unwrap();
     let mut foo = Seat::client(&place, 400, &[&SILENT[..], &["--name", "Foo", &server.link]].concat());
-    foo.sees_part("servers and volumes that were remembered cannot be read");
+    foo.sees_part("servers, volumes and lines that were remembered cannot be read");
     foo.sees_part("Welcome Foo!");
     leave(foo);
     assert_eq!(fs::read_to_string(place.path("state/chinwag/servers.damaged.json")).unwrap(), "{");
     let mut foo = Seat::client(&place, 200, &SILENT);
     foo.sees(&format!("  1  {} as Foo, just now", server.address()));
+}
+
+/// What is remembered of the lobby of the only server.
+fn lobby(place: &Place) -> serde_json::Value {
+    let memory = fs::read(place.path("state/chinwag/servers.json")).unwrap();
+    let memory: serde_json::Value = serde_json::from_slice(&memory).unwrap();
+    memory["places"][0]["rooms"][0].clone()
+}
+
+#[test]
+fn a_line_that_was_begun_is_there_again() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    foo.types("half a \"line");
+    foo.sees_typed("> half a \"line|");
+    foo.signal("TERM");
+    foo.ends();
+    // In the other mode, too, and from there back.
+    let plain = [&SILENT[..], &["--name", "Foo", &server.link]].concat();
+    let mut foo = Seat::client(&place, 80, &plain);
+    foo.sees_part("Welcome Foo!");
+    foo.sees_typed("half a \"line|");
+    foo.types(" and more");
+    foo.sees_typed("half a \"line and more|");
+    foo.presses(CTRL_C);
+    foo.ends();
+    let mut foo = join(&place, &server);
+    foo.sees_typed("> half a \"line and more|");
+    foo.types("!\r");
+    foo.until("what was begun", |foo| says(foo, "Foo: half a \"line and more!"));
+    leave(foo);
+    // What was said is no draft any more.
+    let mut foo = join(&place, &server);
+    foo.until("what was said", |foo| says(foo, "Foo: half a \"line and more!"));
+    foo.sees_typed("> |");
+    leave(foo);
+    assert_eq!(lobby(&place)["draft"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_was_begun_outlives_a_program_that_is_killed() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    foo.types("half a line");
+    // It is looked at now and then.
+    for n in 0.. {
+        let line = format!("tick {n}");
+        bar.type_line(&line);
+        foo.until("a line", |foo| says(foo, &format!("Bar: {line}")));
+        if is_kept(&place, "half a line") {
+            break;
+        }
+    }
+    foo.signal("KILL");
+    drop(foo);
+    let mut foo = join(&place, &server);
+    foo.sees_typed("> half a line|");
+}
+
+fn is_kept(place: &Place, draft: &str) -> bool {
+    let memory = fs::read_to_string(place.path("state/chinwag/servers.json")).unwrap_or_default();
+    memory.contains(&format!("\"draft\": \"{draft}\""))
+}
+
+/// The rows above and below the rule before what is new.
+fn around_rule(seat: &Seat) -> Option<(String, String)> {
+    let rows = seat.rows();
+    let rule = rows.iter().position(|row| row.contains("── new"))?;
+    Some((rows.get(rule.checked_sub(1)?)?.clone(), rows.get(rule + 1)?.clone()))
+}
+
+#[test]
+fn what_was_said_since_one_left_is_below_a_rule() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    for line in ["one", "two"] {
+        bar.type_line(line);
+        foo.until("a line", |foo| says(foo, &format!("Bar: {line}")));
+    }
+    foo.presses(b"\x1b[O");
+    bar.type_line("three, which nobody looks at");
+    foo.until("a line", |foo| says(foo, "Bar: three, which nobody looks at"));
+    leave(foo);
+    bar.type_line("four");
+    bar.expect("Bar: four");
+
+    let mut foo = join(&place, &server);
+    foo.until("a rule", |foo| {
+        around_rule(foo)
+            .is_some_and(|(above, below)| above.contains("Bar: two") && below.contains("Bar: three"))
+    });
+    foo.until("the last line", |foo| says(foo, "Bar: four"));
+    foo.enters("I see");
+    foo.until("no rule", |foo| says(foo, "Foo: I see") && around_rule(foo).is_none());
+    leave(foo);
+    // Nothing is new, wherever it is looked at.
+    let mut foo = join(&place, &server);
+    foo.until("the past", |foo| says(foo, "Foo: I see"));
+    assert_eq!(around_rule(&foo), None);
+    leave(foo);
+    bar.type_line("five");
+    bar.expect("Bar: five");
+    let plain = [&SILENT[..], &["--name", "Foo", &server.link]].concat();
+    let mut foo = Seat::client(&place, 80, &plain);
+    foo.sees_part("Bar: five");
+    let rows = foo.rows();
+    let rule = rows.iter().position(|row| row == "new since you were here:").unwrap();
+    assert!(rows[rule - 1].contains("Foo: I see") && rows[rule + 1].contains("Bar: five"), "{rows:#?}");
+    leave(foo);
+}
+
+#[test]
+fn another_history_at_the_same_place_has_nothing_that_was_read() {
+    let place = Place::new();
+    let mut server = Server::start_at(&place, "127.0.0.1:0", &["--history", "memory"]);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    bar.type_line("one");
+    foo.until("a line", |foo| says(foo, "Bar: one"));
+    leave(foo);
+    let read = lobby(&place);
+    assert_eq!(read["read"], 1);
+    server.program.signal("TERM");
+    server.program.wait();
+    drop(bar);
+    let server = Server::start_at(&place, &server.address(), &["--history", "memory"]);
+    let mut bar = server.join(&place, "Bar");
+    for line in ["two", "three"] {
+        bar.type_line(line);
+        bar.expect(&format!("Bar: {line}"));
+    }
+    let mut foo = join(&place, &server);
+    foo.until("the past", |foo| says(foo, "Bar: three"));
+    assert_eq!(around_rule(&foo), None);
+    leave(foo);
+    assert_ne!(lobby(&place)["epoch"], read["epoch"]);
+}
+
+#[test]
+fn a_script_leaves_no_trace_of_where_it_was() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    leave(join(&place, &server));
+    let before = fs::read(place.path("state/chinwag/servers.json")).unwrap();
+    let mut robot = server.join(&place, "Robot");
+    robot.type_line("hello");
+    robot.expect("Robot: hello");
+    robot.type_bytes(b"half a line");
+    robot.signal("TERM");
+    assert_eq!(robot.exit_code(), 0);
+    assert_eq!(fs::read(place.path("state/chinwag/servers.json")).unwrap(), before);
 }

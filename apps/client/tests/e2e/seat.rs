@@ -76,6 +76,11 @@ impl Seat {
         )
     }
 
+    /// A program that fills a screen of the usual size.
+    pub(crate) fn full_of(place: &Place, program: &Path, arguments: &[&str]) -> Self {
+        Self::take_of_kind(Kind::xterm(80, 24), place, program, arguments)
+    }
+
     /// Any program.
     pub(crate) fn take(place: &Place, columns: u16, program: &Path, arguments: &[&str]) -> Self {
         Self::take_of_kind(Kind::xterm(columns, ROWS), place, program, arguments)
@@ -105,6 +110,7 @@ impl Seat {
             .env("XDG_CONFIG_HOME", place.path("config"))
             .env("XDG_DATA_HOME", place.path("data"))
             .env("XDG_STATE_HOME", place.path("state"))
+            .env("XDG_RUNTIME_DIR", place.path("run"))
             .env("TERM", kind)
             .stdin(terminal.try_clone().unwrap())
             .stdout(terminal.try_clone().unwrap())
@@ -193,6 +199,11 @@ impl Seat {
         &self.written
     }
 
+    /// How often this was written.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        String::from_utf8_lossy(&self.written).matches(what).count()
+    }
+
     /// The window is made as wide.
     pub(crate) fn resizes(&mut self, columns: u16) {
         self.resizes_to(columns, self.rows);
@@ -247,6 +258,7 @@ impl Seat {
                 // What it wrote last comes before what is written now.
                 self.terminal.write_all(&[0]).unwrap();
                 self.until("end", |seat| seat.written.last() == Some(&0));
+                assert_eq!(self.count("\x1b[>7u"), self.count("\x1b[<u"), "keys are told apart still");
                 return status;
             }
             assert!(Instant::now() < deadline, "it does not end; there is {:#?}", self.rows());

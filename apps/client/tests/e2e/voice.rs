@@ -220,7 +220,7 @@ fn who_mutes_himself_is_not_heard_and_who_deafens_himself_does_not_hear() {
     bar.type_line("/mute Baz");
     bar.expect_error("there is no Baz here besides you; here: Bar, Foo");
     bar.type_line("/ptt");
-    bar.expect_error("/ptt is for push-to-talk, which --gate ptt switches on");
+    bar.expect_error("you have no microphone; --mic gives you one");
     for program in [&mut foo, &mut bar] {
         program.type_line("{quit}");
         assert_eq!(program.exit_code(), 0, "{}", program.errors());

@@ -13,7 +13,8 @@ use chinwag_proto::{
 use chinwag_transport_mio::history::{OpenedStore, Store, StoreReader};
 
 /// Keeps everything.
-pub(crate) const ALL: Retention = Retention { max_age: None, max_messages: None, max_bytes: None };
+pub(crate) const ALL: Retention =
+    Retention { max_age: None, max_messages: None, max_bytes: None, max_total: None };
 /// Longer than any room of a test.
 pub(crate) const END: u64 = u64::MAX;
 

@@ -19,7 +19,7 @@ pub(crate) fn id(n: u32) -> SessionId {
 
 /// Somebody says something, and it is the evening.
 pub(crate) fn says<'a>(name: &'a str, text: &'a str) -> Said<'a> {
-    Said { at: EVENING, name, text, is_own: name == "Foo", is_history: false }
+    Said { at: EVENING, name, text, is_own: name == "Foo", is_history: false, place: 0 }
 }
 
 /// Foo, in the lobby with Bar.
@@ -37,6 +37,7 @@ pub(crate) fn alone() -> Model {
 pub(crate) fn busy() -> Model {
     let mut model = alone();
     model.enter(ATTIC, "attic");
+    model.set_voice_room(Some(LOBBY));
     model.set_members(LOBBY, (1..=4).map(|n| (id(n), ["Foo", "Bar", "Émile", "小明"][n as usize - 1])));
     model.said(LOBBY, Said { at: EVENING - 600 * MINUTE, is_history: true, ..says("Bar", "Good morning!") });
     model.joined(LOBBY, EVENING, id(3), "Émile");
@@ -45,7 +46,6 @@ pub(crate) fn busy() -> Model {
     model.said(LOBBY, says("Bar", "Hello, I am Bar!"));
     model.said(LOBBY, says("Foo", "Hi Bar, your voice comes in nicely."));
     model.said(LOBBY, says("小明", "大家好，今天晚上我们聊什么？"));
-    model.whispered(LOBBY, says("Émile", "can you hear me?"));
     model.missed(LOBBY, EVENING, 12);
     model.notice(EVENING, "voice goes by UDP again");
     let long = "foo, this is a rather long message that has to be broken somewhere, and it should be between words, \

@@ -2,7 +2,9 @@
 //! is as wide as the screen.
 
 use chinwag_proto::SessionId;
-use chinwag_screen::{Buffer, Decoder, Gate, Link, Mic, Model, Path, RoomId, Said, Status, Theme, paint};
+use chinwag_screen::{
+    Buffer, Decoder, Gate, Link, Mic, Model, Path, Person, RoomId, Said, Status, Theme, paint,
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -12,7 +14,10 @@ use crate::common::picture;
 #[derive(Clone, Debug)]
 enum Step {
     Said(u32, String, String),
-    Whispered(u32, String, String),
+    Private(u32, String),
+    Topic(u32, String),
+    Renamed(u32, String),
+    Marks(u32, u32),
     Presence(u32, u32, String, bool),
     Notice(String),
     Enter(u32, String),
@@ -41,7 +46,10 @@ fn step() -> impl Strategy<Value = Step> {
     let room = || 0..4_u32;
     prop_oneof![
         4 => (room(), text(), text()).prop_map(|(room, name, text)| Step::Said(room, name, text)),
-        1 => (room(), text(), text()).prop_map(|(room, name, text)| Step::Whispered(room, name, text)),
+        1 => (room(), text()).prop_map(|(room, name)| Step::Private(room, name)),
+        1 => (room(), text()).prop_map(|(room, topic)| Step::Topic(room, topic)),
+        1 => (0..9_u32, text()).prop_map(|(who, name)| Step::Renamed(who, name)),
+        1 => (0..9_u32, 0..5_u32).prop_map(|(who, room)| Step::Marks(who, room)),
         2 => (room(), 0..9_u32, text(), any::<bool>()).prop_map(|(room, who, name, came)| Step::Presence(room, who, name, came)),
         1 => text().prop_map(Step::Notice),
         2 => (room(), text()).prop_map(|(room, name)| Step::Enter(room, name)),
@@ -63,10 +71,21 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Does a step.
 fn happen(model: &mut Model, step: &Step, size: &mut (u16, u16)) {
-    let said = |name, text| Said { at: 0, name, text, is_own: false, is_history: false };
+    let said = |name, text| Said { at: 0, name, text, is_own: false, is_history: false, place: 0 };
     match step {
         Step::Said(room, name, text) => model.said(RoomId(*room), said(name, text)),
-        Step::Whispered(room, name, text) => model.whispered(RoomId(*room), said(name, text)),
+        Step::Private(room, name) => model.enter_private(RoomId(*room), name),
+        Step::Topic(room, topic) => model.set_topic(RoomId(*room), topic),
+        Step::Renamed(who, name) => model.renamed(0, SessionId::from_wire(*who), "Foo", name),
+        Step::Marks(who, room) => {
+            let (session, name) = (SessionId::from_wire(*who), "");
+            let (is_silent, is_deafened) = (*room == 1, *room == 2);
+            model.mark(
+                RoomId(*room),
+                Person { session, name, is_silent, is_deafened, is_elsewhere: *room == 3 },
+            );
+            model.set_voice_room(Some(RoomId(*room)));
+        }
         Step::Presence(room, who, name, true) => {
             model.joined(RoomId(*room), 0, SessionId::from_wire(*who), name)
         }
@@ -106,7 +125,7 @@ fn happen(model: &mut Model, step: &Step, size: &mut (u16, u16)) {
         Step::Find(words) => drop(model.find(words)),
         Step::Help => model.show_help(),
         Step::Clear => model.clear(),
-        Step::Pending(texts) => model.set_pending(texts.iter().map(String::as_str)),
+        Step::Pending(texts) => model.set_pending(texts.iter().map(|text| (RoomId(1), text.as_str()))),
         Step::Size(columns, rows) => *size = (*columns, *rows),
     }
 }

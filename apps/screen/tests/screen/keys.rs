@@ -1,7 +1,7 @@
 //! What keys do.
 
 use chinwag_proto::limits::MESSAGE_BYTES;
-use chinwag_screen::{Act, Model, PASTE_BYTES};
+use chinwag_screen::{Act, Button, Model, PASTE_BYTES, Said, Talk};
 
 use crate::common::{ATTIC, LOBBY, alone, busy, id, says, seen, sees, types};
 
@@ -101,11 +101,116 @@ fn rooms_are_looked_at_by_number_and_one_after_the_other() {
 }
 
 #[test]
+fn what_was_begun_stays_in_its_room() {
+    let mut model = alone();
+    model.enter(ATTIC, "attic");
+    model.set_draft(ATTIC, "from\u{1b} before");
+    types(&mut model, "in the lobby");
+    types(&mut model, "\x1b2");
+    assert_eq!(typed(&mut model), "> from before");
+    types(&mut model, "!");
+    assert_eq!((model.draft(LOBBY), model.draft(ATTIC)), ("in the lobby", "from before!"));
+    // What is being typed is not overwritten, and what it was to be can be called back.
+    model.set_draft(ATTIC, "another");
+    assert_eq!(typed(&mut model), "> from before!");
+    types(&mut model, "\x1b[A");
+    assert_eq!(typed(&mut model), "> another");
+    types(&mut model, "\x1b1");
+    assert_eq!(typed(&mut model), "> in the lobby");
+    model.leave(LOBBY);
+    assert_eq!(typed(&mut model), "> another");
+    assert_eq!(model.draft(LOBBY), "");
+    model.set_draft(ATTIC, &"x".repeat(MESSAGE_BYTES + 1));
+    assert_eq!(model.draft(ATTIC), "another");
+}
+
+/// What was said in a room, by place.
+fn past(places: std::ops::Range<u64>) -> Vec<(u64, String)> {
+    places
+        .map(|place| (place, if place == 9 { "Foo, are you there?".into() } else { format!("old {place}.") }))
+        .collect()
+}
+
+fn put_before(model: &mut Model, room: chinwag_screen::RoomId, past: &[(u64, String)], has_more: bool) {
+    let said = past.iter().map(|(place, text)| Said { place: *place, is_history: true, ..says("Bar", text) });
+    model.put_before(room, said, has_more);
+}
+
+/// What stands above and below the rule.
+fn around_rule(model: &mut Model) -> Option<(String, String)> {
+    let rows = seen(model, 80, 24);
+    let rule = rows.iter().position(|row| row.contains("── new"))?;
+    Some([rule.wrapping_sub(1), rule + 1].map(|row| rows.get(row).cloned().unwrap_or_default()).into())
+}
+
+#[test]
+fn what_was_said_since_the_last_time_is_below_a_rule() {
+    let mut model = alone();
+    model.set_read(LOBBY, Some(7));
+    assert_eq!(model.read(LOBBY), 7);
+    put_before(&mut model, LOBBY, &past(5..11), true);
+    let (above, below) = around_rule(&mut model).unwrap();
+    assert!(above.contains("old 7.") && below.contains("old 8."), "{above} {below}");
+    assert_eq!(model.read(LOBBY), 10, "it is seen");
+    // What comes while he is there is read; the rule goes with the next line that he says.
+    model.said(LOBBY, Said { place: 11, ..says("Bar", "hello") });
+    assert_eq!(model.read(LOBBY), 11);
+    put_before(&mut model, LOBBY, &past(1..5), false);
+    assert!(around_rule(&mut model).unwrap().0.contains("old 7."));
+    model.said(LOBBY, Said { place: 12, ..says("Foo", "I see") });
+    assert_eq!((around_rule(&mut model), model.read(LOBBY)), (None, 12));
+}
+
+#[test]
+fn what_was_read_is_found_farther_up() {
+    let mut model = alone();
+    model.set_read(LOBBY, Some(3));
+    put_before(&mut model, LOBBY, &past(5..8), true);
+    assert!(around_rule(&mut model).unwrap().1.contains("old 5."), "there is more above");
+    put_before(&mut model, LOBBY, &past(2..5), true);
+    let (above, below) = around_rule(&mut model).unwrap();
+    assert!(above.contains("old 3.") && below.contains("old 4."), "{above} {below}");
+}
+
+#[test]
+fn without_anything_new_there_is_no_rule() {
+    for read in [None, Some(4), Some(9)] {
+        let mut model = alone();
+        model.set_read(LOBBY, read);
+        put_before(&mut model, LOBBY, &past(3..5), true);
+        model.said(LOBBY, Said { place: 5, ..says("Bar", "hello") });
+        put_before(&mut model, LOBBY, &past(1..3), false);
+        assert_eq!(around_rule(&mut model), None, "{read:?}");
+    }
+}
+
+#[test]
+fn whoever_looks_elsewhere_has_not_read_it() {
+    let mut model = alone();
+    model.enter(ATTIC, "attic");
+    model.set_read(ATTIC, Some(7));
+    put_before(&mut model, ATTIC, &past(6..11), true);
+    model.said(ATTIC, Said { place: 11, ..says("Bar", "hello") });
+    assert_eq!(model.read(ATTIC), 7);
+    let wide = seen(&mut model, 120, 24).join("\n");
+    assert!(wide.contains("2 attic 4 1!"), "{wide}");
+    types(&mut model, "\x1b2");
+    assert_eq!(model.read(ATTIC), 11);
+    // Of another numbering nothing of that means anything.
+    model.set_read(ATTIC, None);
+    assert_eq!(model.read(ATTIC), 0);
+    put_before(&mut model, ATTIC, &past(1..3), false);
+    assert_eq!(model.read(ATTIC), 2);
+}
+
+#[test]
 fn tab_completes_names_commands_and_rooms() {
     let mut model = alone();
     model.enter(ATTIC, "basement");
     let members = ["Foo", "Bar", "barbara", "Foo Baz", "小明"];
     model.set_members(LOBBY, members.iter().enumerate().map(|(n, name)| (id(n as u32), *name)));
+    let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    model.set_devices(named(&["Built-in Mic", "Built-in Other", "Headset"]), named(&["Horn"]));
     for (keys, expected) in [
         ("小\t", "小明: "),
         ("ba\t", "Bar: "),
@@ -114,10 +219,14 @@ fn tab_completes_names_commands_and_rooms() {
         ("ba\t\t\t\t", "Bar: "),
         ("hi BARB\t!", "hi barbara !"),
         ("hi Foo b\t", "hi Foo Baz "),
-        ("/vo\t", "/volume "),
+        ("/vol\t", "/volume "),
         ("/volume barb\t-6", "/volume barbara -6"),
         ("/\t", "/bell "),
         ("base\t", "basement "),
+        ("/input built\t", "/input Built-in Mic"),
+        ("/input built\t\t", "/input Built-in Other"),
+        ("/output B\t", "/output B"),
+        ("/output h\t", "/output Horn"),
         ("xyz\t", "xyz"),
         ("\t", ""),
         (" \t", " "),
@@ -197,6 +306,34 @@ fn the_help_is_put_away_by_typing_on() {
     model.show_help();
     assert_eq!(types(&mut model, "\r"), []);
     assert_eq!(typed(&mut model), "> x");
+}
+
+#[test]
+fn the_key_to_talk_by_is_held_where_that_is_told_whatever_is_shown() {
+    let mut model = alone();
+    model.set_now(0);
+    assert_eq!(types(&mut model, "\x1b[19~\x1b[19~"), [Act::Talk(Talk::Toggle)]);
+    model.set_now(5000);
+    assert_eq!(types(&mut model, "\x1b[19~"), [Act::Talk(Talk::Toggle)]);
+    // On another terminal any other key tells that keys are let go.
+    let mut model = alone();
+    assert_eq!(types(&mut model, "a\x1b[97;1:3u"), []);
+    model.show_help();
+    let held = "\x1b[19;1:1~\x1b[19;1:2~\x1b[19;1:2~\x1b[19;1:3~";
+    assert_eq!(types(&mut model, held), [Act::Talk(Talk::Begin), Act::Talk(Talk::End)]);
+    assert!(sees(&mut model, "Help"));
+    types(&mut model, "\x1b");
+    assert_eq!(typed(&mut model), "> a");
+    // It is let go by whoever goes away, and what is told later is nothing.
+    let gone = [Act::Talk(Talk::Begin), Act::Talk(Talk::Away)];
+    assert_eq!(types(&mut model, "\x1b[19;1:1~\x1b[O\x1b[I\x1b[19;1:3~"), gone);
+    model.set_button(Button::Control('t'));
+    assert_eq!(types(&mut model, held), []);
+    let held = "\x1b[116;5u\x1b[116;5:2u\x1b[116;1:3u";
+    assert_eq!(types(&mut model, held), [Act::Talk(Talk::Begin), Act::Talk(Talk::End)]);
+    // A choice among words is not given up for a key that is let go.
+    types(&mut model, "\x15ba\t\x1b[57441;1:3u\t");
+    assert_eq!(typed(&mut model), "> Bar:");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What is to be seen, at several sizes.
 
-use chinwag_screen::{Gate, Link, Mic, Model, RoomId, Said, Status, Theme, draw};
+use chinwag_screen::{
+    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, RoomId, Said, Status, Theme, draw,
+};
 use ratatui_core::{
     buffer::Buffer,
     layout::Rect,
@@ -49,13 +51,13 @@ fn the_help_fits_on_a_screen_of_the_usual_size_and_is_scrolled_on_a_smaller_one(
     let mut model = alone();
     model.show_help();
     snapshot("help", &mut model, 80, 24);
-    assert!(sees(&mut model, "//TEXT") && sees(&mut model, "arrives badly"));
+    assert!(sees(&mut model, "//TEXT") && sees(&mut model, "is elsewhere"));
     assert!(!seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
-    types(&mut model, "\x1b[6~");
+    types(&mut model, "\x1b[6~\x1b[6~\x1b[6~");
     assert!(seen(&mut model, 40, 10).iter().any(|row| row.contains("//TEXT")));
     types(&mut model, "\x1b[6~\x1b[6~\x1b[6~\x1b[B");
     let rows = seen(&mut model, 40, 10);
-    assert!(rows[7].contains("m d ~"), "{rows:#?}");
+    assert!(rows[7].contains("~ -"), "{rows:#?}");
     types(&mut model, "\x1b");
     assert!(!sees(&mut model, "Help"));
 }
@@ -141,12 +143,51 @@ fn a_mention_is_counted_and_rung_only_if_that_is_wanted() {
 }
 
 #[test]
+fn a_mention_is_notified_only_to_who_is_away_and_not_too_often() {
+    let mut model = alone();
+    model.set_now(1);
+    types(&mut model, "\x1b[O");
+    model.said(LOBBY, says("Bar", "Foo: one"));
+    assert_eq!(model.take_notification(), None);
+    model.set_notifier(Some(Notifier::Osc9));
+    model.said(LOBBY, says("Bar", "food"));
+    model.said(LOBBY, Said { is_history: true, ..says("Bar", "Foo: then") });
+    assert_eq!(model.take_notification(), None);
+    model.said(LOBBY, says("Bar", "Foo: two"));
+    assert_eq!(model.take_notification().unwrap(), "\x1b]9;chinwag: Bar: Foo: two\x1b\\");
+    assert_eq!(model.take_notification(), None);
+    // A flood of them is one, and not told later either.
+    model.said(LOBBY, says("Bar", "Foo: three"));
+    model.set_now(NOTIFICATION_PAUSE_MS);
+    assert_eq!(model.take_notification(), None);
+    model.set_now(1 + NOTIFICATION_PAUSE_MS);
+    assert_eq!(model.take_notification(), None);
+    model.enter_private(ATTIC, "Bar");
+    model.said(ATTIC, says("Bar", "psst"));
+    assert!(model.take_notification().unwrap().contains("Bar to you: psst"));
+    // Whoever looks sees it.
+    model.set_now(1 + 2 * NOTIFICATION_PAUSE_MS);
+    types(&mut model, "\x1b[I");
+    model.said(LOBBY, says("Bar", "Foo: four"));
+    assert_eq!(model.take_notification(), None);
+}
+
+#[test]
+fn whoever_never_told_where_he_looks_is_not_notified() {
+    let mut model = alone();
+    model.set_notifier(Some(Notifier::Osc9));
+    model.said(LOBBY, says("Bar", "Foo: one"));
+    assert_eq!(model.take_notification(), None);
+}
+
+#[test]
 fn what_an_ignored_person_says_is_not_shown() {
     let mut model = alone();
     assert_eq!(model.toggle_ignored("BAR"), Some(true));
     model.set_rings(true);
     model.said(LOBBY, says("Bar", "hello Foo"));
-    model.whispered(LOBBY, says("Bar", "psst"));
+    model.enter_private(ATTIC, "Bar");
+    model.said(ATTIC, says("Bar", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
     assert_eq!(model.toggle_ignored("bar"), Some(false));
     model.said(LOBBY, says("Bar", "hello again"));
@@ -161,7 +202,7 @@ fn what_an_ignored_person_says_is_not_shown() {
 fn what_is_not_said_yet_stands_below() {
     let mut model = alone();
     model.said(LOBBY, says("Bar", "hello"));
-    model.set_pending(["one", "tw\u{1b}o", "three", "four", "five"].into_iter());
+    model.set_pending(["one", "tw\u{1b}o", "three", "four", "five"].into_iter().map(|text| (LOBBY, text)));
     let rows = seen(&mut model, 60, 10);
     let shown: Vec<_> = rows[3..8].iter().map(|row| row.trim_end_matches([' ', '│']).trim()).collect();
     assert!(shown[0].contains("Bar: hello"), "{rows:#?}");
@@ -205,7 +246,6 @@ fn without_colours_there_are_none_and_with_them_they_are_the_terminals_own() {
         model.said(LOBBY, says("Bar", "hello Foo"));
         model.missed(LOBBY, EVENING, 3);
         model.notice(EVENING + MINUTE, "notice");
-        model.whispered(LOBBY, says("Bar", "psst"));
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
         draw(&model, &mut buffer);
         buffer.content.iter().map(|cell| (cell.fg, cell.bg, cell.modifier)).collect::<Vec<_>>()

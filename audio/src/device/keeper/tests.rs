@@ -41,7 +41,7 @@ impl Cards for FakeCards {
         }
         fake.is_moved.set(false);
         fake.held.set(fake.held.get() + 1);
-        Ok((FakeStream(Rc::clone(fake)), Open { flow: (), name: "it".to_owned(), bell }))
+        Ok((FakeStream(Rc::clone(fake)), Open { flow: (), name: "it".to_owned(), id: "it".to_owned(), bell }))
     }
 
     fn standing(&mut self) -> Standing {
@@ -194,7 +194,10 @@ impl Cards for Telling {
 
     fn open(&mut self, bell: Bell) -> Result<(TellingStream, Open<()>), DeviceError> {
         let _ = self.0.send("opened");
-        Ok((TellingStream(self.0.clone()), Open { flow: (), name: "it".to_owned(), bell }))
+        Ok((
+            TellingStream(self.0.clone()),
+            Open { flow: (), name: "it".to_owned(), id: "it".to_owned(), bell },
+        ))
     }
 
     fn standing(&mut self) -> Standing {

@@ -1,0 +1,248 @@
+//! The rooms that the user is in, as he sees them: what they are called, where a typed line goes, how a line of each is told in plain
+//! lines, and what is typed about them.
+
+use std::collections::BTreeMap;
+
+use chinwag_proto::{
+    client::{Client, ClientEvent, ListedRoom, Member, PlaceId},
+    text::{action, escape},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    known: BTreeMap<PlaceId, Known>,
+    /// Where a line goes that is typed in plain lines.
+    pub(crate) here: PlaceId,
+    /// A room that the user asked for, and looks at when he is in it.
+    wanted: Option<PlaceId>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// As others wrote it.
+    name: String,
+    is_private: bool,
+    /// The user was told of it: not of what is between him and one who never said anything.
+    is_shown: bool,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), here: PlaceId::FIRST, wanted: None }
+    }
+}
+
+impl Rooms {
+    /// Learns from what happens. True when the user is now in a room for which he asked.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most events are about no room as such")]
+    pub(crate) fn learn(&mut self, event: &ClientEvent) -> bool {
+        match event {
+            ClientEvent::Entered { place, name, is_private, .. } => {
+                let is_shown = !is_private || self.is_shown(*place);
+                let known = Known { name: name.clone(), is_private: *is_private, is_shown };
+                self.known.insert(*place, known);
+                self.wanted.take_if(|wanted| wanted == place).is_some()
+            }
+            ClientEvent::NotEntered { place, .. } => {
+                self.forget(*place);
+                false
+            }
+            ClientEvent::Said { place, .. } => {
+                if let Some(known) = self.known.get_mut(place) {
+                    known.is_shown = true;
+                }
+                false
+            }
+            ClientEvent::Changed { former: Some(former), member, .. } => {
+                let private = self.known.values_mut().filter(|known| known.is_private);
+                private.filter(|known| known.name == *former).for_each(|known| {
+                    known.name.clone_from(&member.name);
+                });
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// A room that is to be looked at as soon as the user is in it.
+    pub(crate) fn want(&mut self, place: PlaceId) {
+        self.wanted = Some(place);
+    }
+
+    /// The user is alone with somebody there, as he wants it.
+    pub(crate) fn open(&mut self, place: PlaceId, name: &str) {
+        let new = || Known { name: name.to_owned(), is_private: true, is_shown: true };
+        self.known.entry(place).or_insert_with(new).is_shown = true;
+    }
+
+    /// The user does not look at what is between him and somebody any more.
+    pub(crate) fn hide(&mut self, place: PlaceId) {
+        if let Some(known) = self.known.get_mut(&place) {
+            known.is_shown = false;
+        }
+        self.go_on(place);
+    }
+
+    /// The user is not there any more.
+    pub(crate) fn forget(&mut self, place: PlaceId) {
+        self.known.remove(&place);
+        self.wanted.take_if(|wanted| *wanted == place);
+        self.go_on(place);
+    }
+
+    /// What is typed goes elsewhere, if it went there.
+    fn go_on(&mut self, place: PlaceId) {
+        if self.here == place {
+            let named = self.known.iter().find(|(_, known)| !known.is_private);
+            self.here = named.map_or(PlaceId::FIRST, |(place, _)| *place);
+        }
+    }
+
+    pub(crate) fn is_private(&self, place: PlaceId) -> bool {
+        self.known.get(&place).is_some_and(|known| known.is_private)
+    }
+
+    pub(crate) fn is_shown(&self, place: PlaceId) -> bool {
+        self.known.get(&place).is_some_and(|known| known.is_shown)
+    }
+
+    /// Rooms that have a name.
+    pub(crate) fn count(&self) -> usize {
+        self.known.values().filter(|known| !known.is_private).count()
+    }
+
+    /// The room, or conversation with somebody, that is called so.
+    pub(crate) fn named(&self, name: &str) -> Option<PlaceId> {
+        let name = name.to_lowercase();
+        let is_called = |known: &Known| known.is_shown && known.name.to_lowercase() == name;
+        // A room rather than a person.
+        let mut found: Vec<_> = self.known.iter().filter(|(_, known)| is_called(known)).collect();
+        found.sort_by_key(|(_, known)| known.is_private);
+        found.first().map(|(place, _)| **place)
+    }
+
+    /// What it is called. Safe to print.
+    pub(crate) fn label(&self, place: PlaceId) -> String {
+        self.known.get(&place).map(|known| escape(&known.name).into_owned()).unwrap_or_default()
+    }
+
+    /// What stands before a line of a room in plain lines: nothing, where what is typed goes.
+    pub(crate) fn prefix(&self, place: PlaceId) -> String {
+        if place == self.here || self.is_private(place) {
+            return String::new();
+        }
+        format!("[{}] ", self.label(place))
+    }
+
+    /// What somebody said, as a plain line. Safe to print.
+    pub(crate) fn line(&self, place: PlaceId, name: &str, text: &str, is_own: bool) -> String {
+        let who = match self.known.get(&place).filter(|known| known.is_private) {
+            Some(known) if is_own => format!("you to {}", escape(&known.name)),
+            Some(_) => format!("{} to you", escape(name)),
+            None => escape(name).into_owned(),
+        };
+        format!("{}{}", self.prefix(place), spoken(&who, text))
+    }
+}
+
+/// What somebody said, or did. `who` must be safe to print; then all of it is.
+pub(crate) fn spoken(who: &str, text: &str) -> String {
+    match action(text) {
+        Some(action) => format!("* {who} {}", escape(action)),
+        None => format!("{who}: {}", escape(text)),
+    }
+}
+
+/// Who is in a room, this client too. Safe to print.
+pub(crate) fn members(client: &Client, place: PlaceId) -> String {
+    let names: Vec<_> = client.members(place).map(|(_, member)| described(member)).collect();
+    format!("here: {}", names.join(", "))
+}
+
+fn described(member: &Member) -> String {
+    let marks = [(member.marks.muted, "muted"), (member.marks.deafened, "hears nobody")];
+    let marks: Vec<_> = marks.into_iter().filter(|(is_so, _)| *is_so).map(|(_, mark)| mark).collect();
+    match marks.is_empty() {
+        true => escape(&member.name).into_owned(),
+        false => format!("{} ({})", escape(&member.name), marks.join(", ")),
+    }
+}
+
+/// All rooms of a server, the fullest first. Safe to print.
+pub(crate) fn listed(rooms: &[ListedRoom]) -> String {
+    let mut rooms: Vec<_> = rooms.iter().collect();
+    rooms.sort_by(|one, other| other.members.cmp(&one.members).then_with(|| one.name.cmp(&other.name)));
+    let mut lines = vec!["rooms; /join NAME goes into one, or makes a new one:".to_owned()];
+    lines.extend(rooms.into_iter().map(|room| {
+        let topic = if room.topic.is_empty() { String::new() } else { format!(": {}", escape(&room.topic)) };
+        format!("  {} ({} here){topic}", escape(&room.name), room.members)
+    }));
+    lines.join("\n")
+}
+
+/// A name at the beginning of what was typed, which may have blanks in it if it is known, and what comes behind it.
+pub(crate) fn split_name(typed: &str, known: impl Iterator<Item = String>) -> (&str, &str) {
+    let is_it = |name: &String| {
+        let head = typed.get(..name.len()).is_some_and(|head| head.to_lowercase() == name.to_lowercase());
+        head && typed.get(name.len()..).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let at = known.filter(is_it).map(|name| name.len()).max();
+    let at = at.or_else(|| typed.find(char::is_whitespace)).unwrap_or(typed.len());
+    let (name, text) = typed.split_at(at);
+    (name, text.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entered(number: u32, name: &str, is_private: bool) -> ClientEvent {
+        let place = PlaceId::from_number(number);
+        ClientEvent::Entered { place, name: name.into(), is_private, again: false, continues: false }
+    }
+
+    #[test]
+    fn lines_of_other_rooms_say_where_they_are_from() {
+        let mut rooms = Rooms::default();
+        let [lobby, den, bar] = [1, 2, 3].map(PlaceId::from_number);
+        rooms.learn(&entered(1, "lobby", false));
+        rooms.want(den);
+        assert!(
+            rooms.learn(&entered(2, "d\u{1b}en", false)) && !rooms.learn(&entered(2, "d\u{1b}en", false))
+        );
+        rooms.learn(&entered(3, "Bar", true));
+        assert!(!rooms.is_shown(bar), "nothing was said yet");
+        for (place, text, is_own, line) in [
+            (lobby, "hi", false, "Bar: hi"),
+            (lobby, "/me waves", false, "* Bar waves"),
+            (den, "h\u{7}i", false, "[d\\u{1b}en] Bar: h\\u{7}i"),
+            (bar, "psst", false, "Bar to you: psst"),
+            (bar, "what?", true, "you to Bar: what?"),
+        ] {
+            assert_eq!(rooms.line(place, "Bar", text, is_own), line);
+        }
+        rooms.open(bar, "Bar");
+        rooms.here = bar;
+        assert_eq!((rooms.named("BAR"), rooms.named("lobby")), (Some(bar), Some(lobby)));
+        rooms.hide(bar);
+        assert_eq!((rooms.here, rooms.named("Bar")), (lobby, None));
+        rooms.forget(lobby);
+        assert_eq!((rooms.here, rooms.count()), (den, 1));
+    }
+
+    #[test]
+    fn a_name_with_blanks_is_known_by_who_is_there() {
+        for (typed, split) in [
+            ("Foo hello there", ("Foo", "hello there")),
+            ("foo bar hello", ("foo bar", "hello")),
+            ("Foo Bar", ("Foo Bar", "")),
+            ("Foo Barb hello", ("Foo", "Barb hello")),
+            ("Qux", ("Qux", "")),
+            ("小明 你好", ("小明", "你好")),
+        ] {
+            let known = ["Foo", "Foo Bar", "小明"].map(str::to_owned);
+            assert_eq!(split_name(typed, known.into_iter()), split, "{typed}");
+        }
+    }
+}
