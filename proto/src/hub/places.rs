@@ -114,9 +114,12 @@ impl Hub {
                 entered.map(|room| Entrance { room, told_up_to: self.told_up_to(room, claim, share) });
             entries.push(Entry { key: claim.key, entered });
         }
-        // Of one that he does not know and where nobody is but him, he is told when the other is back.
-        let is_new = |room: RoomId| !is_claimed(room) && self.is_complete(room, id);
-        for &room in rooms.iter().filter(|&&room| is_new(room)) {
+        for &room in rooms.iter().filter(|&&room| !is_claimed(room)) {
+            // Where nobody is but him, he is told when the other is back.
+            if room.is_private() && !self.is_complete(room, id) {
+                self.rooms.entry(room).and_modify(|room| room.untold = Some(id));
+                continue;
+            }
             let told_up_to = self.newest_within(room, Seq::ZERO, share);
             entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to }) });
         }
@@ -158,6 +161,7 @@ impl Hub {
             _ => self.former_private_room(id, claim).ok_or(Refusal::NotHere)?,
         };
         self.hold(id, room);
+        self.rooms.entry(room).and_modify(|room| room.untold = room.untold.filter(|untold| *untold != id));
         Ok(room)
     }
 
@@ -325,9 +329,15 @@ impl Hub {
             if !room.members.contains(&to.session) {
                 room.members.push(to.session);
             }
-            let (epoch, last_seq) = (room.epoch, room.last_seq());
-            let notice = Notice::Opened { room: at, epoch, last_seq, by: person, to };
-            tell(Audience { members: &[to.session], except: None }, notice);
+            let is_untold = room.untold.take_if(|untold| *untold == to.session).is_some();
+            let (epoch, to_him) = (room.epoch, [to.session]);
+            let audience = Audience { members: &to_him, except: None };
+            let share = limits::REPLAY_BYTES / limits::PRIVATE_EACH;
+            let last_seq = if is_untold { self.newest_within(at, Seq::ZERO, share) } else { room.last_seq() };
+            tell(audience, Notice::Opened { room: at, epoch, last_seq, by: person, to });
+            if is_untold {
+                self.messages_after(at, last_seq).for_each(|message| tell(audience, Notice::Said(message)));
+            }
         }
     }
 

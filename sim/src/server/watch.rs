@@ -75,9 +75,16 @@ pub(super) fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, con
             Ok(Body::Message(_) | Body::Voice(_) | Body::Unknown) | Err(_) => {}
         }
     }
-    for entrance in entrances {
+    let is_let_in = session.is_some();
+    for mut entrance in entrances {
         let Entrance { session, log, told, first_kept, .. } = entrance;
         let remembered = server.hub().first_remembered(log.room).map_or(0, Seq::to_wire);
+        let is_opened = !is_let_in && entrance.key == 0;
+        if is_opened {
+            // What was said there meanwhile follows by itself.
+            entrance.first_kept = (told + 1).max(remembered);
+        }
+        let first_kept = if is_opened { entrance.first_kept } else { first_kept };
         if first_kept > (told + 1).max(remembered) {
             let what = format!("{session:?} is told what comes after {told}, but not before {first_kept}");
             check.fail(Rule::Resume, what);
