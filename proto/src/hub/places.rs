@@ -143,7 +143,8 @@ impl Hub {
         let names: Vec<_> = names.map(|name| name.folded()).collect();
         for room in rooms {
             let name = self.rooms.get(&room).map(|room| room.name.folded());
-            if !name.is_some_and(|name| names.contains(&name)) {
+            let is_left = !name.is_some_and(|name| names.contains(&name));
+            if is_left && !is_made(Mistake::HelloLeavesNothing) {
                 self.leave_room(id, room, tell);
             }
         }

@@ -70,6 +70,7 @@ pub(super) fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, con
                 let entered = entrances.iter_mut().rfind(|entrance| entrance.log.room.to_wire() == said.room);
                 if let Some(entrance) = entered {
                     entrance.first_kept = entrance.first_kept.min(said.seq);
+                    entrance.last = entrance.last.max(said.seq);
                 }
             }
             Ok(Body::Message(_) | Body::Voice(_) | Body::Unknown) | Err(_) => {}
@@ -100,9 +101,8 @@ fn entrance(check: &Checker, server: &Server, session: SessionId, entered: Enter
     let hub = server.hub();
     let log = check.logs.of_room(id);
     let (place, last) = check.logs.log(log).map_or((0, 0), |log| (log.entries.len(), log.last()));
-    // What is between two is in no journal.
-    let numbering = hub.numberings().find(|(other, ..)| *other == id && id.is_private());
-    let last = numbering.map_or(last, |(.., last)| last.to_wire());
+    // What is between two is in no journal: the last that was told with it is known when that was seen.
+    let last = if id.is_private() { told } else { last };
     let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
     Some(Entrance {
         key: entered.key,
