@@ -129,6 +129,20 @@ mistakes! {
     AuthorsForgotten = "a server that starts does not know what clients may say again";
     LastForgotten = "a server that starts forgets the last message of each room";
     RefusedIsKept = "what could not be kept is taken for kept";
+    HelloLeavesNothing = "a Hello does not take a member out of the rooms that he left";
+    PrivateToAll = "what is said to one alone is told to all";
+    PrivateToOperator = "the operator is told what is said to one alone";
+    PrivateKept = "what is said to one alone is kept by the store";
+    PrivateBeginningLost = "who begins what another has begun is not told what was said until then";
+    WhoeverHasName = "who was alone with somebody is alone with whoever has that name now";
+    TopicBeforeKept = "what a room is about is told before it is kept";
+    TopicForgotten = "a server that starts forgets what rooms are about";
+    FormerNameKept = "the former name of one who took another stays taken";
+    MarksUntold = "nobody is told that somebody is muted";
+    VoiceStays = "voice stays in the room where it was";
+    PartForgets = "a client that leaves a room forgets what it said there";
+    PartedTold = "a client tells its user what happens in a room that he left";
+    UnenteredOvertaken = "what is said in a room that is not entered yet is overtaken by what is said later";
 }
 
 #[cfg(debug_assertions)]

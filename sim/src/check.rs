@@ -10,7 +10,7 @@ mod names;
 mod view;
 mod voice;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chinwag_proto::{
     Instant, RoomId, SessionId,
@@ -127,6 +127,8 @@ struct Member {
     life: u32,
     is_in: bool,
     has_quit: bool,
+    /// Places that became one with another.
+    merged: BTreeSet<PlaceId>,
     name: String,
     /// Its session, and in which start of the server.
     session: Option<(u32, SessionId)>,
@@ -294,6 +296,13 @@ impl Checker {
 
     /// The server tells somebody over a connection that he is in a room.
     pub(crate) fn enters(&mut self, conn: ConnId, entrance: Entrance) {
+        if entrance.key == 0 && entrance.with.is_none() {
+            let Entrance { session, name, .. } = &entrance;
+            self.fail(
+                Rule::Resume,
+                format!("{session:?} is told that he is in {name}, which he did not ask for"),
+            );
+        }
         self.entrances.entry(conn).or_default().push_back(entrance);
     }
 
@@ -370,10 +379,13 @@ impl Checker {
             }
             ClientEvent::NotEntered { place, name, is_private, why } => {
                 net.record(node, Mark::NotEntered, hash(why.as_bytes()), 0);
-                let place = self.members[client as usize].places.remove(place);
+                let id = *place;
+                let place = self.members[client as usize].places.remove(&id);
                 let is_alone = place.is_some_and(|place| matches!(place.to, To::Alone(_)));
                 net.sometimes(Sometimes::NotEntered);
-                if !(*is_private && is_alone && is_no_whisper(why)) {
+                if is_alone && why.contains("in that room already") {
+                    self.merged(client, conn, id);
+                } else if !(*is_private && is_alone && is_no_whisper(why)) {
                     self.fail(Rule::Connection, format!("client {client} was not let into {name}: {why}"));
                 }
             }
@@ -586,15 +598,21 @@ impl Checker {
         let Self { members, entrances, .. } = self;
         let entrances = entrances.get_mut(&conn?)?;
         while let Some(entrance) = entrances.pop_front() {
-            let is_meant = match entrance.key {
-                0 => is_private && entrance.with.is_some() && entrance.name == name,
-                key => id.number() == key,
-            };
-            if is_meant {
-                return Some(entrance).filter(|entrance| entrance.name == name);
-            }
             let places = &members[client as usize].places;
-            if places.keys().any(|place| place.number() == entrance.key) {
+            let asked = places.get_key_value(&PlaceId::from_number(entrance.key));
+            let is_meant = match asked {
+                Some((asked, _)) => *asked == id,
+                // What another began, or what was asked for in a place that is gone.
+                None => is_private && entrance.with.is_some() && entrance.name == name,
+            };
+            // Of one who is not there the server tells no name.
+            let is_called = entrance.name == name || entrance.name.is_empty();
+            if is_meant && is_called {
+                return Some(entrance);
+            }
+            let is_known =
+                |place: &Place| place.alone.as_ref().is_some_and(|alone| alone.is_in(entrance.log));
+            if asked.is_some() && !places.values().any(is_known) {
                 return None;
             }
         }
@@ -708,7 +726,8 @@ impl Checker {
         let is_last = last.is_some_and(|last| std::mem::replace(last, number.max(*last)) < number);
         // What was missed, or accepted in a room that is gone, is acknowledged when it is said again, after what was not.
         let is_in_turn = is_last || member.has_missed || seq == 0;
-        let is_pending = member.pending.remove(&number) == Some(id);
+        let place = member.pending.remove(&number);
+        let is_pending = place.is_some_and(|place| place == id || member.merged.contains(&place));
         if !is_pending || !is_in_turn {
             let what = format!("message {number} of client {client} was acknowledged out of turn");
             self.fail(Rule::Acknowledged, what);
@@ -726,7 +745,9 @@ impl Checker {
         let is_whisper = spoken.is_some_and(|spoken| matches!(spoken.to, To::Alone(_)));
         // Whoever did not hear of the refusal before the server crashed, and had said more by then, hears that it is too late.
         let is_unkept = why.contains("cannot keep it") || why.contains("came too late");
-        let is_right = self.may_refuse && is_unkept || is_whisper && is_no_whisper(why);
+        // A refusal of what is said alone is not remembered.
+        let is_late = why.contains("came too late");
+        let is_right = self.may_refuse && is_unkept || is_whisper && (is_no_whisper(why) || is_late);
         if is_unkept {
             net.sometimes(Sometimes::NotKept);
         }
@@ -755,6 +776,8 @@ impl Checker {
 
     /// A client was given a page of its room's history.
     fn page(&mut self, net: &mut Net<'_>, client: u32, page: &Page) {
+        // Whoever left the room meanwhile is given none of it.
+        let wanders = self.do_people_wander();
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
         let Some((log, before)) = member.questions.remove(&page.token) else {
@@ -765,6 +788,9 @@ impl Checker {
         if page.error.as_ref().is_some_and(|error| error.contains("too much at once")) {
             // It asks again before it has its answers.
             return net.sometimes(Sometimes::PageRefused);
+        }
+        if page.error.as_ref().is_some_and(|error| error.contains("not in that room")) && wanders {
+            return;
         }
         if let Some(error) = &page.error {
             return self.fail(Rule::History, format!("client {client} was given no page: {error}"));

@@ -187,9 +187,16 @@ impl ClientNode {
 
     /// Says something, if the machine takes it.
     pub(crate) fn say(&mut self, net: &mut Net<'_>, check: &mut Checker) -> bool {
+        let place = self.place_to_say();
+        let is_said = place.is_some_and(|place| self.say_in(net, check, place));
+        self.drain(net, check, Way::Tcp);
+        is_said
+    }
+
+    /// Says something in a room, if the machine takes it.
+    fn say_in(&mut self, net: &mut Net<'_>, check: &mut Checker, place: PlaceId) -> bool {
         let has_room = self.machine.room_for_messages() > 0;
         if has_room {
-            let Some(place) = self.place_to_say() else { return false };
             let (message, text) = self.person.text();
             check.said(message, place, &text);
             net.counts.texts += 1;
@@ -199,7 +206,6 @@ impl ClientNode {
             }
             self.look_back(check, place, message.number);
         }
-        self.drain(net, check, Way::Tcp);
         has_room
     }
 
@@ -220,10 +226,10 @@ impl ClientNode {
     pub(crate) fn talk(&mut self, net: &mut Net<'_>, check: &mut Checker) -> u64 {
         let now = net.now(self.node());
         let (speech, pause_us) = self.person.speech(now.as_micros());
-        let path = self.machine.voice_path();
+        let path = self.machine.voice_path().filter(|_| self.machine.voice_place().is_some());
         check.spoke(net, self.number, path, self.past.len());
         let out_since_us = net.now_us - net.without_udp_us(self.number);
-        if self.talked_us < out_since_us {
+        if self.talked_us < out_since_us && path.is_some() {
             self.talked_us = net.now_us;
         }
         let talker = chinwag_proto::SessionId::from_wire(0);

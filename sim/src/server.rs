@@ -20,7 +20,7 @@ use chinwag_proto::{
 use self::{
     disk::{Answer, Disk},
     relay::{RelayNode, Relayed},
-    watch::{admit, begins_with_entry, worth_of},
+    watch::{admit, begins_with_entry, private_room_in, worth_of},
 };
 pub(crate) use self::{
     disk::{OnDisk, can_be_full},
@@ -414,9 +414,15 @@ impl ServerNode {
         let conn_of = |conns: &[Option<ConnId>], peer: Peer| *conns.get(peer.index())?;
         let mut opened = None;
         while let Some(output) = machine.poll_output() {
-            let mut entries = None;
+            let (mut entries, mut told_alone) = (None, Vec::new());
             match output {
                 Output::Send { bytes, class, to } => {
+                    if check.do_people_wander()
+                        && let Some(room) = private_room_in(bytes)
+                    {
+                        let others = to.iter().filter_map(|&peer| check.session_at(conn_of(conns, peer)?));
+                        told_alone.extend(others.map(|session| (room, session)));
+                    }
                     // All of them speak one dialect.
                     let to_classics = to.first().is_some_and(|&peer| is_classic(peer));
                     if let &[peer] = to
@@ -503,6 +509,12 @@ impl ServerNode {
                     if is_held && machine.hub().gone() >= Limit::HeldSessions.value() {
                         net.sometimes(Sometimes::HeldForgotten);
                     }
+                }
+            }
+            for (room, session) in told_alone {
+                let hub = machine.hub();
+                if hub.epoch_of(room).is_some() && hub.other_of(room, session).is_none() {
+                    check.fail(Rule::Private, format!("{session:?} is told what is said in {room:?}"));
                 }
             }
             if let Some((conn, bytes)) = entries {

@@ -30,6 +30,10 @@ const EPOCHS: usize = 4;
 /// Messages at once, and pings: whoever does not read the answers has them pile up.
 const FLOOD: u64 = 40;
 const PINGS: u64 = 50 * FLOOD;
+/// Of its misdeeds, those that concern rooms, where people wander.
+const PRIES_PPM: u32 = 250_000;
+/// What is between two has numbers from here on.
+const FIRST_PRIVATE: u32 = 1 << 24;
 /// The misdeed that is pings.
 const PING: u64 = 12;
 /// The misdeed that is none any more.
@@ -78,6 +82,7 @@ impl Stranger {
         net.record(Node::Client(self.link), Mark::Harm, what, 0);
         let open = self.conn.filter(|&conn| net.state(conn, Side::Client) == EndState::Open);
         match (self.conn, open) {
+            (Some(_), Some(conn)) if self.wanders() => self.pry(net, conn),
             (Some(_), Some(conn)) => self.misuse(net, conn, what),
             (Some(_), None) => {}
             (None, _) if chance(&mut self.rng, DATAGRAM_PPM) => self.throw(net),
@@ -204,6 +209,46 @@ impl Stranger {
             // What does not fit into its own queue was not said.
             let _ = net.send(conn, Side::Client, chinwag_proto::outbox::Class::Control, &bytes);
         }
+    }
+
+    /// True where it goes now from room to room, as others do.
+    fn wanders(&mut self) -> bool {
+        self.rooms.others > 0 && self.me.is_some() && chance(&mut self.rng, PRIES_PPM)
+    }
+
+    /// Goes where it likes, and tries what is none of its business.
+    fn pry(&mut self, net: &mut Net<'_>, conn: ConnId) {
+        use pb::to_server::Kind;
+        let room = match self.rng.below(2) {
+            // What is between two others, perhaps.
+            0 => FIRST_PRIVATE + self.rng.below(4) as u32,
+            _ => 1 + self.rng.below(5) as u32,
+        };
+        let victim = name_of(self.rng.below(u64::from(self.clients)) as u32);
+        let kind = match self.rng.below(9) {
+            0 => Kind::Part(pb::Part { room }),
+            1 => Kind::VoiceRoom(pb::VoiceRoom { room }),
+            2 => Kind::Topic(pb::SetTopic { room, text: (*self.one_of(&TEXTS)).to_owned() }),
+            3 => Kind::Name(pb::SetName { name: (*self.one_of(&NAMES)).to_owned() }),
+            4 => Kind::Marks(pb::Marks { muted: room % 2 == 0, deafened: room % 3 == 0 }),
+            5 => Kind::ListRooms(pb::ListRooms {}),
+            6 => {
+                Kind::Say(pb::Say { room, id: self.rng.below(100), text: (*self.one_of(&TEXTS)).to_owned() })
+            }
+            private => {
+                let epoch = *self.epochs.get(self.rng.below(2 * EPOCHS as u64) as usize).unwrap_or(&0);
+                let key = 1 + self.rng.below(4) as u32;
+                let (name, with) = match private {
+                    7 => (String::new(), victim),
+                    _ => (self.rooms.name_of(room % 4), String::new()),
+                };
+                Kind::Join(pb::Claim { key, name, with, epoch, last_seq: self.rng.below(9), room })
+            }
+        };
+        let mut bytes = Vec::new();
+        write_to_server(&mut bytes, kind);
+        // What does not fit into its own queue was not said.
+        let _ = net.send(conn, Side::Client, chinwag_proto::outbox::Class::Control, &bytes);
     }
 
     /// A datagram that it caught, perhaps changed, or one of its own making.

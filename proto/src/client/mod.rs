@@ -563,7 +563,12 @@ impl Client {
             if *id > link.sent_up_to {
                 let place = self.places.iter().find(|other| other.id == *place && other.is_entered);
                 // Numbers must grow: what is said later elsewhere waits for the answer, too.
-                let Some(numbering) = place.and_then(|place| place.numbering) else { return };
+                let Some(numbering) = place.and_then(|place| place.numbering) else {
+                    if is_made(Mistake::UnenteredOvertaken) {
+                        continue;
+                    }
+                    return;
+                };
                 link.sent_up_to = *id;
                 let say = pb::Say { room: numbering.room.to_wire(), id: id.to_wire(), text: text.clone() };
                 self.out.push(Queued::Send(Class::Control), |bytes, _| {

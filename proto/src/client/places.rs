@@ -9,7 +9,7 @@ use alloc::{
 
 use super::{Client, ClientEvent, JoinError, Member, Outgoing, PlaceId, RoomTopic, State};
 use crate::{
-    hooks::Limit,
+    hooks::{Limit, Mistake, is_made},
     hub::{Marks, Refusal},
     ids::{RoomId, Seq, SessionId},
     limits,
@@ -241,6 +241,9 @@ impl Client {
         let Some(place) = self.place_mut(place).filter(|place| !place.is_private) else { return };
         place.is_leaving = true;
         let id = place.id;
+        if is_made(Mistake::PartForgets) {
+            self.outgoing.retain(|message| message.place != id);
+        }
         self.voice = self.voice.filter(|voice| *voice != id);
         self.tell_voice();
         self.finish_parts();
@@ -399,6 +402,7 @@ impl Client {
             let told = self.voice_told.and_then(|voice| self.place(voice));
             self.voice = told.filter(|place| !place.is_leaving).map(|place| place.id);
         }
+        self.tell_voice();
         let outgoing = core::mem::take(&mut self.outgoing);
         let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
         self.outgoing = kept;

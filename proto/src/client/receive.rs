@@ -3,7 +3,7 @@
 use alloc::{
     borrow::ToOwned as _,
     collections::{BTreeMap, BTreeSet},
-    string::String,
+    string::{String, ToString as _},
     vec::Vec,
 };
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     history::UnixMillis,
     hooks::{Limit, Mistake, is_made},
-    hub::LeaveReason,
+    hub::{LeaveReason, Refusal},
     ids::{MessageId, RoomId, Seq, SessionId},
     limits,
     name::Name,
@@ -344,8 +344,13 @@ impl Client {
         if let Some(same) = self.places.iter().find(|place| is_free(place) && is_with(place)) {
             return Some(same.id);
         }
-        // The server allows one client as many as the client does.
-        self.free_private_place().then(|| self.add_place(name, true))
+        if !self.free_private_place() {
+            // The server, which allows one client as many as the client does, has no place for one that it has not answered yet.
+            let is_asked = |place: &&Place| place.is_private && !place.is_entered;
+            let asked = self.places.iter().find(is_asked).map(|place| place.id)?;
+            self.not_entered(asked, Refusal::TooManyPrivate.to_string());
+        }
+        Some(self.add_place(name, true))
     }
 
     fn joined(&mut self, now: Instant, joined: pb::Joined) {
@@ -458,7 +463,7 @@ impl Client {
 
     /// Tells the user something of a room that he did not leave.
     fn event_at(&mut self, place: PlaceId, event: impl FnOnce(PlaceId) -> ClientEvent) {
-        if self.place(place).is_some_and(|place| !place.is_leaving) {
+        if self.place(place).is_some_and(|place| !place.is_leaving || is_made(Mistake::PartedTold)) {
             self.event(event(place));
         }
     }

@@ -75,7 +75,7 @@ impl Hub {
             self.next_room = self.next_room.max(room.id.to_wire() % limits::LAST_ROOM + 1);
             let id = room.id;
             let mut room = Room::restored(room, last, messages);
-            room.topic = topic;
+            room.topic = topic.filter(|_| !is_made(Mistake::TopicForgotten));
             self.log_bytes += room.bytes();
             self.rooms.insert(id, room);
             self.remove_unused(id);
@@ -234,9 +234,13 @@ impl Hub {
         if !core::mem::replace(&mut room.is_kept, true) {
             keeping.write(Waiting::Room(id), Write::Room(room.kept(id)));
         }
+        let write = Write::Topic(id, topic.clone());
+        if is_made(Mistake::TopicBeforeKept) {
+            keeping.write(Waiting::Told, write);
+            return self.settle_topic(id, topic, tell);
+        }
         room.topics_waiting += 1;
         keeping.bytes += topic_cost(&topic);
-        let write = Write::Topic(id, topic.clone());
         keeping.write(Waiting::Topic { member, room: id, topic }, write);
     }
 
@@ -255,7 +259,8 @@ impl Hub {
         kept: KeptMessage,
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) {
-        let keeping = self.keeping.as_mut().filter(|_| !kept.room.is_private());
+        let is_to_be_kept = !kept.room.is_private() || is_made(Mistake::PrivateKept);
+        let keeping = self.keeping.as_mut().filter(|_| is_to_be_kept);
         let Some(keeping) = keeping else { return self.settle(Message { member, kept }, tell) };
         let Some(room) = self.rooms.get_mut(&kept.room) else { return };
         if !core::mem::replace(&mut room.is_kept, true) {
@@ -290,7 +295,12 @@ impl Hub {
             tell(to_sender, Notice::Accepted { room: id, seq, id: number, at: Some(at) });
         }
         if let Some(message) = room.messages_after(Seq::from_wire(seq.to_wire() - 1)).next() {
-            tell(Audience { members: &room.members, except: Some(member) }, Notice::Said(message));
+            let everybody: Vec<SessionId> = match is_made(Mistake::PrivateToAll) && id.is_private() {
+                true => self.names.values().copied().collect(),
+                false => Vec::new(),
+            };
+            let members = if everybody.is_empty() { &room.members } else { &everybody };
+            tell(Audience { members, except: Some(member) }, Notice::Said(message));
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Audience, Hub, Notice, Refusal, Session, Sessions};
 use crate::{
+    hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
     name::Name,
     time::Instant,
@@ -70,7 +71,9 @@ impl Hub {
             self.free_name(now, &name, tell)?;
         }
         if let Some(session) = self.sessions.get_mut(id) {
-            self.names.remove(&session.name.folded());
+            if !is_made(Mistake::FormerNameKept) {
+                self.names.remove(&session.name.folded());
+            }
             self.names.insert(folded, id);
             session.name = name;
         }
@@ -86,7 +89,9 @@ impl Hub {
     ) {
         if let Some(session) = self.sessions.get_mut(id).filter(|session| session.marks != marks) {
             session.marks = marks;
-            self.tell_change(id, None, tell);
+            if !is_made(Mistake::MarksUntold) {
+                self.tell_change(id, None, tell);
+            }
         }
     }
 

@@ -114,9 +114,12 @@ impl Hub {
                 entered.map(|room| Entrance { room, told_up_to: self.told_up_to(room, claim, share) });
             entries.push(Entry { key: claim.key, entered });
         }
-        // Of one that he does not know and where nobody is but him, he is told when the other is back.
-        let is_new = |room: RoomId| !is_claimed(room) && self.is_complete(room, id);
-        for &room in rooms.iter().filter(|&&room| is_new(room)) {
+        for &room in rooms.iter().filter(|&&room| !is_claimed(room)) {
+            // Where nobody is but him, he is told when the other is back.
+            if room.is_private() && !self.is_complete(room, id) {
+                self.rooms.entry(room).and_modify(|room| room.untold = Some(id));
+                continue;
+            }
             let told_up_to = self.newest_within(room, Seq::ZERO, share);
             entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to }) });
         }
@@ -140,7 +143,8 @@ impl Hub {
         let names: Vec<_> = names.map(|name| name.folded()).collect();
         for room in rooms {
             let name = self.rooms.get(&room).map(|room| room.name.folded());
-            if !name.is_some_and(|name| names.contains(&name)) {
+            let is_left = !name.is_some_and(|name| names.contains(&name));
+            if is_left && !is_made(Mistake::HelloLeavesNothing) {
                 self.leave_room(id, room, tell);
             }
         }
@@ -153,10 +157,12 @@ impl Hub {
         let room = match (claim.with, claim.epoch) {
             ("", _) => self.named_room(id, claim.room_name().map_err(Refusal::RoomName)?)?,
             (with, 0) => self.private_room(id, with)?,
+            (with, _) if is_made(Mistake::WhoeverHasName) => self.private_room(id, with)?,
             // Another who has that name now is not the one with whom he was alone.
             _ => self.former_private_room(id, claim).ok_or(Refusal::Over)?,
         };
         self.hold(id, room);
+        self.rooms.entry(room).and_modify(|room| room.untold = room.untold.filter(|untold| *untold != id));
         Ok(room)
     }
 
@@ -254,7 +260,9 @@ impl Hub {
         let last = place.last_seq();
         let told = match claim.last_seq {
             // All that is between two is for both of them: he may have been away when the other opened it.
-            _ if claim.epoch == 0 && room.is_private() => Seq::ZERO,
+            _ if claim.epoch == 0 && room.is_private() && !is_made(Mistake::PrivateBeginningLost) => {
+                Seq::ZERO
+            }
             _ if claim.epoch == 0 => return last,
             // All of another numbering came since.
             _ if claim.epoch != place.epoch => Seq::ZERO,
@@ -322,9 +330,15 @@ impl Hub {
             if !room.members.contains(&to.session) {
                 room.members.push(to.session);
             }
-            let (epoch, last_seq) = (room.epoch, room.last_seq());
-            let notice = Notice::Opened { room: at, epoch, last_seq, by: person, to };
-            tell(Audience { members: &[to.session], except: None }, notice);
+            let is_untold = room.untold.take_if(|untold| *untold == to.session).is_some();
+            let (epoch, to_him) = (room.epoch, [to.session]);
+            let audience = Audience { members: &to_him, except: None };
+            let share = limits::REPLAY_BYTES / limits::PRIVATE_EACH;
+            let last_seq = if is_untold { self.newest_within(at, Seq::ZERO, share) } else { room.last_seq() };
+            tell(audience, Notice::Opened { room: at, epoch, last_seq, by: person, to });
+            if is_untold {
+                self.messages_after(at, last_seq).for_each(|message| tell(audience, Notice::Said(message)));
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Room {
     pub(super) holders: usize,
     /// Whose it is alone.
     pair: Option<[SessionId; 2]>,
+    /// Who is alone here with somebody who is away, and does not know it: he was not told what was said.
+    pub(super) untold: Option<SessionId>,
     /// What it is about.
     pub(super) topic: Option<Topic>,
     /// The store was told of it.
@@ -68,6 +70,7 @@ impl Room {
             members,
             holders: 0,
             pair: None,
+            untold: None,
             topic: None,
             is_kept: false,
             waiting: 0,

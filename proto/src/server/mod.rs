@@ -821,7 +821,9 @@ fn deliver(
     notice: Notice<'_>,
 ) {
     count(stats, &notice);
-    if let Notice::Changed { member, .. } = notice {
+    if let Notice::Changed { member, .. } = notice
+        && !is_made(Mistake::VoiceStays)
+    {
         // He may only have been muted, or be away: the relay sees that nothing changes.
         let (session, room) = (member.session, member.voice);
         out.push(Queued::Move { session, room }, |_, _| {});
@@ -886,7 +888,7 @@ fn count(stats: &mut ServerStats, notice: &Notice<'_>) {
 
 /// What the operator is told of it. What is between two alone is none of his business.
 fn event_of(notice: &Notice<'_>, has_seat: bool) -> Option<ServerEvent> {
-    if notice.room().is_some_and(RoomId::is_private) {
+    if notice.room().is_some_and(RoomId::is_private) && !is_made(Mistake::PrivateToOperator) {
         return None;
     }
     Some(match *notice {

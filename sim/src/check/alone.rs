@@ -13,7 +13,7 @@ use super::{
     Checker, Entrance, Place, Rule,
     log::{LogId, Owner, To, spoken},
 };
-use crate::{net::Net, person::Message, sometimes::Sometimes, trace::hash};
+use crate::{net::Net, person::Message, sometimes::Sometimes, tcp::ConnId, trace::hash};
 
 /// How far a client got in what is between it and another.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ pub(super) struct Alone {
 }
 
 impl Alone {
+    /// True when it is this that it is in.
+    pub(super) fn is_in(&self, log: LogId) -> bool {
+        self.log == log
+    }
+
     /// It is told that so many messages are missed.
     pub(super) fn missed(&mut self, messages: u64) -> Result<(), (Rule, String)> {
         self.gap += messages;
@@ -123,6 +128,17 @@ impl Checker {
         place.alone = Some(Alone { log: entrance.log, with, other, last, first_kept, gap: 0, heard, missed });
     }
 
+    /// A place of a client is the same as another, under another name of the one with whom it is alone there.
+    pub(super) fn merged(&mut self, client: u32, conn: Option<ConnId>, id: PlaceId) {
+        let Self { members, conversations, entrances, logs, .. } = self;
+        let member = &mut members[client as usize];
+        member.merged.insert(id);
+        let entrances = conn.and_then(|conn| entrances.get(&conn));
+        let entrance = entrances.into_iter().flatten().find(|entrance| entrance.key == id.number());
+        let with = entrance.and_then(|entrance| logs.owner(entrance.generation, entrance.with?));
+        conversations.others.entry((client, member.life, id)).or_default().extend(with);
+    }
+
     /// A client is told a message that is between it and another; that it is its own was judged before.
     pub(super) fn text_alone(
         &mut self,
@@ -155,18 +171,20 @@ impl Checker {
                 "was told what is between two without being one of them".to_owned(),
             ));
         };
-        let author = if is_own { Owner::Client { client, life } } else { alone.other };
+        let me = Owner::Client { client, life };
+        // What it said before another took its place is told again as all else is.
+        let is_mine = is_own || Message::parse(text).is_some_and(|message| message.client == client);
+        let author = if is_mine { me } else { alone.other };
         match (author, Message::parse(text)) {
             (Owner::Client { client: of, .. }, Some(message)) if message.client == of => {
                 let known =
                     spoken(said, of, message.number).filter(|known| known.text == hash(text.as_bytes()));
-                let heard_by = Owner::Client { client, life };
+                let reader = if is_mine { alone.other } else { me };
                 let is_meant = known.is_some_and(|known| match known.to {
-                    _ if is_own => true,
                     To::Alone(place) => conversations
                         .others
                         .get(&(of, known.life, place))
-                        .is_some_and(|others| others.contains(&heard_by)),
+                        .is_some_and(|others| others.contains(&reader)),
                     To::Nobody | To::Room(_) => false,
                 });
                 if !is_meant {

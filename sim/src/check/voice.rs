@@ -116,6 +116,11 @@ impl Checker {
         self.voices.stays = wander.then(BTreeMap::new);
     }
 
+    /// Whether they do.
+    pub(crate) fn do_people_wander(&self) -> bool {
+        self.voices.stays.is_some()
+    }
+
     /// Notes where everybody talks and listens.
     pub(crate) fn observe_voices(&mut self, server: &Server, now_us: u64) {
         let generation = self.logs.generation;

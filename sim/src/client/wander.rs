@@ -45,7 +45,7 @@ impl ClientNode {
                     self.machine.set_topic(place, topic);
                 }
             }
-            14..=18 => self.whisper(&mut rng, check),
+            14..=18 => self.whisper(&mut rng, net, check),
             _ => {
                 self.machine.ask_rooms();
             }
@@ -102,19 +102,22 @@ impl ClientNode {
     }
 
     /// Wants to be alone with somebody whom it knows.
-    fn whisper(&mut self, rng: &mut Rng, check: &mut Checker) {
+    fn whisper(&mut self, rng: &mut Rng, net: &mut Net<'_>, check: &mut Checker) {
         let Some(place) = self.some_place(rng, |_, _| true) else { return };
         let members: Vec<_> = self.machine.members(place).map(|(_, member)| member.name.clone()).collect();
         let count = members.len() as u64;
         if count == 0 {
             return;
         }
-        let name = &members[rng.below(count) as usize];
+        // Some are more liked than others, so that two often begin at the same time.
+        let liked = rng.below(count).min(rng.below(count));
+        let name = &members[liked as usize];
         if Some(name.as_str()) != self.machine.name()
             && let Ok(place) = self.machine.whisper(name)
         {
             let is_anew = !self.machine.is_entered(place);
             check.whispers(self.number, place, is_anew);
+            self.say_in(net, check, place);
         }
     }
 }

@@ -19,12 +19,27 @@ use crate::{
 
 /// The first byte of a frame's body that has a `Welcome`, or an `Entered`: its field's number, and that it has a length.
 const ENTRIES: [u8; 2] = [1 << 3 | 2, 14 << 3 | 2];
+/// The same of one with a `Said`.
+const SAID: u8 = 3 << 3 | 2;
 /// Bytes of a frame's length.
 const LENGTH_BYTES: usize = 4;
 
 /// True when somebody is let in by these frames, or into a room.
 pub(super) fn begins_with_entry(bytes: &[u8]) -> bool {
     bytes.get(LENGTH_BYTES).is_some_and(|first| ENTRIES.contains(first))
+}
+
+/// In which room what these frames begin with was said, if that is between two alone.
+pub(super) fn private_room_in(bytes: &[u8]) -> Option<RoomId> {
+    if bytes.get(LENGTH_BYTES) != Some(&SAID) {
+        return None;
+    }
+    match control::decode_to_client(bytes.get(LENGTH_BYTES..)?) {
+        Ok(Body::Message(Kind::Said(said))) => {
+            Some(RoomId::from_wire(said.room)).filter(|room| room.is_private())
+        }
+        Ok(Body::Message(_) | Body::Voice(_) | Body::Unknown) | Err(_) => None,
+    }
 }
 
 /// Tells the checker who is let in by these frames, into which rooms, and what goes with that.
@@ -55,14 +70,22 @@ pub(super) fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, con
                 let entered = entrances.iter_mut().rfind(|entrance| entrance.log.room.to_wire() == said.room);
                 if let Some(entrance) = entered {
                     entrance.first_kept = entrance.first_kept.min(said.seq);
+                    entrance.last = entrance.last.max(said.seq);
                 }
             }
             Ok(Body::Message(_) | Body::Voice(_) | Body::Unknown) | Err(_) => {}
         }
     }
-    for entrance in entrances {
+    let is_let_in = session.is_some();
+    for mut entrance in entrances {
         let Entrance { session, log, told, first_kept, .. } = entrance;
         let remembered = server.hub().first_remembered(log.room).map_or(0, Seq::to_wire);
+        let is_opened = !is_let_in && entrance.key == 0;
+        if is_opened {
+            // What was said there meanwhile follows by itself.
+            entrance.first_kept = (told + 1).max(remembered);
+        }
+        let first_kept = if is_opened { entrance.first_kept } else { first_kept };
         if first_kept > (told + 1).max(remembered) {
             let what = format!("{session:?} is told what comes after {told}, but not before {first_kept}");
             check.fail(Rule::Resume, what);
@@ -78,14 +101,12 @@ fn entrance(check: &Checker, server: &Server, session: SessionId, entered: Enter
     let hub = server.hub();
     let log = check.logs.of_room(id);
     let (place, last) = check.logs.log(log).map_or((0, 0), |log| (log.entries.len(), log.last()));
-    // What is between two is in no journal.
-    let numbering = hub.numberings().find(|(other, ..)| *other == id && id.is_private());
-    let last = numbering.map_or(last, |(.., last)| last.to_wire());
+    // What is between two is in no journal: the last that was told with it is known when that was seen.
+    let last = if id.is_private() { told } else { last };
     let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
-    let other = with.and_then(|with| hub.name_of(with)).map(|name| name.as_str().to_owned());
     Some(Entrance {
         key: entered.key,
-        name: other.unwrap_or(room.name),
+        name: room.name,
         with,
         session,
         log,
