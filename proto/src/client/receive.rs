@@ -1,16 +1,11 @@
 //! What the server says, and what a client makes of it.
 
-use alloc::{
-    borrow::ToOwned as _,
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned as _, collections::BTreeSet, string::String, vec::Vec};
 
 use super::{
     Client, ClientEvent, EndReason, Link, ListedRoom, Member, Outgoing, Page, PageLine, PathProber, PlaceId,
     Queued, RoomTopic, Session, State,
-    places::{Numbering, Place, read_member},
+    places::{Before, Numbering, Place, read_member},
 };
 use crate::{
     history::UnixMillis,
@@ -212,11 +207,10 @@ impl Client {
     fn entered(&mut self, now: Instant, entered: pb::Entered) {
         let Some(room) = entered.room else { return self.protocol_error(now) };
         let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
-        let other = entered.members.iter().find(|member| member.session == entered.with);
-        let name = match with {
-            Some(_) => other.map(|member| member.name.clone()).unwrap_or_default(),
-            None => room.name,
-        };
+        let mut members = entered.members.iter();
+        let other = with.and_then(|with| members.find(|member| member.session == with.to_wire()));
+        let other = other.map(|member| member.name.clone());
+        let name = if with.is_some() { other.clone().unwrap_or_default() } else { room.name };
         if name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
             return self.protocol_error(now);
         }
@@ -225,27 +219,16 @@ impl Client {
             return;
         };
         let Some(place) = self.place_mut(id) else { return self.protocol_error(now) };
-        // It was entered on this connection: both wanted to be alone with each other, or the other is back.
-        let is_known = place.is_room(RoomId::from_wire(room.id)) && place.has_epoch(room.epoch);
-        let known = core::mem::take(&mut place.members);
-        if !entered.members.into_iter().all(|member| place.note_member(member)) {
-            return self.protocol_error(now);
-        }
         let numbering = Numbering {
             room: RoomId::from_wire(room.id),
             epoch: room.epoch,
             last_seq: Seq::from_wire(room.last_seq),
         };
-        let former = place.numbering.replace(numbering);
-        // What was seen is told again to one who begins anew with the same.
-        let is_anew = core::mem::take(&mut place.is_anew);
-        let is_same = is_known || is_anew && former.is_some_and(|former| former.epoch == room.epoch);
-        if is_same && let (Some(former), Some(numbering)) = (former, &mut place.numbering) {
-            numbering.last_seq = numbering.last_seq.max(former.last_seq);
+        let before = place.renumber(numbering);
+        let known = core::mem::take(&mut place.members);
+        if !entered.members.into_iter().all(|member| place.note_member(member)) {
+            return self.protocol_error(now);
         }
-        let is_another = former.is_some_and(|former| former.room != numbering.room);
-        let continues = former.filter(|former| former.epoch == room.epoch);
-        let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
         (place.with, place.is_claimed, place.is_entered) = (with, true, true);
         // Of one who is not there the server tells no name.
@@ -254,47 +237,38 @@ impl Client {
         }
         let name = place.name.clone();
         let topic = entered.topic.map(read_topic);
-        let is_new_topic = former.is_some() && topic != place.topic;
+        let is_new_topic = before.was_numbered && topic != place.topic;
         place.topic.clone_from(&topic);
-        let again = former.is_some() && !is_anew;
         let (is_private, is_leaving) = (place.is_private, place.is_leaving);
         if !is_leaving {
-            if is_known {
-                self.tell_newcomers(id, &known);
+            if before.is_known {
+                let back = with.filter(|with| !known.contains_key(with)).zip(other);
+                if let Some((session, name)) = back {
+                    self.event(ClientEvent::Joined { place: id, session, name });
+                }
             } else {
-                let continues = continues.is_some();
+                let Before { again, continues, .. } = before;
                 self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
             }
             self.compare_members(id);
-            if missed > 0 && !is_made(Mistake::GapHidden) {
-                let before = Seq::from_wire(room.last_seq).next();
-                self.event(ClientEvent::Missed { place: id, messages: missed, before });
+            if before.missed > 0 && !is_made(Mistake::GapHidden) {
+                let (messages, before) = (before.missed, numbering.last_seq.next());
+                self.event(ClientEvent::Missed { place: id, messages, before });
             }
             if is_new_topic {
                 self.event(ClientEvent::Topic { place: id, topic: topic.unwrap_or_default() });
             }
-            if !again && !is_private && self.config.history > 0 {
-                let before = Some(Seq::from_wire(room.last_seq).next());
-                self.ask_history(id, before, self.config.history, "");
+            if !before.again && !is_private && self.config.history > 0 {
+                self.ask_history(id, Some(numbering.last_seq.next()), self.config.history, "");
             }
         }
-        if is_another {
+        if before.was_elsewhere {
             // The voice was told to be in the one before.
             self.voice_told = self.voice_told.filter(|voice| *voice != id);
         }
         self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
         self.finish_parts();
-    }
-
-    /// Who is in a place and is not among those who were known to be there.
-    fn tell_newcomers(&mut self, id: PlaceId, known: &BTreeMap<SessionId, Member>) {
-        let members = self.place(id).map(|place| &place.members);
-        let new = members.into_iter().flatten().filter(|(session, _)| !known.contains_key(session));
-        let new: Vec<_> = new.map(|(session, member)| (*session, member.name.clone())).collect();
-        for (session, name) in new {
-            self.event(ClientEvent::Joined { place: id, session, name });
-        }
     }
 
     /// Which place the server means that says this of a room. None if the user does not want it any more.

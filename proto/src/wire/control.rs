@@ -10,7 +10,7 @@ use prost::{
 };
 
 use super::{
-    chinwag1::{Entered, Member, Members, ToClient, ToServer, VoiceReport, to_client, to_server},
+    chinwag1::{Entered, Members, ToClient, ToServer, VoiceReport, to_client, to_server},
     frame,
 };
 use crate::{
@@ -226,7 +226,7 @@ mod tests {
     use crate::{
         hub::Marks,
         name::Name,
-        wire::chinwag1::{Ping, Room, Say, Topic},
+        wire::chinwag1::{Member, Ping, Room, Say, Topic},
     };
 
     fn body(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
