@@ -257,7 +257,7 @@ fn does(world: &mut World, spoken: &mut Vec<Spoken>, node: usize, deed: Deed, wh
         }
         Deed::Name => world.with(node, |client| client.set_name(&format!("m{which}"))).unwrap(),
         Deed::Mute => {
-            let marks = Marks { muted: which % 2 == 0, deafened: which > 1 };
+            let marks = Marks { muted: which.is_multiple_of(2), deafened: which > 1 };
             world.with(node, |client| client.set_marks(marks));
         }
         Deed::VoiceIn => {
