@@ -213,8 +213,8 @@ impl Checker {
         places.filter_map(|place| place.alone.as_ref()).find_map(|alone| {
             let Owner::Client { client: other, life } = alone.other else { return None };
             let other = self.members.get(other as usize).filter(|other| other.life == life && other.is_in)?;
-            let theirs = other.places.values().filter_map(|place| place.alone.as_ref());
-            let theirs = theirs.filter(|theirs| theirs.log == alone.log).next()?;
+            let mut theirs = other.places.values().filter_map(|place| place.alone.as_ref());
+            let theirs = theirs.find(|theirs| theirs.log == alone.log)?;
             let untold = alone.heard.iter().find(|seq| !theirs.knows(**seq))?;
             Some(format!("it said, or was told, at {untold} of {:?} what the other was not", alone.log))
         })
