@@ -1115,6 +1115,7 @@ fn what_was_said_where_one_is_not_let_in_is_given_back_and_the_rest_goes_on() {
     assert_lines(
         &rig.receive([not_entered(2)]),
         &[
+            "send VoiceRoom r0",
             r#"event NotSaid { place: 2, id: MessageId(1), text: "early", why: "no" }"#,
             r#"event NotSaid { place: 2, id: MessageId(3), text: "more", why: "no" }"#,
             r#"event NotEntered { place: 2, name: "den", is_private: false, why: "no" }"#,

@@ -369,7 +369,8 @@ impl Checker {
             ClientEvent::Welcome { session, name, resumed, again } => {
                 net.record(node, Mark::Welcome, u64::from(session.to_wire()), u64::from(*resumed));
                 net.counts.reconnects += u64::from(*again);
-                if !is_name_of(name, client) || (!self.may_break && *name != name_of(client)) {
+                let is_fixed = !self.may_break && !self.do_people_wander();
+                if !is_name_of(name, client) || (is_fixed && *name != name_of(client)) {
                     self.fail(Rule::Resume, format!("client {client} was welcomed as {name}"));
                 }
                 self.welcomed(client, conn, *session, name, *resumed);
@@ -534,7 +535,7 @@ impl Checker {
         };
         net.record(Node::Client(client), Mark::Entered, entrance.told, entrance.last);
         if is_private {
-            return self.entered_alone(net, client, id, &entrance);
+            return self.entered_alone(net, client, conn, id, &entrance);
         }
         let Self { members, logs, .. } = self;
         let member = &mut members[client as usize];
@@ -597,8 +598,15 @@ impl Checker {
     ) -> Option<Entrance> {
         let Self { members, entrances, .. } = self;
         let entrances = entrances.get_mut(&conn?)?;
+        let conn = conn?;
         while let Some(entrance) = entrances.pop_front() {
             let places = &members[client as usize].places;
+            // What it is in already it is not told again, but who came.
+            let is_known =
+                |place: &Place| place.alone.as_ref().is_some_and(|alone| alone.is_in(entrance.log, conn));
+            if places.values().any(is_known) {
+                continue;
+            }
             let asked = places.get_key_value(&PlaceId::from_number(entrance.key));
             let is_meant = match asked {
                 Some((asked, _)) => *asked == id,
@@ -610,9 +618,7 @@ impl Checker {
             if is_meant && is_called {
                 return Some(entrance);
             }
-            let is_known =
-                |place: &Place| place.alone.as_ref().is_some_and(|alone| alone.is_in(entrance.log));
-            if asked.is_some() && !places.values().any(is_known) {
+            if asked.is_some() {
                 return None;
             }
         }

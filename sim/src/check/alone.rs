@@ -19,6 +19,8 @@ use crate::{net::Net, person::Message, sometimes::Sometimes, tcp::ConnId, trace:
 #[derive(Debug)]
 pub(super) struct Alone {
     log: LogId,
+    /// The connection by which it knows that.
+    conn: Option<ConnId>,
     with: SessionId,
     other: Owner,
     /// The last message that it knows of.
@@ -31,9 +33,9 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// True when it is this that it is in.
-    pub(super) fn is_in(&self, log: LogId) -> bool {
-        self.log == log
+    /// True when it is this that it is in, and it was told so over this connection.
+    pub(super) fn is_in(&self, log: LogId, conn: ConnId) -> bool {
+        self.log == log && self.conn == Some(conn)
     }
 
     /// It is told that so many messages are missed.
@@ -87,7 +89,14 @@ pub(super) struct Conversations {
 
 impl Checker {
     /// A client is alone with somebody, as the server said.
-    pub(super) fn entered_alone(&mut self, net: &mut Net<'_>, client: u32, id: PlaceId, entrance: &Entrance) {
+    pub(super) fn entered_alone(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        conn: Option<ConnId>,
+        id: PlaceId,
+        entrance: &Entrance,
+    ) {
         let Some(with) = entrance.with else { return };
         let Some(other) = self.logs.owner(entrance.generation, with) else {
             let what = format!("client {client} is alone with {with:?}, which is nobody's");
@@ -125,7 +134,8 @@ impl Checker {
             Some(former) => (former.heard, former.missed),
             None => Default::default(),
         };
-        place.alone = Some(Alone { log: entrance.log, with, other, last, first_kept, gap: 0, heard, missed });
+        place.alone =
+            Some(Alone { log: entrance.log, conn, with, other, last, first_kept, gap: 0, heard, missed });
     }
 
     /// A place of a client is the same as another, under another name of the one with whom it is alone there.
@@ -213,8 +223,8 @@ impl Checker {
         places.filter_map(|place| place.alone.as_ref()).find_map(|alone| {
             let Owner::Client { client: other, life } = alone.other else { return None };
             let other = self.members.get(other as usize).filter(|other| other.life == life && other.is_in)?;
-            let theirs = other.places.values().filter_map(|place| place.alone.as_ref());
-            let theirs = theirs.filter(|theirs| theirs.log == alone.log).next()?;
+            let mut theirs = other.places.values().filter_map(|place| place.alone.as_ref());
+            let theirs = theirs.find(|theirs| theirs.log == alone.log)?;
             let untold = alone.heard.iter().find(|seq| !theirs.knows(**seq))?;
             Some(format!("it said, or was told, at {untold} of {:?} what the other was not", alone.log))
         })

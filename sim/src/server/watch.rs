@@ -78,6 +78,9 @@ pub(super) fn admit(net: &mut Net<'_>, check: &mut Checker, server: &Server, con
     }
     let is_let_in = session.is_some();
     for mut entrance in entrances {
+        if entrance.first_kept == u64::MAX {
+            entrance.first_kept = entrance.told + 1;
+        }
         let Entrance { session, log, told, first_kept, .. } = entrance;
         let remembered = server.hub().first_remembered(log.room).map_or(0, Seq::to_wire);
         let is_opened = !is_let_in && entrance.key == 0;
@@ -113,7 +116,7 @@ fn entrance(check: &Checker, server: &Server, session: SessionId, entered: Enter
         generation: check.logs.generation,
         told,
         last,
-        first_kept: last + 1,
+        first_kept: if id.is_private() { u64::MAX } else { last + 1 },
         first_remembered: hub.first_remembered(id).map_or(0, Seq::to_wire),
         rooms: hub.rooms_of(session).len(),
         place,
