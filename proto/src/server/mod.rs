@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod classic;
 mod conn;
+mod deliver;
 mod history;
 mod native;
 mod pauses;
@@ -19,16 +20,14 @@ pub use self::api::{CloseCause, Dialect, Input, Output, ReadRequest, ServerEvent
 use self::{
     classic::Lines,
     conn::{Conn, State},
+    deliver::{deliver, write_line},
     history::Reads,
     seats::Seats,
 };
 use crate::{
     history::{AuthorKey, RestoredRoom, UnixMillis, Write},
     hooks::{Limit, Mistake, is_made},
-    hub::{
-        Admission, Audience, Claim, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Rejection,
-        ResumeRequest,
-    },
+    hub::{Admission, Audience, Claim, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, ResumeRequest},
     ids::{MessageId, Peer, RoomId, SessionId},
     limits,
     outbox::Class,
@@ -809,124 +808,5 @@ impl Server {
             self.timers.remove(&(old, peer));
         }
         self.timers.insert((conn.due(), peer));
-    }
-}
-
-/// Encodes a notice once for each dialect and queues it for everybody in the audience who has a connection.
-fn deliver(
-    out: &mut OutQueue<Queued>,
-    seats: &Seats,
-    stats: &mut ServerStats,
-    audience: Audience<'_>,
-    notice: Notice<'_>,
-) {
-    count(stats, &notice);
-    if let Notice::Changed { member, .. } = notice
-        && !is_made(Mistake::VoiceStays)
-    {
-        // He may only have been muted, or be away: the relay sees that nothing changes.
-        let (session, room) = (member.session, member.voice);
-        out.push(Queued::Move { session, room }, |_, _| {});
-    }
-    if let Some(event) = event_of(&notice, seats.has_operator) {
-        out.push(Queued::Event(event), |_, _| {});
-    }
-    let natives = || {
-        let seats = audience.iter().filter_map(|session| seats.find(session));
-        seats.filter(|(_, speaks)| *speaks == Dialect::Native).map(|(peer, _)| peer)
-    };
-    if natives().next().is_some() {
-        out.push(Queued::Send(Class::Control), |bytes, to| {
-            native::write_notice(bytes, &notice);
-            to.extend(natives());
-        });
-    }
-    if !seats.have_classics() {
-        return;
-    }
-    // Whoever says something there is told of it as everybody is.
-    let with_author = matches!(notice, Notice::Said(_)) && !is_made(Mistake::ClassicEchoForgotten);
-    let audience = if with_author { audience.with_author() } else { audience };
-    let classics = || {
-        let seats = audience.iter().filter_map(|session| seats.find(session));
-        seats.filter(|(_, speaks)| *speaks == Dialect::Classic).map(|(peer, _)| peer)
-    };
-    if classics().next().is_none() {
-        return;
-    }
-    let line = match notice {
-        Notice::Said(message) => classic::said(message.kept.name.as_str(), &message.kept.text),
-        Notice::Joined { member, .. } => classic::joined(member.name.as_str()),
-        Notice::Left { name, .. } => classic::left(name.as_str()),
-        Notice::Rejected { why, .. } => classic::remark(&why.to_string()),
-        Notice::Changed { member, former: Some(former) } => {
-            classic::renamed(former.as_str(), member.name.as_str())
-        }
-        Notice::Topic { topic, .. } => classic::topic(topic.by.as_str(), &topic.text),
-        Notice::Accepted { .. }
-        | Notice::Opened { .. }
-        | Notice::Changed { former: None, .. }
-        | Notice::NotDone { .. } => return,
-    };
-    write_pieces(out, &line, |to| to.extend(classics()));
-}
-
-fn count(stats: &mut ServerStats, notice: &Notice<'_>) {
-    match notice {
-        Notice::Said(_) => stats.messages += 1,
-        Notice::Rejected { why: Rejection::NotKept(_), .. } => stats.not_kept += 1,
-        Notice::Joined { .. }
-        | Notice::Opened { .. }
-        | Notice::Changed { .. }
-        | Notice::Topic { .. }
-        | Notice::Left { .. }
-        | Notice::Accepted { .. }
-        | Notice::Rejected { .. }
-        | Notice::NotDone { .. } => {}
-    }
-}
-
-/// What the operator is told of it. What is between two alone is none of his business.
-fn event_of(notice: &Notice<'_>, has_seat: bool) -> Option<ServerEvent> {
-    if notice.room().is_some_and(RoomId::is_private) && !is_made(Mistake::PrivateToOperator) {
-        return None;
-    }
-    Some(match *notice {
-        Notice::Said(message) if has_seat => {
-            let kept = &message.kept;
-            let (room, seq, name, text) = (kept.room, kept.seq, kept.name.clone(), kept.text.clone());
-            ServerEvent::Said { room, seq, member: message.member, name, text }
-        }
-        Notice::Joined { room, member } => {
-            ServerEvent::Joined { room, member: member.session, name: member.name.clone() }
-        }
-        Notice::Left { room, member, name, reason } => {
-            ServerEvent::Left { room, member, name: name.clone(), reason }
-        }
-        Notice::Changed { member, former: Some(former) } => {
-            ServerEvent::Renamed { member: member.session, former: former.clone(), name: member.name.clone() }
-        }
-        Notice::Topic { room, topic } => ServerEvent::Topic { room, topic: topic.clone() },
-        Notice::Said(_)
-        | Notice::Opened { .. }
-        | Notice::Changed { .. }
-        | Notice::Accepted { .. }
-        | Notice::Rejected { .. }
-        | Notice::NotDone { .. } => return None,
-    })
-}
-
-/// Queues a line for one classic peer.
-fn write_line(out: &mut OutQueue<Queued>, peer: Peer, line: &str) {
-    write_pieces(out, line, |to| to.push(peer));
-}
-
-/// Queues a line for classic peers: each piece is to be one write.
-fn write_pieces(out: &mut OutQueue<Queued>, line: &str, to_whom: impl Fn(&mut Vec<Peer>)) {
-    for piece in classic::pieces(line) {
-        out.push(Queued::Send(Class::Control), |bytes, to| {
-            bytes.extend_from_slice(piece);
-            to_whom(to);
-        });
     }
 }
