@@ -51,7 +51,15 @@ fn voice_payload(frames: u32) -> Vec<u8> {
 
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
     use pb::{to_client::Kind as C, to_server::Kind as S};
-    let member = || Some(pb::Member { session: 77, name: "Foo".to_owned() });
+    let member = || Some(pb::Member { session: 77, name: "Foo".to_owned(), voice: 1, ..Default::default() });
+    let claim = || pb::Claim {
+        key: 1,
+        name: "lobby".to_owned(),
+        epoch: 9,
+        last_seq: 3,
+        room: 1,
+        ..Default::default()
+    };
     let hello = |resume| {
         let (versions, name) = (vec![VERSION], "Foo".to_owned());
         let author = vec![6; 16];
@@ -59,16 +67,20 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
             versions,
             software: "test 1".to_owned(),
             name,
+            rooms: vec![claim(), pb::Claim { key: 2, with: "Bar".to_owned(), ..Default::default() }],
+            voice: 1,
+            marks: Some(pb::Marks { muted: true, deafened: false }),
             resume,
             author,
             ..Default::default()
         })
     };
-    let resume = pb::Resume { session: 77, token: vec![5; 16], epoch: 9, last_seq: 3, attempt: 1 };
+    let resume = pb::Resume { session: 77, token: vec![5; 16], attempt: 1 };
     let say = pb::Say { room: 1, id: 2, text: "Hello, I am Foo!".to_owned() };
     let text = "x".to_owned();
     let (name, at_ms) = ("Foo".to_owned(), 1_700_000_000_000);
-    let said = pb::Said { room: 1, seq: 4, session: 77, name, id: 2, text: text.clone(), at_ms };
+    let said =
+        pb::Said { room: 1, seq: 4, session: 77, name: name.clone(), id: 2, text: text.clone(), at_ms };
     let ask = pb::HistoryRequest { room: 1, before: 4, limit: 20, words: "Foo".to_owned(), token: 3 };
     let room = Some(pb::Room { id: 1, name: "lobby".to_owned(), epoch: 9, last_seq: 3 });
     let members = member().into_iter().collect::<Vec<_>>();
@@ -77,11 +89,18 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         session: 77,
         name: "Foo".to_owned(),
         resume_token: vec![5; 16],
+        ..Default::default()
+    };
+    let topic = pb::Topic { room: 1, text: text.clone(), by: name.clone(), at_ms };
+    let entered = pb::Entered {
+        key: 1,
         room,
         members: members.clone(),
         member_count: 1,
+        topic: Some(topic.clone()),
         ..Default::default()
     };
+    let listed = pb::ListedRoom { name: "lobby".to_owned(), members: 1, topic: text.clone() };
     let to_server = [
         hello(None),
         hello(Some(resume)),
@@ -90,10 +109,23 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         S::Pong(pb::Ping { token: 8 }),
         S::VoicePath(pb::SetVoicePath { path: 1 }),
         S::History(ask),
+        S::Join(claim()),
+        S::Part(pb::Part { room: 1 }),
+        S::VoiceRoom(pb::VoiceRoom { room: 1 }),
+        S::Topic(pb::SetTopic { room: 1, text: text.clone() }),
+        S::Name(pb::SetName { name: "Bar".to_owned() }),
+        S::Marks(pb::Marks { muted: true, deafened: true }),
+        S::ListRooms(pb::ListRooms {}),
         S::Quit(pb::Quit {}),
     ];
     let to_client = [
         C::Welcome(welcome),
+        C::Entered(entered),
+        C::NotEntered(pb::NotEntered { key: 2, text: text.clone() }),
+        C::Changed(member().unwrap_or_default()),
+        C::Topic(topic),
+        C::Rooms(pb::RoomList { rooms: vec![listed], more: true }),
+        C::NotDone(pb::NotDone { text: text.clone() }),
         C::Members(pb::Members { room: 1, members }),
         C::Joined(pb::Joined { room: 1, member: member() }),
         C::Left(pb::Left { room: 1, member: member(), reason: 2 }),
@@ -172,6 +204,47 @@ fn histories() -> Vec<(&'static str, Vec<u8>)> {
     let last_words = [again.clone(), text.clone(), vec![0, 3, 11], keep.clone()].concat();
     let expired = [restored.clone(), vec![0, 251, 0, 0], ask, answer, vec![0, 3, 11, 0, 253, 1]].concat();
     let mixed = [two.clone(), classic.concat(), say(0, 1).to_vec()].concat();
+    // 232 is a frame about rooms: see `Frame::of_rooms`, `wanted`.
+    let rooms = |peer: u8, bytes: &[u8]| [&[peer, 3, 232][..], bytes].concat();
+    let den = |peer: u8| rooms(peer, &[0, 1, 2]);
+    let said_there = |peer: u8, id: u8, which: u8| vec![peer, 3, 6, 0, which, id];
+    let several = [
+        two.clone(),
+        den(0),
+        den(1),
+        said_there(0, 1, 1),
+        said_there(1, 1, 0),
+        rooms(1, &[6, 1]),
+        vec![1, 11, 9, 1, 0, 0, 0],
+        rooms(0, &[7, 1, 0]),
+        rooms(0, &[9, 0]),
+        rooms(1, &[9, 0]),
+        rooms(1, &[11, 3]),
+        rooms(1, &[12]),
+        rooms(0, &[4, 1]),
+        vec![1, 12],
+        vec![1, 0],
+        rooms(1, &[13, 1, 0, 0, 0, 0, 2]),
+    ];
+    // 0 of the bytes of what is wanted is somebody, then which name.
+    let whisper = |peer: u8, with: u8| rooms(peer, &[0, 0, with]);
+    let private = [
+        two.clone(),
+        whisper(0, 2),
+        whisper(1, 0),
+        said_there(0, 1, 1),
+        said_there(1, 1, 1),
+        rooms(0, &[6, 1]),
+        vec![1, 12, 0, 13, 255, 255],
+        said_there(0, 2, 1),
+        whisper(0, 2),
+        vec![1, 0],
+        rooms(1, &[13, 1, 0, 0, 0, 0, 2]),
+        vec![0, 3, 240, 1, 9, 5, 0],
+        vec![1, 3, 11],
+    ];
+    let topics =
+        [again.clone(), several.concat(), keep.clone(), again.clone(), den(0), vec![0, 246, 1]].concat();
     vec![
         ("classic", classic.concat()),
         ("mixed", mixed),
@@ -187,6 +260,9 @@ fn histories() -> Vec<(&'static str, Vec<u8>)> {
         ("not-kept", not_kept),
         ("last-words", last_words),
         ("expired", expired),
+        ("rooms", several.concat()),
+        ("private", private.concat()),
+        ("topics", topics),
     ]
 }
 
@@ -209,11 +285,51 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
     let echoed = [wait(30), vec![1, 14]].concat().repeat(8);
     let voice = vec![1, 20, 3, 60, 0, 1, 13, 9, 1, 0, 0, 0, 1, 22, 9, 5, 0, 1, 4, 18, 9, 2, 0, 0, 0, 3];
     let refused = |reason: u8, name: u8| vec![1, 0, 1, 4, 4, reason, name, 3, 3];
+    // 232 is something about rooms, of the user and of the server: see `Op::of_rooms` and `of_rooms`.
+    let join = |name: u8, is_private: u8| vec![1, 232, 0, name, is_private];
+    let entered =
+        |key: u8, with: u8, room: u8, name: u8| vec![1, 4, 232, 0, key, with, room, name, 1, 0, 0, 2, 3];
+    let not_entered = |key: u8| vec![1, 4, 232, 7, key, 3, 3];
+    let several = [
+        welcome(0),
+        join(7, 0),
+        say(1),
+        entered(2, 0, 5, 3),
+        vec![1, 232, 7, 1, 1],
+        say(0),
+        join(8, 0),
+        say(0),
+        not_entered(3),
+        vec![1, 232, 10, 3, 1, 232, 12, 1, 1, 232, 14, 1, 1, 232, 15],
+        vec![1, 4, 232, 9, 77, 1, 3, 1, 4, 232, 11, 1, 3, 1, 3, 1, 4, 232, 12, 1, 9, 0, 3],
+        vec![1, 232, 4, 1],
+        lost.clone(),
+        wait(1000),
+        welcome(1),
+        entered(2, 0, 5, 3),
+    ];
+    let private = [
+        welcome(0),
+        join(1, 1),
+        say(0),
+        entered(2, 5, 130, 1),
+        entered(0, 6, 131, 3),
+        vec![1, 4, 232, 15, 130, 5, 1, 3],
+        join(1, 1),
+        not_entered(2),
+        entered(0, 5, 130, 1),
+        lost.clone(),
+        wait(1000),
+        welcome(1),
+        entered(0, 6, 131, 3),
+    ];
     vec![
         ("text", [text.clone(), room, quit.clone()].concat()),
         ("history", [welcome(0), pages].concat()),
         ("resume", [resume.clone(), quit].concat()),
         ("voice", [welcome(0), echoed, voice, wait(60_000)].concat()),
+        ("rooms", several.concat()),
+        ("private", private.concat()),
         ("refused", refused(4, 3)),
         (
             "name-taken-meanwhile",

@@ -1,15 +1,16 @@
 //! The client machine in the hands of a hostile server: it asks only for what a driver can do, says only what decodes, loses
 //! no message and acknowledges none twice, wants no timeout that does nothing, and stays within its limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::Unstructured;
 use chinwag_proto::{
     Duration, Instant, ReceiverReport, Rng, Seq, SessionId,
-    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, SayError},
+    client::{Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, PlaceId, SayError},
+    hub::Marks,
     limits::{
         FRAME_BYTES, HELLO_BYTES, MEMBERS, NAME_BYTES, OUTGOING_MESSAGES, QUIT_TIMEOUT, RESUME_TOKEN_BYTES,
-        UNACKED_MESSAGES,
+        ROOMS, UNACKED_MESSAGES,
     },
     outbox::Class,
     wire::{
@@ -22,7 +23,7 @@ use chinwag_proto::{
 };
 
 use crate::{
-    client_ops::{Frame, How, Op},
+    client_ops::{Frame, How, Op, name_of},
     ops::voice,
 };
 
@@ -64,8 +65,12 @@ struct Driver {
     said: BTreeMap<u64, String>,
     /// The last message on this connection.
     last_sent: u64,
-    /// The place of the last message of somebody else, since the last welcome.
-    told: Seq,
+    /// The place of the last message of somebody else in each room, since it was entered.
+    told: BTreeMap<PlaceId, Seq>,
+    /// Rooms that the user left: he is not told what became of what he said there.
+    left: BTreeSet<PlaceId>,
+    /// In which of his rooms the user says something.
+    turn: usize,
     session: u32,
     ping: u64,
     probe: Vec<u8>,
@@ -77,7 +82,7 @@ impl Driver {
     fn new() -> Self {
         let now = Instant::from_micros(1);
         let (name, software) = ("Foo".to_owned(), "fuzz".to_owned());
-        let config = ClientConfig { name, room: String::new(), software, history: 3 };
+        let config = ClientConfig { name, rooms: vec![String::new()], software, history: 3 };
         let mut driver = Self {
             client: Client::new(now, config, Rng::from_number(1)),
             now,
@@ -86,7 +91,9 @@ impl Driver {
             held: Vec::new(),
             said: BTreeMap::new(),
             last_sent: 0,
-            told: Seq::ZERO,
+            told: BTreeMap::new(),
+            left: BTreeSet::new(),
+            turn: 0,
             session: 0,
             ping: 0,
             probe: Vec::new(),
@@ -123,9 +130,41 @@ impl Driver {
             }
             Op::Ask { before, limit, words } => {
                 let before = (before > 0).then(|| Seq::from_wire(before.into()));
-                let is_asked = self.client.ask_history(before, limit.into(), &words).is_some();
-                assert_eq!(is_asked, self.client.is_in());
+                if let Some(place) = self.place(self.turn) {
+                    let is_asked = self.client.ask_history(place, before, limit.into(), &words).is_some();
+                    assert_eq!(is_asked, self.client.is_in() && self.client.is_entered(place));
+                }
             }
+            Op::Join { name, is_private } => {
+                let name = name_of(name);
+                let joined = if is_private { self.client.whisper(&name) } else { self.client.join(&name) };
+                if let Ok(place) = joined {
+                    self.turn = self.client.places().position(|other| other == place).expect("it is there");
+                }
+            }
+            Op::Part(which) => {
+                if let Some(place) = self.place(which.into()) {
+                    self.left.extend(Some(place).filter(|place| !self.client.is_private(*place)));
+                    self.client.part(place);
+                }
+            }
+            Op::Turn { which, with_voice } => {
+                self.turn = which.into();
+                if with_voice {
+                    self.client.set_voice_place(self.place(self.turn));
+                }
+            }
+            Op::Topic(text) => {
+                if let Some(place) = self.place(self.turn) {
+                    let is_asked = self.client.set_topic(place, &name_of(text));
+                    assert_eq!(is_asked, self.client.is_in() && self.client.is_entered(place));
+                }
+            }
+            Op::Name(name) => {
+                let _ = self.client.set_name(&name_of(name));
+            }
+            Op::Mute(muted) => self.client.set_marks(Marks { muted, deafened: !muted }),
+            Op::AskRooms => assert_eq!(self.client.ask_rooms(), self.client.is_in()),
             Op::Report { talker, lost } => {
                 let report = ReceiverReport { lost_per_mille: lost, ..ReceiverReport::default() };
                 self.client.report_voice(SessionId::from_wire(talker.into()), report);
@@ -182,11 +221,18 @@ impl Driver {
             How::Held => self.held = bytes,
         }
         let (mut members, mut longest) = (0, 0);
-        for (_, name) in self.client.members() {
-            members += 1;
-            longest = name.len().max(longest);
+        for place in self.client.places() {
+            members = self.client.members(place).count().max(members);
+            let names = self.client.members(place).map(|(_, member)| member.name.len());
+            longest = names.max().unwrap_or_default().max(longest);
         }
         assert!(members <= MEMBERS && longest <= NAME_BYTES, "{members} members, {longest} bytes");
+    }
+
+    /// One of the user's rooms, if he is in any.
+    fn place(&self, which: usize) -> Option<PlaceId> {
+        let count = self.client.places().count().max(1);
+        self.client.places().nth(which % count)
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -200,7 +246,8 @@ impl Driver {
 
     fn say(&mut self, text: &str) {
         let free = self.client.room_for_messages();
-        match self.client.say(text) {
+        let Some(place) = self.place(self.turn) else { return };
+        match self.client.say(place, text) {
             Ok(id) => {
                 assert!(!self.has_quit && !self.has_ended && free > 0);
                 assert_eq!(self.said.insert(id.to_wire(), text.to_owned()), None, "a number is given twice");
@@ -208,6 +255,7 @@ impl Driver {
             Err(SayError::Ended) => assert!(self.has_quit || self.client.has_ended()),
             Err(SayError::Full) => assert_eq!(self.client.unacknowledged(), OUTGOING_MESSAGES),
             Err(SayError::Message(_)) => assert!(!self.has_quit),
+            Err(SayError::NotInRoom) => panic!("a place that there is is none"),
         }
     }
 
@@ -255,6 +303,13 @@ impl Driver {
                             }
                             Kind::Ping(ping) => self.ping = ping.token,
                             Kind::Pong(_)
+                            | Kind::Join(_)
+                            | Kind::Part(_)
+                            | Kind::VoiceRoom(_)
+                            | Kind::Topic(_)
+                            | Kind::Name(_)
+                            | Kind::Marks(_)
+                            | Kind::ListRooms(_)
                             | Kind::Quit(_)
                             | Kind::VoicePath(_)
                             | Kind::VoiceReport(_)
@@ -278,10 +333,14 @@ impl Driver {
         }
         self.is_stale = false;
         events.into_iter().for_each(|event| self.hear(event));
-        assert_eq!(self.client.unacknowledged(), self.said.len(), "a message is lost, or kept for nothing");
-        assert!(self.said.len() <= OUTGOING_MESSAGES);
-        let in_flight = self.said.range(..=self.last_sent).count();
-        assert!(in_flight <= UNACKED_MESSAGES || self.has_quit, "{in_flight} messages are in flight");
+        self.client.audit().expect("a client that is not of one mind");
+        let waiting = self.client.unacknowledged();
+        assert!(waiting <= self.said.len() && waiting <= OUTGOING_MESSAGES, "{waiting} are kept for nothing");
+        if self.left.is_empty() {
+            assert_eq!(waiting, self.said.len(), "a message is lost");
+            let in_flight = self.said.range(..=self.last_sent).count();
+            assert!(in_flight <= UNACKED_MESSAGES || self.has_quit, "{in_flight} messages are in flight");
+        }
         assert_eq!(self.client.has_ended(), self.has_ended);
         // Whoever has not ended waits for something.
         assert_eq!(self.client.poll_timeout().is_none(), self.has_ended);
@@ -297,21 +356,31 @@ impl Driver {
                 let said = self.said.remove(&id.to_wire());
                 assert_eq!(said, Some(text), "refused twice, or never said");
             }
-            ClientEvent::Said { seq, own: None, .. } => {
-                assert!(seq > self.told, "told out of order, or again");
-                self.told = seq;
+            ClientEvent::Said { place, seq, own: None, .. } => {
+                let last = self.told.insert(place, seq);
+                let is_later = last.is_none_or(|last| seq > last) || self.left.contains(&place);
+                assert!(is_later, "told out of order, or again");
             }
-            ClientEvent::Welcome { name, room, .. } => {
-                self.told = Seq::ZERO;
-                assert!(name.len() <= NAME_BYTES && room.len() <= NAME_BYTES);
+            ClientEvent::Welcome { name, .. } => {
+                self.told.clear();
+                assert!(name.len() <= NAME_BYTES);
             }
-            ClientEvent::Missed { messages } => assert!(messages > 0),
-            ClientEvent::Meanwhile { joined, left } => {
+            ClientEvent::Entered { place, name, .. } => {
+                self.told.remove(&place);
+                assert!(name.len() <= NAME_BYTES);
+            }
+            ClientEvent::Missed { messages, .. } => assert!(messages > 0),
+            ClientEvent::Rooms(rooms) => assert!(rooms.len() <= ROOMS),
+            ClientEvent::Meanwhile { joined, left, .. } => {
                 assert!(!joined.is_empty() || !left.is_empty());
                 assert!(joined.iter().all(|name| !left.contains(name)), "somebody came and left");
             }
             ClientEvent::Reported(report) => assert_eq!(report, report.sane()),
             ClientEvent::Joined { .. }
+            | ClientEvent::NotEntered { .. }
+            | ClientEvent::Changed { .. }
+            | ClientEvent::Topic { .. }
+            | ClientEvent::NotDone { .. }
             | ClientEvent::Left { .. }
             | ClientEvent::History(_)
             | ClientEvent::Refused { .. }
@@ -327,7 +396,7 @@ impl Driver {
         self.play(Op::Quit);
         self.wait(QUIT_TIMEOUT);
         assert!(self.has_ended, "it stays for ever");
-        assert_eq!(self.client.say("anybody there?"), Err(SayError::Ended));
+        assert_eq!(self.client.say(PlaceId::FIRST, "anybody there?"), Err(SayError::Ended));
         let payload = voice(1, 1);
         let inputs = [
             ClientInput::Connected,

@@ -25,23 +25,62 @@ pub(crate) enum Op {
     /// Any bytes on the stream.
     Bytes(Vec<u8>),
     /// A message in its proper form.
-    Frame { kind: Frame, how: How },
+    Frame {
+        kind: Frame,
+        how: How,
+    },
     /// An authentic datagram with any payload.
-    Datagram { kind: u8, payload: Vec<u8> },
+    Datagram {
+        kind: u8,
+        payload: Vec<u8>,
+    },
     /// An authentic datagram with proper voice.
-    Voice { talker: u8, sequence: u32 },
+    Voice {
+        talker: u8,
+        sequence: u32,
+    },
     /// The echo of the last probe.
     Echo,
     /// Time passes, in milliseconds.
     Wait(u16),
     /// The user says this so many times.
-    Say { text: String, times: u8 },
+    Say {
+        text: String,
+        times: u8,
+    },
     /// The user's voice: so many frames of so many bytes.
-    SendVoice { frames: u8, bytes: u16 },
+    SendVoice {
+        frames: u8,
+        bytes: u16,
+    },
     /// The user asks for a part of the history.
-    Ask { before: u8, limit: u8, words: String },
+    Ask {
+        before: u8,
+        limit: u8,
+        words: String,
+    },
+    /// The user goes into a room or is alone with somebody, and says what he says there from now on.
+    Join {
+        name: u8,
+        is_private: bool,
+    },
+    /// The user leaves one of his rooms.
+    Part(u8),
+    /// In which of his rooms the user says something from now on, and talks in some cases.
+    Turn {
+        which: u8,
+        with_voice: bool,
+    },
+    /// What the room is about; the user's name; whether he is heard; which rooms there are.
+    Topic(u8),
+    Name(u8),
+    Mute(bool),
+    AskRooms,
     /// How somebody's voice arrives.
-    Report { talker: u8, lost: u16 },
+    Report {
+        talker: u8,
+        lost: u16,
+    },
     /// The user wants another connection.
     Reconnect,
     /// The user leaves.
@@ -64,6 +103,8 @@ pub(crate) enum How {
 #[derive(Debug)]
 pub(crate) enum Frame {
     Kind(pb::to_client::Kind),
+    /// Let in, and in the first of the rooms, or so it says.
+    Welcome(pb::Welcome, pb::Entered),
     /// To the last ping, or to none.
     Pong {
         is_honest: bool,
@@ -85,6 +126,7 @@ impl<'a> Arbitrary<'a> for Op {
                 let (before, limit) = (u.arbitrary()?, u.arbitrary()?);
                 return Ok(Self::Ask { before, limit, words: text(u)? });
             }
+            232..=239 => return Self::of_rooms(u),
             byte => byte % 24,
         };
         Ok(match what {
@@ -112,6 +154,28 @@ impl<'a> Arbitrary<'a> for Op {
     }
 }
 
+impl Op {
+    fn of_rooms(u: &mut Unstructured<'_>) -> Result<Self> {
+        Ok(match u.arbitrary::<u8>()? % 16 {
+            0..=3 => Self::Join { name: u.arbitrary()?, is_private: u.arbitrary()? },
+            4..=6 => Self::Part(u.arbitrary()?),
+            7..=9 => Self::Turn { which: u.arbitrary()?, with_voice: u.arbitrary()? },
+            10 | 11 => Self::Topic(u.arbitrary()?),
+            12 | 13 => Self::Name(u.arbitrary()?),
+            14 => Self::Mute(u.arbitrary()?),
+            _ => Self::AskRooms,
+        })
+    }
+}
+
+/// One of the names that there are, or another.
+pub(crate) fn name_of(byte: u8) -> String {
+    match NAMES.get(usize::from(byte % 16)) {
+        Some(name) => (*name).to_owned(),
+        None => format!("room {byte}"),
+    }
+}
+
 impl<'a> Arbitrary<'a> for How {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.arbitrary::<u8>()? % 8 {
@@ -128,10 +192,14 @@ impl<'a> Arbitrary<'a> for Frame {
         use pb::to_client::Kind;
         let what = match u.arbitrary::<u8>()? {
             240.. => return Ok(Self::Kind(Kind::History(page(u)?))),
+            232..=239 => return Ok(Self::Kind(of_rooms(u)?)),
             byte => byte % 20,
         };
         let kind = match what {
-            0..=3 => Kind::Welcome(welcome(u)?),
+            0..=3 => {
+                let (welcome, entered) = welcome(u)?;
+                return Ok(Self::Welcome(welcome, entered));
+            }
             4 => {
                 let (reason, suggestion) = (i32::from(u.arbitrary::<u8>()? % 9), name(u)?);
                 Kind::Refused(pb::Refused { reason, text: text(u)?, suggestion })
@@ -181,6 +249,10 @@ impl Frame {
         let mut out = Vec::new();
         let kind = match self {
             Self::Kind(kind) => kind,
+            Self::Welcome(welcome, entered) => {
+                write_to_client(&mut out, Kind::Welcome(welcome));
+                Kind::Entered(entered)
+            }
             Self::Pong { is_honest } => Kind::Pong(pb::Ping { token: ping ^ u64::from(!is_honest) }),
             Self::OwnSaid { id, seq } => {
                 let (name, text) = ("Foo".to_owned(), "hello".to_owned());
@@ -196,7 +268,7 @@ impl Frame {
     }
 }
 
-fn welcome(u: &mut Unstructured<'_>) -> Result<pb::Welcome> {
+fn welcome(u: &mut Unstructured<'_>) -> Result<(pb::Welcome, pb::Entered)> {
     let room = match u.arbitrary::<u8>()? {
         255 => None,
         id => {
@@ -208,18 +280,57 @@ fn welcome(u: &mut Unstructured<'_>) -> Result<pb::Welcome> {
         255 => RESUME_TOKEN_BYTES + 1,
         byte => usize::from(byte) % (RESUME_TOKEN_BYTES + 1),
     };
-    Ok(pb::Welcome {
-        version: u.arbitrary::<u8>()?.into(),
-        session: u.arbitrary::<u8>()?.into(),
-        name: name(u)?,
-        resume_token: vec![7; token],
-        room,
-        members: members(u)?,
-        resumed: u.arbitrary()?,
-        // Told or not, rightly or not.
-        member_count: token as u32 % 4,
-        ..Default::default()
+    let (version, session, name) = (u.arbitrary::<u8>()?.into(), u.arbitrary::<u8>()?.into(), name(u)?);
+    // Told or not, rightly or not.
+    let (members, member_count) = (members(u)?, token as u32 % 4);
+    let (resume_token, resumed) = (vec![7; token], u.arbitrary()?);
+    let welcome = pb::Welcome { version, session, name, resume_token, resumed, ..Default::default() };
+    Ok((welcome, pb::Entered { key: 1, room, members, member_count, ..Default::default() }))
+}
+
+/// What is about rooms beside the first, about names, topics and lists.
+fn of_rooms(u: &mut Unstructured<'_>) -> Result<pb::to_client::Kind> {
+    use pb::to_client::Kind;
+    Ok(match u.arbitrary::<u8>()? % 16 {
+        0..=6 => {
+            let (key, with) = (u.arbitrary::<u8>()? % 8, u.arbitrary::<u8>()? % 8);
+            // Most often it is somebody with whom one may be alone.
+            let id = room(u)?;
+            let (name, epoch, last_seq) = (name(u)?, u64::from(u.arbitrary::<u8>()? % 4), number(u)?);
+            let mut members = members(u)?;
+            if with > 3 {
+                members.push(pb::Member { session: with.into(), name: name.clone(), ..Default::default() });
+            }
+            Kind::Entered(pb::Entered {
+                key: key.into(),
+                room: Some(pb::Room { id, name, epoch, last_seq }),
+                member_count: u.arbitrary::<u8>()?.into(),
+                members,
+                with: if with > 3 { with.into() } else { 0 },
+                topic: None,
+            })
+        }
+        7 | 8 => Kind::NotEntered(pb::NotEntered { key: (u.arbitrary::<u8>()? % 8).into(), text: text(u)? }),
+        9 | 10 => Kind::Changed(member(u)?.unwrap_or_default()),
+        11 => {
+            let (room, text, by) = (room(u)?, text(u)?, name(u)?);
+            Kind::Topic(pb::Topic { room, text, by, at_ms: 7 })
+        }
+        12 => {
+            let (name, count, more) = (name(u)?, u.arbitrary::<u8>()?, u.arbitrary()?);
+            let room = pb::ListedRoom { name, members: 3, topic: String::new() };
+            Kind::Rooms(pb::RoomList { rooms: vec![room; count.into()], more })
+        }
+        13 => Kind::NotDone(pb::NotDone { text: text(u)? }),
+        14 => Kind::Joined(pb::Joined { room: room(u)?, member: member(u)? }),
+        _ => Kind::Left(pb::Left { room: room(u)?, member: member(u)?, reason: 2 }),
     })
+}
+
+/// The number of a room, or of what is between two.
+fn room(u: &mut Unstructured<'_>) -> Result<u32> {
+    let byte = u.arbitrary::<u8>()?;
+    Ok(if byte < 128 { byte.into() } else { (1 << 24) + u32::from(byte - 128) })
 }
 
 fn page(u: &mut Unstructured<'_>) -> Result<pb::HistoryPage> {
@@ -235,7 +346,7 @@ fn page(u: &mut Unstructured<'_>) -> Result<pb::HistoryPage> {
 
 /// Most often a few; in some cases as many as fit into a frame, which two of a kind make too many.
 fn members(u: &mut Unstructured<'_>) -> Result<Vec<pb::Member>> {
-    let nameless = |session| pb::Member { session, name: String::new() };
+    let nameless = |session| pb::Member { session, ..Default::default() };
     Ok(match u.arbitrary::<u8>()? {
         255 => (0..=MEMBERS as u32).map(nameless).collect(),
         254 => (0..MEMBERS as u32).map(nameless).collect(),
@@ -246,7 +357,11 @@ fn members(u: &mut Unstructured<'_>) -> Result<Vec<pb::Member>> {
 
 fn member(u: &mut Unstructured<'_>) -> Result<Option<pb::Member>> {
     let session = u.arbitrary::<u8>()?;
-    Ok(if session == 255 { None } else { Some(pb::Member { session: session.into(), name: name(u)? }) })
+    Ok(if session == 255 {
+        None
+    } else {
+        Some(pb::Member { session: session.into(), name: name(u)?, ..Default::default() })
+    })
 }
 
 fn name(u: &mut Unstructured<'_>) -> Result<String> {

@@ -68,16 +68,52 @@ pub(crate) enum Store {
 /// Messages that need to know something of the server's answers are filled in by whoever plays them.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    Hello { name: &'static str, room: &'static str, resume: Option<Resume> },
-    Say { room: u32, id: u64, text: String },
+    /// With no rooms: in those that the former session was in.
+    Hello {
+        name: &'static str,
+        rooms: Vec<Wanted>,
+        resume: Option<Resume>,
+    },
+    Join(Wanted),
+    Part(u8),
+    VoiceIn(u8),
+    Topic {
+        room: u8,
+        text: &'static str,
+    },
+    Name(&'static str),
+    Marks(u8),
+    ListRooms,
+    Say {
+        room: u8,
+        id: u64,
+        text: String,
+    },
     Ping(u64),
     Pong(u64),
     Quit,
     Path(i32),
-    Report { on: u32, lost: u32 },
-    Voice { sequence: u32 },
+    Report {
+        on: u32,
+        lost: u32,
+    },
+    Voice {
+        sequence: u32,
+    },
     Version(u32),
-    History { room: u8, before: u8, limit: u8, words: &'static str },
+    History {
+        room: u8,
+        before: u8,
+        limit: u8,
+        words: &'static str,
+    },
+}
+
+/// A room that somebody wants to be in: by its name, or alone with somebody.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) name: &'static str,
+    pub(crate) with: &'static str,
 }
 
 /// How somebody resumes: whose session, and honestly or not.
@@ -89,13 +125,13 @@ pub(crate) struct Resume {
     pub(crate) is_honest: bool,
 }
 
-/// What a peer's handle was told in its last welcome.
+/// What a peer's handle was told in its last welcome, and of rooms since.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) session: u32,
     pub(crate) token: Vec<u8>,
-    pub(crate) epoch: u64,
-    pub(crate) room: u32,
+    /// The rooms that it is in, or was, with their epochs and with whom it is alone there.
+    pub(crate) rooms: Vec<pb::Claim>,
     /// By what its client is known again.
     pub(crate) author: Vec<u8>,
 }
@@ -149,24 +185,26 @@ impl<'a> Arbitrary<'a> for Frame {
                     (u.arbitrary::<u8>()?, u.arbitrary::<u8>()?, u.arbitrary::<u8>()?);
                 return Ok(Self::History { room, before, limit, words: u.choose(&TEXTS)? });
             }
+            232..=239 => return Self::of_rooms(u),
             byte => byte % 16,
         };
+        let named = |name| vec![Wanted { name, with: "" }];
         Ok(match what {
-            0..=3 => Self::Hello { name: u.choose(&NAMES)?, room: u.choose(&ROOMS)?, resume: None },
+            0..=3 => Self::Hello { name: u.choose(&NAMES)?, rooms: named(u.choose(&ROOMS)?), resume: None },
             4 | 5 => {
                 let resume = Resume {
                     of: u.arbitrary::<u32>()? % PEERS,
                     last_seq: u.arbitrary()?,
                     is_honest: !u.ratio(1u8, 4u8)?,
                 };
-                Self::Hello { name: u.choose(&NAMES)?, room: u.choose(&ROOMS)?, resume: Some(resume) }
+                Self::Hello { name: u.choose(&NAMES)?, rooms: named(u.choose(&ROOMS)?), resume: Some(resume) }
             }
             6..=8 => {
                 let text = match u.arbitrary::<u8>()? {
                     byte @ 0..=199 => TEXTS[usize::from(byte) % TEXTS.len()].to_owned(),
                     byte => "x".repeat(usize::from(byte - 199) * 80),
                 };
-                Self::Say { room: u.arbitrary::<u8>()?.into(), id: u.arbitrary::<u8>()?.into(), text }
+                Self::Say { room: u.arbitrary()?, id: u.arbitrary::<u8>()?.into(), text }
             }
             9 => Self::Ping(u.arbitrary()?),
             10 => Self::Pong(u.arbitrary()?),
@@ -180,36 +218,84 @@ impl<'a> Arbitrary<'a> for Frame {
 }
 
 impl Frame {
+    /// What is about several rooms, about names and marks.
+    fn of_rooms(u: &mut Unstructured<'_>) -> Result<Self> {
+        Ok(match u.arbitrary::<u8>()? % 16 {
+            0..=3 => Self::Join(wanted(u)?),
+            4 | 5 => Self::Part(u.arbitrary()?),
+            6 => Self::VoiceIn(u.arbitrary()?),
+            7 | 8 => Self::Topic { room: u.arbitrary()?, text: u.choose(&TEXTS)? },
+            9 | 10 => Self::Name(u.choose(&NAMES)?),
+            11 => Self::Marks(u.arbitrary()?),
+            12 => Self::ListRooms,
+            // As it was, as far as it is known, and with some rooms more.
+            13 => {
+                let (of, last_seq) = (u.arbitrary::<u32>()? % PEERS, u.arbitrary()?);
+                let resume = Some(Resume { of, last_seq, is_honest: true });
+                Self::Hello { name: u.choose(&NAMES)?, rooms: Vec::new(), resume }
+            }
+            _ => {
+                let count = u.arbitrary::<u8>()? % 4;
+                let rooms = (0..count).map(|_| wanted(u)).collect::<Result<_>>()?;
+                Self::Hello { name: u.choose(&NAMES)?, rooms, resume: None }
+            }
+        })
+    }
+
     /// Its bytes, as the peer that knows `known` sends it.
     pub(crate) fn bytes(self, me: &Known, all: &[Known]) -> Vec<u8> {
         use pb::to_server::Kind;
         let mut out = Vec::new();
-        let hello = |versions: Vec<u32>, name: &str, room: &str, resume, author| {
-            let (name, room) = (name.to_owned(), room.to_owned());
-            Kind::Hello(pb::Hello { versions, name, room, resume, author, ..Default::default() })
+        let hello = |versions: Vec<u32>, name: &str, rooms: Vec<pb::Claim>, resume, author| {
+            let (name, voice) = (name.to_owned(), rooms.first().map_or(0, |claim| claim.key));
+            Kind::Hello(pb::Hello { versions, name, rooms, voice, resume, author, ..Default::default() })
+        };
+        // Most often a room that one is in.
+        let mine = |room: u8| match usize::from(room) {
+            at @ ..200 if !me.rooms.is_empty() => me.rooms[at % me.rooms.len()].room,
+            at @ 200..220 => (1 << 24) + at as u32 - 200,
+            at => at as u32,
         };
         let kind = match self {
-            Self::Hello { name, room, resume } => {
+            Self::Hello { name, rooms, resume } => {
                 // Whose session it is, is the same client.
                 let whose = resume.as_ref().and_then(|resume| all.get(resume.of as usize)).unwrap_or(me);
                 let author = whose.author.clone();
+                let mut claims: Vec<_> = rooms.iter().zip(1..).map(|(room, key)| room.claim(key)).collect();
+                if let Some(resume) = &resume {
+                    let seen =
+                        |claim: &pb::Claim| pb::Claim { last_seq: resume.last_seq.into(), ..claim.clone() };
+                    // Of one room by its name the epoch is that of the first.
+                    match &mut claims[..] {
+                        [] => claims = whose.rooms.iter().map(seen).collect(),
+                        [first, ..] => {
+                            first.epoch = whose.rooms.first().map_or(0, |room| room.epoch);
+                            first.last_seq = resume.last_seq.into();
+                        }
+                    }
+                }
                 let resume = resume.map(|resume| {
-                    let Known { session, mut token, epoch, .. } = whose.clone();
+                    let Known { session, mut token, .. } = whose.clone();
                     if !resume.is_honest {
                         token.pop();
                     }
-                    pb::Resume { session, token, epoch, last_seq: resume.last_seq.into(), attempt: 0 }
+                    pb::Resume { session, token, attempt: 0 }
                 });
-                hello(vec![VERSION], name, room, resume, author)
+                hello(vec![VERSION], name, claims, resume, author)
             }
-            Self::Version(version) => hello(vec![version], "Foo", "", None, Vec::new()),
-            Self::Say { room, id, text } => {
-                // Most often the room that one is in.
-                let room = if room < 200 { me.room } else { room };
-                Kind::Say(pb::Say { room, id, text })
+            Self::Version(version) => hello(vec![version], "Foo", Vec::new(), None, Vec::new()),
+            Self::Join(wanted) => Kind::Join(wanted.claim(me.rooms.len() as u32 + 1)),
+            Self::Part(room) => Kind::Part(pb::Part { room: mine(room) }),
+            Self::VoiceIn(room) => Kind::VoiceRoom(pb::VoiceRoom { room: mine(room) }),
+            Self::Topic { room, text } => {
+                Kind::Topic(pb::SetTopic { room: mine(room), text: text.to_owned() })
             }
+            Self::Name(name) => Kind::Name(pb::SetName { name: name.to_owned() }),
+            Self::Marks(bits) => Kind::Marks(pb::Marks { muted: bits & 1 > 0, deafened: bits & 2 > 0 }),
+            Self::ListRooms => Kind::ListRooms(pb::ListRooms {}),
+            Self::Say { room, id, text } => Kind::Say(pb::Say { room: mine(room), id, text }),
             Self::History { room, before, limit, words } => {
-                let room = if room < 200 { me.room } else { room.into() };
+                let room = mine(room);
                 let (before, limit, words) = (before.into(), limit.into(), words.to_owned());
                 Kind::History(pb::HistoryRequest { room, before, limit, words, token: limit })
             }
@@ -230,6 +316,22 @@ impl Frame {
         write_to_server(&mut out, kind);
         out
     }
+}
+
+impl Wanted {
+    fn claim(&self, key: u32) -> pb::Claim {
+        pb::Claim { key, name: self.name.to_owned(), with: self.with.to_owned(), ..Default::default() }
+    }
+}
+
+fn wanted(u: &mut Unstructured<'_>) -> Result<Wanted> {
+    let (mut name, mut with) = ("", "");
+    if u.arbitrary::<u8>()? % 3 == 0 {
+        with = *u.choose(&NAMES)?;
+    } else {
+        name = *u.choose(&ROOMS)?;
+    }
+    Ok(Wanted { name, with })
 }
 
 /// A payload of one small voice frame.

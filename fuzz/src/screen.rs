@@ -47,7 +47,7 @@ impl Person {
             6 => model.enter_private(room, name(u)?),
             7 => model.joined(room, self.at, session(u)?, name(u)?),
             8 => model.left(room, self.at, session(u)?, name(u)?),
-            9 => model.missed(room, self.at, u.arbitrary()?),
+            9 => model.missed(room, self.at, u.arbitrary()?, u.arbitrary()?),
             10 => model.notice(self.at, text(u)?),
             11 => model.enter(room, name(u)?),
             12 => model.leave(room),

@@ -9,13 +9,13 @@ use std::{
 use arbitrary::Unstructured;
 use chinwag_bench::Open;
 use chinwag_proto::{
-    Duration, Instant, Peer, Rng, SessionId,
+    Duration, Instant, Peer, Rng, RoomId, SessionId,
     history::{KeepError, Write},
     limits::{CLASSIC_BYTES, HELD_SESSIONS, PAGE_MESSAGES, READS, ROOMS},
     relay::{Arrival, Egress, Relay},
     server::{Dialect, Input, Output, ReadRequest, Server},
     wire::{
-        chinwag1::to_client::Kind,
+        chinwag1::{self as pb, to_client::Kind},
         control::{self, Body},
         frame::FrameReader,
         path::{DatagramKind, Draft, HEADER_BYTES, Header, Seal, SealedPath, TAG_BYTES},
@@ -282,15 +282,26 @@ impl Driver {
                     }
                     for kind in messages(bytes) {
                         if let Some((room, seq)) = told(&kind) {
+                            let is_private = RoomId::from_wire(room).is_private();
+                            assert!(!is_private || to.len() == 1, "what is between two is told to more");
                             let last = self.shelf.as_ref().and_then(|shelf| shelf.last_of(room));
                             assert!(last.is_none_or(|last| seq <= last), "what is not kept is told");
                         }
                         if let Kind::Welcome(welcome) = kind {
                             let &[peer] = to else { panic!("a welcome is for one") };
-                            let room = welcome.room.unwrap_or_default();
                             let known = &mut self.known[peer.index()];
                             (known.session, known.token) = (welcome.session, welcome.resume_token);
-                            (known.epoch, known.room) = (room.epoch, room.id);
+                            known.rooms.clear();
+                        } else if let Kind::Entered(entered) = kind {
+                            let &[peer] = to else { panic!("a room is entered by one") };
+                            let room = entered.room.expect("a room");
+                            let with = entered.members.iter().find(|member| member.session == entered.with);
+                            let with = with.map_or(String::new(), |with| with.name.clone());
+                            let rooms = &mut self.known[peer.index()].rooms;
+                            rooms.retain(|known| known.room != room.id);
+                            let key = rooms.len() as u32 + 1;
+                            let pb::Room { id, name, epoch, last_seq } = room;
+                            rooms.push(pb::Claim { key, name, with, epoch, last_seq, room: id });
                         }
                     }
                 }
@@ -349,6 +360,8 @@ impl Driver {
         self.relay.audit().expect("a relay that is not of one mind");
         let seated: Vec<_> = self.relay.seated().collect();
         assert!(seated.iter().all(|&(session, _)| self.server.peer_of(session).is_some()));
+        let hub = self.server.hub();
+        assert!(self.is_stopping || seated.iter().all(|&(session, room)| hub.voice_room(session) == room));
     }
 
     fn forget(&mut self, peer: Peer) {
@@ -399,6 +412,12 @@ fn told(kind: &Kind) -> Option<(u32, u64)> {
             page.messages.last().map(|said| (said.room, said.seq))
         }
         Kind::Welcome(_)
+        | Kind::Entered(_)
+        | Kind::NotEntered(_)
+        | Kind::Changed(_)
+        | Kind::Topic(_)
+        | Kind::Rooms(_)
+        | Kind::NotDone(_)
         | Kind::Refused(_)
         | Kind::Joined(_)
         | Kind::Left(_)

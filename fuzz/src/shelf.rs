@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     RoomId, Seq,
-    history::{KeptMessage, KeptRoom, RestoredRoom, Write},
+    history::{KeptMessage, KeptRoom, RestoredRoom, Topic, Write},
     server::ReadRequest,
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Shelf {
 
 struct Kept {
     room: KeptRoom,
+    topic: Option<Topic>,
     last: Seq,
     messages: Vec<KeptMessage>,
 }
@@ -30,7 +31,8 @@ impl Shelf {
             Write::Room(room) => {
                 let is_new = self.rooms.values().all(|kept| kept.room.name.folded() != room.name.folded());
                 assert!(is_new, "there is a room of that name");
-                let kept = Kept { room, last: Seq::ZERO, messages: Vec::new() };
+                assert!(!room.id.is_private(), "what is between two is kept");
+                let kept = Kept { room, topic: None, last: Seq::ZERO, messages: Vec::new() };
                 assert!(self.rooms.insert(kept.room.id, kept).is_none(), "there is a room of that number");
             }
             Write::Message(message) => {
@@ -39,9 +41,16 @@ impl Shelf {
                 kept.last = message.seq;
                 kept.messages.push(message);
             }
+            Write::Topic(room, topic) => {
+                let kept = self.rooms.get_mut(&room).expect("a topic before its room");
+                kept.topic = Some(topic).filter(|topic| !topic.text.is_empty());
+            }
             Write::Gone(room) => {
                 let kept = self.rooms.remove(&room).expect("a room that is not there is gone");
-                assert!(kept.messages.is_empty(), "a room is gone of which something is kept");
+                assert!(
+                    kept.messages.is_empty() && kept.topic.is_none(),
+                    "a room is gone of which something is kept"
+                );
                 self.former.insert(room);
             }
         }
@@ -59,6 +68,7 @@ impl Shelf {
     pub(crate) fn restored(&self) -> Vec<RestoredRoom> {
         let restored = |kept: &Kept| RestoredRoom {
             room: kept.room.clone(),
+            topic: kept.topic.clone(),
             last: kept.last,
             messages: kept.messages[kept.messages.len().saturating_sub(RESTORED)..].to_vec(),
             accepted: kept.messages.iter().map(|kept| (kept.author, kept.id, kept.seq)).collect(),
@@ -81,6 +91,9 @@ impl Shelf {
     /// The last place that is kept in a room; of one that is gone nobody knows any more.
     pub(crate) fn last_of(&self, room: u32) -> Option<u64> {
         let room = RoomId::from_wire(room);
+        if room.is_private() {
+            return None;
+        }
         let last = self.rooms.get(&room).map_or(0, |kept| kept.last.to_wire());
         (!self.former.contains(&room)).then_some(last)
     }

@@ -1122,7 +1122,8 @@ fn what_was_said_where_one_is_not_let_in_is_given_back_and_the_rest_goes_on() {
             r#"send Say r1 #2 "behind""#,
         ],
     );
-    assert_eq!((rig.client.places().count(), rig.client.voice_place()), (1, None));
+    // The voice stays where it was.
+    assert_eq!((rig.client.places().count(), rig.client.voice_place()), (1, Some(PlaceId::FIRST)));
     // One that nobody asked for.
     assert_lines(&rig.receive([not_entered(2), not_entered(77), not_entered(0)]), &NOTHING);
 }
@@ -1394,6 +1395,30 @@ fn places_whose_other_is_gone_make_room_for_others() {
     assert_eq!(rig.client.places().filter(|place| rig.client.is_private(*place)).count() as u32, most);
     rig.drain();
     assert_eq!(rig.client.audit(), Ok(()));
+}
+
+#[test]
+fn what_another_began_is_not_undone_by_the_answer_to_what_one_asked_for() {
+    let mut rig = ClientRig::welcomed();
+    let bar = rig.client.whisper("Bar").unwrap();
+    rig.drain();
+    // He has another name when the claim is looked at.
+    rig.receive([Kind::Entered(whispered(0, 0)), changed(member(BAR.0, "Fred"))]);
+    assert_lines(&rig.receive([not_entered(2)]), &NOTHING);
+    assert_eq!(rig.say_in(bar, "hi"), [r#"send Say p0 #1 "hi""#]);
+}
+
+#[test]
+fn the_voice_goes_with_a_place_to_another_room() {
+    let (mut rig, bar) = whispering();
+    rig.client.set_voice_place(Some(bar));
+    assert_lines(&rig.drain(), &["send VoiceRoom p0"]);
+    // Bar is another one now, and opens it again.
+    rig.receive([Kind::Left(pb::Left { room: P0, member: Some(member(BAR.0, "Bar")), reason: 2 })]);
+    let members = [FOO, (BAR.0 + 7, "Bar")];
+    let other = ClientRig::entered(0, P0 + 1, "", 0, &members);
+    let lines = rig.receive([Kind::Entered(pb::Entered { with: BAR.0 + 7, ..other })]);
+    assert_eq!(lines.last().unwrap(), "send VoiceRoom p1");
 }
 
 // Names, marks, topics, lists.

@@ -247,10 +247,10 @@ impl Driver {
                     if let [peer] = to {
                         let peer = peer.index() as u32;
                         for message in messages(bytes) {
-                            match message {
-                                to_client::Kind::Welcome(welcome) => self.welcomes.push((peer, welcome)),
-                                to_client::Kind::Entered(entered) => self.entered.push((peer, entered)),
-                                _ => {}
+                            if let to_client::Kind::Welcome(welcome) = message {
+                                self.welcomes.push((peer, welcome));
+                            } else if let to_client::Kind::Entered(entered) = message {
+                                self.entered.push((peer, entered));
                             }
                         }
                     }
@@ -479,21 +479,21 @@ fn messages(bytes: &[u8]) -> Vec<to_client::Kind> {
 /// Nothing is told that is not kept.
 fn judge(shelf: &Shelf, bytes: &[u8]) {
     for message in messages(bytes) {
-        let (room, seq) = match message {
-            to_client::Kind::Said(said) => (said.room, said.seq),
-            to_client::Kind::Ack(ack) => (ack.room, ack.seq),
-            to_client::Kind::History(page) => {
-                assert!(page.messages.len() <= limits::PAGE_MESSAGES);
-                assert!(page.messages.is_sorted_by(|a, b| a.seq < b.seq));
-                let Some(last) = page.messages.last() else { continue };
-                (last.room, last.seq)
-            }
-            to_client::Kind::Topic(topic) => {
-                let is_kept = shelf.was_about(RoomId::from_wire(topic.room), &topic.text);
-                assert!(is_kept, "{topic:?} is not kept");
-                continue;
-            }
-            _ => continue,
+        let (room, seq) = if let to_client::Kind::Said(said) = message {
+            (said.room, said.seq)
+        } else if let to_client::Kind::Ack(ack) = message {
+            (ack.room, ack.seq)
+        } else if let to_client::Kind::History(page) = message {
+            assert!(page.messages.len() <= limits::PAGE_MESSAGES);
+            assert!(page.messages.is_sorted_by(|a, b| a.seq < b.seq));
+            let Some(last) = page.messages.last() else { continue };
+            (last.room, last.seq)
+        } else if let to_client::Kind::Topic(topic) = message {
+            let is_kept = shelf.was_about(RoomId::from_wire(topic.room), &topic.text);
+            assert!(is_kept, "{topic:?} is not kept");
+            continue;
+        } else {
+            continue;
         };
         let room = RoomId::from_wire(room);
         let last = shelf.last_of(room).filter(|_| !room.is_private());

@@ -23,6 +23,7 @@ const NOTHING: [&str; 0] = [];
 const P0: u32 = 1 << 24;
 const P1: u32 = P0 + 1;
 const NOT_HERE: &str = "nobody of that name is here; try again when he is back";
+const OVER: &str = "one of you left for good, or the server was started again; you can begin anew";
 
 /// Foo, Bar, Baz as peers 1 to 3 and sessions s1.0 to s1.2 in the lobby.
 fn three() -> ServerRig {
@@ -835,7 +836,7 @@ fn what_is_between_two_is_opened_by_one_and_told_to_the_other_alone() {
     assert_lines(&rig.send(3, voice_in(P0)), &["send 1,2,3: Changed Baz=s1.2@nowhere"]);
     let epoch = rig.room(1).epoch;
     let stolen = pb::Claim { epoch, room: P0, ..whisper(5, "Bar") };
-    assert_eq!(rig.send(3, Kind::Join(stolen)), [format!("send 3: NotEntered #5 {NOT_HERE}")]);
+    assert_eq!(rig.send(3, Kind::Join(stolen)), [format!("send 3: NotEntered #5 {OVER}")]);
     // It is no room of the server.
     assert_eq!((rig.server.hub().rooms(), rig.server.hub().room_names().count()), (1, 1));
     assert_lines(&rig.send(1, part(P0)), &NOTHING);
@@ -974,7 +975,7 @@ fn it_ends_with_one_of_the_two() {
     let again = rig.claim_again(1, 9, P0, 1);
     // Another of that name is another.
     rig.join(4, "Bar");
-    assert_eq!(rig.send(1, Kind::Join(again)), [format!("send 1: NotEntered #9 {NOT_HERE}")]);
+    assert_eq!(rig.send(1, Kind::Join(again)), [format!("send 1: NotEntered #9 {OVER}")]);
     assert!(rig.send(1, join_with(10, "Bar"))[1].starts_with("send 1: Entered #10 p1 at 0"));
     // The session is forgotten after an hour.
     rig.close(4);
@@ -1022,7 +1023,7 @@ fn after_a_restart_of_the_server_it_is_not_there_and_nothing_of_it_was_kept() {
     rig.join(2, "Bar");
     rig.accept(1);
     let lines = rig.send(1, Kind::Hello(hello));
-    assert!(lines.last().unwrap().ends_with(&format!("; NotEntered #7 {NOT_HERE}")), "{lines:?}");
+    assert!(lines.last().unwrap().ends_with(&format!("; NotEntered #7 {OVER}")), "{lines:?}");
     assert!(rig.send(1, join_with(8, "Bar"))[1].contains("Entered #8 p0 at 0"));
     rig.server.audit().unwrap();
 }

@@ -3,15 +3,18 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use chinwag_proto::{
     Duration, Seq,
     client::{ClientEvent, EndReason, PlaceId},
+    hub::Marks,
     limits,
     relay::VoicePath,
     server::ServerEvent,
 };
-use common::{World, WorldConfig, millis, secs};
-use proptest::prelude::*;
+use common::{Node, Told, World, WorldConfig, millis, secs};
+use proptest::{prelude::*, test_runner::TestCaseError};
 
 fn world(clients: usize) -> World {
     let mut world = World::new(&WorldConfig { seed: 1, clients, delay_ms: 30 });
@@ -178,11 +181,213 @@ enum Act {
     /// Only where there is a store.
     Restart,
     Broken(bool),
+    /// Which client does what in one of its places, or with one of a few names.
+    Does(usize, Deed, usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Join,
+    Part,
+    Whisper,
+    Say,
+    Topic,
+    Name,
+    Mute,
+    VoiceIn,
 }
 
 /// Every message by its place.
 fn places(said: &[(Seq, String, String)]) -> Vec<(Seq, &str)> {
     said.iter().map(|(seq, _, text)| (*seq, text.as_str())).collect()
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    use Deed::{Join, Mute, Name, Part, Say, Topic, VoiceIn, Whisper};
+    prop_oneof![
+        3 => prop::sample::select(vec![Join, Whisper]),
+        8 => Just(Say),
+        4 => prop::sample::select(vec![Part, Topic, Name, Mute, VoiceIn]),
+    ]
+}
+
+/// What was said anywhere but in the lobby: by whom, in which place, whether he left that before he saw it.
+#[derive(Debug)]
+struct Spoken {
+    node: usize,
+    place: PlaceId,
+    is_private: bool,
+    has_parted: bool,
+}
+
+/// Texts are numbers with a letter before them, unlike those of the lobby.
+fn spoken_text(at: usize) -> String {
+    format!("x{at}")
+}
+
+fn does(world: &mut World, spoken: &mut Vec<Spoken>, node: usize, deed: Deed, which: usize) {
+    let other = which % world.nodes.len();
+    let places: Vec<_> = world.nodes[node].client.places().collect();
+    // The lobby is left by nobody, so that all that is said there is seen by all.
+    let place = places.get(1 + which % places.len().max(2).saturating_sub(1)).copied();
+    match deed {
+        Deed::Join => {
+            let _ = world.with(node, |client| client.join(["den", "attic", "Den", "loft"][which]));
+        }
+        Deed::Whisper => {
+            let name = world.nodes[other].client.name().unwrap_or("nobody").to_owned();
+            let _ = world.with(node, |client| client.whisper(&name));
+        }
+        Deed::Part => {
+            let Some(place) = place else { return };
+            world.with(node, |client| client.part(place));
+            let parted = spoken.iter_mut().filter(|spoken| (spoken.node, spoken.place) == (node, place));
+            parted.for_each(|spoken| spoken.has_parted = !spoken.is_private);
+        }
+        Deed::Say => {
+            let Some(place) = place else { return };
+            let is_private = world.nodes[node].client.is_private(place);
+            let text = spoken_text(spoken.len());
+            world.with(node, |client| client.say(place, &text)).unwrap();
+            spoken.push(Spoken { node, place, is_private, has_parted: false });
+        }
+        Deed::Topic => {
+            let place = place.unwrap_or(PlaceId::FIRST);
+            world.with(node, |client| client.set_topic(place, ["", "tea", "cake", "rain"][which]));
+        }
+        Deed::Name => world.with(node, |client| client.set_name(&format!("m{which}"))).unwrap(),
+        Deed::Mute => {
+            let marks = Marks { muted: which.is_multiple_of(2), deafened: which > 1 };
+            world.with(node, |client| client.set_marks(marks));
+        }
+        Deed::VoiceIn => {
+            let place = [None, Some(PlaceId::FIRST), place, place][which];
+            world.with(node, |client| client.set_voice_place(place));
+        }
+    }
+}
+
+/// What must hold of all that was said anywhere but in the lobby.
+fn judge_spoken(world: &World, spoken: &[Spoken]) -> Result<(), TestCaseError> {
+    for (spoken, at) in spoken.iter().zip(0..) {
+        let text = spoken_text(at);
+        // What is between two is told in full where its place is a new one, since the other was gone for long.
+        for (at, node) in world.nodes.iter().enumerate() {
+            let told = node.told.iter().filter(|told| told.text == text);
+            let places: Vec<_> = told.map(|told| told.place).collect();
+            let is_once = places.len() <= 1 || spoken.is_private && places.is_sorted_by(|a, b| a < b);
+            prop_assert!(is_once, "{} is told twice to {}: {:?} {:?}", text, at, places, spoken);
+        }
+        let is_told = |node: &Node| node.told.iter().any(|told| told.text == text);
+        let author = &world.nodes[spoken.node];
+        let given_back =
+            |event: &&ClientEvent| matches!(event, ClientEvent::NotSaid { text: back, .. } if *back == text);
+        let fates = usize::from(is_told(author)) + author.events.iter().filter(given_back).count();
+        let is_right = fates == 1 || fates == 0 && spoken.has_parted;
+        prop_assert!(is_right, "{} is said and given back {} times: {:?}", text, fates, spoken);
+        let own = author.told.iter().all(|told| told.text != text || told.is_own);
+        prop_assert!(own, "{} is not known to be one's own: {:?}", text, spoken);
+        // Nobody but one other sees what is between two, and nobody in a room with a name.
+        let mut told = world.nodes.iter().flat_map(|node| &node.told).filter(|told| told.text == text);
+        prop_assert!(told.all(|told| told.is_private == spoken.is_private), "{}: {:?}", text, spoken);
+        let listeners = world.nodes.iter().filter(|node| is_told(node)).count();
+        prop_assert!(!spoken.is_private || listeners <= 2, "{} is told to a third: {:?}", text, spoken);
+    }
+    for (a, b) in
+        world.nodes.iter().enumerate().flat_map(|(at, a)| world.nodes[..at].iter().map(move |b| (a, b)))
+    {
+        for room in ["den", "attic", "loft"] {
+            let texts = |node: &Node| -> Vec<String> {
+                let is_it = |told: &&Told| !told.is_private && told.room.to_lowercase() == room;
+                node.told.iter().filter(is_it).map(|told| told.text.clone()).collect()
+            };
+            let (a, b) = (texts(a), texts(b));
+            let common = |of: &[String], with: &[String]| -> Vec<String> {
+                of.iter().filter(|text| with.contains(text)).cloned().collect()
+            };
+            prop_assert_eq!(common(&a, &b), common(&b, &a), "one order in the {}", room);
+        }
+    }
+    Ok(())
+}
+
+/// When all is calm, each client knows what the server does.
+fn judge_views(world: &World) -> Result<(), TestCaseError> {
+    let hub = world.server.hub();
+    for (at, node) in world.nodes.iter().enumerate() {
+        let client = &node.client;
+        let session = client.session().unwrap();
+        prop_assert_eq!(client.name(), hub.name_of(session).map(|name| name.as_str()), "client {}", at);
+        let named: BTreeSet<_> =
+            hub.rooms_of(session).iter().filter(|room| !room.is_private()).copied().collect();
+        let mut found = BTreeSet::new();
+        for place in client.places() {
+            prop_assert!(client.is_entered(place), "client {} is not in {:?}", at, client.place_name(place));
+            let room =
+                hub.rooms_of(session).iter().find(|room| client.place_of(**room) == Some(place)).copied();
+            let Some(room) = room else {
+                // Of what is between two, one may have been forgotten.
+                prop_assert!(client.is_private(place), "client {}: {:?}", at, client.place_name(place));
+                prop_assert_eq!(client.members(place).count(), 1);
+                continue;
+            };
+            found.extend(Some(room).filter(|room| !room.is_private()));
+            let told: Vec<_> = client
+                .members(place)
+                .map(|(session, member)| (session, member.name.clone(), member.marks, member.voice))
+                .collect();
+            let mut known: Vec<_> = hub
+                .members_of(room)
+                .map(|person| (person.session, person.name.as_str().to_owned(), person.marks, person.voice))
+                .collect();
+            known.sort_by_key(|(session, ..)| *session);
+            prop_assert_eq!(told, known, "client {} in {:?}", at, room);
+            let topic = hub.topic_of(room).map(|topic| topic.text.to_string());
+            prop_assert_eq!(
+                client.topic(place).map(|topic| topic.text.clone()),
+                topic,
+                "client {} in {:?}",
+                at,
+                room
+            );
+            let (epoch, last) = client.numbering(place).unwrap();
+            prop_assert!(hub.numberings().any(|of| of == (room, epoch, last)), "client {} in {:?}", at, room);
+        }
+        prop_assert_eq!(found, named, "client {} is where the server has it", at);
+        // Whatever is between two who are both there is known to both.
+        let private = hub.rooms_of(session).iter().filter(|room| room.is_private());
+        for room in private.filter(|room| hub.members_of(**room).count() == 2) {
+            prop_assert!(client.place_of(*room).is_some(), "client {} does not know {:?}", at, room);
+        }
+        let voice = client.voice_place();
+        prop_assert_eq!(
+            hub.voice_room(session).and_then(|room| client.place_of(room)),
+            voice,
+            "client {}",
+            at
+        );
+    }
+    Ok(())
+}
+
+/// All talk: who hears whom is who is in the same room with his voice.
+fn judge_voice(world: &mut World) -> Result<(), TestCaseError> {
+    const FIRST: u32 = 1_000_000;
+    for node in 0..world.nodes.len() {
+        world.talk(node, FIRST + node as u32);
+    }
+    world.run(secs(2));
+    let hub = world.server.hub();
+    let room = |node: &Node| node.client.session().and_then(|session| hub.voice_room(session));
+    for (listener, node) in world.nodes.iter().enumerate() {
+        let heard: BTreeSet<u32> = node.heard.iter().copied().filter(|sequence| *sequence >= FIRST).collect();
+        let talkers = world.nodes.iter().enumerate().filter(|(talker, other)| {
+            *talker != listener && room(other).is_some() && room(other) == room(node)
+        });
+        let expected: BTreeSet<u32> = talkers.map(|(talker, _)| FIRST + talker as u32).collect();
+        prop_assert_eq!(heard, expected, "client {} hears those in {:?}", listener, room(node));
+    }
+    Ok(())
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -195,6 +400,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Add),
         1 => any::<bool>().prop_map(Act::Reachable),
         1 => any::<bool>().prop_map(Act::Udp),
+        8 => (0usize..5, deed(), 0usize..4).prop_map(|(node, deed, which)| Act::Does(node, deed, which)),
         1 => Just(Act::Restart),
         1 => any::<bool>().prop_map(Act::Broken),
     ];
@@ -211,13 +417,17 @@ proptest! {
         let mut world = World::new(&WorldConfig { seed: seed.into(), clients: 3, delay_ms: 80 });
         world.run(secs(2));
         let start = world.now;
-        let mut sent = 0;
+        let (mut authors, mut spoken) = (vec![], vec![]);
         for act in acts {
             match act {
                 Act::Say(node) => {
                     let node = node % world.nodes.len();
-                    world.say(node, &format!("{sent}"));
-                    sent += 1;
+                    world.say(node, &format!("{}", authors.len()));
+                    authors.push(node);
+                }
+                Act::Does(node, deed, which) => {
+                    let node = node % world.nodes.len();
+                    does(&mut world, &mut spoken, node, deed, which);
                 }
                 Act::Wait(ms) => world.run(millis(ms)),
                 Act::Cut(node, client, server) => {
@@ -241,6 +451,10 @@ proptest! {
         (world.reachable, world.udp) = (true, true);
         world.run(secs(120));
 
+        judge_spoken(&world, &spoken)?;
+        judge_views(&world)?;
+        judge_voice(&mut world)?;
+        let sent = authors.len();
         let order = world.nodes.iter().map(|node| &node.said).max_by_key(|said| said.len()).unwrap().clone();
         for (at, node) in world.nodes.iter().enumerate() {
             prop_assert!(node.client.is_in(), "client {} is not back: {:?}", at, node.events.last());
@@ -258,9 +472,9 @@ proptest! {
         let mut all: Vec<usize> = order.iter().map(|(_, _, text)| text.parse().unwrap()).collect();
         all.sort_unstable();
         prop_assert!(all.into_iter().eq(0..sent), "each message exactly once");
-        for node in &world.nodes {
-            let name = node.client.members(PlaceId::FIRST).find(|(id, _)| Some(*id) == node.client.session()).unwrap().1.name.as_str();
-            let own: Vec<usize> = order.iter().filter(|(_, who, _)| who == name).map(|(_, _, text)| text.parse().unwrap()).collect();
+        for author in 0..world.nodes.len() {
+            let texts = order.iter().map(|(_, _, text)| text.parse::<usize>().unwrap());
+            let own: Vec<usize> = texts.filter(|at| authors[*at] == author).collect();
             prop_assert!(own.is_sorted(), "each sender's messages keep their order");
         }
         let seconds = world.now.since(start).as_secs() + 2;
@@ -277,7 +491,7 @@ proptest! {
         // A room of which nothing is kept is another one after a restart.
         world.say(0, "0");
         world.run(secs(1));
-        let mut sent = 1;
+        let (mut sent, mut spoken) = (1, vec![]);
         for act in acts {
             match act {
                 Act::Say(node) => {
@@ -291,6 +505,10 @@ proptest! {
                     world.cut(node, client.map(millis), server.map(millis));
                 }
                 Act::Add | Act::Udp(_) => {}
+                Act::Does(node, deed, which) => {
+                    let node = node % world.nodes.len();
+                    does(&mut world, &mut spoken, node, deed, which);
+                }
                 Act::Reachable(reachable) => world.reachable = reachable,
                 Act::Restart => world.restart(),
                 Act::Broken(is_broken) => world.store.as_mut().unwrap().is_broken = is_broken,
@@ -299,6 +517,10 @@ proptest! {
         world.reachable = true;
         world.store.as_mut().unwrap().is_broken = false;
         world.run(secs(120));
+
+        judge_spoken(&world, &spoken)?;
+        judge_views(&world)?;
+        judge_voice(&mut world)?;
 
         let order = places(&world.nodes[0].said);
         let mut fates: Vec<usize> = order.iter().map(|(_, text)| text.parse().unwrap()).collect();
@@ -311,7 +533,8 @@ proptest! {
             prop_assert!(!missed, "client {} missed what the server remembers", at);
             for event in &node.events {
                 if let ClientEvent::NotSaid { text, .. } = event {
-                    fates.push(text.parse().unwrap());
+                    // Of other rooms is judged already.
+                    fates.extend(text.parse::<usize>());
                 }
             }
         }
@@ -320,6 +543,7 @@ proptest! {
         // What everybody saw is what is kept.
         let shelf = &world.store.as_ref().unwrap().shelf;
         let kept = shelf.rooms().flat_map(|room| shelf.messages(room));
+        let kept = kept.filter(|kept| !kept.text.starts_with('x'));
         let kept: Vec<(Seq, &str)> = kept.map(|kept| (kept.seq, &*kept.text)).collect();
         prop_assert_eq!(kept, order);
     }

@@ -23,7 +23,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 use crate::{
     face::Face,
     memory::Open,
-    past::{LONG_PAGE, PAGE, Past, Question},
+    past::{LONG_PAGE, MISSED, PAGE, Past, Question},
     rooms::{Rooms, listed, members, split_name},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
@@ -417,6 +417,14 @@ impl Conversation {
                     _ => {}
                 }
             }
+            Question::Missed(gap) => {
+                let (end, gap) = (gap.end, self.past.found(gap.clone(), page));
+                if !self.screen.fill(page, end, gap.missing) && !page.lines.is_empty() {
+                    let prefix = self.rooms.prefix(page.place);
+                    self.screen.notice(&format!("{prefix}the last {} of what was missed:", page.lines.len()));
+                    page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
+                }
+            }
             Question::Search(words) => {
                 let words = escape(words);
                 let found = match (page.lines.len(), page.more) {
@@ -605,6 +613,7 @@ impl Handler for Conversation {
             }
             ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
+                self.past.ask_again();
                 self.back = Some((name, resumed));
             }
             ClientEvent::Entered { place, again, continues, .. } => {
@@ -613,6 +622,8 @@ impl Handler for Conversation {
                 if is_wanted {
                     self.rooms.here = place;
                     self.screen.show(place);
+                    let label = self.rooms.label(place);
+                    self.screen.remark(&format!("you are in {label} now, and what you type is said there"));
                 }
                 if is_wanted || place == self.rooms.here {
                     self.owes_members = Some(place).filter(|_| self.screen.wants_members());
@@ -620,9 +631,11 @@ impl Handler for Conversation {
             }
             ClientEvent::NotEntered { place, name, is_private, why } => {
                 self.past.begin_anew(place);
-                let name = escape(&name);
-                let what = if is_private { format!("alone with {name}") } else { format!("in {name}") };
-                self.screen.notice(&format!("you are not {what}: {}", escape(&why)));
+                let (name, why) = (escape(&name), escape(&why));
+                self.screen.notice(&match is_private {
+                    true => format!("there is no conversation with {name} now: {why}"),
+                    false => format!("you are not in {name}: {why}"),
+                });
             }
             ClientEvent::Changed { session, former: Some(former), member } => {
                 let (former, name) = (escape(&former), escape(&member.name));
@@ -640,7 +653,7 @@ impl Handler for Conversation {
             ClientEvent::Changed { .. } => {}
             ClientEvent::Topic { place, topic } => {
                 let (by, label) = (escape(&topic.by), self.rooms.label(place));
-                self.screen.notice(&match topic.text.as_str() {
+                self.screen.remark(&match topic.text.as_str() {
                     "" => format!("{by} says that {label} is about nothing any more"),
                     text => format!("{by} says that {label} is about: {}", escape(text)),
                 });
@@ -664,7 +677,12 @@ impl Handler for Conversation {
             ClientEvent::NotSaid { text, why, .. } => {
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
-            ClientEvent::Missed { place, messages, .. } => {
+            ClientEvent::Missed { place, messages, before } => {
+                // Plain lines cannot be put between others.
+                let wanted = if self.screen.mode() == Mode::Full { MISSED } else { LONG_PAGE };
+                if self.screen.is_interactive() {
+                    self.past.missed(place, messages, before, wanted);
+                }
                 let prefix = self.rooms.prefix(place);
                 self.screen.remark(&format!(
                     "{prefix}{messages} messages were missed while the connection was lost"
@@ -730,6 +748,7 @@ impl Handler for Conversation {
         if !self.has_quit {
             self.read_lines(client);
         }
+        self.past.ask_missed(client);
         if let Some(place) = self.owes_members.take() {
             self.screen.notice(&members(client, place));
         }

@@ -201,6 +201,17 @@ impl Face {
         }
     }
 
+    /// A part of what was missed before a message; so many are still missing before that. False where it is told line by line.
+    pub(crate) fn fill(&self, page: &Page, before: Seq, missing: u64) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Full(full) => {
+                full.fill(page, before, missing);
+                true
+            }
+        }
+    }
+
     /// What was said before may be asked for again.
     pub(crate) fn may_have_earlier(&self, place: PlaceId) {
         if let Self::Full(full) = self {

@@ -1,6 +1,6 @@
 //! What was said before: how far back the user has seen it, what he asked for, and how it is shown in plain lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_proto::{
     Seq,
@@ -21,6 +21,11 @@ const FOUND: usize = 20;
 /// Questions that wait for their answers; more than the server takes at once are refused by it.
 const QUESTIONS: usize = 8;
 
+/// Gaps that wait to be asked for; of more the oldest are not.
+const GAPS: usize = 32;
+/// Messages of a gap that are asked for.
+pub(crate) const MISSED: usize = 500;
+
 /// What a page is the answer to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Question {
@@ -32,6 +37,22 @@ pub(crate) enum Question {
     Above,
     /// What has some words.
     Search(String),
+    /// What was missed.
+    Missed(Gap),
+}
+
+/// Messages that were missed, and may be in the history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Gap {
+    pub(crate) place: PlaceId,
+    /// The first message that was not missed.
+    pub(crate) end: Seq,
+    /// The first that is known.
+    before: Seq,
+    /// So many are not known yet.
+    pub(crate) missing: u64,
+    /// So many more are asked for.
+    wanted: usize,
 }
 
 /// See the module.
@@ -41,11 +62,18 @@ pub(crate) struct Past {
     /// The first message that the user has seen of each room, and the last that there is.
     seen: BTreeMap<PlaceId, (Seq, Seq)>,
     questions: BTreeMap<u32, Question>,
+    /// What was missed and is yet to be asked for.
+    gaps: VecDeque<Gap>,
 }
 
 impl Past {
     pub(crate) fn new() -> Self {
-        Self { zone: TimeZone::system(), seen: BTreeMap::new(), questions: BTreeMap::new() }
+        Self {
+            zone: TimeZone::system(),
+            seen: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            gaps: VecDeque::new(),
+        }
     }
 
     /// A message was told.
@@ -82,6 +110,48 @@ impl Past {
         self.note(token, question)
     }
 
+    /// So many messages were missed before this one, of which the last `wanted` are to be asked for.
+    pub(crate) fn missed(&mut self, place: PlaceId, missing: u64, end: Seq, wanted: usize) {
+        if self.gaps.len() == GAPS {
+            self.gaps.pop_front();
+        }
+        self.gaps.push_back(Gap { place, end, before: end, missing, wanted });
+    }
+
+    /// Asks for what was missed, as much as the server takes.
+    pub(crate) fn ask_missed(&mut self, client: &mut Client) {
+        while self.questions.len() < QUESTIONS / 2
+            && let Some(gap) = self.gaps.front()
+        {
+            let count = usize::try_from(gap.missing).unwrap_or(usize::MAX).min(gap.wanted).min(LONG_PAGE);
+            let token = client.ask_history(gap.place, Some(gap.before), count, "");
+            if token.is_none() {
+                return;
+            }
+            let gap = self.gaps.pop_front().map(Question::Missed);
+            gap.map(|question| self.note(token, question));
+        }
+    }
+
+    /// A part of what was missed came; what is still missing of it, and whether that is asked for.
+    pub(crate) fn found(&mut self, mut gap: Gap, page: &Page) -> Gap {
+        gap.missing = gap.missing.saturating_sub(page.lines.len() as u64);
+        gap.wanted = gap.wanted.saturating_sub(page.lines.len());
+        if let Some(first) = page.lines.first().filter(|_| page.more && gap.missing > 0 && gap.wanted > 0) {
+            self.gaps.push_front(Gap { before: first.seq, ..gap.clone() });
+        }
+        gap
+    }
+
+    /// There is another connection: what was asked for over the one before has no answer.
+    pub(crate) fn ask_again(&mut self) {
+        let lost = std::mem::take(&mut self.questions).into_values();
+        self.gaps.extend(lost.filter_map(|question| match question {
+            Question::Missed(gap) => Some(gap),
+            Question::Arrival | Question::Earlier | Question::Above | Question::Search(_) => None,
+        }));
+    }
+
     /// Asks for what has these words. False without a connection.
     pub(crate) fn ask_search(&mut self, client: &mut Client, place: PlaceId, words: &str) -> bool {
         let token = client.ask_history(place, None, FOUND, words);
@@ -101,7 +171,7 @@ impl Past {
     /// What an answer is to. Whoever comes in asks without knowing it.
     pub(crate) fn answered(&mut self, page: &mut Page) -> Question {
         let question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
-        if !matches!(question, Question::Search(_)) {
+        if !matches!(question, Question::Search(_) | Question::Missed(_)) {
             // Two questions may have crossed, or a message that was told meanwhile.
             let oldest = self.oldest(page.place);
             page.lines.retain(|line| oldest.is_none_or(|oldest| line.seq < oldest));
@@ -154,5 +224,27 @@ mod tests {
         past.begin_anew(PlaceId::FIRST);
         assert_eq!((past.oldest(PlaceId::FIRST), past.newest(PlaceId::FIRST)), (None, Seq::ZERO));
         assert_eq!(past.newest(PlaceId::from_number(2)), Seq::from_wire(1));
+    }
+
+    #[test]
+    fn what_was_missed_is_asked_for_from_its_end() {
+        let mut past = Past::new();
+        let line = |seq| PageLine { seq: Seq::from_wire(seq), ..PageLine::default() };
+        past.missed(PlaceId::FIRST, 900, Seq::from_wire(1001), 300);
+        let gap = past.gaps.pop_front().unwrap();
+        let page =
+            |from: u64, more| Page { lines: (from..from + 100).map(line).collect(), more, ..Page::default() };
+        let left = past.found(gap, &page(901, true));
+        assert_eq!((left.missing, past.gaps[0].before), (800, Seq::from_wire(901)));
+        let gap = past.gaps.pop_front().unwrap();
+        past.questions.insert(5, Question::Missed(gap.clone()));
+        // The connection is lost before the answer comes.
+        past.ask_again();
+        assert_eq!((past.gaps.pop_front(), past.questions.len()), (Some(gap.clone()), 0));
+        // As much as was wanted, or as there is.
+        let gap = Gap { wanted: 100, ..gap };
+        assert_eq!(past.found(gap.clone(), &page(801, true)).missing, 700);
+        assert_eq!(past.found(Gap { wanted: 300, ..gap }, &page(801, false)).missing, 700);
+        assert!(past.gaps.is_empty());
     }
 }

@@ -45,7 +45,10 @@ impl Rooms {
                 self.wanted.take_if(|wanted| wanted == place).is_some()
             }
             ClientEvent::NotEntered { place, .. } => {
-                self.forget(*place);
+                // What was said between two stays to be read.
+                if !(self.is_private(*place) && self.is_shown(*place)) {
+                    self.forget(*place);
+                }
                 false
             }
             ClientEvent::Said { place, .. } => {

@@ -167,6 +167,17 @@ impl Model {
         self.arrange();
     }
 
+    /// Somebody said what a room is about, or that it is about nothing any more.
+    pub fn topic_changed(&mut self, room: RoomId, at: i64, by: &str, topic: &str) {
+        let text = match topic {
+            "" => format!("{by} says that this is about nothing any more"),
+            topic => format!("{by} says that this is about: {topic}"),
+        };
+        if let Some(room) = self.room_mut(room) {
+            room.talk.push(Line::new(at, Kind::Presence, "", &text));
+        }
+    }
+
     /// The user is no more in this room.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
@@ -237,16 +248,8 @@ impl Model {
         let Self { rooms, ignored, me, current, has_focus, .. } = self;
         let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
         let Some((index, room)) = known else { return };
-        let is_private = room.is_private;
-        let shown =
-            said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
-        let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
-            let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
-            (line.is_history, line.place) = (true, place);
-            line.is_mention = !is_own && !is_private && has_name(text, me);
-            line
-        });
-        room.put_before(lines.collect(), has_more);
+        let lines = earlier(said, ignored, me, room.is_private);
+        room.put_before(lines, has_more);
         if index == *current && *has_focus && room.talk.is_at_end() {
             room.see();
         }
@@ -334,10 +337,29 @@ impl Model {
         joined.iter().for_each(|name| room.talk.push_presence(at, name, true));
     }
 
-    /// So many messages of the room were missed.
-    pub fn missed(&mut self, room: RoomId, at: i64, messages: u64) {
-        let text = format!("{messages} messages were missed while the connection was lost");
-        self.add(room, Line::new(at, Kind::Missed, "", &text));
+    /// So many messages of the room were missed, up to this place.
+    pub fn missed(&mut self, room: RoomId, at: i64, messages: u64, place: u64) {
+        let mut line = Line::new(at, Kind::Missed, "", &missed(messages));
+        line.place = place;
+        self.add(room, line);
+    }
+
+    /// The last of what was missed up to this place that is not here yet, oldest first; so many are still missing before that.
+    pub fn fill<'a>(
+        &mut self,
+        room: RoomId,
+        place: u64,
+        said: impl IntoIterator<Item = Said<'a>>,
+        missing: u64,
+    ) {
+        let Self { rooms, ignored, me, current, has_focus, .. } = self;
+        let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
+        let Some((index, room)) = known else { return };
+        let is_watched = index == *current && *has_focus && room.talk.is_at_end();
+        let lines = earlier(said, ignored, me, room.is_private);
+        let text =
+            if missing > 0 { missed(missing) } else { "missed while the connection was lost:".to_owned() };
+        room.fill(place, lines, &text, is_watched);
     }
 
     /// Something from the program itself, line by line, in the room that is looked at. What others wrote in it must be escaped.
@@ -592,4 +614,25 @@ impl Model {
         }
         room.add(line, is_watched);
     }
+}
+
+fn missed(messages: u64) -> String {
+    format!("{messages} messages were missed while the connection was lost")
+}
+
+/// Lines of what was said before, without those of people who are ignored.
+fn earlier<'a>(
+    said: impl IntoIterator<Item = Said<'a>>,
+    ignored: &BTreeSet<String>,
+    me: &str,
+    is_private: bool,
+) -> Vec<Line> {
+    let shown = said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
+    let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
+        let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
+        (line.is_history, line.place) = (true, place);
+        line.is_mention = !is_own && !is_private && has_name(text, me);
+        line
+    });
+    lines.collect()
 }

@@ -84,6 +84,16 @@ impl Room {
         self.talk.put_before(lines, has_more);
     }
 
+    /// What was missed, up to this place.
+    pub(crate) fn fill(&mut self, place: u64, lines: Vec<Line>, text: &str, is_watched: bool) {
+        let (count, mentions) = self.talk.fill(place, lines, text);
+        if count > 0 && !is_watched {
+            self.unread += count;
+            self.mentions += mentions;
+            self.talk.mark_gap(place);
+        }
+    }
+
     /// The user sees what is new.
     pub(crate) fn see(&mut self) {
         (self.unread, self.mentions) = (0, 0);

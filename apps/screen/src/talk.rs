@@ -3,7 +3,7 @@
 //! The part is known by its last row, not by a distance: so it stays where it is while more comes, and to draw it only what is seen
 //! must be looked at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::line::{Kind, Line};
 
@@ -89,6 +89,45 @@ impl Talk {
         self.mark_read();
     }
 
+    /// Puts lines where they were missed: behind the line that says so of this place, which says something else from now on. What is here
+    /// already is left out. How many there were, and how many of them mean the user.
+    pub(crate) fn fill(&mut self, place: u64, lines: Vec<Line>, text: &str) -> (usize, usize) {
+        let is_gap = |line: &Line| line.kind == Kind::Missed && line.place == place;
+        let Some(at) = self.lines.iter().rposition(is_gap) else { return (0, 0) };
+        let known: BTreeSet<u64> =
+            self.lines.iter().filter(|line| !is_gap(line)).map(|line| line.place).collect();
+        let new: Vec<_> = lines.into_iter().filter(|line| !known.contains(&line.place)).collect();
+        let counts = (new.len(), new.iter().filter(|line| line.is_mention).count());
+        let behind = self.lines.split_off(at + 1);
+        if let Some(gap) = self.lines.back_mut() {
+            self.bytes -= gap.bytes();
+            let mut told = Line::new(gap.at, Kind::Missed, "", text);
+            told.place = place;
+            *gap = told;
+            self.bytes += gap.bytes();
+        }
+        // What is above moves up.
+        let (last, moved) = (self.next(), new.len() as u64);
+        for line in [self.bottom.as_mut().map(|bottom| &mut bottom.line), self.marker.as_mut()] {
+            line.into_iter().filter(|line| **line < last).for_each(|line| *line -= moved);
+        }
+        self.first -= moved;
+        self.bytes += new.iter().map(Line::bytes).sum::<usize>();
+        self.lines.extend(new.into_iter().chain(behind));
+        self.trim();
+        counts
+    }
+
+    /// The line that says what was missed up to this place is the first that the user has not seen, unless an earlier one is.
+    pub(crate) fn mark_gap(&mut self, place: u64) {
+        let is_gap = |line: &Line| line.kind == Kind::Missed && line.place == place;
+        if let Some(at) = self.lines.iter().rposition(is_gap) {
+            let gap = self.first + at as u64;
+            let marker = self.marker.filter(|_| !self.is_marker_seen);
+            (self.marker, self.is_marker_seen) = (Some(marker.map_or(gap, |marker| marker.min(gap))), false);
+        }
+    }
+
     /// What is behind this place is new; which line that is, earlier ones tell that are yet to come.
     pub(crate) fn set_read(&mut self, read: Option<u64>) {
         self.read = read;
@@ -126,6 +165,10 @@ impl Talk {
     pub(crate) fn push(&mut self, line: Line) {
         self.bytes += line.bytes();
         self.lines.push_back(line);
+        self.trim();
+    }
+
+    fn trim(&mut self) {
         while self.lines.len() > SCROLLBACK_LINES || self.bytes > SCROLLBACK_BYTES {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.bytes -= oldest.bytes();

@@ -269,7 +269,7 @@ pub struct Page {
 }
 
 /// A message in a room's history.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PageLine {
     /// Its place in the room.
     pub seq: Seq,

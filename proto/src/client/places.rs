@@ -25,6 +25,22 @@ pub(super) struct Numbering {
     pub(super) last_seq: Seq,
 }
 
+/// What a place was before it was entered.
+pub(super) struct Before {
+    /// It had numbers.
+    pub(super) was_numbered: bool,
+    /// It was entered on this connection: both wanted to be alone with each other, or the other is back.
+    pub(super) is_known: bool,
+    /// It was entered on an earlier connection.
+    pub(super) again: bool,
+    /// It was the same room.
+    pub(super) continues: bool,
+    /// Messages that are not told.
+    pub(super) missed: u64,
+    /// It was another room on this connection: both began it at the same time, or it was begun anew.
+    pub(super) was_elsewhere: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) id: PlaceId,
@@ -74,9 +90,28 @@ impl Place {
         self.is_entered && self.numbering.is_some_and(|numbering| numbering.room == room)
     }
 
-    /// True when its numbers are those of this epoch.
-    pub(super) fn has_epoch(&self, epoch: u64) -> bool {
-        self.numbering.is_some_and(|numbering| numbering.epoch == epoch)
+    /// Takes the numbers that it has from now on; what it was before.
+    pub(super) fn renumber(&mut self, numbering: Numbering) -> Before {
+        let is_known = self.is_room(numbering.room)
+            && self.numbering.is_some_and(|former| former.epoch == numbering.epoch);
+        let was_elsewhere = self.is_entered && !self.is_room(numbering.room);
+        let former = self.numbering.replace(numbering);
+        let is_anew = core::mem::take(&mut self.is_anew);
+        let same = former.filter(|former| former.epoch == numbering.epoch);
+        if let Some(same) = same {
+            // What is told again and is known is not told to the user.
+            let last_seq = numbering.last_seq.max(same.last_seq);
+            self.numbering = Some(Numbering { last_seq, ..numbering });
+        }
+        Before {
+            was_numbered: former.is_some(),
+            is_known,
+            again: former.is_some() && !is_anew,
+            continues: same.is_some(),
+            missed: same
+                .map_or(0, |same| numbering.last_seq.to_wire().saturating_sub(same.last_seq.to_wire())),
+            was_elsewhere,
+        }
     }
 
     /// True when it is called so, however that is written.
@@ -396,9 +431,12 @@ impl Client {
     pub(super) fn not_entered(&mut self, id: PlaceId, why: String) {
         let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
         let place = self.places.remove(at);
-        // It is not there for the server either.
-        self.voice = self.voice.filter(|voice| *voice != id);
+        // The voice stays where it is, if it is anywhere.
         self.voice_told = self.voice_told.filter(|voice| *voice != id);
+        if self.voice == Some(id) {
+            let told = self.voice_told.and_then(|voice| self.place(voice));
+            self.voice = told.filter(|place| !place.is_leaving).map(|place| place.id);
+        }
         self.tell_voice();
         let outgoing = core::mem::take(&mut self.outgoing);
         let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
@@ -414,6 +452,7 @@ impl Client {
                 why,
             });
         }
+        self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::{
     borrow::ToOwned as _,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     string::{String, ToString as _},
     vec::Vec,
 };
@@ -10,7 +10,7 @@ use alloc::{
 use super::{
     Client, ClientEvent, EndReason, Link, ListedRoom, Member, Outgoing, Page, PageLine, PathProber, PlaceId,
     Queued, RoomTopic, Session, State,
-    places::{Numbering, Place, read_member},
+    places::{Before, Numbering, Place, read_member},
 };
 use crate::{
     history::UnixMillis,
@@ -97,7 +97,7 @@ impl Client {
             Kind::Entered(entered) => self.entered(now, entered),
             Kind::NotEntered(not) => {
                 let id = PlaceId::from_number(not.key);
-                // The other may have begun meanwhile what was asked for by a name that he had.
+                // The other began it meanwhile, under a name that he has no more.
                 if !self.is_entered(id) {
                     self.not_entered(id, not.text);
                 }
@@ -119,7 +119,8 @@ impl Client {
             }
             Kind::Ack(ack) => {
                 let (id, seq) = (MessageId::from_wire(ack.id), Seq::from_wire(ack.seq));
-                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms));
+                let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
+                self.acknowledged(RoomId::from_wire(ack.room), id, seq, UnixMillis(ack.at_ms), name);
             }
             Kind::Nack(nack) => {
                 let id = MessageId::from_wire(nack.id);
@@ -212,11 +213,11 @@ impl Client {
     fn entered(&mut self, now: Instant, entered: pb::Entered) {
         let Some(room) = entered.room else { return self.protocol_error(now) };
         let with = Some(entered.with).filter(|with| *with != 0).map(SessionId::from_wire);
-        let other = entered.members.iter().find(|member| member.session == entered.with);
-        let name = match with {
-            Some(_) => other.map_or(room.name, |member| member.name.clone()),
-            None => room.name,
-        };
+        let mut members = entered.members.iter();
+        let other = with.and_then(|with| members.find(|member| member.session == with.to_wire()));
+        let other = other.map(|member| member.name.clone());
+        // Of one who is not there only the name is told.
+        let name = other.clone().unwrap_or(room.name);
         if name.len() > limits::NAME_BYTES || entered.members.len() > limits::MEMBERS {
             return self.protocol_error(now);
         }
@@ -225,74 +226,56 @@ impl Client {
             return;
         };
         let Some(place) = self.place_mut(id) else { return self.protocol_error(now) };
-        // It was entered on this connection: both wanted to be alone with each other, or the other is back.
-        let is_known = place.is_room(RoomId::from_wire(room.id)) && place.has_epoch(room.epoch);
-        let known = core::mem::take(&mut place.members);
-        if !entered.members.into_iter().all(|member| place.note_member(member)) {
-            return self.protocol_error(now);
-        }
         let numbering = Numbering {
             room: RoomId::from_wire(room.id),
             epoch: room.epoch,
             last_seq: Seq::from_wire(room.last_seq),
         };
-        // By another connection, or since both began it at the same time.
-        let is_moved = place.is_entered && !place.is_room(numbering.room);
-        let former = place.numbering.replace(numbering);
-        let is_anew = core::mem::take(&mut place.is_anew);
-        let continues = former.filter(|former| former.epoch == room.epoch);
-        // What is told again and is known is not told to the user.
-        if let (Some(numbering), Some(former)) = (&mut place.numbering, continues) {
-            numbering.last_seq = numbering.last_seq.max(former.last_seq);
+        let before = place.renumber(numbering);
+        let known = core::mem::take(&mut place.members);
+        if !entered.members.into_iter().all(|member| place.note_member(member)) {
+            return self.protocol_error(now);
         }
-        let missed = continues.map_or(0, |former| room.last_seq.saturating_sub(former.last_seq.to_wire()));
         place.listed = usize::try_from(entered.member_count).unwrap_or(usize::MAX);
         (place.with, place.is_claimed, place.is_entered) = (with, true, true);
-        // Of one who is not there the server tells no name.
+        // What another server does not tell stays.
         if !name.is_empty() {
             place.name = name;
         }
         let name = place.name.clone();
         let topic = entered.topic.map(read_topic);
-        let is_new_topic = former.is_some() && topic != place.topic;
+        let is_new_topic = before.was_numbered && topic != place.topic;
         place.topic.clone_from(&topic);
-        let again = former.is_some() && !is_anew;
         let (is_private, is_leaving) = (place.is_private, place.is_leaving);
-        // The server knows nothing of a voice in what is over.
-        self.voice_told = self.voice_told.filter(|voice| *voice != id || !is_moved);
         if !is_leaving {
-            if is_known {
-                self.tell_newcomers(id, &known);
+            if before.is_known {
+                let back = with.filter(|with| !known.contains_key(with)).zip(other);
+                if let Some((session, name)) = back {
+                    self.event(ClientEvent::Joined { place: id, session, name });
+                }
             } else {
-                let continues = continues.is_some();
+                let Before { again, continues, .. } = before;
                 self.event(ClientEvent::Entered { place: id, name, is_private, again, continues });
             }
             self.compare_members(id);
-            if missed > 0 && !is_made(Mistake::GapHidden) {
-                let before = Seq::from_wire(room.last_seq).next();
-                self.event(ClientEvent::Missed { place: id, messages: missed, before });
+            if before.missed > 0 && !is_made(Mistake::GapHidden) {
+                let (messages, before) = (before.missed, numbering.last_seq.next());
+                self.event(ClientEvent::Missed { place: id, messages, before });
             }
             if is_new_topic {
                 self.event(ClientEvent::Topic { place: id, topic: topic.unwrap_or_default() });
             }
-            if !again && !is_private && self.config.history > 0 {
-                let before = Some(Seq::from_wire(room.last_seq).next());
-                self.ask_history(id, before, self.config.history, "");
+            if !before.again && !is_private && self.config.history > 0 {
+                self.ask_history(id, Some(numbering.last_seq.next()), self.config.history, "");
             }
+        }
+        if before.was_elsewhere {
+            // The voice was told to be in the one before.
+            self.voice_told = self.voice_told.filter(|voice| *voice != id);
         }
         self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
         self.finish_parts();
-    }
-
-    /// Who is in a place and is not among those who were known to be there.
-    fn tell_newcomers(&mut self, id: PlaceId, known: &BTreeMap<SessionId, Member>) {
-        let members = self.place(id).map(|place| &place.members);
-        let new = members.into_iter().flatten().filter(|(session, _)| !known.contains_key(session));
-        let new: Vec<_> = new.map(|(session, member)| (*session, member.name.clone())).collect();
-        for (session, name) in new {
-            self.event(ClientEvent::Joined { place: id, session, name });
-        }
     }
 
     /// Which place the server means that says this of a room. None if the user does not want it any more.
@@ -314,6 +297,10 @@ impl Client {
             // Asked for twice, by names that the server takes for one.
             for message in self.outgoing.iter_mut().filter(|message| message.place == id) {
                 message.place = same;
+            }
+            let is_wanted = self.place(id).is_some_and(|place| !place.is_leaving);
+            if let Some(same) = self.place_mut(same) {
+                same.is_leaving &= !is_wanted;
             }
             for voice in [&mut self.voice, &mut self.voice_told] {
                 *voice = voice.map(|place| if place == id { same } else { place });
@@ -516,7 +503,7 @@ impl Client {
             && self.outgoing.iter().any(|outgoing| outgoing.id == id)
         {
             // Told again after a lost connection: the acknowledgement that did not arrive.
-            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms));
+            return self.acknowledged(room, id, seq, UnixMillis(said.at_ms), said.name);
         }
         let Some(place) = self.place_of(room) else { return };
         if self.is_next(place, seq) {
@@ -525,7 +512,8 @@ impl Client {
         }
     }
 
-    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis) {
+    /// A message of the user has its place, under the name that he had then.
+    fn acknowledged(&mut self, room: RoomId, id: MessageId, seq: Seq, at: UnixMillis, name: String) {
         // What was said again may have its place in a room that is gone; in those that there are it has none.
         let here = self.place_of(room);
         if let Some(place) = here {
@@ -533,7 +521,6 @@ impl Client {
         }
         let Some(Outgoing { place, text, .. }) = self.take_outgoing(id) else { return };
         let seq = if here == Some(place) { seq } else { Seq::ZERO };
-        let name = self.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
         self.event_at(place, |place| ClientEvent::Said { place, seq, name, text, at, own: Some(id) });
         self.send_outgoing(Limit::UnackedMessages.value());
         self.finish_parts();

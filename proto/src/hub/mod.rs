@@ -277,6 +277,8 @@ pub enum Refusal {
     TooManyPrivate,
     /// Nobody of that name is here.
     NotHere,
+    /// What was between him and somebody has ended.
+    Over,
     /// It is his own name.
     Oneself,
     /// The other's program knows no private conversations.
@@ -305,6 +307,9 @@ impl fmt::Display for Refusal {
             }
             Self::TooManyPrivate => write!(f, "there are too many private conversations; try again later"),
             Self::NotHere => write!(f, "nobody of that name is here; try again when he is back"),
+            Self::Over => {
+                write!(f, "one of you left for good, or the server was started again; you can begin anew")
+            }
             Self::Oneself => write!(f, "that is your own name"),
             Self::NoPrivate => write!(f, "the program that he uses takes no private messages"),
             Self::NotInRoom => write!(f, "you are not in that room"),
@@ -375,6 +380,11 @@ impl Hub {
     pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = Person<'_>> + Clone {
         let members = self.rooms.get(&room).map_or(&[][..], |room| &room.members);
         members.iter().filter_map(|&id| self.sessions.person(id))
+    }
+
+    /// How many are in `room`.
+    pub fn count_members(&self, room: RoomId) -> usize {
+        self.rooms.get(&room).map_or(0, |room| room.members.len())
     }
 
     /// Every room that has a name.

@@ -159,7 +159,7 @@ impl Hub {
             (with, 0) => self.private_room(id, with)?,
             (with, _) if is_made(Mistake::WhoeverHasName) => self.private_room(id, with)?,
             // Another who has that name now is not the one with whom he was alone.
-            _ => self.former_private_room(id, claim).ok_or(Refusal::NotHere)?,
+            _ => self.former_private_room(id, claim).ok_or(Refusal::Over)?,
         };
         self.hold(id, room);
         self.rooms.entry(room).and_modify(|room| room.untold = room.untold.filter(|untold| *untold != id));

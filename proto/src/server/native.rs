@@ -162,7 +162,7 @@ pub(super) fn write_entry(
             last_seq: told_up_to.to_wire(),
         }),
         members: Vec::new(),
-        member_count: u32::try_from(members.clone().count()).unwrap_or(u32::MAX),
+        member_count: u32::try_from(hub.count_members(room)).unwrap_or(u32::MAX),
         with: hub.other_of(room, session).map_or(0, SessionId::to_wire),
         topic: hub.topic_of(room).map(|about| topic(room, about)),
     };
@@ -181,7 +181,7 @@ pub(super) fn write_entry(
 pub(super) fn write_rooms(out: &mut Vec<u8>, hub: &Hub) {
     let mut rooms = hub.room_names().map(|(room, name)| pb::ListedRoom {
         name: name.as_str().to_owned(),
-        members: u32::try_from(hub.members_of(room).count()).unwrap_or(u32::MAX),
+        members: u32::try_from(hub.count_members(room)).unwrap_or(u32::MAX),
         topic: hub.topic_of(room).map(|topic| String::from(&*topic.text)).unwrap_or_default(),
     });
     loop {
@@ -230,6 +230,7 @@ fn refused(refusal: &Refusal) -> pb::Refused {
         | Refusal::TooManyRooms
         | Refusal::TooManyPrivate
         | Refusal::NotHere
+        | Refusal::Over
         | Refusal::Oneself
         | Refusal::NoPrivate
         | Refusal::NotInRoom

@@ -185,7 +185,7 @@ pub struct Welcome {
 /// The client is in this room now. What it missed there follows at once.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entered {
-    /// That of the claim; 0: somebody opened what is between the two.
+    /// That of the claim; 0: somebody opened what is between the two, or is back there.
     #[prost(uint32, tag = "1")]
     pub key: u32,
     #[prost(message, optional, tag = "2")]

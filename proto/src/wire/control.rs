@@ -10,7 +10,7 @@ use prost::{
 };
 
 use super::{
-    chinwag1::{Entered, Member, Members, ToClient, ToServer, VoiceReport, to_client, to_server},
+    chinwag1::{Entered, Members, ToClient, ToServer, VoiceReport, to_client, to_server},
     frame,
 };
 use crate::{
@@ -147,32 +147,43 @@ const TO_CLIENT_ENTERED: u32 = 14;
 const TO_CLIENT_MEMBERS: u32 = 10;
 const ENTERED_MEMBERS: u32 = 3;
 const MEMBERS_MEMBERS: u32 = 2;
+const MEMBER_SESSION: u32 = 1;
 const MEMBER_NAME: u32 = 2;
+const MEMBER_MUTED: u32 = 3;
+const MEMBER_DEAFENED: u32 = 4;
+const MEMBER_VOICE: u32 = 5;
 
 /// Appends the key of a field and its length.
 fn write_length(out: &mut Vec<u8>, field: u32, bytes: usize) {
-    encoding::encode_key(field, WireType::LengthDelimited, out);
-    encoding::encode_varint(bytes as u64, out);
+    write_key(out, field, WireType::LengthDelimited);
+    write_varint(out, bytes as u64);
 }
 
-/// A `Member` in two parts, the fields before its name and those behind it: only the name would be copied.
-fn parts(person: Person<'_>) -> (Member, Member) {
-    let before = Member { session: person.session.to_wire(), ..Member::default() };
-    let behind = Member {
-        muted: person.marks.muted,
-        deafened: person.marks.deafened,
-        voice: person.voice.map_or(0, RoomId::to_wire),
-        ..Member::default()
-    };
-    (before, behind)
+/// Appends a field that is a number.
+fn write_number(out: &mut Vec<u8>, field: u32, number: u32) {
+    write_key(out, field, WireType::Varint);
+    write_varint(out, number.into());
 }
 
-/// Bytes of a `Member`. A name is never empty, so that its field is there.
+fn write_key(out: &mut Vec<u8>, field: u32, kind: WireType) {
+    write_varint(out, (field << 3 | kind as u32).into());
+}
+
+/// Most are one byte, and a large room has thousands of them.
+fn write_varint(out: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(byte @ ..0x80) => out.push(byte),
+        Ok(_) | Err(_) => encoding::encode_varint(value, out),
+    }
+}
+
+/// Bytes of a `Member`. A session is never 0 and a name never empty, so that both fields are there; a mark takes two where it is set.
 fn member_bytes(person: Person<'_>) -> usize {
-    let (before, behind) = parts(person);
-    let name = person.name.as_str().len();
+    let (name, marks) = (person.name.as_str().len(), person.marks);
     let name = encoding::key_len(MEMBER_NAME) + encoding::encoded_len_varint(name as u64) + name;
-    before.encoded_len() + name + behind.encoded_len()
+    let marks = 2 * (usize::from(marks.muted) + usize::from(marks.deafened));
+    let voice = person.voice.map_or(0, |room| encoding::uint32::encoded_len(MEMBER_VOICE, &room.to_wire()));
+    encoding::uint32::encoded_len(MEMBER_SESSION, &person.session.to_wire()) + name + marks + voice
 }
 
 /// Bytes of all these members as fields with this number.
@@ -186,12 +197,18 @@ fn members_bytes<'a>(field: u32, members: impl Iterator<Item = Person<'a>>) -> u
 
 fn write_members_fields<'a>(out: &mut Vec<u8>, field: u32, members: impl Iterator<Item = Person<'a>>) {
     for person in members {
-        let (before, behind) = parts(person);
         write_length(out, field, member_bytes(person));
-        before.encode_raw(out);
+        write_number(out, MEMBER_SESSION, person.session.to_wire());
         write_length(out, MEMBER_NAME, person.name.as_str().len());
         out.extend_from_slice(person.name.as_str().as_bytes());
-        behind.encode_raw(out);
+        for (mark, is_set) in [(MEMBER_MUTED, person.marks.muted), (MEMBER_DEAFENED, person.marks.deafened)] {
+            if is_set {
+                write_number(out, mark, 1);
+            }
+        }
+        if let Some(room) = person.voice {
+            write_number(out, MEMBER_VOICE, room.to_wire());
+        }
     }
 }
 
@@ -209,7 +226,7 @@ mod tests {
     use crate::{
         hub::Marks,
         name::Name,
-        wire::chinwag1::{Ping, Room, Say, Topic},
+        wire::chinwag1::{Member, Ping, Room, Say, Topic},
     };
 
     fn body(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

@@ -13,7 +13,7 @@ pub(crate) use rig::{ClientRig, ServerRig};
 pub(crate) use shelf::Shelf;
 pub(crate) use show::{client_output, relayed, server_output};
 pub(crate) use voice::{Open, Relayed, VoiceRig};
-pub(crate) use world::{World, WorldConfig};
+pub(crate) use world::{Node, Told, World, WorldConfig};
 
 use chinwag_proto::{
     Duration, SessionId,

@@ -57,11 +57,25 @@ pub(crate) struct Store {
 pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) events: Vec<ClientEvent>,
-    /// Everything that was said, as this client saw it: place, who, what.
+    /// Everything that was said in its first room, as this client saw it: place, who, what.
     pub(crate) said: Vec<(Seq, String, String)>,
+    /// Everything that was said anywhere, as this client saw it.
+    pub(crate) told: Vec<Told>,
     /// Voice frames heard: their sequences.
     pub(crate) heard: Vec<u32>,
     conn: Option<usize>,
+}
+
+/// Something that was said.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) place: PlaceId,
+    /// The room's name, or that of the one with whom the client was alone.
+    pub(crate) room: String,
+    pub(crate) is_private: bool,
+    pub(crate) text: String,
+    /// The client said it itself.
+    pub(crate) is_own: bool,
 }
 
 struct Conn {
@@ -157,7 +171,14 @@ impl World {
             history: 0,
         };
         let client = Client::new(self.now, config, Rng::from_number(at as u64));
-        self.nodes.push(Node { client, events: vec![], said: vec![], heard: vec![], conn: None });
+        self.nodes.push(Node {
+            client,
+            events: vec![],
+            said: vec![],
+            told: vec![],
+            heard: vec![],
+            conn: None,
+        });
         self.drain_client(at);
         at
     }
@@ -178,6 +199,13 @@ impl World {
     pub(crate) fn say(&mut self, node: usize, text: &str) {
         self.nodes[node].client.say(PlaceId::FIRST, text).unwrap();
         self.drain_client(node);
+    }
+
+    /// A user does something.
+    pub(crate) fn with<T>(&mut self, node: usize, does: impl FnOnce(&mut Client) -> T) -> T {
+        let done = does(&mut self.nodes[node].client);
+        self.drain_client(node);
+        done
     }
 
     pub(crate) fn quit(&mut self, node: usize) {
@@ -442,8 +470,17 @@ impl World {
                     node.heard.extend(Frames::parse(payload).unwrap().map(|frame| frame.sequence));
                 }
                 ClientOutput::Event(event) => {
-                    if let ClientEvent::Said { seq, name, text, .. } = &event {
-                        node.said.push((*seq, name.clone(), text.clone()));
+                    if let ClientEvent::Said { place, seq, name, text, own, .. } = &event {
+                        if *place == PlaceId::FIRST {
+                            node.said.push((*seq, name.clone(), text.clone()));
+                        }
+                        node.told.push(Told {
+                            place: *place,
+                            room: node.client.place_name(*place).unwrap_or_default().to_owned(),
+                            is_private: node.client.is_private(*place),
+                            text: text.clone(),
+                            is_own: own.is_some(),
+                        });
                     }
                     node.events.push(event);
                 }

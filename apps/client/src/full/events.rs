@@ -46,15 +46,14 @@ impl FullScreen {
     /// A part of what was said before all that is here.
     pub(crate) fn past(&self, page: &Page) {
         let clock = |at: UnixMillis| self.0.wall_clock(i64::try_from(at.0).unwrap_or(i64::MAX));
-        let said = page.lines.iter().map(|line| Said {
-            at: clock(line.at),
-            name: &line.name,
-            text: &line.text,
-            is_own: false,
-            is_history: true,
-            place: line.seq.to_wire(),
-        });
-        self.0.change(|state| state.model.put_before(room(page.place), said, page.more));
+        self.0.change(|state| state.model.put_before(room(page.place), said(page, &clock), page.more));
+    }
+
+    /// A part of what was missed before a message; so many are still missing before that.
+    pub(crate) fn fill(&self, page: &Page, before: Seq, missing: u64) {
+        let clock = |at: UnixMillis| self.0.wall_clock(i64::try_from(at.0).unwrap_or(i64::MAX));
+        let place = last_before(before);
+        self.0.change(|state| state.model.fill(room(page.place), place, said(page, &clock), missing));
     }
 
     /// What was said before may be asked for again.
@@ -152,6 +151,23 @@ impl FullScreen {
     }
 }
 
+/// The messages of a page.
+fn said<'a>(page: &'a Page, clock: &dyn Fn(UnixMillis) -> i64) -> Vec<Said<'a>> {
+    let lines = page.lines.iter().map(|line| Said {
+        at: clock(line.at),
+        name: &line.name,
+        text: &line.text,
+        is_own: false,
+        is_history: true,
+        place: line.seq.to_wire(),
+    });
+    lines.collect()
+}
+
+fn last_before(seq: Seq) -> u64 {
+    seq.to_wire().saturating_sub(1)
+}
+
 fn person(session: SessionId, member: &Member) -> Person<'_> {
     Person {
         is_silent: member.marks.muted,
@@ -215,6 +231,7 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         }
         ClientEvent::Topic { place, topic } => {
             model.set_topic(room(*place), &topic.text);
+            model.topic_changed(room(*place), at, &topic.by, &topic.text);
         }
         ClientEvent::Joined { place, session, name } => {
             model.joined(room(*place), at, *session, name);
@@ -237,7 +254,9 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
             events.owes_members.insert(*place);
         }
         ClientEvent::NotSaid { .. } => events.owes_pending = true,
-        ClientEvent::Missed { place, messages, .. } => model.missed(room(*place), at, *messages),
+        ClientEvent::Missed { place, messages, before } => {
+            model.missed(room(*place), at, *messages, last_before(*before));
+        }
         ClientEvent::Reconnecting { pause, .. } => {
             let retry_at = (now + *pause).as_micros() / 1000;
             model.set_status(Status { link: Link::Lost { retry_at }, ..model.status() });

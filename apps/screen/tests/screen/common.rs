@@ -46,7 +46,7 @@ pub(crate) fn busy() -> Model {
     model.said(LOBBY, says("Bar", "Hello, I am Bar!"));
     model.said(LOBBY, says("Foo", "Hi Bar, your voice comes in nicely."));
     model.said(LOBBY, says("小明", "大家好，今天晚上我们聊什么？"));
-    model.missed(LOBBY, EVENING, 12);
+    model.missed(LOBBY, EVENING, 12, 0);
     model.notice(EVENING, "voice goes by UDP again");
     let long = "foo, this is a rather long message that has to be broken somewhere, and it should be between words, \
                 of course, unless-one-is-longer-than-there-are-columns-which-happens-with-addresses-of-all-kinds \

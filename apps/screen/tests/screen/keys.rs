@@ -3,7 +3,7 @@
 use chinwag_proto::limits::MESSAGE_BYTES;
 use chinwag_screen::{Act, Button, Model, PASTE_BYTES, Said, Talk};
 
-use crate::common::{ATTIC, LOBBY, alone, busy, id, says, seen, sees, types};
+use crate::common::{ATTIC, EVENING, LOBBY, alone, busy, id, says, seen, sees, types};
 
 fn typed(model: &mut Model) -> String {
     seen(model, 80, 24)[23].clone()
@@ -365,4 +365,61 @@ fn a_long_line_is_moved_so_that_the_cursor_is_seen() {
         assert!(n == 0 || buffer[(cursor.x - 1, 9)].symbol() == "x", "{n}");
         types(&mut model, "x");
     }
+}
+
+#[test]
+fn what_was_missed_is_put_where_it_was_missed() {
+    let mut model = alone();
+    let at = |place, text| Said { place, is_history: false, ..says("Bar", text) };
+    let past = |place, text| Said { is_history: true, ..at(place, text) };
+    model.said(LOBBY, at(1, "first"));
+    model.missed(LOBBY, EVENING, 4, 5);
+    model.said(LOBBY, at(6, "last"));
+    // One of them is here already: one's own, acknowledged late.
+    model.said(LOBBY, at(4, "four"));
+    let shown = |model: &mut Model| -> Vec<String> {
+        let rows = seen(model, 80, 24).into_iter().filter(|row| row.contains("20:00"));
+        rows.map(|row| row[6..].trim_end().trim_end_matches('│').trim_end().to_owned()).collect()
+    };
+    model.fill(LOBBY, 5, [past(4, "four"), past(5, "five")], 2);
+    let missed = "2 messages were missed while the connection was lost";
+    assert_eq!(shown(&mut model), ["Bar: first", missed, "Bar: five", "Bar: last", "Bar: four"]);
+    // The user looks elsewhere: it is counted, and marked.
+    model.enter(ATTIC, "attic");
+    types(&mut model, "\x1b2");
+    model.fill(LOBBY, 5, [past(2, "two"), past(3, "Foo: three")], 0);
+    assert!(sees(&mut model, "lobby 2 1!"), "{:#?}", seen(&mut model, 80, 24));
+    types(&mut model, "\x1b1");
+    let rows = seen(&mut model, 80, 24);
+    let row = |text: &str| {
+        rows.iter().position(|row| row.contains(text)).unwrap_or_else(|| panic!("{text}: {rows:#?}"))
+    };
+    assert!(row("first") < row("── new"), "{rows:#?}");
+    let order = ["── new", "missed while the connection was", "two", "three", "five", "last"];
+    assert!(order.is_sorted_by_key(|text| row(text)), "{rows:#?}");
+    // Nothing of another gap, or of one that scrolled away.
+    model.fill(LOBBY, 9, [past(8, "elsewhere")], 0);
+    assert!(!sees(&mut model, "elsewhere"));
+}
+
+#[test]
+fn whoever_looks_farther_up_stays_there_when_what_was_missed_comes() {
+    let mut model = alone();
+    for n in 1..=60 {
+        model.said(LOBBY, Said { place: n, ..says("Bar", &format!("line {n}.")) });
+    }
+    model.missed(LOBBY, EVENING, 2, 62);
+    for n in 63..=70 {
+        model.said(LOBBY, Said { place: n, ..says("Bar", &format!("line {n}.")) });
+    }
+    types(&mut model, "\x1b[5~\x1b[5~");
+    let before = seen(&mut model, 80, 24);
+    let lines = [61, 62].map(|n| format!("line {n}."));
+    let said =
+        lines.iter().zip(61..).map(|(text, place)| Said { place, is_history: true, ..says("Bar", text) });
+    model.fill(LOBBY, 62, said, 0);
+    let after = seen(&mut model, 80, 24);
+    assert_eq!(before[..20], after[..20]);
+    types(&mut model, "\x1b");
+    assert!(sees(&mut model, "line 61.") && sees(&mut model, "line 70."));
 }

@@ -244,7 +244,7 @@ fn without_colours_there_are_none_and_with_them_they_are_the_terminals_own() {
         model.enter(LOBBY, "lobby");
         model.set_me(id(1), "Foo");
         model.said(LOBBY, says("Bar", "hello Foo"));
-        model.missed(LOBBY, EVENING, 3);
+        model.missed(LOBBY, EVENING, 3, 0);
         model.notice(EVENING + MINUTE, "notice");
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
         draw(&model, &mut buffer);
