@@ -407,6 +407,13 @@ mod tests {
                     hub.sessions.get_mut(foo).unwrap().waiting -= 1;
                 }),
                 ("RoomId(1): it has messages and is not kept", |hub| room(hub).is_kept = false),
+                ("RoomId(1): 0 topics wait, not 1", |hub| room(hub).topics_waiting += 1),
+                ("RoomId(1): 1 topics wait, not 0", |hub| {
+                    let foo = hub.sessions.iter().next().unwrap().0;
+                    hub.set_topic(UnixMillis(1), foo, RoomId::from_wire(1), "tea", &mut |_, _| {}).unwrap();
+                    assert_eq!(hub.audit(), Ok(()));
+                    room(hub).topics_waiting = 0;
+                }),
             ],
         );
     }

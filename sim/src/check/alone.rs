@@ -83,6 +83,8 @@ impl Alone {
 pub(super) struct Conversations {
     /// Whose messages, and which of theirs, are at which places.
     messages: BTreeMap<LogId, BTreeMap<u64, (u32, u64)>>,
+    /// The last message that a life of a client was told, in whichever place.
+    known: BTreeMap<(u32, u32, LogId), u64>,
     /// With whom a life of a client was alone in a place.
     others: BTreeMap<(u32, u32, PlaceId), BTreeSet<Owner>>,
 }
@@ -119,7 +121,9 @@ impl Checker {
             let what = format!("client {client} is alone with {other:?} in place of {former:?}");
             return self.fail(Rule::NoForgery, what);
         }
-        let last = same.map_or(0, |former| former.last);
+        // What it was told in a place that another has taken since, it need not be told again.
+        let known = conversations.known.get(&(client, member.life, entrance.log)).copied().unwrap_or(0);
+        let last = same.map_or(known.min(entrance.told), |former| former.last);
         let share = (REPLAY_BYTES / entrance.rooms.max(1)) as u64;
         let may_be_cut = (entrance.last.saturating_sub(last)) * MESSAGE_BYTES as u64 > share;
         if entrance.told > last && !may_be_cut {
@@ -129,7 +133,7 @@ impl Checker {
         }
         let is_kept = entrance.first_kept <= entrance.last;
         let first_kept = if is_kept { entrance.first_kept } else { entrance.first_remembered };
-        let first_kept = first_kept.max(same.map_or(0, |former| former.first_kept));
+        let first_kept = first_kept.max(same.map_or(last + 1, |former| former.first_kept));
         let (heard, missed) = match former.filter(|former| former.log == entrance.log) {
             Some(former) => (former.heard, former.missed),
             None => Default::default(),
@@ -214,6 +218,8 @@ impl Checker {
         if !is_own {
             net.sometimes(Sometimes::ToldAlone);
         }
+        let known = conversations.known.entry((client, life, alone.log)).or_default();
+        *known = (*known).max(seq);
         alone.told(seq, is_own)
     }
 
