@@ -165,7 +165,7 @@ impl Place {
 
 /// True for what says that somebody cannot be told something alone.
 fn is_no_whisper(why: &str) -> bool {
-    ["nobody of that name", "too many private", "your own name", "no private"]
+    ["one of you left for good", "nobody of that name", "too many private", "your own name", "no private"]
         .iter()
         .any(|part| why.contains(part))
 }
