@@ -444,6 +444,7 @@ impl Client {
             token: session.token.clone(),
             attempt: self.attempts_made,
         });
+        self.finish_parts();
         let rooms = self.claims();
         let is_claimed = |voice: &PlaceId| self.place(*voice).is_some_and(|place| place.is_claimed);
         self.voice_told = self.voice.filter(is_claimed);

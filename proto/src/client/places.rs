@@ -408,15 +408,16 @@ impl Client {
         self.send(Kind::VoiceRoom(pb::VoiceRoom { room }));
     }
 
-    /// Leaves the rooms that the user left, where nothing waits any more to be acknowledged.
+    /// Leaves the rooms that the user left, where nothing waits any more to be acknowledged. One that is asked for and not answered yet counts
+    /// for the server until it can be left.
     pub(super) fn finish_parts(&mut self) {
         let outgoing = &self.outgoing;
+        let is_said = |id: PlaceId| outgoing.iter().all(|message| message.place != id);
         let is_done =
-            |place: &Place| place.is_leaving && outgoing.iter().all(|message| message.place != place.id);
+            |place: &Place| place.is_leaving && (place.is_entered || !place.is_claimed) && is_said(place.id);
         let done: Vec<PlaceId> =
             self.places.iter().filter(|place| is_done(place)).map(|place| place.id).collect();
         for id in done {
-            // One that is asked for and not answered yet is left when it is entered.
             if matches!(self.state, State::In(_))
                 && let Some(room) = self.room_of(id)
             {
@@ -437,7 +438,6 @@ impl Client {
             let told = self.voice_told.and_then(|voice| self.place(voice));
             self.voice = told.filter(|place| !place.is_leaving).map(|place| place.id);
         }
-        self.tell_voice();
         let outgoing = core::mem::take(&mut self.outgoing);
         let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
         self.outgoing = kept;

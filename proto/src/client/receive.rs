@@ -285,12 +285,8 @@ impl Client {
             if is_private {
                 return self.place_opened(name, room);
             }
-            // Left before it was entered; if the user asked for it again meanwhile, the answer to that is on its way.
-            let is_called = |place: &Place, name: &Name| !place.is_private && place.is_called(name);
-            let is_wanted = |name: &Name| self.places.iter().any(|place| is_called(place, name));
-            if !Name::new(name).is_ok_and(|name| is_wanted(&name)) {
-                self.send(pb::to_server::Kind::Part(pb::Part { room: room.to_wire() }));
-            }
+            // Nobody asked for it.
+            self.send(pb::to_server::Kind::Part(pb::Part { room: room.to_wire() }));
             return None;
         }
         if let Some(same) = self.place_of(room).filter(|same| *same != id) {
