@@ -269,23 +269,24 @@ impl Conversation {
 
     fn part(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
         let Some(place) = self.place(at, name) else { return };
-        let label = self.rooms.label(place);
+        let (label, mut had_voice) = (self.rooms.label(place), false);
         if self.rooms.is_private(place) {
             // What the other says next opens it again.
             self.rooms.hide(place);
         } else if self.rooms.count() <= 1 {
             return self.screen.notice("this is the only room that you are in; {quit} leaves the server");
         } else {
-            let had_voice = client.voice_place() == Some(place);
+            had_voice = client.voice_place() == Some(place);
             client.part(place);
             self.rooms.forget(place);
             self.past.begin_anew(place);
             self.visit.parted(place);
-            if had_voice {
-                self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
-            }
         }
         self.screen.leave(place);
+        // In a room that he still sees.
+        if had_voice {
+            self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
+        }
         let here = self.rooms.label(self.rooms.here);
         self.screen.remark(&format!("you left {label}; what you type is said in {here}"));
     }

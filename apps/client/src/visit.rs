@@ -159,6 +159,9 @@ impl Visit {
     /// Remembers what has changed.
     fn look(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
         let Self { memory, link, rooms, open, .. } = self;
+        if let Some(room) = rooms.get(&face.looks_at().unwrap_or(here)) {
+            open.looked_at.clone_from(&room.name);
+        }
         let mut changed = vec![];
         for (&place, room) in rooms {
             let (draft, read) = face.bookmark(place, here, past.newest(place));

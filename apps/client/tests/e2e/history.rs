@@ -42,7 +42,7 @@ fn plain(place: &Place, server: &Server, name: &str) -> Seat {
 }
 
 /// Ends a server in the ordinary way, and starts one with the same folder and address.
-fn restart(place: &Place, server: &mut Server, more: &[&str]) {
+pub(crate) fn restart(place: &Place, server: &mut Server, more: &[&str]) {
     let address = server.address();
     stop(server);
     *server = Server::start_at(place, &address, more);

@@ -16,6 +16,7 @@ mod memory;
 mod mixed;
 mod network;
 mod ptt;
+mod rooms;
 mod seat;
 mod settings;
 mod signals;
