@@ -1,5 +1,7 @@
 //! What stands between the client machine and the person: lines in, lines out, voice handed on.
 
+mod places;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{
@@ -11,7 +13,7 @@ use std::{
 use chinwag_audio::device::Direction;
 use chinwag_proto::{
     Instant, SessionId,
-    client::{Client, ClientEvent, JoinError, Member, Page, PlaceId, SayError},
+    client::{Client, ClientEvent, Member, Page, PlaceId, SayError},
     hub::Marks,
     relay::VoicePath,
     text::escape,
@@ -22,9 +24,8 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     face::Face,
-    memory::Open,
     past::{LONG_PAGE, MISSED, PAGE, Past, Question},
-    rooms::{Rooms, listed, members, split_name},
+    rooms::{Rooms, listed, members},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{DeviceNews, Voice, VoiceReport},
@@ -225,124 +226,6 @@ impl Conversation {
         }
     }
 
-    // Rooms.
-
-    fn join(&mut self, client: &mut Client, name: &str) {
-        match client.join(name) {
-            Ok(place) if client.is_entered(place) => self.show(client, place),
-            Ok(place) => {
-                self.rooms.want(place);
-                if !client.is_in() {
-                    self.screen.notice("you go there when the connection is back");
-                }
-            }
-            Err(error) => self.screen.notice(&error.to_string()),
-        }
-    }
-
-    /// The user talks and looks where he did the last time, in rooms that are asked for already.
-    fn go_on(&mut self, client: &mut Client, last: &Open) {
-        let named = |client: &Client, name: &str| {
-            client.places().find(|place| client.place_name(*place) == Some(name)).filter(|_| !name.is_empty())
-        };
-        if let Some(place) = named(client, &last.voice) {
-            client.set_voice_place(Some(place));
-        }
-        if let Some(place) = named(client, &last.looked_at) {
-            self.rooms.want(place);
-        }
-    }
-
-    /// The user looks at a room, and what he types goes there.
-    fn show(&mut self, client: &Client, place: PlaceId) {
-        self.rooms.here = place;
-        self.screen.show(place);
-        let label = self.rooms.label(place);
-        match self.rooms.is_private(place) {
-            true => self.screen.remark(&format!("what you type is said to {label} alone now")),
-            false => {
-                self.screen
-                    .remark(&format!("what you type is said in {label} now; {}", members(client, place)));
-            }
-        }
-    }
-
-    fn part(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
-        let Some(place) = self.place(at, name) else { return };
-        let (label, mut had_voice) = (self.rooms.label(place), false);
-        if self.rooms.is_private(place) {
-            // What the other says next opens it again.
-            self.rooms.hide(place);
-        } else if self.rooms.count() <= 1 {
-            return self.screen.notice("this is the only room that you are in; {quit} leaves the server");
-        } else {
-            had_voice = client.voice_place() == Some(place);
-            client.part(place);
-            self.rooms.forget(place);
-            self.past.begin_anew(place);
-            self.visit.parted(place);
-        }
-        self.screen.leave(place);
-        // In a room that he still sees.
-        if had_voice {
-            self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
-        }
-        let here = self.rooms.label(self.rooms.here);
-        self.screen.remark(&format!("you left {label}; what you type is said in {here}"));
-    }
-
-    fn move_voice(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
-        let Some(place) = self.place(at, name) else { return };
-        client.set_voice_place(Some(place));
-        self.screen.notice(&format!("you talk and listen in {} now", self.rooms.label(place)));
-    }
-
-    /// The room that is meant, where the user is.
-    fn place(&mut self, at: PlaceId, name: Option<&str>) -> Option<PlaceId> {
-        let Some(name) = name else { return Some(at) };
-        let place = self.rooms.named(name);
-        if place.is_none() {
-            self.screen.notice(&format!("you are in no room called {}", escape(name)));
-        }
-        place
-    }
-
-    fn tell_topic(&mut self, client: &Client, at: PlaceId) {
-        let label = self.rooms.label(at);
-        self.screen.notice(&match client.topic(at) {
-            Some(topic) => format!("{label} is about: {} ({})", escape(&topic.text), escape(&topic.by)),
-            None => format!("nobody said what {label} is about; /topic TEXT does"),
-        });
-    }
-
-    fn message(&mut self, client: &mut Client, rest: &str) {
-        let places: Vec<_> = client.places().collect();
-        let known =
-            places.iter().flat_map(|place| client.members(*place).map(|(_, member)| member.name.clone()));
-        let (name, text) = split_name(rest, known);
-        match client.whisper(name) {
-            Ok(place) => {
-                let name = client.place_name(place).unwrap_or(name).to_owned();
-                self.rooms.open(place, &name);
-                self.screen.open(place, &name);
-                match text {
-                    "" => self.show(client, place),
-                    text => self.say(client, place, text),
-                }
-            }
-            Err(error) => self.screen.notice(&error.to_string()),
-        }
-    }
-
-    fn rename(&mut self, client: &mut Client, name: &str) {
-        match client.set_name(name) {
-            Ok(()) if client.is_in() => {}
-            Ok(()) => self.screen.notice("you are called so when the connection is back"),
-            Err(JoinError::Name(error)) => self.screen.notice(&error.to_string()),
-            Err(error) => self.screen.notice(&error.to_string()),
-        }
-    }
-
     fn toggle(&mut self, what: What) {
         let (Ok(told) | Err(told)) = self.voice.switch(what, To::Toggle, Hand::Seat);
         self.screen.notice(told);
@@ -537,56 +420,6 @@ impl Conversation {
             }
         }
         self.screen.notice(text);
-    }
-}
-
-impl Conversation {
-    /// The user is in a room, perhaps again.
-    fn entered(&mut self, place: PlaceId, again: bool, continues: bool) {
-        if !again {
-            return;
-        }
-        // What was asked for over the connection before has no answer.
-        self.screen.may_have_earlier(place);
-        if !continues {
-            self.past.begin_anew(place);
-        }
-        let loss = match continues {
-            true => "nothing was missed but voice",
-            false => "what was said meanwhile may have been missed",
-        };
-        if let Some((name, resumed)) = self.back.take() {
-            let had_muted = !resumed && self.voice.forget_all();
-            if !resumed {
-                self.as_loud.clear();
-            }
-            let unmuted = if had_muted { "; nobody whom you muted is muted now" } else { "" };
-            self.screen.notice(&format!("back as {}; {loss}{unmuted}", escape(&name)));
-        } else if !continues {
-            self.screen.notice(&format!("in {}, {loss}", self.rooms.label(place)));
-        }
-    }
-
-    /// Somebody came into a room.
-    fn came(&mut self, place: PlaceId, name: &str) {
-        let (prefix, name) = (self.rooms.prefix(place), escape(name));
-        match self.rooms.is_private(place) {
-            true if self.rooms.is_shown(place) => self.screen.remark(&format!("{name} is there again")),
-            true => {}
-            false => self.screen.told(&format!("{prefix}{name} has joined the chat!")),
-        }
-    }
-
-    /// Somebody left a room.
-    fn went(&mut self, place: PlaceId, name: &str) {
-        let (prefix, name) = (self.rooms.prefix(place), escape(name));
-        match self.rooms.is_private(place) {
-            true if self.rooms.is_shown(place) => {
-                self.screen.remark(&format!("{name} is not there any more"))
-            }
-            true => {}
-            false => self.screen.told(&format!("{prefix}{name} has left the chat.")),
-        }
     }
 }
 
