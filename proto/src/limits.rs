@@ -136,6 +136,8 @@ pub const VOICE_PATH_COST: Duration = Duration::from_millis(20);
 /// What it costs a member to join or leave a room, to take another name, to be muted, or to say what a room is about: many are told of it. Counts as
 /// [`CONTROL_FRAME_COST`] does.
 pub const CHANGE_COST: Duration = Duration::from_millis(100);
+/// What each kilobyte costs of what is told to one who joins a room or asks which there are: 1 MB/s. Counts as [`CONTROL_FRAME_COST`] does.
+pub const ANSWER_COST: Duration = Duration::from_millis(1);
 /// What a page of the history costs who asks for it. Counts as [`CONTROL_FRAME_COST`] does.
 pub const HISTORY_COST: Duration = Duration::from_millis(20);
 /// The same for a search, which looks at much more.

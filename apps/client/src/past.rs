@@ -96,6 +96,7 @@ impl Past {
     /// The room has other numbers now, or the user left it.
     pub(crate) fn begin_anew(&mut self, place: PlaceId) {
         self.seen.remove(&place);
+        self.gaps.retain(|gap| gap.place != place);
     }
 
     /// Asks for what was said before all that the user has seen of a room. False without a connection.
@@ -120,6 +121,8 @@ impl Past {
 
     /// Asks for what was missed, as much as the server takes.
     pub(crate) fn ask_missed(&mut self, client: &mut Client) {
+        // One of a room that is gone would hold up all others.
+        self.gaps.retain(|gap| client.place_name(gap.place).is_some());
         while self.questions.len() < QUESTIONS / 2
             && let Some(gap) = self.gaps.front()
         {

@@ -85,6 +85,7 @@ pub fn remove_room(file: &Path, name: &str) -> Result<RoomSummary, Error> {
         let rows = place::rows(room.id);
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM messages WHERE n >= ?1 AND n < ?2", (rows.start, rows.end))?;
+        transaction.execute("DELETE FROM topics WHERE room = ?1", (room.id.to_wire(),))?;
         transaction.execute("DELETE FROM rooms WHERE id = ?1", (room.id.to_wire(),))?;
         transaction.execute_batch(
             "INSERT INTO words (words) VALUES ('delete-all');

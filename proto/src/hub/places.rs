@@ -48,6 +48,8 @@ pub struct Entrance {
     pub room: RoomId,
     /// Everything after this is yet to be told ([`Hub::messages_after`]).
     pub told_up_to: Seq,
+    /// Another claim of the same Hello is answered with it: who is there is not told twice.
+    pub is_again: bool,
 }
 
 impl Hub {
@@ -63,7 +65,8 @@ impl Hub {
     ) -> Result<Entrance, Refusal> {
         let room = self.claim(id, claim)?;
         self.appear(id, room, tell);
-        Ok(Entrance { room, told_up_to: self.told_up_to(room, claim, limits::REPLAY_BYTES) })
+        let told_up_to = self.told_up_to(room, claim, limits::REPLAY_BYTES);
+        Ok(Entrance { room, told_up_to, is_again: false })
     }
 
     /// A member leaves a room; the others there are told. What is between two stays.
@@ -108,10 +111,13 @@ impl Hub {
         rooms.iter().for_each(|&room| self.appear(id, room, tell));
         let share = limits::REPLAY_BYTES / rooms.len().max(1);
         let mut entries = Vec::with_capacity(rooms.len());
-        for (claim, found) in &claimed {
-            let entered = found.clone();
-            let entered =
-                entered.map(|room| Entrance { room, told_up_to: self.told_up_to(room, claim, share) });
+        for (n, (claim, found)) in claimed.iter().enumerate() {
+            // What is claimed twice is told once, or a few bytes would have a room's history written many times.
+            let is_told = |room| claimed.iter().take(n).any(|(_, other)| *other == Ok(room));
+            let entered = found.clone().map(|room| match is_told(room) {
+                true => Entrance { room, told_up_to: self.last_of(room), is_again: true },
+                false => Entrance { room, told_up_to: self.told_up_to(room, claim, share), is_again: false },
+            });
             entries.push(Entry { key: claim.key, entered });
         }
         for &room in rooms.iter().filter(|&&room| !is_claimed(room)) {
@@ -121,7 +127,7 @@ impl Hub {
                 continue;
             }
             let told_up_to = self.newest_within(room, Seq::ZERO, share);
-            entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to }) });
+            entries.push(Entry { key: 0, entered: Ok(Entrance { room, told_up_to, is_again: false }) });
         }
         entries
     }
@@ -252,6 +258,10 @@ impl Hub {
     fn count_rooms(&self, id: SessionId, private: bool) -> usize {
         let rooms = self.sessions.get(id).map_or(&[][..], |session| &session.rooms);
         rooms.iter().filter(|room| room.is_private() == private).count()
+    }
+
+    fn last_of(&self, room: RoomId) -> Seq {
+        self.rooms.get(&room).map(Room::last_seq).unwrap_or_default()
     }
 
     /// After which message of `room` somebody is told, who claims it so.

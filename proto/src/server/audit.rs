@@ -101,7 +101,8 @@ impl Conn {
         let frame = u32::try_from(limits::FRAME_BYTES).unwrap_or(u32::MAX);
         let frame = limits::CONTROL_FRAME_COST + limits::CONTROL_BYTE_COST * frame;
         let dearest = limits::VOICE_PATH_COST.max(limits::HISTORY_COST).max(limits::SEARCH_COST);
-        let dearest = dearest.max(limits::CHANGE_COST);
+        // What a long answer costs comes with a change.
+        let dearest = dearest.max(limits::CHANGE_COST + limits::CONTROL_BURST);
         for (what, rate, most) in [
             ("control", self.rate, limits::CONTROL_BURST + frame + dearest),
             ("report", self.report_rate, limits::REPORT_BURST + limits::REPORT_COST),
@@ -235,7 +236,7 @@ mod tests {
                     conn(s, NEW).reader.push(&announced.to_be_bytes());
                 }),
                 ("its control rate is ahead by", |s| {
-                    conn(s, FOO).rate.charge(NOW, Duration::from_secs(3));
+                    conn(s, FOO).rate.charge(NOW, Duration::from_secs(5));
                 }),
                 ("its report rate is ahead by", |s| {
                     conn(s, FOO).report_rate.charge(NOW, Duration::from_millis(506));

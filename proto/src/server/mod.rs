@@ -542,10 +542,22 @@ impl Server {
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
         let entered = hub.enter(session, &native::claim(claim), tell);
         let Some(author) = hub.author_of(session) else { return };
+        let mut answered = 0;
         out.push(Queued::Send(Class::Control), |bytes, to| {
+            let begin = bytes.len();
             native::write_entry(bytes, hub, session, author, &Entry { key: claim.key, entered });
+            answered = bytes.len() - begin;
             to.push(peer);
         });
+        self.charge_answer(now, peer, answered);
+    }
+
+    /// A member who asks for much with little waits as if he had said a good part of it himself.
+    fn charge_answer(&mut self, now: Instant, peer: Peer, bytes: usize) {
+        if let Some(conn) = self.conn_mut(peer) {
+            let kilobytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+            conn.rate.charge(now, (limits::ANSWER_COST * kilobytes).min(limits::CONTROL_BURST));
+        }
     }
 
     /// A member changes something that others are told of; he is told if it is refused.
@@ -576,10 +588,14 @@ impl Server {
     fn list_rooms(&mut self, now: Instant, peer: Peer) {
         self.charge_change(now, peer);
         let Self { hub, out, .. } = self;
+        let mut answered = 0;
         out.push(Queued::Send(Class::Control), |bytes, to| {
+            let begin = bytes.len();
             native::write_rooms(bytes, hub);
+            answered = bytes.len() - begin;
             to.push(peer);
         });
+        self.charge_answer(now, peer, answered);
     }
 
     /// A newcomer is let in: it has a seat, and hears the room.

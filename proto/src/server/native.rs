@@ -139,7 +139,7 @@ pub(super) fn write_entry(
     author: AuthorKey,
     entry: &Entry,
 ) {
-    let &Entrance { room, told_up_to } = match &entry.entered {
+    let &Entrance { room, told_up_to, is_again } = match &entry.entered {
         Ok(entrance) => entrance,
         Err(refusal) => {
             let not = pb::NotEntered { key: entry.key, text: refusal.to_string() };
@@ -147,7 +147,7 @@ pub(super) fn write_entry(
         }
     };
     let per_frame = Limit::MembersPerFrame.value();
-    let mut members = hub.members_of(room);
+    let mut members = hub.members_of(room).take(if is_again { 0 } else { usize::MAX });
     // What is between two is called as the other is, who may not be there.
     let name = match hub.other_of(room, session) {
         Some(other) => hub.name_of(other),
@@ -162,7 +162,7 @@ pub(super) fn write_entry(
             last_seq: told_up_to.to_wire(),
         }),
         members: Vec::new(),
-        member_count: u32::try_from(hub.count_members(room)).unwrap_or(u32::MAX),
+        member_count: if is_again { 0 } else { u32::try_from(hub.count_members(room)).unwrap_or(u32::MAX) },
         with: hub.other_of(room, session).map_or(0, SessionId::to_wire),
         topic: hub.topic_of(room).map(|about| topic(room, about)),
     };
