@@ -1638,3 +1638,19 @@ fn what_comes_for_rooms_that_are_not_entered_on_this_connection_is_not_of_them()
     let lines = rig.receive([Kind::Entered(ClientRig::lobby()), said_in(1, 3, "in its place")]);
     assert!(lines[1].contains("in its place"), "{lines:?}");
 }
+
+#[test]
+fn of_two_places_of_one_name_that_were_left_the_later_waits_for_the_earlier() {
+    let mut rig = ClientRig::welcomed();
+    rig.say("in the first");
+    rig.client.part(PlaceId::FIRST);
+    let second = rig.client.join("lobby").unwrap();
+    rig.client.say(second, "in the second").unwrap();
+    rig.client.part(second);
+    assert_lines(&rig.drain(), &["send VoiceRoom r0"]);
+    assert_lines(&rig.receive([ack(3, 1)]), &["send Part r1", r#"send Join #2 "lobby""#]);
+    let lines = rig.receive([entered(2, 1, "lobby", &[])]);
+    assert_lines(&lines, &[r#"send Say r1 #2 "in the second""#]);
+    assert_lines(&rig.receive([ack(4, 2)]), &["send Part r1"]);
+    assert_eq!((rig.client.unacknowledged(), rig.client.audit()), (0, Ok(())));
+}

@@ -383,9 +383,10 @@ impl Client {
     /// would take both for one.
     pub(super) fn claims(&mut self) -> Vec<pb::Claim> {
         let left = self.places.iter().filter(|place| place.is_leaving);
-        let left: Vec<_> = left.filter_map(|place| Name::new(&place.name).ok()).collect();
+        let left: Vec<_> = left.filter_map(|place| Some((place.id, Name::new(&place.name).ok()?))).collect();
+        // Of several that were left, the later ones wait, too.
         let must_wait = |place: &Place| {
-            !place.is_private && !place.is_leaving && left.iter().any(|name| place.is_called(name))
+            !place.is_private && left.iter().any(|(id, name)| *id < place.id && place.is_called(name))
         };
         let places = self.places.iter_mut().filter(|place| !place.is_claimed && !must_wait(place));
         places.map(Place::claim).collect()

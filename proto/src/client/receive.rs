@@ -285,8 +285,12 @@ impl Client {
             if is_private {
                 return self.place_opened(name, room);
             }
-            // Nobody asked for it.
-            self.send(pb::to_server::Kind::Part(pb::Part { room: room.to_wire() }));
+            // Nobody asked for it, or not any more. If it was asked for again meanwhile, leaving it now would undo that.
+            let is_wanted =
+                |name: &Name| self.places.iter().any(|place| !place.is_private && place.is_called(name));
+            if !Name::new(name).is_ok_and(|name| is_wanted(&name)) {
+                self.send(pb::to_server::Kind::Part(pb::Part { room: room.to_wire() }));
+            }
             return None;
         }
         if let Some(same) = self.place_of(room).filter(|same| *same != id) {
