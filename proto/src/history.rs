@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::{
     ids::{MessageId, RoomId, Seq},
+    limits,
     name::Name,
 };
 
@@ -45,6 +46,13 @@ pub struct KeptMessage {
     pub name: Name,
     /// Its text, as it was sent: not safe to print raw.
     pub text: Arc<str>,
+}
+
+impl KeptMessage {
+    /// Bytes that it takes, in memory or on the wire, at most.
+    pub fn cost(&self) -> usize {
+        self.text.len() + limits::MESSAGE_COST
+    }
 }
 
 /// What a room is about.

@@ -33,7 +33,7 @@ limits! {
     /// [`limits::HISTORY_MESSAGES`].
     HistoryMessages = 0, limits::HISTORY_MESSAGES, 8;
     /// [`limits::HISTORIES_BYTES`] and [`limits::HISTORY_SHARE_BYTES`]: what each room may have, or as much as it will.
-    HistoryBytes = 1, usize::MAX, 4_096;
+    HistoryBytes = 1, usize::MAX, 8_704;
     /// [`limits::UNACKED_MESSAGES`].
     UnackedMessages = 2, limits::UNACKED_MESSAGES, 3;
     /// [`limits::OUTGOING_MESSAGES`].
@@ -139,6 +139,7 @@ mistakes! {
     TopicForgotten = "a server that starts forgets what rooms are about";
     FormerNameKept = "the former name of one who took another stays taken";
     MarksUntold = "nobody is told that somebody is muted";
+    ConversationTold = "all are told in which conversation somebody talks";
     VoiceStays = "voice stays in the room where it was";
     PartForgets = "a client that leaves a room forgets what it said there";
     PartedTold = "a client tells its user what happens in a room that he left";

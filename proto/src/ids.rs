@@ -55,6 +55,9 @@ impl RoomId {
     /// What is between two has numbers from this one on.
     pub(crate) const FIRST_PRIVATE: u32 = 1 << 24;
 
+    /// Stands for what is between two where it is told to others that one of them talks there: which it is, is none of their business.
+    pub const SOMEWHERE_PRIVATE: Self = Self(u32::MAX);
+
     /// True for what is between two members alone: it has no name, is not listed and never kept by a store.
     pub const fn is_private(self) -> bool {
         self.0 >= Self::FIRST_PRIVATE

@@ -39,8 +39,14 @@ pub const CLAIMS: usize = ROOMS_EACH + PRIVATE_EACH;
 pub const PRIVATE_ROOMS: usize = 16_384;
 /// Bytes of a room's topic.
 pub const TOPIC_BYTES: usize = 400;
-/// Bytes of text that are told again to one who comes back, in all of his rooms together, each with the same share: all that a single room remembers.
-pub const REPLAY_BYTES: usize = HISTORY_MESSAGES * MESSAGE_BYTES;
+/// Bytes of messages that are told again to one who comes back, [`MESSAGE_COST`] for each counted in, in all of his rooms together, each with the
+/// same share: all that a single room remembers.
+pub const REPLAY_BYTES: usize = HISTORY_MESSAGES * (MESSAGE_BYTES + MESSAGE_COST);
+/// The same and the members of those rooms, [`MEMBER_COST`] for each counted in: who comes back into crowded rooms is told less of what he
+/// missed.
+pub const WELCOME_BYTES: usize = 6 * 1024 * 1024;
+/// What a member takes on the wire beside his name, at most.
+pub const MEMBER_COST: usize = 24;
 /// Sessions of a server, attached ones; `--max-clients` may lower it.
 pub const SESSIONS: usize = 10_000;
 /// Sessions whose connection is gone, kept for whoever resumes them. The oldest is forgotten first.
@@ -49,10 +55,17 @@ pub const HELD_SESSIONS: usize = 4096;
 pub const PENDING_HELLOS: usize = 1024;
 /// Messages that a room remembers for those who resume.
 pub const HISTORY_MESSAGES: usize = 1024;
-/// Bytes of the texts that all rooms together remember; while there are more, each that is spoken in keeps only its share.
+/// What a message takes beside its text: in memory, and with its author's name and its numbers on the wire, at most.
+pub const MESSAGE_COST: usize = 256;
+/// Bytes of the messages that all rooms with a name together remember, [`MESSAGE_COST`] for each counted in; while there are more, each that is
+/// spoken in keeps only its share.
 pub const HISTORIES_BYTES: usize = 256 * 1024 * 1024;
 /// See [`HISTORIES_BYTES`]; so much, too, a starting server reads of each room.
 pub const HISTORY_SHARE_BYTES: usize = 1024 * 1024;
+/// The same for all private conversations together, of which there may be many more.
+pub const PRIVATE_HISTORIES_BYTES: usize = 64 * 1024 * 1024;
+/// See [`PRIVATE_HISTORIES_BYTES`]: one message of any length.
+pub const PRIVATE_SHARE_BYTES: usize = MESSAGE_BYTES + MESSAGE_COST;
 /// Members that a client keeps: a full room.
 pub const MEMBERS: usize = SESSIONS;
 /// Bytes of a resume token that a client keeps.
@@ -67,11 +80,9 @@ pub const MEMBERS_PER_FRAME: usize = 256;
 pub const UNACKED_MESSAGES: usize = 64;
 /// Clients without a session whose acknowledgements the server remembers. The oldest are forgotten first.
 pub const FORMER_AUTHORS: usize = 8192;
-/// Bytes of messages that may wait to be kept by the store, [`KEEPING_COST`] for each counted in; while there are more, nobody is read from of
+/// Bytes of messages that may wait to be kept by the store, [`MESSAGE_COST`] for each counted in; while there are more, nobody is read from of
 /// whom one waits, and with twice as much nobody at all. Far less than [`CONTROL_QUEUE_BYTES`], since all of it may be told at once.
 pub const KEEPING_BYTES: usize = 2 * 1024 * 1024;
-/// What a message that waits takes beside its text.
-pub const KEEPING_COST: usize = 256;
 /// Messages of a room, beyond those that it remembers, that a starting server looks through for what clients may say again.
 pub const ACCEPTED_AT_START: usize = 16_384;
 /// Messages that a client holds until they are acknowledged; one more is refused to the caller.
@@ -91,7 +102,7 @@ pub const READS: usize = 256;
 pub const READS_EACH: usize = 4;
 
 /// Bytes of control frames that may wait for one peer; a peer that lets more pile up is closed. The largest welcome
-/// (full history, all members) fits with room to spare: else whoever missed much could never come back.
+/// ([`WELCOME_BYTES`]) fits with room to spare: else whoever missed much could never come back.
 pub const CONTROL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of voice frames that may wait for one peer on its TCP connection; the oldest are dropped.
 pub const VOICE_QUEUE_BYTES: usize = 16 * 1024;
@@ -136,6 +147,10 @@ pub const VOICE_PATH_COST: Duration = Duration::from_millis(20);
 /// What it costs a member to join or leave a room, to take another name, to be muted, or to say what a room is about: many are told of it. Counts as
 /// [`CONTROL_FRAME_COST`] does.
 pub const CHANGE_COST: Duration = Duration::from_millis(100);
+/// What a session pays for a room that it makes: there are not many for all.
+pub const ROOM_COST: Duration = Duration::from_secs(30);
+/// How far a session may be ahead of [`ROOM_COST`]: it makes twice as many as it may be in, and then one now and then.
+pub const ROOM_BURST: Duration = Duration::from_secs(30 * (2 * ROOMS_EACH as u64 - 1));
 /// What each kilobyte costs of what is told to one who joins a room or asks which there are: 1 MB/s. Counts as [`CONTROL_FRAME_COST`] does.
 pub const ANSWER_COST: Duration = Duration::from_millis(1);
 /// What a page of the history costs who asks for it. Counts as [`CONTROL_FRAME_COST`] does.

@@ -320,7 +320,7 @@ fn who_has_something_waiting_is_paused_when_all_together_have_too_much() {
     let text = "x".repeat(limits::MESSAGE_BYTES);
     let peers = 16;
     // So many that the last round is too much.
-    let each = limits::KEEPING_BYTES / (peers * (limits::MESSAGE_BYTES + limits::KEEPING_COST)) + 1;
+    let each = limits::KEEPING_BYTES / (peers * (limits::MESSAGE_BYTES + limits::MESSAGE_COST)) + 1;
     assert!(each < UNACKED_MESSAGES);
     let peers = peers as u32;
     (0..=peers).for_each(|peer| drop(rig.join(peer, &format!("n{peer}"))));

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use chinwag_proto::{
-    Duration, Seq,
+    Duration, RoomId, Seq,
     client::{ClientEvent, EndReason, PlaceId},
     hub::Marks,
     limits,
@@ -338,12 +338,18 @@ fn judge_views(world: &World) -> Result<(), TestCaseError> {
                 continue;
             };
             found.extend(Some(room).filter(|room| !room.is_private()));
+            // Only of his own conversations he may know where it is that somebody talks.
+            let seen = |voice: RoomId| match voice.is_private() && hub.rooms_of(session).contains(&voice) {
+                true if voice != room => RoomId::SOMEWHERE_PRIVATE,
+                _ => voice,
+            };
             let told: Vec<_> = client
                 .members(place)
-                .map(|(session, member)| (session, member.name.clone(), member.marks, member.voice))
+                .map(|(id, member)| (id, member.name.clone(), member.marks, member.voice.map(seen)))
                 .collect();
             let mut known: Vec<_> = hub
                 .members_of(room)
+                .map(|person| person.seen_in(room))
                 .map(|person| (person.session, person.name.as_str().to_owned(), person.marks, person.voice))
                 .collect();
             known.sort_by_key(|(session, ..)| *session);

@@ -447,11 +447,14 @@ impl ClientNode {
         rooms.iter().zip(known.into_iter().flatten()).find_map(|(&room, place)| {
             let mut members: Vec<_> = hub.members_of(room).collect();
             members.sort_unstable_by_key(|member| member.session);
+            // Which conversation it is, the two know who are in it.
+            let is_own = |voice: Option<RoomId>| voice.is_some_and(|voice| rooms.contains(&voice));
             let is_same = |(known, truth): ((_, &Member), &hub::Person<'_>)| {
                 let Member { name, marks, voice } = known.1;
                 known.0 == truth.session
                     && *name == truth.name.as_str()
-                    && (*marks, *voice) == (truth.marks, truth.voice)
+                    && *marks == truth.marks
+                    && (*voice == truth.seen_in(room).voice || is_own(truth.voice) && *voice == truth.voice)
             };
             let numbering = hub.numberings().find(|(other, ..)| *other == room);
             if machine.numbering(place) != numbering.map(|(_, epoch, last)| (epoch, last)) {

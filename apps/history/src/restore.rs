@@ -35,7 +35,7 @@ fn messages(connection: &Connection, room: RoomId, last: Seq) -> Result<Vec<Kept
     while let Some(row) = found.next()? {
         let message = rows::message(row)?;
         expected = next_back(room, message.seq, expected)?;
-        bytes += message.text.len();
+        bytes += message.cost();
         if bytes > HISTORY_SHARE_BYTES {
             break;
         }

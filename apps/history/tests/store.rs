@@ -7,7 +7,7 @@ mod common;
 use chinwag_proto::{
     MessageId, Seq,
     history::{AuthorKey, PageRequest, UnixMillis, Write},
-    limits::{ACCEPTED_AT_START, HISTORY_MESSAGES, HISTORY_SHARE_BYTES},
+    limits::{ACCEPTED_AT_START, HISTORY_MESSAGES, HISTORY_SHARE_BYTES, MESSAGE_COST},
     name::Name,
 };
 use chinwag_transport_mio::history::StoreError;
@@ -123,7 +123,7 @@ fn the_start_brings_back_so_many_bytes_without_a_gap() {
     writes.push(message(1, 301, "short"));
     let folder = Folder::with(&writes);
     let opened = folder.open();
-    let fit = (HISTORY_SHARE_BYTES as u64 - 5) / 4096;
+    let fit = (HISTORY_SHARE_BYTES - MESSAGE_COST - 5) as u64 / (4096 + MESSAGE_COST as u64);
     assert_eq!(seqs(&opened.rooms[0].messages), (302 - fit - 1..=301).collect::<Vec<_>>());
     assert_eq!(opened.rooms[0].accepted.len(), 301);
 }

@@ -352,7 +352,7 @@ mod tests {
                     }
                     _ => {
                         let claim = Claim { with: &with, ..Claim::new("") };
-                        private += usize::from(hub.enter(id, &claim, &mut |_, _| {}).is_ok());
+                        private += usize::from(hub.enter(now, id, &claim, &mut |_, _| {}).is_ok());
                     }
                 }
             }

@@ -76,7 +76,7 @@ impl Hub {
             let id = room.id;
             let mut room = Room::restored(room, last, messages);
             room.topic = topic.filter(|_| !is_made(Mistake::TopicForgotten));
-            self.log_bytes += room.bytes();
+            self.log_bytes.note(id, 0, room.bytes());
             self.rooms.insert(id, room);
             self.remove_unused(id);
         }
@@ -105,7 +105,7 @@ impl Hub {
             let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.run == run) else { return };
             match keeping.waiting.pop_front() {
                 Some(Waiting::Message { member, kept }) => {
-                    keeping.bytes -= cost(&kept);
+                    keeping.bytes -= kept.cost();
                     if let Some(room) = self.rooms.get_mut(&kept.room) {
                         room.waiting -= 1;
                     }
@@ -187,7 +187,7 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let before = room.bytes();
         room.forget_before(seq);
-        self.log_bytes -= before - room.bytes();
+        self.log_bytes.note(id, before, room.bytes());
         self.remove_unused(id);
     }
 
@@ -200,7 +200,7 @@ impl Hub {
 
     pub(super) fn remove_room(&mut self, id: RoomId) {
         let Some(room) = self.rooms.remove(&id) else { return };
-        self.log_bytes -= room.bytes();
+        self.log_bytes.note(id, room.bytes(), 0);
         if let Some(keeping) = self.keeping.as_mut().filter(|_| room.is_kept) {
             keeping.write(Waiting::Gone(id), Write::Gone(id));
         }
@@ -275,7 +275,7 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(member) {
             session.waiting += 1;
         }
-        keeping.bytes += cost(&kept);
+        keeping.bytes += kept.cost();
         keeping.write(Waiting::Message { member, kept }, write);
     }
 
@@ -284,10 +284,9 @@ impl Hub {
         let member = message.member;
         let &KeptMessage { room: id, seq, at, id: number, .. } = &message.kept;
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let is_short = self.log_bytes > limits::HISTORIES_BYTES;
         let before = room.bytes();
-        room.append(message, if is_short { limits::HISTORY_SHARE_BYTES } else { usize::MAX });
-        self.log_bytes = self.log_bytes - before + room.bytes();
+        room.append(message, self.log_bytes.most(id));
+        self.log_bytes.note(id, before, room.bytes());
         if member != SessionId::NOBODY {
             let before = u64::from(is_made(Mistake::AckBeforeOrder));
             let seq = Seq::from_wire(seq.to_wire() - before);
@@ -320,9 +319,8 @@ impl Hub {
             Waiting::Topic { topic, .. } => Some(topic_cost(topic)),
             Waiting::Message { .. } | Waiting::Room(_) | Waiting::Gone(_) | Waiting::Told => None,
         });
-        let bytes = topics.sum::<usize>() + messages.iter().map(|(_, kept)| cost(kept)).sum::<usize>();
-        let remembered: usize = self.rooms.values().map(Room::bytes).sum();
-        ensure!(remembered == self.log_bytes, "{remembered} bytes are remembered, not {}", self.log_bytes);
+        let bytes = topics.sum::<usize>() + messages.iter().map(|(_, kept)| kept.cost()).sum::<usize>();
+        self.log_bytes.audit(self.rooms.iter().map(|(id, room)| (*id, room.bytes())))?;
         ensure!(bytes == keeping.bytes, "{bytes} bytes wait to be kept, {} were counted", keeping.bytes);
         for (id, room) in &self.rooms {
             let waiting = messages.iter().filter(|(_, kept)| kept.room == *id).count() as u64;
@@ -346,12 +344,7 @@ impl Hub {
 
 /// What a topic that waits takes.
 fn topic_cost(topic: &Topic) -> usize {
-    topic.text.len() + limits::KEEPING_COST
-}
-
-/// What a message that waits takes.
-fn cost(kept: &KeptMessage) -> usize {
-    kept.text.len() + limits::KEEPING_COST
+    topic.text.len() + limits::MESSAGE_COST
 }
 
 #[cfg(test)]
@@ -392,7 +385,8 @@ mod tests {
             hub,
             Hub::audit,
             &[
-                ("2 bytes are remembered, not 3", |hub| hub.log_bytes += 1),
+                ("bytes of rooms: 258, not 259", |hub| hub.log_bytes.named += 1),
+                ("bytes of what is private: 0, not 1", |hub| hub.log_bytes.private += 1),
                 ("516 bytes wait to be kept, 517 were counted", |hub| {
                     hub.keeping.as_mut().unwrap().bytes += 1
                 }),

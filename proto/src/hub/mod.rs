@@ -20,7 +20,7 @@ use core::fmt;
 use self::{
     authors::{Authors, Repeat},
     keeping::Keeping,
-    room::Room,
+    room::{LogBytes, Room},
     session::{Presence, Session, Sessions},
 };
 pub use self::{
@@ -69,6 +69,8 @@ pub enum Notice<'a> {
         member: Person<'a>,
         /// How he was called before, if that was another name.
         former: Option<&'a Name>,
+        /// If he talks with somebody alone, these two: nobody else is to know in which conversation ([`Person::seen_in`]).
+        pair: Option<[SessionId; 2]>,
     },
     /// This is what a room of theirs is about now.
     Topic {
@@ -273,6 +275,8 @@ pub enum Refusal {
     Overtaken,
     /// He is in as many rooms as one may be.
     TooManyRooms,
+    /// He made as many rooms as one may in such a time.
+    TooManyMade,
     /// He or the other has as many private conversations as one may have, or the server has.
     TooManyPrivate,
     /// Nobody of that name is here.
@@ -305,6 +309,12 @@ impl fmt::Display for Refusal {
             Self::TooManyRooms => {
                 write!(f, "you are in {} rooms already; leave one of them first", limits::ROOMS_EACH)
             }
+            Self::TooManyMade => {
+                write!(
+                    f,
+                    "you made many rooms in a short time; wait for half a minute, or join one that exists"
+                )
+            }
             Self::TooManyPrivate => write!(f, "there are too many private conversations; try again later"),
             Self::NotHere => write!(f, "nobody of that name is here; try again when he is back"),
             Self::Over => {
@@ -334,8 +344,7 @@ pub struct Hub {
     deadlines: BTreeSet<(Instant, SessionId)>,
     gone: usize,
     authors: Authors,
-    /// Bytes of the texts that all rooms remember.
-    log_bytes: usize,
+    log_bytes: LogBytes,
     /// What waits to be kept; nothing does when the history is in memory alone.
     keeping: Option<Keeping>,
 }
@@ -354,7 +363,7 @@ impl Hub {
             deadlines: BTreeSet::new(),
             gone: 0,
             authors: Authors::default(),
-            log_bytes: 0,
+            log_bytes: LogBytes::default(),
             keeping: None,
         }
     }
@@ -475,11 +484,14 @@ impl Hub {
         }
         let name = Name::new(request.name).map_err(Refusal::Name)?;
         // Judged before anybody loses a name to this newcomer.
-        let is_no_room = |claim: &Claim<'_>| claim.with.is_empty() && claim.room_name().is_err();
+        let judged = |claim: &Claim<'_>| match claim.with {
+            "" => claim.room_name().map(|_| ()).map_err(Refusal::RoomName),
+            with => self.session_named(with).map(|_| ()).ok_or(Refusal::NotHere),
+        };
         if let Some(first) = request.claims.first()
-            && request.claims.iter().all(is_no_room)
+            && request.claims.iter().all(|claim| judged(claim).is_err())
         {
-            first.room_name().map_err(Refusal::RoomName)?;
+            judged(first)?;
         }
         self.free_name(now, &name, tell)?;
         if self.names.len() >= self.max_sessions {
@@ -494,7 +506,7 @@ impl Hub {
         let session = Session { has_private: request.has_private, ..Session::new(name, token, author) };
         let session = self.sessions.insert(Session { marks: request.marks, ..session });
         self.names.insert(folded, session);
-        let entries = self.enter_all(session, request, tell);
+        let entries = self.enter_all(now, session, request, tell);
         if self.rooms_of(session).is_empty()
             && let Some(Err(refusal)) = entries.first().map(|entry| &entry.entered)
         {
@@ -541,7 +553,8 @@ impl Hub {
         if let Some(why) = why {
             return tell(to_sender, Notice::Rejected { id, why });
         }
-        let Some(place) = self.rooms.get(&room) else { return };
+        let Some(place) = self.rooms.get_mut(&room) else { return };
+        place.answer(sender);
         let (seq, name) = (place.next_seq(), session.name.clone());
         self.authors.accept(author, id, room, seq);
         self.take(sender, KeptMessage { room, seq, at, author, id, name, text: text.into() }, tell);
@@ -680,7 +693,7 @@ impl Hub {
         session.attempt = resume.attempt;
         session.marks = request.marks;
         self.set_presence(id, Presence::Here);
-        let entries = self.enter_all(id, request, tell);
+        let entries = self.enter_all(now, id, request, tell);
         let session = self.sessions.get(id)?;
         let (_, marks, voice) = former;
         if !entered && (marks, voice) != (session.marks, session.voice) {

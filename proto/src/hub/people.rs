@@ -1,6 +1,6 @@
 //! What others know of a member: his name, whether he can be heard or hears, and where.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use super::{Audience, Hub, Notice, Refusal, Session, Sessions};
 use crate::{
@@ -30,6 +30,16 @@ pub struct Person<'a> {
     pub marks: Marks,
     /// Where he talks and listens.
     pub voice: Option<RoomId>,
+}
+
+impl Person<'_> {
+    /// As those in this room may know him: which conversation he talks in is only the business of the other one in it.
+    #[must_use]
+    pub fn seen_in(self, room: RoomId) -> Self {
+        let is_hidden = |voice: &RoomId| voice.is_private() && *voice != room;
+        let voice = self.voice.map(|voice| if is_hidden(&voice) { RoomId::SOMEWHERE_PRIVATE } else { voice });
+        Self { voice, ..self }
+    }
 }
 
 impl Sessions {
@@ -120,13 +130,17 @@ impl Hub {
         let is_present = |session: &&Session| session.presence.is_in_room();
         let Some(session) = self.sessions.get(id).filter(is_present) else { return };
         let rooms = session.rooms.iter().filter_map(|room| self.rooms.get(room));
-        let mut sharers: Vec<SessionId> = rooms.flat_map(|room| room.members.iter().copied()).collect();
-        sharers.push(id);
-        sharers.sort_unstable();
-        sharers.dedup();
+        let members = rooms.flat_map(|room| room.members.iter().copied());
+        // Everybody once; there may be many in many rooms.
+        let mut is_listed = vec![false; self.sessions.places()];
+        let is_new = |id: &SessionId| {
+            is_listed.get_mut(id.index()).is_some_and(|listed| !core::mem::replace(listed, true))
+        };
+        let sharers: Vec<SessionId> = members.chain([id]).filter(is_new).collect();
         if let Some(member) = self.sessions.person(id) {
             let former = former.filter(|former| *former != member.name);
-            tell(Audience { members: &sharers, except: None }, Notice::Changed { member, former });
+            let pair = member.voice.and_then(|voice| self.rooms.get(&voice)?.pair);
+            tell(Audience { members: &sharers, except: None }, Notice::Changed { member, former, pair });
         }
     }
 }

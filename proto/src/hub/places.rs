@@ -10,6 +10,7 @@ use crate::{
     ids::{RoomId, Seq, SessionId},
     limits,
     name::{Name, NameError},
+    time::Instant,
 };
 
 /// A room that somebody wants to be in.
@@ -59,11 +60,12 @@ impl Hub {
     /// There is no such room, or none for him.
     pub fn enter(
         &mut self,
+        now: Instant,
         id: SessionId,
         claim: &Claim<'_>,
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Result<Entrance, Refusal> {
-        let room = self.claim(id, claim)?;
+        let room = self.claim(now, id, claim, tell)?;
         self.appear(id, room, tell);
         let told_up_to = self.told_up_to(room, claim, limits::REPLAY_BYTES);
         Ok(Entrance { room, told_up_to, is_again: false })
@@ -91,13 +93,23 @@ impl Hub {
     /// know of yet, what others opened, come after those that he claims, if the others are there.
     pub(super) fn enter_all(
         &mut self,
+        now: Instant,
         id: SessionId,
         request: &JoinRequest<'_>,
         tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
     ) -> Vec<Entry> {
         let claims = request.claims.get(..limits::CLAIMS).unwrap_or(request.claims);
         self.leave_unclaimed(id, claims, tell);
-        let claimed: Vec<_> = claims.iter().map(|claim| (claim, self.claim(id, claim))).collect();
+        let mut claimed = Vec::with_capacity(claims.len());
+        for claim in claims {
+            claimed.push((claim, self.claim(now, id, claim, tell)));
+        }
+        for (_, found) in &mut claimed {
+            // It ended so that there is a place for one that is claimed after it.
+            if found.as_ref().is_ok_and(|room| !self.is_in(id, *room)) {
+                *found = Err(Refusal::Over);
+            }
+        }
         let is_claimed = |room: RoomId| claimed.iter().any(|(_, found)| *found == Ok(room));
         let voice = claimed.iter().find(|(claim, _)| claim.key == request.voice);
         let voice = voice.and_then(|(_, found)| found.as_ref().ok().copied());
@@ -109,7 +121,7 @@ impl Hub {
             None => Vec::new(),
         };
         rooms.iter().for_each(|&room| self.appear(id, room, tell));
-        let share = limits::REPLAY_BYTES / rooms.len().max(1);
+        let share = self.replay_share(&rooms);
         let mut entries = Vec::with_capacity(rooms.len());
         for (n, (claim, found)) in claimed.iter().enumerate() {
             // What is claimed twice is told once, or a few bytes would have a room's history written many times.
@@ -159,11 +171,17 @@ impl Hub {
     // Finding rooms.
 
     /// Finds or makes the room; from now on it is one of the session's.
-    fn claim(&mut self, id: SessionId, claim: &Claim<'_>) -> Result<RoomId, Refusal> {
+    fn claim(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        claim: &Claim<'_>,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<RoomId, Refusal> {
         let room = match (claim.with, claim.epoch) {
-            ("", _) => self.named_room(id, claim.room_name().map_err(Refusal::RoomName)?)?,
-            (with, 0) => self.private_room(id, with)?,
-            (with, _) if is_made(Mistake::WhoeverHasName) => self.private_room(id, with)?,
+            ("", _) => self.named_room(now, id, claim.room_name().map_err(Refusal::RoomName)?)?,
+            (with, 0) => self.private_room(id, with, tell)?,
+            (with, _) if is_made(Mistake::WhoeverHasName) => self.private_room(id, with, tell)?,
             // Another who has that name now is not the one with whom he was alone.
             _ => self.former_private_room(id, claim).ok_or(Refusal::Over)?,
         };
@@ -172,19 +190,23 @@ impl Hub {
         Ok(room)
     }
 
-    fn named_room(&mut self, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
+    fn named_room(&mut self, now: Instant, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
         let folded = name.folded();
         let found = self.rooms_with_names().find(|(_, room)| room.name.folded() == folded);
         match found.map(|(id, _)| id) {
             Some(room) if self.is_in(id, room) => Ok(room),
             _ if self.count_rooms(id, false) >= Limit::RoomsEach.value() => Err(Refusal::TooManyRooms),
             Some(room) => Ok(room),
-            None => self.make_room(id, name),
+            None => self.make_room(now, id, name),
         }
     }
 
     /// Makes a room for a session; not in place of one that it is about to enter.
-    fn make_room(&mut self, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
+    fn make_room(&mut self, now: Instant, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
+        let making = self.sessions.get(id).map(|session| session.making);
+        if making.is_some_and(|making| making.ahead(now) > limits::ROOM_BURST) {
+            return Err(Refusal::TooManyMade);
+        }
         let has_default =
             is_default(&name) || self.rooms_with_names().any(|(_, room)| is_default(&room.name));
         // One place is kept for the default room, so that nobody can shut out those who ask for none.
@@ -206,26 +228,42 @@ impl Hub {
         };
         let epoch = if is_made(Mistake::NumberingForgotten) { 1 } else { self.new_epoch() };
         self.rooms.insert(room, Room::new(name, epoch));
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.making.charge(now, limits::ROOM_COST);
+        }
         Ok(room)
     }
 
-    fn private_room(&mut self, id: SessionId, with: &str) -> Result<RoomId, Refusal> {
+    fn private_room(
+        &mut self,
+        id: SessionId,
+        with: &str,
+        tell: &mut impl FnMut(Audience<'_>, Notice<'_>),
+    ) -> Result<RoomId, Refusal> {
         let other = self.session_named(with).ok_or(Refusal::NotHere)?;
         if other == id {
             return Err(Refusal::Oneself);
         }
         let rooms = self.sessions.get(id).map_or(&[][..], |session| &session.rooms);
         let is_with = |room: &&RoomId| self.rooms.get(room).is_some_and(|room| room.other(id) == Some(other));
-        if let Some(&room) = rooms.iter().find(is_with) {
-            return Ok(room);
+        if let Some(&found) = rooms.iter().find(is_with) {
+            self.rooms.entry(found).and_modify(|room| room.answer(id));
+            return Ok(found);
         }
         if self.sessions.get(other).is_none_or(|session| !session.has_private) {
             return Err(Refusal::NoPrivate);
         }
-        let most = Limit::PrivateEach.value();
-        let is_full = [id, other].into_iter().any(|id| self.count_rooms(id, true) >= most);
-        if is_full || self.rooms.len() - self.rooms() >= limits::PRIVATE_ROOMS {
-            return Err(Refusal::TooManyPrivate);
+        for id in [id, other] {
+            if self.count_rooms(id, true) >= Limit::PrivateEach.value() {
+                let rooms = self.rooms_of(id).iter().copied().filter(|room| room.is_private());
+                let least = self.least_private(rooms, Some(id)).ok_or(Refusal::TooManyPrivate)?;
+                self.end_private(least, tell);
+            }
+        }
+        if self.rooms.len() - self.rooms() >= limits::PRIVATE_ROOMS {
+            let rooms = self.rooms.range(RoomId::new(RoomId::FIRST_PRIVATE)..).map(|(room, _)| *room);
+            let least = self.least_private(rooms, None).ok_or(Refusal::TooManyPrivate)?;
+            self.end_private(least, tell);
         }
         let room = loop {
             let room = RoomId::new(RoomId::FIRST_PRIVATE + self.next_private);
@@ -238,6 +276,43 @@ impl Hub {
         self.rooms.insert(room, Room::private([id, other], epoch));
         self.hold(other, room);
         Ok(room)
+    }
+
+    /// The conversation that is given up where there is no place for another: the oldest of those that the other never answered, one of whose
+    /// two is gone if there is any, so that strangers take no place from others; then of those that both wanted and one has left. `of` is whose
+    /// place it is.
+    fn least_private(&self, rooms: impl Iterator<Item = RoomId>, of: Option<SessionId>) -> Option<RoomId> {
+        let is_here = |id: &SessionId| self.sessions.get(*id).is_some_and(|it| it.presence.is_in_room());
+        let ranked = rooms.filter_map(|id| {
+            let room = self.rooms.get(&id)?;
+            let pair = room.pair?;
+            let rank = (room.is_answered || of == Some(pair[0]), pair.iter().all(is_here));
+            Some((rank, id)).filter(|_| rank != (true, true))
+        });
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, id)| id)
+    }
+
+    /// Ends what is between two. Whoever is there is told that the other left.
+    fn end_private(&mut self, id: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
+        let Some((pair, members)) = self.rooms.get(&id).and_then(|room| Some((room.pair?, &room.members)))
+        else {
+            return;
+        };
+        let [one, other] = pair;
+        if members.len() == pair.len() {
+            for (left, told) in [(one, other), (other, one)] {
+                let Some(name) = self.name_of(left) else { continue };
+                let (audience, reason) = (Audience { members: &[told], except: None }, LeaveReason::Quit);
+                tell(audience, Notice::Left { room: id, member: left, name, reason });
+            }
+        }
+        let had_voice = |session: &SessionId| {
+            self.sessions.get(*session).is_some_and(|session| session.voice == Some(id))
+        };
+        let silent: Vec<SessionId> = members.iter().copied().filter(had_voice).collect();
+        pair.into_iter().for_each(|session| self.release(session, id));
+        self.remove_room(id);
+        silent.into_iter().for_each(|session| self.tell_change(session, None, tell));
     }
 
     fn former_private_room(&self, id: SessionId, claim: &Claim<'_>) -> Option<RoomId> {
@@ -283,12 +358,19 @@ impl Hub {
         self.newest_within(room, told.min(last), bytes)
     }
 
-    /// The place after `seq` from which on the texts of `room` have no more than so many bytes.
+    /// How much of each of these rooms is told to one who comes back into all of them.
+    fn replay_share(&self, rooms: &[RoomId]) -> usize {
+        let members = rooms.iter().flat_map(|room| self.members_of(*room));
+        let members: usize = members.map(|person| person.name.as_str().len() + limits::MEMBER_COST).sum();
+        limits::WELCOME_BYTES.saturating_sub(members).min(limits::REPLAY_BYTES) / rooms.len().max(1)
+    }
+
+    /// The place after `seq` from which on the messages of `room` have no more than so many bytes.
     fn newest_within(&self, room: RoomId, seq: Seq, bytes: usize) -> Seq {
         let mut left = bytes;
         let too_much = self.messages_after(room, seq).rev().find(|message| {
-            let fits = left >= message.kept.text.len();
-            left = left.saturating_sub(message.kept.text.len());
+            let fits = left >= message.kept.cost();
+            left = left.saturating_sub(message.kept.cost());
             !fits
         });
         too_much.map_or(seq, |message| message.kept.seq)
@@ -371,19 +453,12 @@ impl Hub {
     pub(super) fn release_rooms(&mut self, id: SessionId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
         let rooms = self.sessions.get(id).map(|session| session.rooms.clone()).unwrap_or_default();
         for room in rooms {
-            self.release(id, room);
-            match self.rooms.get(&room).and_then(|held| held.other(id)) {
-                Some(other) => {
-                    let had_voice =
-                        self.sessions.get(other).is_some_and(|session| session.voice == Some(room));
-                    self.release(other, room);
-                    self.remove_room(room);
-                    if had_voice {
-                        self.tell_change(other, None, tell);
-                    }
-                }
+            if room.is_private() {
+                self.end_private(room, tell);
+            } else {
+                self.release(id, room);
                 // The log of an empty room stays for those who may resume; with the last of them it goes, unless it is kept.
-                None => self.remove_unused(room),
+                self.remove_unused(room);
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     history::{KeptMessage, KeptRoom, Topic},
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
-    limits::MESSAGE_BYTES,
+    limits::{self, MESSAGE_BYTES},
     name::Name,
 };
 
@@ -41,8 +41,10 @@ pub(super) struct Room {
     pub(super) members: Vec<SessionId>,
     /// Sessions that have it among their rooms, those that are gone, too.
     pub(super) holders: usize,
-    /// Whose it is alone.
-    pair: Option<[SessionId; 2]>,
+    /// Whose it is alone: of the one who began it, and of the other.
+    pub(super) pair: Option<[SessionId; 2]>,
+    /// The other wanted it, too, or said something there.
+    pub(super) is_answered: bool,
     /// Who is alone here with somebody who is away, and does not know it: he was not told what was said.
     pub(super) untold: Option<SessionId>,
     /// What it is about.
@@ -56,7 +58,7 @@ pub(super) struct Room {
     /// The store has forgotten all that was said.
     is_forgotten: bool,
     log: VecDeque<Message>,
-    /// Bytes of the texts in the log.
+    /// Bytes of the messages in the log.
     bytes: usize,
     last: Seq,
 }
@@ -70,6 +72,7 @@ impl Room {
             members,
             holders: 0,
             pair: None,
+            is_answered: false,
             untold: None,
             topic: None,
             is_kept: false,
@@ -95,6 +98,11 @@ impl Room {
         }
     }
 
+    /// `member` wants to be alone here with the other.
+    pub(super) fn answer(&mut self, member: SessionId) {
+        self.is_answered |= self.pair.is_some_and(|[_, other]| other == member);
+    }
+
     /// A room that a store had kept.
     pub(super) fn restored(room: KeptRoom, last: Seq, messages: Vec<KeptMessage>) -> Self {
         let mut restored = Self { is_kept: true, ..Self::new(room.name, room.epoch) };
@@ -112,7 +120,7 @@ impl Room {
         KeptRoom { id, name: self.name.clone(), epoch: self.epoch }
     }
 
-    /// Bytes of the texts that it remembers.
+    /// Bytes of the messages that it remembers.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -139,11 +147,11 @@ impl Room {
     }
 
     /// Appends a message, which has the next place. The oldest ones are forgotten past [`crate::limits::HISTORY_MESSAGES`] or `most_bytes`
-    /// of text.
+    /// are taken.
     pub(super) fn append(&mut self, message: Message, most_bytes: usize) {
         self.last = self.last.next();
         self.is_forgotten = false;
-        self.bytes += message.kept.text.len();
+        self.bytes += message.kept.cost();
         self.log.push_back(message);
         let (messages, bytes) = (Limit::HistoryMessages.value(), Limit::HistoryBytes.value().min(most_bytes));
         while (self.log.len() > messages || self.bytes > bytes) && !is_made(Mistake::HistoryGrows) {
@@ -161,7 +169,7 @@ impl Room {
 
     fn forget_first(&mut self) {
         if let Some(forgotten) = self.log.pop_front() {
-            self.bytes -= forgotten.kept.text.len();
+            self.bytes -= forgotten.kept.cost();
         }
     }
 
@@ -189,7 +197,7 @@ impl Room {
     pub(super) fn audit(&self) -> Result<(), String> {
         let (messages, bytes) = (self.log.len(), Limit::HistoryBytes.value());
         at_most("messages in the log", messages, Limit::HistoryMessages.value())?;
-        let sum: usize = self.log.iter().map(|message| message.kept.text.len()).sum();
+        let sum: usize = self.log.iter().map(|message| message.kept.cost()).sum();
         ensure!(sum == self.bytes, "{sum} bytes are in the log, {} were counted", self.bytes);
         at_most("bytes in the log", sum, bytes)?;
         let last = self.last.to_wire();
@@ -203,6 +211,48 @@ impl Room {
     }
 }
 
+/// Bytes of the messages that all rooms remember. What is between two has an account of its own, so that many conversations do not take
+/// anything from the rooms.
+#[derive(Debug, Default)]
+pub(super) struct LogBytes {
+    pub(super) named: usize,
+    pub(super) private: usize,
+}
+
+impl LogBytes {
+    /// A room remembers so much now, and not what it did before.
+    pub(super) fn note(&mut self, room: RoomId, before: usize, now: usize) {
+        let bytes = if room.is_private() { &mut self.private } else { &mut self.named };
+        *bytes = *bytes - before + now;
+    }
+
+    /// How much a room may remember that is spoken in now.
+    pub(super) fn most(&self, room: RoomId) -> usize {
+        let (bytes, most, share) = match room.is_private() {
+            true => (self.private, limits::PRIVATE_HISTORIES_BYTES, limits::PRIVATE_SHARE_BYTES),
+            false => (self.named, limits::HISTORIES_BYTES, limits::HISTORY_SHARE_BYTES),
+        };
+        if bytes > most { share } else { usize::MAX }
+    }
+
+    /// What must hold of it, if rooms remember so much.
+    pub(super) fn audit(&self, rooms: impl Iterator<Item = (RoomId, usize)>) -> Result<(), String> {
+        let mut found = Self::default();
+        rooms.for_each(|(room, bytes)| found.note(room, 0, bytes));
+        // Beyond what all may have together each may have its share.
+        let named = limits::HISTORIES_BYTES + limits::ROOMS * limits::HISTORY_SHARE_BYTES;
+        let private = limits::PRIVATE_HISTORIES_BYTES + limits::PRIVATE_ROOMS * limits::PRIVATE_SHARE_BYTES;
+        for (what, found, counted, most) in [
+            ("bytes of rooms", found.named, self.named, named),
+            ("bytes of what is private", found.private, self.private, private),
+        ] {
+            ensure!(found == counted, "{what}: {found}, not {counted}");
+            at_most(what, found, most)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +260,7 @@ mod tests {
         audit::assert_told,
         history::{AuthorKey, UnixMillis},
         ids::MessageId,
-        limits::{HISTORY_MESSAGES, HISTORY_SHARE_BYTES},
+        limits::{HISTORY_MESSAGES, HISTORY_SHARE_BYTES, MESSAGE_COST},
     };
     use alloc::sync::Arc;
 
@@ -251,11 +301,11 @@ mod tests {
     fn the_log_remembers_so_many_bytes() {
         let (mut room, text) = (den(), "x".repeat(MESSAGE_BYTES));
         let most = HISTORY_SHARE_BYTES;
-        for seq in 1..=(most / MESSAGE_BYTES) as u64 + 3 {
+        for seq in 1..=(most / (MESSAGE_BYTES + MESSAGE_COST)) as u64 + 3 {
             room.append(said(seq, &text), most);
         }
         room.audit().unwrap();
-        assert_eq!(room.messages_after(Seq::ZERO).count(), most / MESSAGE_BYTES);
+        assert_eq!(room.messages_after(Seq::ZERO).count(), most / (MESSAGE_BYTES + MESSAGE_COST));
         assert_eq!(room.first_seq(), Seq::from_wire(4));
     }
 
@@ -291,7 +341,7 @@ mod tests {
                 ("messages in the log: 1025, the limit is 1024", |room| {
                     room.log.push_back(said(1030, "x"));
                 }),
-                ("1024 bytes are in the log, 1025 were counted", |room| room.bytes += 1),
+                ("263168 bytes are in the log, 263169 were counted", |room| room.bytes += 1),
                 ("the log has 1024 messages, 7 were numbered", |room| room.last = Seq::from_wire(7)),
                 ("the message at 5 says that it is at 6", |room| {
                     room.last = Seq::from_wire(1028);

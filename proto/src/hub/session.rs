@@ -9,6 +9,7 @@ use crate::{
     hooks::{Mistake, is_made},
     ids::{RoomId, SessionId},
     name::Name,
+    rate::Rate,
     time::Instant,
 };
 
@@ -64,13 +65,16 @@ pub(super) struct Session {
     pub(super) author: AuthorKey,
     /// Messages of it that are not kept yet.
     pub(super) waiting: usize,
+    /// How many rooms it made lately.
+    pub(super) making: Rate,
 }
 
 impl Session {
     pub(super) fn new(name: Name, token: ResumeToken, author: AuthorKey) -> Self {
         let (rooms, voice, marks, has_private) = (Vec::new(), None, Marks::default(), true);
         let (presence, attempt, waiting) = (Presence::Here, 0, 0);
-        Self { name, rooms, voice, marks, has_private, token, presence, attempt, author, waiting }
+        let making = Rate::default();
+        Self { name, rooms, voice, marks, has_private, token, presence, attempt, author, waiting, making }
     }
 
     /// Compares in a time that tells nothing about the token.

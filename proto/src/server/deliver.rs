@@ -6,7 +6,7 @@ use super::{Dialect, Queued, ServerEvent, ServerStats, classic, native, seats::S
 use crate::{
     hooks::{Mistake, is_made},
     hub::{Audience, Notice, Rejection},
-    ids::{Peer, RoomId},
+    ids::{Peer, RoomId, SessionId},
     outbox::Class,
     outqueue::OutQueue,
 };
@@ -30,15 +30,15 @@ pub(super) fn deliver(
     if let Some(event) = event_of(&notice, seats.has_operator) {
         out.push(Queued::Event(event), |_, _| {});
     }
-    let natives = || {
-        let seats = audience.iter().filter_map(|session| seats.find(session));
-        seats.filter(|(_, speaks)| *speaks == Dialect::Native).map(|(peer, _)| peer)
-    };
-    if natives().next().is_some() {
-        out.push(Queued::Send(Class::Control), |bytes, to| {
-            native::write_notice(bytes, &notice);
-            to.extend(natives());
-        });
+    if let Notice::Changed { member, former, pair: Some(pair) } = notice
+        && !is_made(Mistake::ConversationTold)
+    {
+        let member = member.seen_in(RoomId::SOMEWHERE_PRIVATE);
+        let to_others = Notice::Changed { member, former, pair: None };
+        send(out, seats, &to_others, || audience.iter().filter(|session| !pair.contains(session)));
+        send(out, seats, &notice, || audience.iter().filter(|session| pair.contains(session)));
+    } else {
+        send(out, seats, &notice, || audience.iter());
     }
     if !seats.have_classics() {
         return;
@@ -58,7 +58,7 @@ pub(super) fn deliver(
         Notice::Joined { member, .. } => classic::joined(member.name.as_str()),
         Notice::Left { name, .. } => classic::left(name.as_str()),
         Notice::Rejected { why, .. } => classic::remark(&why.to_string()),
-        Notice::Changed { member, former: Some(former) } => {
+        Notice::Changed { member, former: Some(former), .. } => {
             classic::renamed(former.as_str(), member.name.as_str())
         }
         Notice::Topic { topic, .. } => classic::topic(topic.by.as_str(), &topic.text),
@@ -68,6 +68,25 @@ pub(super) fn deliver(
         | Notice::NotDone { .. } => return,
     };
     write_pieces(out, &line, |to| to.extend(classics()));
+}
+
+/// Encodes a notice for those who speak the native dialect, if any do.
+fn send<Sessions: Iterator<Item = SessionId>>(
+    out: &mut OutQueue<Queued>,
+    seats: &Seats,
+    notice: &Notice<'_>,
+    to_whom: impl Fn() -> Sessions,
+) {
+    let natives = || {
+        let seats = to_whom().filter_map(|session| seats.find(session));
+        seats.filter(|(_, speaks)| *speaks == Dialect::Native).map(|(peer, _)| peer)
+    };
+    if natives().next().is_some() {
+        out.push(Queued::Send(Class::Control), |bytes, to| {
+            native::write_notice(bytes, notice);
+            to.extend(natives());
+        });
+    }
 }
 
 fn count(stats: &mut ServerStats, notice: &Notice<'_>) {
@@ -102,7 +121,7 @@ fn event_of(notice: &Notice<'_>, has_seat: bool) -> Option<ServerEvent> {
         Notice::Left { room, member, name, reason } => {
             ServerEvent::Left { room, member, name: name.clone(), reason }
         }
-        Notice::Changed { member, former: Some(former) } => {
+        Notice::Changed { member, former: Some(former), .. } => {
             ServerEvent::Renamed { member: member.session, former: former.clone(), name: member.name.clone() }
         }
         Notice::Topic { room, topic } => ServerEvent::Topic { room, topic: topic.clone() },

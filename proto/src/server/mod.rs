@@ -540,7 +540,7 @@ impl Server {
         let Self { hub, out, seats, stats, .. } = self;
         let tell =
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
-        let entered = hub.enter(session, &native::claim(claim), tell);
+        let entered = hub.enter(now, session, &native::claim(claim), tell);
         let Some(author) = hub.author_of(session) else { return };
         let mut answered = 0;
         out.push(Queued::Send(Class::Control), |bytes, to| {

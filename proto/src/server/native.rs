@@ -42,7 +42,7 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
     use pb::to_client::Kind;
     match *notice {
         Notice::Joined { room, member } => {
-            let member = Some(person(member));
+            let member = Some(person(member.seen_in(room)));
             write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
         Notice::Opened { room, epoch, last_seq, by, to } => {
@@ -51,7 +51,8 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             let room = pb::Room { id, name, epoch, last_seq };
             let with = by.session.to_wire();
             let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
-            control::write_entered(out, entered, [to, by].into_iter());
+            let members = [to, by].map(|member| member.seen_in(RoomId::from_wire(id)));
+            control::write_entered(out, entered, members.into_iter());
         }
         Notice::Changed { member, .. } => write_to_client(out, Kind::Changed(person(member))),
         Notice::Topic { room, topic: new } => write_to_client(out, Kind::Topic(topic(room, new))),
@@ -147,7 +148,8 @@ pub(super) fn write_entry(
         }
     };
     let per_frame = Limit::MembersPerFrame.value();
-    let mut members = hub.members_of(room).take(if is_again { 0 } else { usize::MAX });
+    let members = hub.members_of(room).map(|member| member.seen_in(room));
+    let mut members = members.take(if is_again { 0 } else { usize::MAX });
     // What is between two is called as the other is, who may not be there.
     let name = match hub.other_of(room, session) {
         Some(other) => hub.name_of(other),
@@ -228,6 +230,7 @@ fn refused(refusal: &Refusal) -> pb::Refused {
         Refusal::RoomsFull => (Reason::RoomsFull, None),
         Refusal::Overtaken
         | Refusal::TooManyRooms
+        | Refusal::TooManyMade
         | Refusal::TooManyPrivate
         | Refusal::NotHere
         | Refusal::Over

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chinwag_proto::{
     SessionId,
     client::PlaceId,
-    limits::{MESSAGE_BYTES, REPLAY_BYTES},
+    limits::{MESSAGE_BYTES, MESSAGE_COST, REPLAY_BYTES},
 };
 
 use super::{
@@ -125,7 +125,7 @@ impl Checker {
         let known = conversations.known.get(&(client, member.life, entrance.log)).copied().unwrap_or(0);
         let last = same.map_or(known.min(entrance.told), |former| former.last);
         let share = (REPLAY_BYTES / entrance.rooms.max(1)) as u64;
-        let may_be_cut = (entrance.last.saturating_sub(last)) * MESSAGE_BYTES as u64 > share;
+        let may_be_cut = (entrance.last.saturating_sub(last)) * (MESSAGE_BYTES + MESSAGE_COST) as u64 > share;
         if entrance.told > last && !may_be_cut {
             let what =
                 format!("client {client} alone with {other:?} will not be told what came after {last}");

@@ -374,7 +374,7 @@ impl Logs {
                 log.untold.insert(seq);
                 let line = line(&format!("{name}: {}", escape(&kept.text)));
                 let said = Entry::Said { seq, owner, name: name.to_owned(), text };
-                log.push(self.generation, said, kept.text.len(), line);
+                log.push(self.generation, said, kept.cost(), line);
             }
             if log.last() != last.to_wire() {
                 let what = format!("{room:?} goes on after {}, {} are known", last.to_wire(), log.last());
@@ -435,7 +435,7 @@ impl Logs {
                     let number = judge_text(log, (generation, *member), owner, text, said, fail);
                     self.unnamed.extend(number.map(|(client, number)| (id, client, number)));
                 }
-                bytes = text.len();
+                bytes = text.len() + MESSAGE_COST;
                 (Entry::Said { seq, owner, name, text: hash(text.as_bytes()) }, *room, line)
             }
         };

@@ -222,7 +222,7 @@ impl Disk {
         let restored = self.rooms.values().map(|Room { room, messages, topics }| {
             let mut bytes = 0;
             let last = messages.iter().rev().take(Limit::HistoryMessages.value()).take_while(|message| {
-                bytes += message.text.len();
+                bytes += message.cost();
                 bytes <= Limit::HistoryBytes.value()
             });
             let first = messages.len() - last.count();
