@@ -1058,9 +1058,106 @@ fn two_may_talk_there_and_nobody_hears_them() {
     let mut rig = whispering();
     rig.send(1, voice_in(P0));
     assert_lines(&talk(&mut rig, 1), &NOTHING);
-    assert_lines(&rig.send(2, voice_in(P0)), &["send 1,2,3: Changed Bar=s1.1@p0"]);
+    // In which conversation it is, only they are told.
+    assert_lines(
+        &rig.send(2, voice_in(P0)),
+        &["send 3: Changed Bar=s1.1@p?", "send 1,2: Changed Bar=s1.1@p0"],
+    );
     assert_lines(&talk(&mut rig, 1), &["send voice 2: Voice s1.0 #7 [1]"]);
     assert_lines(&talk(&mut rig, 3), &NOTHING);
+    let welcome = rig.join(4, "Qux").pop().unwrap();
+    assert!(welcome.ends_with("[Foo=s1.0@p? Bar=s1.1@p? Baz=s1.2@r1 Qux=s1.3@r1]"), "{welcome}");
+}
+
+/// 0 is alone with as many as one may be: with 1 it spoke, 2 it asked, the others only asked it. One is left over.
+fn crowded() -> (ServerRig, u32) {
+    let mut rig = ServerRig::new();
+    let most = limits::PRIVATE_EACH as u32;
+    (0..most + 2).for_each(|n| drop(rig.join(n, &format!("n{n}"))));
+    rig.send(1, join_with(9, "n0"));
+    rig.send(0, say(P0, 1, "hi"));
+    rig.send(0, join_with(9, "n2"));
+    (3..=most).for_each(|n| drop(rig.send(n, join_with(9, "n0"))));
+    (rig, most)
+}
+
+#[test]
+fn strangers_take_the_places_of_strangers() {
+    let (mut rig, most) = crowded();
+    let newcomer = most + 1;
+    // First of those who are gone.
+    rig.close(5);
+    rig.wait(limits::RESUME_GRACE);
+    let lines = rig.send(newcomer, join_with(9, "n0"));
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("Entered")), "{lines:?}");
+    assert_eq!(rig.server.audit(), Ok(()));
+    // Then the oldest of those who were never answered; both are told.
+    rig.join(99, "newer");
+    let lines = rig.send(99, join_with(9, "n0"));
+    assert_lines(&lines[..2], &["send 0: Left p2 n3=s1.3 Quit", "send 3: Left p2 n0=s1.0 Quit"]);
+    assert!(lines.len() == 4 && lines[2].starts_with("send 0: Entered #0"), "{lines:?}");
+    assert_eq!(rig.server.audit(), Ok(()));
+    assert_lines(&rig.send(3, say(P0 + 2, 1, "there?")), &[&format!("send 3: Nack #1 {NOT_HERE}")]);
+    // What it has begun or answered stays.
+    assert_eq!(rig.send(1, say(P0, 1, "hi")).len(), 2);
+    assert_eq!(rig.send(2, say(P0 + 1, 1, "hi")).len(), 2);
+    // It has places for those to whom it wants to talk, as long as it has answered no more.
+    let lines = rig.send(0, join_with(8, "n5"));
+    assert_lines(&lines, &[&format!("send 0: NotEntered #8 {NOT_HERE}")]);
+    rig.join(98, "friend");
+    let lines = rig.send(0, join_with(8, "friend"));
+    assert!(lines[0].contains("Left p3 n4") && lines.len() == 4, "{lines:?}");
+    assert_eq!(rig.server.audit(), Ok(()));
+}
+
+#[test]
+fn voice_ends_with_the_conversation_in_which_it_is() {
+    let (mut rig, most) = crowded();
+    rig.send(0, voice_in(P0 + 2));
+    let lines = rig.send(most + 1, join_with(9, "n0"));
+    let nowhere: Vec<_> = lines.iter().filter(|line| line.contains("Changed n0=s1.0@nowhere")).collect();
+    assert_eq!(nowhere.len(), 1, "{lines:?}");
+    assert_eq!(rig.server.audit(), Ok(()));
+}
+
+#[test]
+fn one_who_is_refused_has_taken_nobodys_name() {
+    let mut rig = three();
+    rig.close(2);
+    rig.accept(4);
+    let lines = rig.send(4, Kind::Hello(hello_in("Bar", [whisper(1, "nobody")])));
+    assert!(lines[0].contains(NOT_HERE), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("Left")), "{lines:?}");
+}
+
+#[test]
+fn nobody_makes_all_rooms() {
+    let mut rig = three();
+    let made = |rig: &mut ServerRig, n: u32| {
+        rig.now = rig.now + limits::CHANGE_COST;
+        let lines = rig.send(1, join(n, &format!("room {n}")));
+        let room = rig.server.hub().room_names().last().map(|(room, _)| room.to_wire());
+        let is_made = lines.iter().any(|line| line.contains("Entered"));
+        if is_made {
+            rig.now = rig.now + limits::CHANGE_COST;
+            rig.send(1, Kind::Topic(pb::SetTopic { room: room.unwrap(), text: "mine".into() }));
+            rig.send(1, part(room.unwrap()));
+        }
+        is_made
+    };
+    let most = 2 * limits::ROOMS_EACH as u32;
+    // The lobby was the first.
+    assert!((1..most).all(|n| made(&mut rig, n)));
+    let lines = rig.send(1, join(1, "one more"));
+    assert!(lines.concat().contains("you made many rooms in a short time"), "{lines:?}");
+    // Which there is, he may go into.
+    assert!(rig.send(1, join(1, "room 5")).concat().contains("Entered"));
+    rig.send(
+        1,
+        part(rig.server.hub().room_names().find(|(_, name)| name.as_str() == "room 5").unwrap().0.to_wire()),
+    );
+    rig.now = rig.now + limits::ROOM_COST;
+    assert!(made(&mut rig, 200) && !made(&mut rig, 201));
 }
 
 #[test]

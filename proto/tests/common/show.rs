@@ -172,7 +172,11 @@ fn member(member: &Option<pb::Member>) -> String {
 /// What private rooms have is told by `p0`, `p1`, ...
 fn id(room: RoomId) -> String {
     let number = room.to_wire();
-    if room.is_private() { format!("p{}", number - (1 << 24)) } else { number.to_string() }
+    match room.is_private() {
+        _ if room == RoomId::SOMEWHERE_PRIVATE => "p?".to_owned(),
+        true => format!("p{}", number - (1 << 24)),
+        false => number.to_string(),
+    }
 }
 
 /// A room's number as part of a line: `r1`, `p0`.
