@@ -140,6 +140,7 @@ mistakes! {
     FormerNameKept = "the former name of one who took another stays taken";
     MarksUntold = "nobody is told that somebody is muted";
     ConversationTold = "all are told in which conversation somebody talks";
+    VoiceUnconfirmed = "a client talks before it is known in which room";
     VoiceStays = "voice stays in the room where it was";
     PartForgets = "a client that leaves a room forgets what it said there";
     PartedTold = "a client tells its user what happens in a room that he left";

@@ -1465,9 +1465,58 @@ fn a_name_is_asked_for_until_it_is_confirmed_or_refused() {
     assert_eq!(rig.client.name(), Some("Frida"));
     // Refused.
     rig.client.set_name("Bar").unwrap();
-    let refused = Kind::NotDone(pb::NotDone { text: "taken".into() });
-    assert_eq!(rig.receive([refused])[1], r#"event NotDone { why: "taken" }"#);
+    let refused = |name: &str| Kind::NotDone(pb::NotDone { text: "taken".into(), name: name.into() });
+    // What something else is, or an earlier name, is none of it.
+    rig.receive([refused(""), refused("Baz")]);
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    assert!(rig.input(ClientInput::Connected)[0].starts_with(r#"send Hello "Bar" in"#));
+    let welcome = pb::Welcome { name: "Frida".into(), resumed: true, ..ClientRig::welcome() };
+    rig.receive([Kind::Welcome(welcome), Kind::Entered(ClientRig::lobby())]);
+    rig.client.set_name("Bar").unwrap();
+    assert_eq!(rig.receive([refused("Bar")]), [r#"send Name "Bar""#, r#"event NotDone { why: "taken" }"#]);
     assert!(reconnect(&mut rig)[0].starts_with(r#"send Hello "Frida" in"#));
+}
+
+#[test]
+fn what_is_wanted_between_hello_and_welcome_is_asked_for_after_it() {
+    let mut rig = ClientRig::new();
+    rig.input(ClientInput::Connected);
+    rig.client.set_name("Fred").unwrap();
+    rig.client.set_marks(Marks { muted: true, deafened: false });
+    assert_lines(&rig.drain(), &NOTHING);
+    let lines = rig.receive(ClientRig::let_in());
+    let asked: Vec<_> = lines.iter().filter(|line| line.starts_with("send")).collect();
+    assert_eq!(asked, ["send Marks muted", r#"send Name "Fred""#]);
+    // Not lost with the connection, either.
+    assert!(reconnect(&mut rig)[0].starts_with(r#"send Hello "Fred" in"#));
+}
+
+#[test]
+fn nobody_talks_before_the_server_has_said_where() {
+    let mut rig = ClientRig::welcomed();
+    let talk = |rig: &mut ClientRig| {
+        rig.client.send_voice(rig.now, [frame_of(&[1, 2])]);
+        rig.drain().len()
+    };
+    let den = rig.client.join("den").unwrap();
+    rig.receive([Kind::Entered(ClientRig::entered(2, 2, "den", 0, &[FOO]))]);
+    let at = |room| changed(pb::Member { voice: room, ..member(FOO.0, "Foo") });
+    rig.receive([at(1)]);
+    assert_eq!(talk(&mut rig), 1);
+    rig.client.set_voice_place(Some(den));
+    assert_eq!(rig.drain().len(), 1);
+    assert_eq!((talk(&mut rig), rig.client.stats().frames_unsent), (0, 1));
+    // He goes to and fro.
+    rig.client.set_voice_place(Some(PlaceId::FIRST));
+    rig.client.set_voice_place(Some(den));
+    assert_eq!(rig.drain().len(), 2);
+    for room in [2, 1] {
+        rig.receive([at(room)]);
+    }
+    assert_eq!(talk(&mut rig), 0);
+    rig.receive([at(2)]);
+    assert_eq!(talk(&mut rig), 1);
 }
 
 #[test]

@@ -256,7 +256,10 @@ fn the_bytes_on_the_wire_stay_as_they_are() {
         ("changed", to_client([to_client::Kind::Changed(member().unwrap())])),
         ("list rooms", to_server([to_server::Kind::ListRooms(pb::ListRooms {})])),
         ("rooms", to_client([to_client::Kind::Rooms(pb::RoomList { rooms: vec![listed], more: true })])),
-        ("not done", to_client([to_client::Kind::NotDone(pb::NotDone { text: "no".into() })])),
+        (
+            "not done",
+            to_client([to_client::Kind::NotDone(pb::NotDone { text: "no".into(), name: "Foo".into() })]),
+        ),
         ("ack", to_client([to_client::Kind::Ack(pb::Ack { room: 1, seq: 300, id: 5, at_ms })])),
         ("said", to_client([to_client::Kind::Said(said)])),
         ("joined", to_client([to_client::Kind::Joined(pb::Joined { room: 1, member: member() })])),

@@ -546,7 +546,7 @@ fn kind_to_client() -> impl Strategy<Value = to_client::Kind> {
             let room = |name| pb::ListedRoom { name, members: 3, topic: "tea".into() };
             Kind::Rooms(pb::RoomList { rooms: names.into_iter().map(room).collect(), more })
         }),
-        1 => text().prop_map(|text| Kind::NotDone(pb::NotDone { text })),
+        1 => (text(), text()).prop_map(|(text, name)| Kind::NotDone(pb::NotDone { text, name })),
         1 => (0i32..8, text()).prop_map(|(reason, suggestion)| Kind::Refused(pb::Refused { reason, suggestion, text: String::new() })),
         4 => (room(), number(), session(), number(), text()).prop_map(|(room, seq, session, id, text)| Kind::Said(pb::Said { room, seq, session, name: text.clone(), id, text, at_ms: seq })),
         2 => (room(), prop::option::of(member())).prop_map(|(room, member)| Kind::Joined(pb::Joined { room, member })),

@@ -1066,7 +1066,7 @@ fn two_may_talk_there_and_nobody_hears_them() {
     assert_lines(&talk(&mut rig, 1), &["send voice 2: Voice s1.0 #7 [1]"]);
     assert_lines(&talk(&mut rig, 3), &NOTHING);
     let welcome = rig.join(4, "Qux").pop().unwrap();
-    assert!(welcome.ends_with("[Foo=s1.0@p? Bar=s1.1@p? Baz=s1.2@r1 Qux=s1.3@r1]"), "{welcome}");
+    assert!(welcome.ends_with("[Foo=s1.0@p? Bar=s1.1@p? Baz=s1.2 Qux=s1.3]"), "{welcome}");
 }
 
 /// 0 is alone with as many as one may be: with 1 it spoke, 2 it asked, the others only asked it. One is left over.
@@ -1126,20 +1126,18 @@ fn one_who_is_refused_has_taken_nobodys_name() {
     rig.close(2);
     rig.accept(4);
     let lines = rig.send(4, Kind::Hello(hello_in("Bar", [whisper(1, "nobody")])));
-    assert!(lines[0].contains(NOT_HERE), "{lines:?}");
-    assert!(!lines.iter().any(|line| line.contains("Left")), "{lines:?}");
+    assert!(lines.len() == 2 && lines[1].contains(NOT_HERE), "{lines:?}");
 }
 
 #[test]
 fn nobody_makes_all_rooms() {
     let mut rig = three();
     let made = |rig: &mut ServerRig, n: u32| {
-        rig.now = rig.now + limits::CHANGE_COST;
+        rig.now = rig.now + limits::CHANGE_COST * 3;
         let lines = rig.send(1, join(n, &format!("room {n}")));
         let room = rig.server.hub().room_names().last().map(|(room, _)| room.to_wire());
         let is_made = lines.iter().any(|line| line.contains("Entered"));
         if is_made {
-            rig.now = rig.now + limits::CHANGE_COST;
             rig.send(1, Kind::Topic(pb::SetTopic { room: room.unwrap(), text: "mine".into() }));
             rig.send(1, part(room.unwrap()));
         }
@@ -1150,13 +1148,13 @@ fn nobody_makes_all_rooms() {
     assert!((1..most).all(|n| made(&mut rig, n)));
     let lines = rig.send(1, join(1, "one more"));
     assert!(lines.concat().contains("you made many rooms in a short time"), "{lines:?}");
-    // Which there is, he may go into.
-    assert!(rig.send(1, join(1, "room 5")).concat().contains("Entered"));
-    rig.send(
-        1,
-        part(rig.server.hub().room_names().find(|(_, name)| name.as_str() == "room 5").unwrap().0.to_wire()),
-    );
-    rig.now = rig.now + limits::ROOM_COST;
+    // One that there is, he may go into.
+    rig.send(2, join(1, "theirs"));
+    assert!(rig.send(1, join(1, "theirs")).concat().contains("Entered"));
+    for _ in 0..3 {
+        rig.now = rig.now + limits::ROOM_COST / 3;
+        rig.send(1, Kind::Pong(pb::Ping { token: 1 }));
+    }
     assert!(made(&mut rig, 200) && !made(&mut rig, 201));
 }
 

@@ -104,12 +104,15 @@ pub struct Client {
     session: Option<Session>,
     places: Vec<Place>,
     next_place: PlaceId,
-    /// Where the user talks and listens, and what the server was told of that on this connection.
+    /// Where the user talks and listens, and what the server was told of that on this connection, unless it is to be told again.
     voice: Option<PlaceId>,
-    voice_told: Option<PlaceId>,
+    voice_told: Option<Option<PlaceId>>,
     marks: Marks,
-    /// The name that the user wants and the server did not confirm yet.
+    /// What the server was told of that on this connection.
+    marks_told: Marks,
+    /// The name that the user wants and the server did not confirm yet; and which of those it was told last on this connection.
     wanted_name: Option<String>,
+    name_told: String,
     /// Rooms of the server that were told so far.
     listed_rooms: Vec<ListedRoom>,
     /// The session before this one, and its name: the server may not know yet that it is over.
@@ -146,7 +149,9 @@ impl Client {
             voice: None,
             voice_told: None,
             marks: Marks::default(),
+            marks_told: Marks::default(),
             wanted_name: None,
+            name_told: String::new(),
             listed_rooms: Vec::new(),
             former_self: None,
             last_question: 0,
@@ -274,6 +279,7 @@ impl Client {
         if self.place(place).is_none_or(|place| place.is_leaving) {
             return Err(SayError::NotInRoom);
         }
+        self.answered(place);
         self.last_id = self.last_id.next();
         self.outgoing.push_back(Outgoing { id: self.last_id, place, text: text.to_owned() });
         self.send_outgoing(Limit::UnackedMessages.value());
@@ -281,9 +287,11 @@ impl Client {
     }
 
     /// Sends one voice payload of this client: a new frame, then copies of older ones, newest first (their talker is filled
-    /// in). What does not fit is left out from the end. Dropped, and counted, without a connection or a room to talk in.
+    /// in). What does not fit is left out from the end. Dropped, and counted, without a connection or a room to talk in, and until the
+    /// server has said that this is where it is heard: or it would be heard in the room before.
     pub fn send_voice<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = VoiceFrame<'a>>) {
-        let (State::In(link), Some(session), Some(_)) = (&mut self.state, &self.session, self.voice) else {
+        let is_heard = self.is_heard_where_he_wants();
+        let (State::In(link), Some(session), true) = (&mut self.state, &self.session, is_heard) else {
             self.stats.frames_unsent += 1;
             return;
         };
@@ -445,14 +453,18 @@ impl Client {
             attempt: self.attempts_made,
         });
         self.finish_parts();
+        // The server may not have made place for the last.
+        while self.count_places(true) > Limit::PrivateEach.value() && self.give_up_private() {}
         let rooms = self.claims();
+        self.marks_told = self.marks;
+        self.name_told.clone_from(self.wanted_name.as_ref().unwrap_or(&self.config.name));
         let is_claimed = |voice: &PlaceId| self.place(*voice).is_some_and(|place| place.is_claimed);
-        self.voice_told = self.voice.filter(is_claimed);
+        self.voice_told = Some(self.voice.filter(is_claimed));
         let hello = pb::Hello {
             versions: [control::VERSION].to_vec(),
             software: self.config.software.clone(),
             features: Vec::new(),
-            name: self.wanted_name.as_ref().unwrap_or(&self.config.name).clone(),
+            name: self.name_told.clone(),
             rooms,
             voice: self.voice.map_or(0, PlaceId::number),
             marks: Some(self.wire_marks()),

@@ -57,6 +57,8 @@ pub(super) struct Place {
     pub(super) listed: usize,
     /// Those who were here when the connection was lost, until it is known who still is.
     pub(super) former_members: Option<BTreeSet<String>>,
+    /// The user wanted what is between him and somebody, or said something there.
+    pub(super) is_answered: bool,
     /// It is to be with whoever has the name now, who may be another one than before.
     pub(super) is_anew: bool,
     /// It was asked for on this connection.
@@ -79,6 +81,7 @@ impl Place {
             members: BTreeMap::new(),
             listed: 0,
             former_members: None,
+            is_answered: false,
             is_anew: false,
             is_claimed: false,
             is_entered: false,
@@ -240,8 +243,9 @@ impl Client {
             && !place.has_other()
         {
             (place.is_anew, place.is_entered, place.is_claimed) = (true, false, false);
-            self.voice_told = self.voice_told.filter(|voice| *voice != id);
+            self.voice_told = self.voice_told.filter(|voice| *voice != Some(id));
         }
+        self.answered(id);
         self.send_claims();
         Ok(id)
     }
@@ -253,7 +257,7 @@ impl Client {
         if let Some(place) = self.places.iter().find(found) {
             return Ok(place.id);
         }
-        if is_private && !self.free_private_place() {
+        if is_private && !self.has_private_place() {
             return Err(JoinError::TooManyPrivate);
         }
         if !is_private && self.count_places(false) >= Limit::RoomsEach.value() {
@@ -303,21 +307,17 @@ impl Client {
     /// It is no name.
     pub fn set_name(&mut self, name: &str) -> Result<(), JoinError> {
         let name = Name::new(name).map_err(JoinError::Name)?.as_str().to_owned();
-        if self.is_in() {
-            self.send(Kind::Name(pb::SetName { name: name.clone() }));
-        }
         self.wanted_name = Some(name);
+        // The same one may be asked for again, as when somebody had it.
+        self.name_told.clear();
+        self.tell_name();
         Ok(())
     }
 
     /// Whether the user can be heard and hears, for others to know.
     pub fn set_marks(&mut self, marks: Marks) {
-        if self.marks != marks {
-            self.marks = marks;
-            if self.is_in() {
-                self.send(Kind::Marks(self.wire_marks()));
-            }
-        }
+        self.marks = marks;
+        self.tell_marks();
     }
 
     pub(super) fn wire_marks(&self) -> pb::Marks {
@@ -336,19 +336,58 @@ impl Client {
 
     // Helpers.
 
-    fn count_places(&self, is_private: bool) -> usize {
+    pub(super) fn count_places(&self, is_private: bool) -> usize {
         self.places.iter().filter(|place| place.is_private == is_private).count()
     }
 
-    /// Makes sure that one more can be alone with the user: the oldest place whose other is gone makes room. False if all are in use.
-    pub(super) fn free_private_place(&mut self) -> bool {
-        if self.count_places(true) < Limit::PrivateEach.value() {
-            return true;
-        }
+    /// True if one more can be alone with the user: if there is a place, or one whose other is gone, or if the server will make place by ending
+    /// what the user never answered.
+    fn has_private_place(&mut self) -> bool {
+        let (count, most) = (self.count_places(true), Limit::PrivateEach.value());
+        let is_unanswered = |place: &Place| place.is_private && place.is_entered && !place.is_answered;
+        count < most || count == most && (self.give_up_private() || self.places.iter().any(is_unanswered))
+    }
+
+    /// Gives up the oldest place of those whose other is gone. False if there is none.
+    pub(super) fn give_up_private(&mut self) -> bool {
         let is_left = |place: &&Place| place.is_private && place.is_entered && !place.has_other();
         let Some(left) = self.places.iter().find(is_left).map(|place| place.id) else { return false };
         self.not_entered(left, Refusal::NotHere.to_string());
         true
+    }
+
+    /// The user wants to be alone with somebody there.
+    pub(super) fn answered(&mut self, id: PlaceId) {
+        if let Some(place) = self.place_mut(id) {
+            place.is_answered = true;
+        }
+    }
+
+    /// True when the server said that the user is heard where he wants to be.
+    pub(super) fn is_heard_where_he_wants(&self) -> bool {
+        let (Some(own), Some(place)) = (self.session(), self.voice.and_then(|voice| self.place(voice)))
+        else {
+            return false;
+        };
+        let voice = place.members.get(&own).and_then(|member| member.voice);
+        voice.is_some_and(|room| place.is_room(room)) || is_made(Mistake::VoiceUnconfirmed)
+    }
+
+    /// Tells the server whether the user can be heard and hears, if that is otherwise than it knows.
+    pub(super) fn tell_marks(&mut self) {
+        if self.is_in() && self.marks_told != self.marks {
+            self.marks_told = self.marks;
+            self.send(Kind::Marks(self.wire_marks()));
+        }
+    }
+
+    /// Asks the server for the name that the user wants, if it was not asked for it last.
+    pub(super) fn tell_name(&mut self) {
+        let wanted = self.wanted_name.clone().filter(|wanted| *wanted != self.name_told && self.is_in());
+        if let Some(name) = wanted {
+            self.name_told.clone_from(&name);
+            self.send(Kind::Name(pb::SetName { name }));
+        }
     }
 
     pub(super) fn place(&self, id: PlaceId) -> Option<&Place> {
@@ -394,7 +433,7 @@ impl Client {
 
     /// Tells the server where the user talks and listens, if that is another place than it knows.
     pub(super) fn tell_voice(&mut self) {
-        if !self.is_in() || self.voice_told == self.voice {
+        if !self.is_in() || self.voice_told == Some(self.voice) {
             return;
         }
         let room = match self.voice {
@@ -405,7 +444,7 @@ impl Client {
             },
             None => 0,
         };
-        self.voice_told = self.voice;
+        self.voice_told = Some(self.voice);
         self.send(Kind::VoiceRoom(pb::VoiceRoom { room }));
     }
 
@@ -434,9 +473,9 @@ impl Client {
         let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
         let place = self.places.remove(at);
         // The voice stays where it is, if it is anywhere.
-        self.voice_told = self.voice_told.filter(|voice| *voice != id);
+        self.voice_told = self.voice_told.filter(|voice| *voice != Some(id));
         if self.voice == Some(id) {
-            let told = self.voice_told.and_then(|voice| self.place(voice));
+            let told = self.voice_told.flatten().and_then(|voice| self.place(voice));
             self.voice = told.filter(|place| !place.is_leaving).map(|place| place.id);
         }
         let outgoing = core::mem::take(&mut self.outgoing);

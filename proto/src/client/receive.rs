@@ -106,7 +106,7 @@ impl Client {
             Kind::Topic(topic) => self.topic_set(topic),
             Kind::Rooms(list) => self.rooms_told(list),
             Kind::NotDone(not) => {
-                self.wanted_name = None;
+                self.wanted_name = self.wanted_name.take().filter(|wanted| *wanted != not.name);
                 self.event(ClientEvent::NotDone { why: not.text });
             }
             Kind::Members(members) => {
@@ -200,13 +200,16 @@ impl Client {
         });
         let (name, resumed) = (welcome.name, welcome.resumed);
         self.session = Some(Session { id, token: welcome.resume_token, name: name.clone() });
-        self.wanted_name = None;
+        // Another than the one in the Hello is asked for below; that one the server has given or refused.
+        self.wanted_name = self.wanted_name.take().filter(|wanted| *wanted != self.name_told);
         self.config.name.clone_from(&name);
         self.out.push(Queued::OpenPath(id), |_, _| {});
         self.event(ClientEvent::Welcome { session: id, name, resumed, again });
         // What the user wanted since the Hello.
         self.send_claims();
         self.tell_voice();
+        self.tell_marks();
+        self.tell_name();
     }
 
     /// The client is in a room now.
@@ -271,7 +274,7 @@ impl Client {
         }
         if before.was_elsewhere {
             // The voice was told to be in the one before.
-            self.voice_told = self.voice_told.filter(|voice| *voice != id);
+            self.voice_told = self.voice_told.filter(|voice| *voice != Some(id));
         }
         self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
@@ -302,7 +305,7 @@ impl Client {
             if let Some(same) = self.place_mut(same) {
                 same.is_leaving &= !is_wanted;
             }
-            for voice in [&mut self.voice, &mut self.voice_told] {
+            for voice in [Some(&mut self.voice), self.voice_told.as_mut()].into_iter().flatten() {
                 *voice = voice.map(|place| if place == id { same } else { place });
             }
             self.not_entered(id, "you are in that room already".to_owned());
@@ -326,8 +329,8 @@ impl Client {
         if let Some(same) = self.places.iter().find(|place| is_free(place) && is_with(place)) {
             return Some(same.id);
         }
-        if !self.free_private_place() {
-            // The server, which allows one client as many as the client does, has no place for one that it has not answered yet.
+        if self.count_places(true) >= Limit::PrivateEach.value() && !self.give_up_private() {
+            // Of those that the server has not answered yet, there is one for which it has no place any more.
             let is_asked = |place: &&Place| place.is_private && !place.is_entered;
             let asked = self.places.iter().find(is_asked).map(|place| place.id)?;
             self.not_entered(asked, Refusal::TooManyPrivate.to_string());
@@ -366,6 +369,10 @@ impl Client {
         }
         let (id, name) = (place.id, member.name);
         self.event_at(id, |place| ClientEvent::Left { place, session, name, reason });
+        if self.count_places(true) > Limit::PrivateEach.value() {
+            // The server made place for one that it was asked for.
+            self.give_up_private();
+        }
     }
 
     /// Somebody is like this now.

@@ -155,7 +155,7 @@ impl Hub {
                     if let Some(room) = self.rooms.get_mut(&room) {
                         room.topics_waiting -= 1;
                     }
-                    let notice = Notice::NotDone { why: Refusal::NotKept(why) };
+                    let notice = Notice::NotDone { name: "", why: Refusal::NotKept(why) };
                     tell(Audience { members: &[member], except: None }, notice);
                     room
                 }

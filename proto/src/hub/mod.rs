@@ -112,6 +112,8 @@ pub enum Notice<'a> {
     },
     /// What they asked for is not done.
     NotDone {
+        /// The name that they asked for, as they wrote it, if it was one.
+        name: &'a str,
         /// Why.
         why: Refusal,
     },

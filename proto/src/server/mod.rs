@@ -358,29 +358,31 @@ impl Server {
             }
             (Kind::Join(claim), State::Member { session }) => self.join_room(now, peer, session, &claim),
             (Kind::Part(part), State::Member { session }) => {
-                self.change(now, peer, |hub, mut tell| {
+                self.change(now, peer, "", |hub, mut tell| {
                     hub.part(session, RoomId::from_wire(part.room), &mut tell);
                     Ok(())
                 });
             }
             (Kind::VoiceRoom(voice), State::Member { session }) => {
                 let room = Some(RoomId::from_wire(voice.room));
-                self.change(now, peer, |hub, mut tell| {
+                self.change(now, peer, "", |hub, mut tell| {
                     hub.set_voice_room(session, room, &mut tell);
                     Ok(())
                 });
             }
             (Kind::Topic(topic), State::Member { session }) => {
                 let (at, room) = (self.calendar_at(now), RoomId::from_wire(topic.room));
-                self.change(now, peer, |hub, mut tell| {
+                self.change(now, peer, "", |hub, mut tell| {
                     hub.set_topic(at, session, room, &topic.text, &mut tell)
                 });
             }
             (Kind::Name(name), State::Member { session }) => {
-                self.change(now, peer, |hub, mut tell| hub.rename(now, session, &name.name, &mut tell));
+                self.change(now, peer, &name.name, |hub, mut tell| {
+                    hub.rename(now, session, &name.name, &mut tell)
+                });
             }
             (Kind::Marks(marks), State::Member { session }) => {
-                self.change(now, peer, |hub, mut tell| {
+                self.change(now, peer, "", |hub, mut tell| {
                     hub.set_marks(session, native::marks(&marks), &mut tell);
                     Ok(())
                 });
@@ -560,11 +562,12 @@ impl Server {
         }
     }
 
-    /// A member changes something that others are told of; he is told if it is refused.
+    /// A member changes something that others are told of, his name to `name` if that is not empty; he is told if it is refused.
     fn change(
         &mut self,
         now: Instant,
         peer: Peer,
+        name: &str,
         change: impl FnOnce(&mut Hub, &mut dyn FnMut(Audience<'_>, Notice<'_>)) -> Result<(), Refusal>,
     ) {
         self.charge_change(now, peer);
@@ -573,7 +576,7 @@ impl Server {
             &mut |audience: Audience<'_>, notice: Notice<'_>| deliver(out, seats, stats, audience, notice);
         if let Err(why) = change(hub, tell) {
             out.push(Queued::Send(Class::Control), |bytes, to| {
-                native::write_notice(bytes, &Notice::NotDone { why });
+                native::write_notice(bytes, &Notice::NotDone { name, why });
                 to.push(peer);
             });
         }

@@ -79,8 +79,9 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
         Notice::Rejected { id, why } => {
             write_to_client(out, Kind::Nack(pb::Nack { id: id.to_wire(), text: why.to_string() }));
         }
-        Notice::NotDone { ref why } => {
-            write_to_client(out, Kind::NotDone(pb::NotDone { text: why.to_string() }));
+        Notice::NotDone { name, ref why } => {
+            let not = pb::NotDone { text: why.to_string(), name: name.to_owned() };
+            write_to_client(out, Kind::NotDone(not));
         }
     }
 }

@@ -285,6 +285,9 @@ pub struct NotDone {
     /// For a person: what happened and what to do.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+    /// The name that was asked for, if it was one.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Room {
