@@ -1120,6 +1120,52 @@ fn voice_ends_with_the_conversation_in_which_it_is() {
     assert_eq!(rig.server.audit(), Ok(()));
 }
 
+/// Foo in as many rooms as one may be in, each full of `text`; then lost, and back in all of them. Bytes that it is told.
+fn welcomed_to_full_rooms(text: &str, others: u32) -> (ServerRig, usize) {
+    let mut rig = ServerRig::new();
+    let name = |n: u32| "\u{1f600}".repeat(26) + &n.to_string();
+    let claims: Vec<_> = (1..=limits::ROOMS_EACH as u32).map(|n| claim(n, &format!("room {n}"))).collect();
+    for peer in 0..=others {
+        rig.accept(peer);
+        rig.send(peer, Kind::Hello(hello_in(&name(peer), claims.clone())));
+    }
+    let mut id = 0;
+    for room in 1..=limits::ROOMS_EACH as u32 {
+        for _ in 0..limits::HISTORY_MESSAGES {
+            id += 1;
+            rig.now = rig.now + Duration::from_millis(50);
+            // What the others are told is of no matter here.
+            rig.feed(Input::Received { peer: Peer::new(1), bytes: &to_server([say(room, id, text)]) });
+            while rig.server.poll_output().is_some() {}
+        }
+    }
+    let again = claims.iter().map(|claim| rig.claim_again(0, claim.key, claim.key, 0));
+    let rooms = again.collect();
+    let hello = pb::Hello { rooms, resume: Some(rig.resume_of(0)), ..hello(&name(0)) };
+    rig.close(0);
+    rig.accept(others + 1);
+    let bytes = to_server([Kind::Hello(hello)]);
+    rig.feed(Input::Received { peer: Peer::new(others + 1), bytes: &bytes });
+    let mut told = 0;
+    while let Some(output) = rig.server.poll_output() {
+        if let Output::Send { bytes, to, .. } = output
+            && to.contains(&Peer::new(others + 1))
+        {
+            told += bytes.len();
+        }
+    }
+    assert_eq!(rig.server.audit(), Ok(()));
+    (rig, told)
+}
+
+#[test]
+fn the_largest_welcome_fits_the_queue() {
+    for (text, others) in [("x".repeat(limits::MESSAGE_BYTES), 1), ("x".to_owned(), 1)] {
+        let (_, told) = welcomed_to_full_rooms(&text, others);
+        assert!((2_000_000..limits::WELCOME_BYTES).contains(&told), "{told}");
+    }
+}
+
 #[test]
 fn one_who_is_refused_has_taken_nobodys_name() {
     let mut rig = three();
@@ -1136,7 +1182,7 @@ fn nobody_makes_all_rooms() {
         rig.now = rig.now + limits::CHANGE_COST * 3;
         let lines = rig.send(1, join(n, &format!("room {n}")));
         let room = rig.server.hub().room_names().last().map(|(room, _)| room.to_wire());
-        let is_made = lines.iter().any(|line| line.contains("Entered"));
+        let is_made = lines.iter().any(|line| line.contains(" Entered"));
         if is_made {
             rig.send(1, Kind::Topic(pb::SetTopic { room: room.unwrap(), text: "mine".into() }));
             rig.send(1, part(room.unwrap()));
@@ -1150,7 +1196,7 @@ fn nobody_makes_all_rooms() {
     assert!(lines.concat().contains("you made many rooms in a short time"), "{lines:?}");
     // One that there is, he may go into.
     rig.send(2, join(1, "theirs"));
-    assert!(rig.send(1, join(1, "theirs")).concat().contains("Entered"));
+    assert!(rig.send(1, join(1, "theirs")).concat().contains(" Entered"));
     for _ in 0..3 {
         rig.now = rig.now + limits::ROOM_COST / 3;
         rig.send(1, Kind::Pong(pb::Ping { token: 1 }));

@@ -463,3 +463,26 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn who_comes_back_into_crowded_rooms_is_told_less() {
+        let mut hub = Hub::new(8, Rng::from_number(1));
+        let claims = [Claim::new("den")];
+        let admission = hub.join(Instant::ZERO, &JoinRequest::new("Foo", &claims), &mut |_, _| {}).unwrap();
+        let room = admission.rooms().next().unwrap().room;
+        let mut share = |members: usize, rooms: usize| {
+            hub.rooms.entry(room).and_modify(|room| room.members = [admission.session].repeat(members));
+            hub.replay_share(&[room].repeat(rooms))
+        };
+        assert_eq!(share(1, 1), limits::REPLAY_BYTES);
+        assert_eq!(share(1, 16), limits::REPLAY_BYTES / 16);
+        let each = "Foo".len() + limits::MEMBER_COST;
+        assert_eq!(share(10_000, 16), (limits::WELCOME_BYTES - 160_000 * each) / 16);
+        assert_eq!(share(100_000, 16), 0);
+    }
+}

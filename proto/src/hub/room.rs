@@ -262,7 +262,7 @@ mod tests {
         ids::MessageId,
         limits::{HISTORY_MESSAGES, HISTORY_SHARE_BYTES, MESSAGE_COST},
     };
-    use alloc::sync::Arc;
+    use alloc::{format, sync::Arc};
 
     fn said(seq: u64, text: &str) -> Message {
         let kept = KeptMessage {
@@ -307,6 +307,38 @@ mod tests {
         room.audit().unwrap();
         assert_eq!(room.messages_after(Seq::ZERO).count(), most / (MESSAGE_BYTES + MESSAGE_COST));
         assert_eq!(room.first_seq(), Seq::from_wire(4));
+    }
+
+    #[test]
+    fn what_is_between_two_has_an_account_of_its_own() {
+        let (den, alone) = (RoomId::from_wire(1), RoomId::from_wire(1 << 24));
+        let mut bytes = LogBytes::default();
+        bytes.note(den, 0, limits::HISTORIES_BYTES);
+        bytes.note(alone, 0, limits::PRIVATE_HISTORIES_BYTES);
+        assert_eq!((bytes.most(den), bytes.most(alone)), (usize::MAX, usize::MAX));
+        bytes.note(den, 0, 1);
+        assert_eq!((bytes.most(den), bytes.most(alone)), (HISTORY_SHARE_BYTES, usize::MAX));
+        bytes.note(den, 1, 0);
+        bytes.note(alone, 0, 1);
+        assert_eq!((bytes.most(den), bytes.most(alone)), (usize::MAX, limits::PRIVATE_SHARE_BYTES));
+        let rooms = |named, private| bytes.audit([(den, named), (alone, private)].into_iter());
+        assert_eq!(rooms(limits::HISTORIES_BYTES, limits::PRIVATE_HISTORIES_BYTES + 1), Ok(()));
+        assert!(rooms(1, limits::PRIVATE_HISTORIES_BYTES + 1).is_err());
+        assert!(rooms(limits::HISTORIES_BYTES, 1).is_err());
+        let most = limits::PRIVATE_HISTORIES_BYTES + limits::PRIVATE_ROOMS * limits::PRIVATE_SHARE_BYTES;
+        let grown = LogBytes { named: 0, private: most + 1 };
+        let wrong = grown.audit([(alone, most + 1)].into_iter());
+        assert_eq!(wrong, Err(format!("bytes of what is private: {}, the limit is {most}", most + 1)));
+    }
+
+    /// With one of any length, everybody in it is still told the last thing that was said.
+    #[test]
+    fn one_message_fits_the_smallest_share() {
+        let mut room = den();
+        for seq in 1..=2 {
+            room.append(said(seq, &"x".repeat(MESSAGE_BYTES)), limits::PRIVATE_SHARE_BYTES);
+            assert_eq!(room.messages_after(Seq::ZERO).count(), 1);
+        }
     }
 
     #[test]
