@@ -321,7 +321,7 @@ fn of_rooms(u: &mut Unstructured<'_>) -> Result<pb::to_client::Kind> {
             let room = pb::ListedRoom { name, members: 3, topic: String::new() };
             Kind::Rooms(pb::RoomList { rooms: vec![room; count.into()], more })
         }
-        13 => Kind::NotDone(pb::NotDone { text: text(u)? }),
+        13 => Kind::NotDone(pb::NotDone { text: text(u)?, name: text(u)? }),
         14 => Kind::Joined(pb::Joined { room: room(u)?, member: member(u)? }),
         _ => Kind::Left(pb::Left { room: room(u)?, member: member(u)?, reason: 2 }),
     })

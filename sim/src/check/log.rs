@@ -7,7 +7,7 @@ use chinwag_proto::{
     client::PlaceId,
     history::Topic,
     hub::LeaveReason,
-    limits::DEFAULT_ROOM,
+    limits::{DEFAULT_ROOM, MESSAGE_COST},
     server::{Server, ServerEvent},
     text::escape,
 };
