@@ -504,6 +504,31 @@ fn the_relay_is_told_before_the_others_are() {
 }
 
 #[test]
+fn voice_of_a_connection_says_in_which_room_it_was_said() {
+    let mut rig = three();
+    rig.send(1, join(2, "den"));
+    let said = |sequence| Kind::Voice(voice(session(1, 0), sequence, &[1]));
+    let bytes = to_server([said(1), voice_in(2), said(2), voice_in(0), said(3)]);
+    rig.feed(Input::Received { peer: Peer::new(1), bytes: &bytes });
+    let mut lines = vec![];
+    while let Some(output) = rig.server.poll_output() {
+        if matches!(output, Output::Relay(_)) {
+            lines.push(server_output(&output));
+        }
+    }
+    assert_lines(
+        &lines,
+        &[
+            "talk s1.0@r1: s1.0 #1 [1]",
+            "move s1.0 r2",
+            "talk s1.0@r2: s1.0 #2 [1]",
+            "move s1.0 nowhere",
+            "talk s1.0@nowhere: s1.0 #3 [1]",
+        ],
+    );
+}
+
+#[test]
 fn who_talks_nowhere_gets_a_path_without_a_room() {
     let mut rig = three();
     let hello = pb::Hello { voice: 9, ..hello("Qux") };

@@ -52,7 +52,7 @@ enum Queued {
     Move { session: SessionId, room: Option<RoomId> },
     Listen { session: SessionId, path: VoicePath },
     Leave { session: SessionId },
-    Talk { session: SessionId },
+    Talk { session: SessionId, room: Option<RoomId> },
     Overheard,
     Pause { peer: Peer },
     Unpause { peer: Peer },
@@ -228,7 +228,7 @@ impl Server {
             Queued::Move { session, room } => Output::Relay(Order::Move { session, room }),
             Queued::Listen { session, path } => Output::Relay(Order::Listen { session, path }),
             Queued::Leave { session } => Output::Relay(Order::Leave { session }),
-            Queued::Talk { session } => Output::Relay(Order::Talk { session, payload: bytes }),
+            Queued::Talk { session, room } => Output::Relay(Order::Talk { session, room, payload: bytes }),
             Queued::Overheard => Output::Overheard { payload: bytes },
             Queued::Pause { peer } => Output::Pause { peer },
             Queued::Unpause { peer } => Output::Unpause { peer },
@@ -655,7 +655,8 @@ impl Server {
             self.stats.voice_homeless += 1;
             return;
         };
-        self.out.push(Queued::Talk { session }, |bytes, _| bytes.extend_from_slice(payload));
+        let room = self.hub.voice_room(session);
+        self.out.push(Queued::Talk { session, room }, |bytes, _| bytes.extend_from_slice(payload));
     }
 
     /// Voice of the relay goes over connections; what classic members are to hear is the gateway's to play, once for all.

@@ -28,15 +28,11 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
         }
         Output::Relay(Order::Listen { session, path }) => format!("listen {}: {path:?}", show(*session)),
         Output::Relay(Order::Move { session, room }) => {
-            format!(
-                "move {} {}",
-                show(*session),
-                room.map_or("nowhere".into(), |room| format!("r{}", id(room)))
-            )
+            format!("move {} {}", show(*session), whereabouts(*room))
         }
         Output::Relay(Order::Leave { session }) => format!("leave {}", show(*session)),
-        Output::Relay(Order::Talk { session, payload: said }) => {
-            format!("talk {}: {}", show(*session), payload(said))
+        Output::Relay(Order::Talk { session, room, payload: said }) => {
+            format!("talk {}@{}: {}", show(*session), whereabouts(*room), payload(said))
         }
         Output::Overheard { payload: said } => format!("overheard {}", payload(said)),
         Output::OpenPath { peer, session, .. } => format!("open path {}: {}", peer.index(), show(*session)),
@@ -61,6 +57,10 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
         }
         Output::Event(event) => server_event(event),
     }
+}
+
+fn whereabouts(room: Option<RoomId>) -> String {
+    room.map_or("nowhere".into(), |room| format!("r{}", id(room)))
 }
 
 fn written(write: &Write) -> String {
