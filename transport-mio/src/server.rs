@@ -590,11 +590,7 @@ impl ServerLoop {
                         keeper.read(ticket, what);
                     }
                 }
-                Output::Event(event) => {
-                    // One that nobody is in any more may be gone.
-                    let name = event.room().and_then(|room| self.server.hub().name_of_room(room));
-                    observe(Observation::Event(&event, name));
-                }
+                Output::Event(event) => observe(Observation::Event(&event)),
             }
         }
     }

@@ -35,10 +35,8 @@ impl Console {
             Observation::Connected { from } => {
                 self.0.line(Kind::Connection, &format!("{} has connected.", plain(*from)));
             }
-            Observation::Event(event, room) => {
-                // The room that everybody is in first is not worth a word.
-                let room = room.map(Name::as_str).filter(|room| *room != limits::DEFAULT_ROOM);
-                if let Some((kind, line)) = told(event, room, sees_own_lines) {
+            Observation::Event(event) => {
+                if let Some((kind, line)) = told(event, sees_own_lines) {
                     self.0.line(kind, &line);
                 }
             }
@@ -149,8 +147,10 @@ fn report(losses: &Losses) {
     }
 }
 
-/// What the operator is told of an event in `room`, nothing of it for the room that everybody is in first.
-fn told(event: &ServerEvent, room: Option<&str>, sees_own_lines: bool) -> Option<(Kind, String)> {
+/// What the operator is told of an event.
+fn told(event: &ServerEvent, sees_own_lines: bool) -> Option<(Kind, String)> {
+    // The room that everybody is in first is not worth a word.
+    let room = event.room_name().map(Name::as_str).filter(|room| *room != limits::DEFAULT_ROOM);
     let to = room.unwrap_or("the chat");
     let line = match event {
         ServerEvent::Joined { name, .. } => {
@@ -209,4 +209,37 @@ fn outward_address() -> IpAddr {
         .and_then(|socket| socket.connect(("192.0.2.1", 9)).map(|()| socket))
         .and_then(|socket| socket.local_addr());
     probe.map_or(loopback, |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_proto::{
+        RoomId, Seq, SessionId,
+        history::{Topic, UnixMillis},
+    };
+
+    use super::*;
+
+    #[test]
+    fn lines_say_in_which_room_it_was_unless_it_is_the_first_of_all() {
+        let (room, member) = (RoomId::from_wire(2), SessionId::from_wire(1));
+        let foo = || Name::new("Foo").unwrap();
+        let line = |event| told(&event, false).unwrap().1;
+        for (room_name, to, of, said) in
+            [("den", "den", "den", "[den] "), (limits::DEFAULT_ROOM, "the chat", "lobby", "")]
+        {
+            let room_name = || Name::new(room_name).unwrap();
+            let reason = LeaveReason::Lost;
+            let left = ServerEvent::Left { room, room_name: room_name(), member, name: foo(), reason };
+            assert_eq!(line(left), format!("Foo has left {to}. (connection lost)"));
+            let joined = ServerEvent::Joined { room, room_name: room_name(), member, name: foo() };
+            assert!(line(joined).starts_with(&format!("Foo has joined {to}")));
+            let topic = Topic { text: "moles\u{1b}".into(), by: foo(), at: UnixMillis(0) };
+            let about = line(ServerEvent::Topic { room, room_name: room_name(), topic });
+            assert_eq!(about, format!("Foo has set the topic of {of}: moles{}", escape("\u{1b}")));
+            let (seq, text) = (Seq::from_wire(1), "hello".into());
+            let hello = ServerEvent::Said { room, room_name: room_name(), seq, member, name: foo(), text };
+            assert_eq!(line(hello), format!("{said}Foo: hello"));
+        }
+    }
 }

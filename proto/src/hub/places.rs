@@ -331,7 +331,7 @@ impl Hub {
         let Some(person) = self.sessions.person(id) else { return };
         if !at.is_private() {
             let audience = Audience { members: &room.members, except: Some(id) };
-            return tell(audience, Notice::Joined { room: at, member: person });
+            return tell(audience, Notice::Joined { room: at, room_name: &room.name, member: person });
         }
         // He with whom this is private may not know it yet, or have forgotten it when the member was gone.
         let is_present = |session: &Session| session.presence.is_in_room();
@@ -346,8 +346,10 @@ impl Hub {
             let share = limits::REPLAY_BYTES / limits::PRIVATE_EACH;
             let last_seq = if is_untold { self.newest_within(at, Seq::ZERO, share) } else { room.last_seq() };
             tell(audience, Notice::Opened { room: at, epoch, last_seq, by: person, to });
-            if is_untold {
-                self.messages_after(at, last_seq).for_each(|message| tell(audience, Notice::Said(message)));
+            if is_untold && let Some(room) = self.rooms.get(&at) {
+                let room_name = &room.name;
+                let messages = room.messages_after(last_seq);
+                messages.for_each(|message| tell(audience, Notice::Said { room_name, message }));
             }
         }
     }
@@ -363,7 +365,10 @@ impl Hub {
         let (Some(room), Some(session)) = (self.rooms.get_mut(&at), self.sessions.get(id)) else { return };
         if room.remove(id) && !is_made(Mistake::LeaveUntold) {
             let audience = Audience { members: &room.members, except: None };
-            tell(audience, Notice::Left { room: at, member: id, name: &session.name, reason });
+            tell(
+                audience,
+                Notice::Left { room: at, room_name: &room.name, member: id, name: &session.name, reason },
+            );
         }
     }
 

@@ -209,6 +209,8 @@ pub enum ServerEvent {
     Joined {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// Whose session.
         member: SessionId,
         /// Who.
@@ -223,6 +225,8 @@ pub enum ServerEvent {
     Said {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// At which place.
         seq: Seq,
         /// Whose session.
@@ -245,6 +249,8 @@ pub enum ServerEvent {
     Topic {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// What, and who.
         topic: Topic,
     },
@@ -252,6 +258,8 @@ pub enum ServerEvent {
     Left {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// Whose session.
         member: SessionId,
         /// Who.
@@ -269,6 +277,17 @@ impl ServerEvent {
             | Self::Said { room, .. }
             | Self::Topic { room, .. }
             | Self::Left { room, .. } => Some(*room),
+            Self::Resumed { .. } | Self::Renamed { .. } => None,
+        }
+    }
+
+    /// What the room is called where it happened.
+    pub fn room_name(&self) -> Option<&Name> {
+        match self {
+            Self::Joined { room_name, .. }
+            | Self::Said { room_name, .. }
+            | Self::Topic { room_name, .. }
+            | Self::Left { room_name, .. } => Some(room_name),
             Self::Resumed { .. } | Self::Renamed { .. } => None,
         }
     }

@@ -82,21 +82,21 @@ fn place(seq: Seq) -> String {
 
 fn server_event(event: &ServerEvent) -> String {
     match event {
-        ServerEvent::Joined { room, member, name } => {
+        ServerEvent::Joined { room, member, name, .. } => {
             format!("event Joined r{} {name}={}", room.to_wire(), show(*member))
         }
         ServerEvent::Resumed { name } => format!("event Resumed {name}"),
-        ServerEvent::Said { room, seq, member, name, text } => {
+        ServerEvent::Said { room, seq, member, name, text, .. } => {
             let (room, seq, member) = (room.to_wire(), seq.to_wire(), show(*member));
             format!("event Said r{room}/{seq} {name}={member} {text:?}")
         }
         ServerEvent::Renamed { member, former, name } => {
             format!("event Renamed {former} {name}={}", show(*member))
         }
-        ServerEvent::Topic { room, topic } => {
+        ServerEvent::Topic { room, topic, .. } => {
             format!("event Topic r{} {} {:?}", id(*room), topic.by, topic.text)
         }
-        ServerEvent::Left { room, member, name, reason } => {
+        ServerEvent::Left { room, member, name, reason, .. } => {
             format!("event Left r{} {name}={} {reason:?}", room.to_wire(), show(*member))
         }
     }
