@@ -152,10 +152,10 @@ fn told(event: &ServerEvent, sees_own_lines: bool) -> Option<(Kind, String)> {
     // The room that everybody is in first is not worth a word.
     let room = event.room_name().map(Name::as_str).filter(|room| *room != limits::DEFAULT_ROOM);
     let to = room.unwrap_or("the chat");
-    let line = match event {
+    Some(match event {
         ServerEvent::Joined { name, .. } => {
             let end = if room.is_some() { '.' } else { '!' };
-            format!("{name} has joined {to}{end}")
+            (Kind::Membership, format!("{name} has joined {to}{end}"))
         }
         ServerEvent::Left { name, reason, .. } => {
             let how = match reason {
@@ -163,24 +163,26 @@ fn told(event: &ServerEvent, sees_own_lines: bool) -> Option<(Kind, String)> {
                 LeaveReason::Lost => " (connection lost)",
                 LeaveReason::Removed => " (removed)",
             };
-            format!("{name} has left {to}.{how}")
+            (Kind::Membership, format!("{name} has left {to}.{how}"))
         }
-        ServerEvent::Resumed { name } => format!("{name} is back."),
-        ServerEvent::Renamed { former, name, .. } => format!("{former} is called {name} now."),
-        ServerEvent::Topic { topic, .. } if topic.text.is_empty() => {
-            format!("{} has removed the topic of {}.", topic.by, room.unwrap_or(limits::DEFAULT_ROOM))
+        ServerEvent::Resumed { name } => (Kind::Membership, format!("{name} is back.")),
+        ServerEvent::Renamed { former, name, .. } => {
+            (Kind::Change, format!("{former} is called {name} now."))
         }
         ServerEvent::Topic { topic, .. } => {
-            let room = room.unwrap_or(limits::DEFAULT_ROOM);
-            format!("{} has set the topic of {room}: {}", topic.by, escape(&topic.text))
+            let (room, by) = (room.unwrap_or(limits::DEFAULT_ROOM), &topic.by);
+            let line = match &*topic.text {
+                "" => format!("{by} has removed the topic of {room}."),
+                text => format!("{by} has set the topic of {room}: {}", escape(text)),
+            };
+            (Kind::Change, line)
         }
         ServerEvent::Said { name, .. } if sees_own_lines && name.is_of_the_server() => return None,
         ServerEvent::Said { name, text, .. } => {
             let room = room.map(|room| format!("[{room}] ")).unwrap_or_default();
-            return Some((Kind::Said, format!("{room}{name}: {}", escape(text))));
+            (Kind::Said, format!("{room}{name}: {}", escape(text)))
         }
-    };
-    Some((Kind::Membership, line))
+    })
 }
 
 /// An IPv4 address in IPv6 clothes, as a dual-stack socket reports it, without them.
@@ -235,11 +237,15 @@ mod tests {
             let joined = ServerEvent::Joined { room, room_name: room_name(), member, name: foo() };
             assert!(line(joined).starts_with(&format!("Foo has joined {to}")));
             let topic = Topic { text: "moles\u{1b}".into(), by: foo(), at: UnixMillis(0) };
-            let about = line(ServerEvent::Topic { room, room_name: room_name(), topic });
+            let about = told(&ServerEvent::Topic { room, room_name: room_name(), topic }, false);
+            let (kind, about) = about.unwrap();
+            assert_eq!(kind, Kind::Change);
             assert_eq!(about, format!("Foo has set the topic of {of}: moles{}", escape("\u{1b}")));
             let (seq, text) = (Seq::from_wire(1), "hello".into());
             let hello = ServerEvent::Said { room, room_name: room_name(), seq, member, name: foo(), text };
             assert_eq!(line(hello), format!("{said}Foo: hello"));
         }
+        let renamed = ServerEvent::Renamed { member, former: foo(), name: Name::new("Bar").unwrap() };
+        assert_eq!(told(&renamed, false), Some((Kind::Change, "Foo is called Bar now.".to_owned())));
     }
 }
