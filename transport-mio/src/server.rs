@@ -590,6 +590,11 @@ impl ServerLoop {
                         keeper.read(ticket, what);
                     }
                 }
+                Output::Unread { ticket } => {
+                    if self.keeper.as_mut().is_some_and(|keeper| keeper.leaves_unread(ticket)) {
+                        self.server.handle_input(now, Input::Read { ticket, found: None });
+                    }
+                }
                 Output::Event(event) => observe(Observation::Event(&event)),
             }
         }

@@ -189,6 +189,12 @@ pub enum Output<'a> {
         /// What.
         what: ReadRequest,
     },
+    /// Nobody waits for this any more, which was to be read: if that has not begun, it need not be. There is an answer to it all the same,
+    /// with nothing in it and at once where it is not read, whose place in the store's queue is then another's.
+    Unread {
+        /// Of which question.
+        ticket: u32,
+    },
     /// Something worth a line for the operator.
     Event(ServerEvent),
 }

@@ -60,6 +60,7 @@ enum Queued {
     Report { talker: SessionId, report: ReceiverReport },
     Keep { run: u32, write: Write },
     Read { ticket: u32, what: ReadRequest },
+    Unread { ticket: u32 },
     Event(ServerEvent),
 }
 
@@ -236,6 +237,7 @@ impl Server {
             Queued::Report { talker, report } => Output::Report { talker, report },
             Queued::Keep { run, write } => Output::Keep { run, write },
             Queued::Read { ticket, what } => Output::Read { ticket, what },
+            Queued::Unread { ticket } => Output::Unread { ticket },
             Queued::Event(event) => Output::Event(event),
         })
     }
@@ -796,6 +798,7 @@ impl Server {
         if self.peer_of(session) == Some(peer) {
             self.seats.unseat(session, peer);
             self.out.push(Queued::Leave { session }, |_, _| {});
+            self.reads.give_up(session, |ticket| self.out.push(Queued::Unread { ticket }, |_, _| {}));
         }
         Some(session)
     }

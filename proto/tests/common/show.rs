@@ -55,6 +55,7 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
             let (room, before) = (what.room.to_wire(), place(what.before));
             format!("read {ticket}: {:?} in r{room} before {before} limit {}", what.words, what.limit)
         }
+        Output::Unread { ticket } => format!("unread {ticket}"),
         Output::Event(event) => server_event(event),
     }
 }
