@@ -332,6 +332,9 @@ impl Driver {
                     assert!(self.shelf.is_some() && self.reads.len() < READS);
                     self.reads.push((ticket, what));
                 }
+                Output::Unread { ticket } => {
+                    assert!(self.reads.iter().any(|(waiting, _)| *waiting == ticket), "nobody reads it");
+                }
                 Output::Report { .. } | Output::Event(_) => {}
             }
         }

@@ -74,6 +74,7 @@ impl Rig {
                 | Output::Report { .. }
                 | Output::Keep { .. }
                 | Output::Read { .. }
+                | Output::Unread { .. }
                 | Output::Event(_) => {
                     self.native.push(server_output(&output));
                 }

@@ -290,6 +290,10 @@ impl Driver {
                     self.reads.push((*ticket, what.clone()));
                     continue;
                 }
+                Output::Unread { ticket } => {
+                    assert!(self.reads.iter().any(|(waiting, _)| waiting == ticket), "nobody reads it");
+                    continue;
+                }
                 Output::Event(_) => continue,
             };
             assert!(!to.is_empty() && to.iter().all(|peer| self.open.contains(&(peer.index() as u32))));

@@ -77,6 +77,7 @@ fn classic_lines(rig: &mut ServerRig) -> Vec<(u32, String)> {
             | Output::Close { .. }
             | Output::Report { .. }
             | Output::Read { .. }
+            | Output::Unread { .. }
             | Output::Event(_) => {}
         }
     }

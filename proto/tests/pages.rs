@@ -216,6 +216,33 @@ fn an_answer_goes_to_nobody_when_the_asker_is_gone_and_frees_a_place() {
 }
 
 #[test]
+fn what_was_asked_by_a_connection_that_is_gone_is_given_up_and_keeps_its_place_until_it_is_answered() {
+    let busy = "send 2: History r1 #9 [] the server reads too much at once; try again";
+    let mut rig = after(ServerRig::lasting(), &["a"]);
+    rig.join(3, "Bar");
+    rig.send(3, ask(0, 1, "a"));
+    (1..READS_EACH).for_each(|_| drop(rig.send(1, ask(0, 1, "a"))));
+    // One that is answered is not given up.
+    rig.questions.rotate_left(1);
+    rig.answer();
+    (0..2).for_each(|_| drop(rig.send(1, ask(0, 1, "a"))));
+    assert_lines(&rig.close(1), &["unread 3", "unread 4", "unread 5", "unread 6"]);
+    assert_eq!(rig.server.audit(), Ok(()));
+    rig.resume(2, 1, 1);
+    assert_lines(&rig.send(2, ask(0, 1, "a")), &[busy]);
+    // The store had begun with one of them, and leaves another.
+    assert_lines(&rig.input(Input::Read { ticket: 3, found: Some(&[]) }), &NOTHING);
+    assert_lines(&rig.input(Input::Read { ticket: 4, found: None }), &NOTHING);
+    assert_eq!(rig.send(2, ask(0, 1, "a")), [r#"read 7: "a" in r1 before the end limit 2"#]);
+    assert_eq!(rig.send(2, ask(0, 1, "a")), [r#"read 8: "a" in r1 before the end limit 2"#]);
+    assert_lines(&rig.send(2, ask(0, 1, "a")), &[busy]);
+    // What is given up once is not given up again, and a place is free once.
+    assert_lines(&rig.input(Input::Read { ticket: 4, found: Some(&[]) }), &NOTHING);
+    assert_lines(&rig.send(2, ask(0, 1, "a")), &[busy]);
+    assert_lines(&rig.send(2, Kind::Quit(pb::Quit {}))[..2], &["unread 7", "unread 8"]);
+}
+
+#[test]
 fn who_asks_before_he_is_in_is_closed_and_who_asks_too_much_is_paused() {
     let mut rig = ServerRig::new();
     rig.accept(1);

@@ -440,6 +440,32 @@ fn what_is_told_again_is_bounded_for_all_rooms_together() {
     assert!(told.len() < limits::CONTROL_QUEUE_BYTES);
 }
 
+#[test]
+fn the_operator_is_told_what_a_room_was_called_that_is_gone_when_he_reads_it() {
+    let mut rig = three();
+    rig.server.seat_operator();
+    let all = [join(2, "den"), topic(2, "moles"), say(2, 1, "anybody?"), part(2)];
+    rig.feed(Input::Received { peer: Peer::new(1), bytes: &to_server(all) });
+    assert_eq!(rig.server.hub().name_of_room(RoomId::from_wire(2)), None);
+    let (mut events, mut names) = (vec![], vec![]);
+    while let Some(output) = rig.server.poll_output() {
+        if let Output::Event(event) = &output {
+            events.push(server_output(&output));
+            names.push(event.room_name().unwrap().to_string());
+        }
+    }
+    assert_lines(
+        &events,
+        &[
+            "event Joined r2 Foo=s1.0",
+            "event Topic r2 Foo \"moles\"",
+            "event Said r2/1 Foo=s1.0 \"anybody?\"",
+            "event Left r2 Foo=s1.0 Quit",
+        ],
+    );
+    assert_eq!(names, ["den"; 4]);
+}
+
 // Voice.
 
 #[test]
@@ -499,6 +525,31 @@ fn the_relay_is_told_before_the_others_are() {
             "send 1,2,3: Changed Foo=s1.0@nowhere",
             "move s1.0 r1",
             "send 1,2,3: Changed Foo=s1.0@r1",
+        ],
+    );
+}
+
+#[test]
+fn voice_of_a_connection_says_in_which_room_it_was_said() {
+    let mut rig = three();
+    rig.send(1, join(2, "den"));
+    let said = |sequence| Kind::Voice(voice(session(1, 0), sequence, &[1]));
+    let bytes = to_server([said(1), voice_in(2), said(2), voice_in(0), said(3)]);
+    rig.feed(Input::Received { peer: Peer::new(1), bytes: &bytes });
+    let mut lines = vec![];
+    while let Some(output) = rig.server.poll_output() {
+        if matches!(output, Output::Relay(_)) {
+            lines.push(server_output(&output));
+        }
+    }
+    assert_lines(
+        &lines,
+        &[
+            "talk s1.0@r1: s1.0 #1 [1]",
+            "move s1.0 r2",
+            "talk s1.0@r2: s1.0 #2 [1]",
+            "move s1.0 nowhere",
+            "talk s1.0@nowhere: s1.0 #3 [1]",
         ],
     );
 }

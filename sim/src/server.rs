@@ -498,6 +498,11 @@ impl ServerNode {
                     disk.keep(run, write);
                 }
                 Output::Read { ticket, what } => disk.read(ticket, what),
+                Output::Unread { ticket } => {
+                    if disk.leaves_unread(ticket) {
+                        machine.handle_input(now, Input::Read { ticket, found: None });
+                    }
+                }
                 Output::Event(event) => {
                     check.happened(&event, now);
                     let ServerEvent::Left { reason, .. } = event else { continue };

@@ -590,11 +590,12 @@ impl ServerLoop {
                         keeper.read(ticket, what);
                     }
                 }
-                Output::Event(event) => {
-                    // One that nobody is in any more may be gone.
-                    let name = event.room().and_then(|room| self.server.hub().name_of_room(room));
-                    observe(Observation::Event(&event, name));
+                Output::Unread { ticket } => {
+                    if self.keeper.as_mut().is_some_and(|keeper| keeper.leaves_unread(ticket)) {
+                        self.server.handle_input(now, Input::Read { ticket, found: None });
+                    }
                 }
+                Output::Event(event) => observe(Observation::Event(&event)),
             }
         }
     }

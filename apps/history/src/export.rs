@@ -1,4 +1,4 @@
-//! All messages as lines of JSON, for other programs.
+//! All messages and topics as lines of JSON, for other programs.
 
 use std::{
     io::{self, Write},
@@ -8,7 +8,7 @@ use std::{
 
 use chinwag_proto::{
     Seq,
-    history::{KeptMessage, UnixMillis},
+    history::{KeptMessage, Topic, UnixMillis},
     name::Name,
     text::is_hidden,
 };
@@ -31,8 +31,16 @@ struct Line<'a> {
     text: &'a str,
 }
 
+#[derive(Serialize)]
+struct TopicLine<'a> {
+    room: &'a str,
+    time: String,
+    name: &'a str,
+    topic: &'a str,
+}
+
 /// Writes all messages, a JSON object on each line with `room`, `seq`, `time` (RFC 3339, in UTC, with milliseconds), `name` and `text`: room
-/// by room, oldest first. It can be printed in a terminal: what [`is_hidden`] is escaped. A server may go on writing: what it takes meanwhile may be among them or not. How many there were.
+/// by room, oldest first, and before the messages of a room that is about something an object with `room`, `time`, `name` and `topic`. It can be printed in a terminal: what [`is_hidden`] is escaped. A server may go on writing: what it takes meanwhile may be among them or not. How many messages there were.
 ///
 /// # Errors
 /// What `to` says, as it says it; else what is wrong with the history, as [`Error`](crate::Error) within.
@@ -41,6 +49,9 @@ pub fn export_json(source: &Path, to: &mut dyn Write) -> io::Result<u64> {
     let connection = file::absolute(source).and_then(|source| file::open_to_read(&source)).map_err(wrong)?;
     let mut count = 0;
     for (room, last) in rows::rooms(&connection).map_err(wrong)? {
+        if let Some(topic) = rows::topic(&connection, room.id).map_err(wrong)? {
+            write_topic(to, &room.name, &topic)?;
+        }
         // Else it might never come to an end.
         let mut rows = place::rows_before(room.id, Seq::from_wire(last.to_wire() + 1));
         loop {
@@ -48,7 +59,7 @@ pub fn export_json(source: &Path, to: &mut dyn Write) -> io::Result<u64> {
             let Some(latest) = messages.last() else { break };
             rows.start = place::row(room.id, latest.seq).map_err(wrong)? + 1;
             for message in &messages {
-                write_line(to, &room.name, message)?;
+                write_message(to, &room.name, message)?;
                 count += 1;
             }
         }
@@ -68,7 +79,7 @@ fn messages(connection: &Connection, among: &Range<i64>) -> Result<Vec<KeptMessa
     Ok(messages)
 }
 
-fn write_line(to: &mut dyn Write, room: &Name, message: &KeptMessage) -> io::Result<()> {
+fn write_message(to: &mut dyn Write, room: &Name, message: &KeptMessage) -> io::Result<()> {
     let line = Line {
         room: room.as_str(),
         seq: message.seq.to_wire(),
@@ -76,6 +87,15 @@ fn write_line(to: &mut dyn Write, room: &Name, message: &KeptMessage) -> io::Res
         name: message.name.as_str(),
         text: &message.text,
     };
+    write_line(to, &line)
+}
+
+fn write_topic(to: &mut dyn Write, room: &Name, topic: &Topic) -> io::Result<()> {
+    let (time, name) = (rfc_3339(topic.at), topic.by.as_str());
+    write_line(to, &TopicLine { room: room.as_str(), time, name, topic: &topic.text })
+}
+
+fn write_line(to: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
     line.serialize(&mut Serializer::with_formatter(&mut *to, Printable))?;
     to.write_all(b"\n")
 }
@@ -126,7 +146,7 @@ mod tests {
         };
         let line = |text: &str| {
             let mut line = vec![];
-            write_line(&mut line, &Name::new("lobby").unwrap(), &message(text)).unwrap();
+            write_message(&mut line, &Name::new("lobby").unwrap(), &message(text)).unwrap();
             String::from_utf8(line).unwrap()
         };
         let all: Vec<char> = ('\0'..=char::MAX).collect();

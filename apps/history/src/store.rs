@@ -276,6 +276,8 @@ fn keep_room(transaction: &Transaction<'_>, room: &KeptRoom) -> Result<(), Fault
     transaction
         .prepare_cached("INSERT INTO rooms (id, name, epoch, last, bytes) VALUES (?1, ?2, ?3, 0, 0)")?
         .execute((room.id.to_wire(), room.name.as_str(), room.epoch.cast_signed()))?;
+    // What may have been left of another with its number, by an older program, is not what this one is about.
+    transaction.prepare_cached("DELETE FROM topics WHERE room = ?1")?.execute((room.id.to_wire(),))?;
     Ok(())
 }
 
@@ -399,6 +401,17 @@ mod tests {
         history.write(&[Write::Gone(ROOM), room(2), message(1)]).unwrap();
         let found = restore::rooms(&history.connection).unwrap();
         assert_eq!((found.len(), found[0].room.epoch, found[0].last), (1, 2, Seq::from_wire(1)));
+    }
+
+    #[test]
+    fn a_new_room_is_about_nothing_whatever_was_left_of_another_with_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = history(&folder);
+        history.connection.execute("INSERT INTO topics VALUES (1, 'moles', 'Foo', 0)", ()).unwrap();
+        history
+            .write(&[Write::Room(KeptRoom { id: ROOM, name: Name::new("den").unwrap(), epoch: 1 })])
+            .unwrap();
+        assert_eq!(restore::rooms(&history.connection).unwrap()[0].topic, None);
     }
 
     #[test]

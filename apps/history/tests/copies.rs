@@ -11,7 +11,7 @@ use std::{
 
 use chinwag_history::{Fault, backup, export_json, open};
 use chinwag_proto::history::UnixMillis;
-use common::{ALL, Folder, Read as _, kept, message, messages, named_room, room};
+use common::{ALL, Folder, Read as _, kept, message, messages, named_room, room, topic};
 
 fn exported(folder: &Folder) -> (u64, String) {
     let mut out = vec![];
@@ -105,11 +105,12 @@ fn a_backup_is_the_owners_alone() {
 }
 
 #[test]
-fn an_export_is_a_line_of_json_for_each_message() {
+fn an_export_is_a_line_of_json_for_each_message_and_topic() {
     let folder = Folder::with(&[named_room(2, "Zoë's"), named_room(1, "lobby")]);
     let mut odd = kept(1, 1, "\"\u{1b}\n\u{2028}\0é😀\\");
     odd.at = UnixMillis(1_700_000_000_042);
-    let writes = [message(2, 1, "a"), message(2, 2, "b"), chinwag_proto::history::Write::Message(odd)];
+    let odd = chinwag_proto::history::Write::Message(odd);
+    let writes = [message(2, 1, "a"), topic(2, "moles\u{1b}"), message(2, 2, "b"), odd];
     folder.open().store.write(&writes).unwrap();
     let (count, text) = exported(&folder);
     assert_eq!(count, 3);
@@ -117,6 +118,7 @@ fn an_export_is_a_line_of_json_for_each_message() {
         text.lines().collect::<Vec<_>>(),
         [
             "{\"room\":\"lobby\",\"seq\":1,\"time\":\"2023-11-14T22:13:20.042Z\",\"name\":\"Foo\",\"text\":\"\\\"\\u001b\\n\\u2028\\u0000é😀\\\\\"}",
+            "{\"room\":\"Zoë's\",\"time\":\"1970-01-01T00:16:40.000Z\",\"name\":\"Foo\",\"topic\":\"moles\\u001b\"}",
             "{\"room\":\"Zoë's\",\"seq\":1,\"time\":\"1970-01-01T00:16:40.001Z\",\"name\":\"Foo\",\"text\":\"a\"}",
             "{\"room\":\"Zoë's\",\"seq\":2,\"time\":\"1970-01-01T00:16:40.002Z\",\"name\":\"Foo\",\"text\":\"b\"}",
         ]

@@ -7,7 +7,8 @@ mod common;
 use std::fs;
 
 use chinwag_history::{Fault, export_json, remove_room, rooms};
-use common::{ALL, Folder, NONE, Read as _, message, messages, named_room, room, tidy};
+use chinwag_transport_mio::history::OpenedStore;
+use common::{ALL, Folder, NONE, Read as _, message, messages, named_room, room, tidy, topic};
 
 fn told(folder: &Folder) -> Vec<String> {
     let rooms = rooms(&folder.file()).unwrap();
@@ -17,6 +18,11 @@ fn told(folder: &Folder) -> Vec<String> {
         format!("{name}: {} messages of {} bytes{times}", room.messages, room.text_bytes)
     });
     told.collect()
+}
+
+/// What each room is about.
+fn topics(opened: &OpenedStore) -> Vec<Option<&str>> {
+    opened.rooms.iter().map(|room| room.topic.as_ref().map(|topic| &*topic.text)).collect()
 }
 
 #[test]
@@ -51,14 +57,15 @@ fn a_room_is_removed_with_its_words_and_nothing_else() {
     let secret = (1..=2000).map(|seq| message(2, seq, &format!("Qwertyuiop! {}", "plugh ".repeat(20))));
     opened.store.write(&secret.collect::<Vec<_>>()).unwrap();
     opened.store.write(&messages(3, 1..=100)).unwrap();
+    opened.store.write(&[topic(2, "Xyzzy and where it leads"), topic(3, "all else")]).unwrap();
     let error = remove_room(&folder.file(), "zoë's").unwrap_err();
     assert!(matches!(error.fault, Fault::InUse), "{error}");
     drop(opened);
     let size = fs::metadata(folder.file()).unwrap().len();
-    assert!(holds("Qwertyuiop!") && holds("wertyuiop"));
+    assert!(holds("Qwertyuiop!") && holds("wertyuiop") && holds("Xyzzy"));
     let removed = remove_room(&folder.file(), "ZOË'S").unwrap();
     assert_eq!((removed.name.as_str(), removed.messages), ("Zoë's", 2000));
-    assert!(!holds("Qwertyuiop!") && !holds("wertyuiop") && !holds("plugh"));
+    assert!(!holds("Qwertyuiop!") && !holds("wertyuiop") && !holds("plugh") && !holds("Xyzzy"));
     assert!(fs::metadata(folder.file()).unwrap().len() < size / 3);
     for gone in ["Zoë's", "", "a:b\u{1b}"] {
         let error = remove_room(&folder.file(), gone).unwrap_err();
@@ -67,6 +74,7 @@ fn a_room_is_removed_with_its_words_and_nothing_else() {
     }
 
     let mut opened = folder.open();
+    assert_eq!(topics(&opened), [None, Some("all else")]);
     let mut reader = opened.store.reader().unwrap();
     let all: Vec<_> = (1..=100).collect();
     for (room, left) in [(1, &all), (3, &all), (2, &vec![])] {
@@ -78,6 +86,7 @@ fn a_room_is_removed_with_its_words_and_nothing_else() {
     assert_eq!(reader.find(2, "new"), [1]);
     assert_eq!(tidy(&mut *opened.store, 0), []);
     drop((reader, opened));
+    assert_eq!(topics(&folder.open()), [None, None, Some("all else")]);
     assert_eq!(export_json(&folder.file(), &mut std::io::sink()).unwrap(), 201);
     // Words are whole: as after a crash, all of them are looked through.
     fs::remove_file(folder.beside("history.db.lock")).unwrap();

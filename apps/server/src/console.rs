@@ -35,10 +35,8 @@ impl Console {
             Observation::Connected { from } => {
                 self.0.line(Kind::Connection, &format!("{} has connected.", plain(*from)));
             }
-            Observation::Event(event, room) => {
-                // The room that everybody is in first is not worth a word.
-                let room = room.map(Name::as_str).filter(|room| *room != limits::DEFAULT_ROOM);
-                if let Some((kind, line)) = told(event, room, sees_own_lines) {
+            Observation::Event(event) => {
+                if let Some((kind, line)) = told(event, sees_own_lines) {
                     self.0.line(kind, &line);
                 }
             }
@@ -149,13 +147,15 @@ fn report(losses: &Losses) {
     }
 }
 
-/// What the operator is told of an event in `room`, nothing of it for the room that everybody is in first.
-fn told(event: &ServerEvent, room: Option<&str>, sees_own_lines: bool) -> Option<(Kind, String)> {
+/// What the operator is told of an event.
+fn told(event: &ServerEvent, sees_own_lines: bool) -> Option<(Kind, String)> {
+    // The room that everybody is in first is not worth a word.
+    let room = event.room_name().map(Name::as_str).filter(|room| *room != limits::DEFAULT_ROOM);
     let to = room.unwrap_or("the chat");
-    let line = match event {
+    Some(match event {
         ServerEvent::Joined { name, .. } => {
             let end = if room.is_some() { '.' } else { '!' };
-            format!("{name} has joined {to}{end}")
+            (Kind::Membership, format!("{name} has joined {to}{end}"))
         }
         ServerEvent::Left { name, reason, .. } => {
             let how = match reason {
@@ -163,24 +163,26 @@ fn told(event: &ServerEvent, room: Option<&str>, sees_own_lines: bool) -> Option
                 LeaveReason::Lost => " (connection lost)",
                 LeaveReason::Removed => " (removed)",
             };
-            format!("{name} has left {to}.{how}")
+            (Kind::Membership, format!("{name} has left {to}.{how}"))
         }
-        ServerEvent::Resumed { name } => format!("{name} is back."),
-        ServerEvent::Renamed { former, name, .. } => format!("{former} is called {name} now."),
-        ServerEvent::Topic { topic, .. } if topic.text.is_empty() => {
-            format!("{} has removed the topic of {}.", topic.by, room.unwrap_or(limits::DEFAULT_ROOM))
+        ServerEvent::Resumed { name } => (Kind::Membership, format!("{name} is back.")),
+        ServerEvent::Renamed { former, name, .. } => {
+            (Kind::Change, format!("{former} is called {name} now."))
         }
         ServerEvent::Topic { topic, .. } => {
-            let room = room.unwrap_or(limits::DEFAULT_ROOM);
-            format!("{} has set the topic of {room}: {}", topic.by, escape(&topic.text))
+            let (room, by) = (room.unwrap_or(limits::DEFAULT_ROOM), &topic.by);
+            let line = match &*topic.text {
+                "" => format!("{by} has removed the topic of {room}."),
+                text => format!("{by} has set the topic of {room}: {}", escape(text)),
+            };
+            (Kind::Change, line)
         }
         ServerEvent::Said { name, .. } if sees_own_lines && name.is_of_the_server() => return None,
         ServerEvent::Said { name, text, .. } => {
             let room = room.map(|room| format!("[{room}] ")).unwrap_or_default();
-            return Some((Kind::Said, format!("{room}{name}: {}", escape(text))));
+            (Kind::Said, format!("{room}{name}: {}", escape(text)))
         }
-    };
-    Some((Kind::Membership, line))
+    })
 }
 
 /// An IPv4 address in IPv6 clothes, as a dual-stack socket reports it, without them.
@@ -209,4 +211,41 @@ fn outward_address() -> IpAddr {
         .and_then(|socket| socket.connect(("192.0.2.1", 9)).map(|()| socket))
         .and_then(|socket| socket.local_addr());
     probe.map_or(loopback, |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_proto::{
+        RoomId, Seq, SessionId,
+        history::{Topic, UnixMillis},
+    };
+
+    use super::*;
+
+    #[test]
+    fn lines_say_in_which_room_it_was_unless_it_is_the_first_of_all() {
+        let (room, member) = (RoomId::from_wire(2), SessionId::from_wire(1));
+        let foo = || Name::new("Foo").unwrap();
+        let line = |event| told(&event, false).unwrap().1;
+        for (room_name, to, of, said) in
+            [("den", "den", "den", "[den] "), (limits::DEFAULT_ROOM, "the chat", "lobby", "")]
+        {
+            let room_name = || Name::new(room_name).unwrap();
+            let reason = LeaveReason::Lost;
+            let left = ServerEvent::Left { room, room_name: room_name(), member, name: foo(), reason };
+            assert_eq!(line(left), format!("Foo has left {to}. (connection lost)"));
+            let joined = ServerEvent::Joined { room, room_name: room_name(), member, name: foo() };
+            assert!(line(joined).starts_with(&format!("Foo has joined {to}")));
+            let topic = Topic { text: "moles\u{1b}".into(), by: foo(), at: UnixMillis(0) };
+            let about = told(&ServerEvent::Topic { room, room_name: room_name(), topic }, false);
+            let (kind, about) = about.unwrap();
+            assert_eq!(kind, Kind::Change);
+            assert_eq!(about, format!("Foo has set the topic of {of}: moles{}", escape("\u{1b}")));
+            let (seq, text) = (Seq::from_wire(1), "hello".into());
+            let hello = ServerEvent::Said { room, room_name: room_name(), seq, member, name: foo(), text };
+            assert_eq!(line(hello), format!("{said}Foo: hello"));
+        }
+        let renamed = ServerEvent::Renamed { member, former: foo(), name: Name::new("Bar").unwrap() };
+        assert_eq!(told(&renamed, false), Some((Kind::Change, "Foo is called Bar now.".to_owned())));
+    }
 }

@@ -20,6 +20,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const QUEUED_LINES: usize = 4096;
 /// Lines of one kind that are written within [`WINDOW`]; the rest is summed up at its end.
 const LINES_PER_WINDOW: u64 = 100;
+/// The same for names and topics that change: anybody may go on changing them for hours.
+const CHANGES_PER_WINDOW: u64 = 20;
 /// See [`LINES_PER_WINDOW`].
 const WINDOW: Duration = Duration::from_secs(10);
 /// How long [`Printer::close`] waits for a reader who does not read.
@@ -37,6 +39,8 @@ pub(crate) enum Kind {
     Connection,
     /// Joins and leaves.
     Membership,
+    /// Other names and topics.
+    Change,
     /// What people say, where the operator has a keyboard: never left out.
     Said,
     /// Log lines: errors.
@@ -50,10 +54,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn is_limited(self) -> bool {
+    /// Lines that are written within [`WINDOW`]; all, where there is no limit.
+    fn limit(self) -> Option<u64> {
         match self {
-            Self::Start | Self::Said | Self::Detail => false,
-            Self::Connection | Self::Membership | Self::Error | Self::Warning | Self::Info => true,
+            Self::Start | Self::Said | Self::Detail => None,
+            Self::Change => Some(CHANGES_PER_WINDOW),
+            Self::Connection | Self::Membership | Self::Error | Self::Warning | Self::Info => {
+                Some(LINES_PER_WINDOW)
+            }
         }
     }
 
@@ -63,6 +71,7 @@ impl Kind {
         match self {
             Self::Connection => format!("{count} more have connected within {seconds} s."),
             Self::Membership => format!("{count} more joins and leaves within {seconds} s."),
+            Self::Change => format!("{count} more names and topics were changed within {seconds} s."),
             Self::Error => format!("ERROR {count} more errors within {seconds} s"),
             Self::Warning => format!("WARN {count} more warnings within {seconds} s"),
             Self::Info => format!("INFO {count} more lines within {seconds} s"),
@@ -86,14 +95,12 @@ struct Throttle(BTreeMap<Kind, Window>);
 impl Throttle {
     /// True when this line is to be written. Call [`Throttle::summaries`] first.
     fn admits(&mut self, now: Instant, kind: Kind) -> bool {
-        if !kind.is_limited() {
-            return true;
-        }
+        let Some(limit) = kind.limit() else { return true };
         let window = self.0.entry(kind).or_default();
         if now >= window.ends {
             *window = Window { ends: now + WINDOW, ..Window::default() };
         }
-        let is_admitted = window.written < LINES_PER_WINDOW;
+        let is_admitted = window.written < limit;
         window.written += u64::from(is_admitted);
         window.left_out += u64::from(!is_admitted);
         is_admitted
@@ -298,6 +305,18 @@ mod tests {
         assert_eq!((throttle.due(), throttle.summaries(at(11), true).count()), (None, 0));
         assert!(throttle.admits(at(11), Kind::Connection));
         assert!((0..1000).all(|_| throttle.admits(at(12), Kind::Detail)));
+    }
+
+    #[test]
+    fn names_and_topics_that_change_all_the_time_are_summed_up_and_hide_no_joins() {
+        let mut throttle = Throttle::default();
+        let at = |ms: u64| Instant::ZERO + Duration::from_millis(ms);
+        // Ten a second, as fast as one member may.
+        let admitted = (0..100).filter(|n| throttle.admits(at(n * 99), Kind::Change)).count();
+        assert_eq!(admitted as u64, CHANGES_PER_WINDOW);
+        assert!((0..LINES_PER_WINDOW).all(|_| throttle.admits(at(9_900), Kind::Membership)));
+        let summaries: Vec<_> = throttle.summaries(at(10_000), false).collect();
+        assert_eq!(summaries, ["80 more names and topics were changed within 10 s."]);
     }
 
     /// Says when it is asked to write, and only then waits to be allowed to.

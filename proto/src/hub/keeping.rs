@@ -247,7 +247,7 @@ impl Hub {
     fn settle_topic(&mut self, id: RoomId, topic: Topic, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let audience = Audience { members: &room.members, except: None };
-        tell(audience, Notice::Topic { room: id, topic: &topic });
+        tell(audience, Notice::Topic { room: id, room_name: &room.name, topic: &topic });
         room.topic = Some(topic).filter(|topic| !topic.text.is_empty());
         self.remove_unused(id);
     }
@@ -299,7 +299,8 @@ impl Hub {
                 false => Vec::new(),
             };
             let members = if everybody.is_empty() { &room.members } else { &everybody };
-            tell(Audience { members, except: Some(member) }, Notice::Said(message));
+            let audience = Audience { members, except: Some(member) };
+            tell(audience, Notice::Said { room_name: &room.name, message });
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Notice<'a> {
     Joined {
         /// Where.
         room: RoomId,
+        /// What that is called.
+        room_name: &'a Name,
         /// Who.
         member: Person<'a>,
     },
@@ -76,6 +78,8 @@ pub enum Notice<'a> {
     Topic {
         /// Which room.
         room: RoomId,
+        /// What that is called.
+        room_name: &'a Name,
         /// What it is about.
         topic: &'a Topic,
     },
@@ -83,6 +87,8 @@ pub enum Notice<'a> {
     Left {
         /// Where.
         room: RoomId,
+        /// What that is called.
+        room_name: &'a Name,
         /// Who.
         member: SessionId,
         /// As whom.
@@ -91,7 +97,12 @@ pub enum Notice<'a> {
         reason: LeaveReason,
     },
     /// A message in a room of theirs. Its sender is told [`Notice::Accepted`] instead.
-    Said(&'a Message),
+    Said {
+        /// What the room is called.
+        room_name: &'a Name,
+        /// What was said, and where.
+        message: &'a Message,
+    },
     /// Their message got this place. A repeat of an accepted message is told its first place again.
     Accepted {
         /// Where.
@@ -128,7 +139,7 @@ impl Notice<'_> {
             | Self::Topic { room, .. }
             | Self::Left { room, .. }
             | Self::Accepted { room, .. } => Some(*room),
-            Self::Said(message) => Some(message.kept.room),
+            Self::Said { message, .. } => Some(message.kept.room),
             Self::Changed { .. } | Self::Rejected { .. } | Self::NotDone { .. } => None,
         }
     }

@@ -294,16 +294,16 @@ impl Hub {
 
     /// Ends what is between two. Whoever is there is told that the other left.
     fn end_private(&mut self, id: RoomId, tell: &mut impl FnMut(Audience<'_>, Notice<'_>)) {
-        let Some((pair, members)) = self.rooms.get(&id).and_then(|room| Some((room.pair?, &room.members)))
-        else {
+        let Some((room, pair)) = self.rooms.get(&id).and_then(|room| Some((room, room.pair?))) else {
             return;
         };
+        let (room_name, members) = (&room.name, &room.members);
         let [one, other] = pair;
         if members.len() == pair.len() {
             for (left, told) in [(one, other), (other, one)] {
                 let Some(name) = self.name_of(left) else { continue };
                 let (audience, reason) = (Audience { members: &[told], except: None }, LeaveReason::Quit);
-                tell(audience, Notice::Left { room: id, member: left, name, reason });
+                tell(audience, Notice::Left { room: id, room_name, member: left, name, reason });
             }
         }
         let had_voice = |session: &SessionId| {
@@ -413,7 +413,7 @@ impl Hub {
         let Some(person) = self.sessions.person(id) else { return };
         if !at.is_private() {
             let audience = Audience { members: &room.members, except: Some(id) };
-            return tell(audience, Notice::Joined { room: at, member: person });
+            return tell(audience, Notice::Joined { room: at, room_name: &room.name, member: person });
         }
         // He with whom this is private may not know it yet, or have forgotten it when the member was gone.
         let is_present = |session: &Session| session.presence.is_in_room();
@@ -428,8 +428,10 @@ impl Hub {
             let share = limits::REPLAY_BYTES / limits::PRIVATE_EACH;
             let last_seq = if is_untold { self.newest_within(at, Seq::ZERO, share) } else { room.last_seq() };
             tell(audience, Notice::Opened { room: at, epoch, last_seq, by: person, to });
-            if is_untold {
-                self.messages_after(at, last_seq).for_each(|message| tell(audience, Notice::Said(message)));
+            if is_untold && let Some(room) = self.rooms.get(&at) {
+                let room_name = &room.name;
+                let messages = room.messages_after(last_seq);
+                messages.for_each(|message| tell(audience, Notice::Said { room_name, message }));
             }
         }
     }
@@ -445,7 +447,10 @@ impl Hub {
         let (Some(room), Some(session)) = (self.rooms.get_mut(&at), self.sessions.get(id)) else { return };
         if room.remove(id) && !is_made(Mistake::LeaveUntold) {
             let audience = Audience { members: &room.members, except: None };
-            tell(audience, Notice::Left { room: at, member: id, name: &session.name, reason });
+            tell(
+                audience,
+                Notice::Left { room: at, room_name: &room.name, member: id, name: &session.name, reason },
+            );
         }
     }
 

@@ -115,7 +115,8 @@ mod tests {
         let mut payload = Vec::new();
         let frame = VoiceFrame { talker: session(0), sequence: 1, end: false, level: 30, opus: &[1, 2] };
         assert!(frame.write(&mut payload));
-        relay.obey(NOW, Order::Talk { session: session(0), payload: &payload }, &mut Nowhere);
+        let talk = Order::Talk { session: session(0), room: Some(LOBBY), payload: &payload };
+        relay.obey(NOW, talk, &mut Nowhere);
         relay
     }
 

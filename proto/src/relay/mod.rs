@@ -80,6 +80,8 @@ pub enum Order<'a> {
     Talk {
         /// Whose.
         session: SessionId,
+        /// Where it talked when this was said, if anywhere: it is heard there, however late or early this comes beside [`Order::Move`].
+        room: Option<RoomId>,
         /// Voice frames, not checked yet.
         payload: &'a [u8],
     },
@@ -234,7 +236,7 @@ impl<S: Seal> Relay<S> {
                 self.enter(session, room);
             }
             Order::Leave { session } => self.leave(session),
-            Order::Talk { session, payload } => self.voice(now, session, payload, egress),
+            Order::Talk { session, room, payload } => self.voice(now, session, room, payload, egress),
         }
     }
 
@@ -264,6 +266,7 @@ impl<S: Seal> Relay<S> {
             self.stats.stale += 1;
             return Ok(());
         }
+        let room = seat.as_ref().and_then(|seat| seat.room);
         let opened = match seat {
             Some(seat) => seat.open(now, socket, from, bytes),
             None => Err(OpenError::NotOurs),
@@ -278,7 +281,7 @@ impl<S: Seal> Relay<S> {
             egress.alive(now, session);
         }
         match opened.kind {
-            DatagramKind::Voice => self.voice(now, session, opened.payload, egress),
+            DatagramKind::Voice => self.voice(now, session, room, opened.payload, egress),
             DatagramKind::Probe => self.probe(now, session, opened.payload, egress),
             // The server probes nobody.
             DatagramKind::Echo => {}
@@ -305,7 +308,14 @@ impl<S: Seal> Relay<S> {
 
     // Voice.
 
-    fn voice(&mut self, now: Instant, session: SessionId, payload: &[u8], egress: &mut impl Egress<S>) {
+    fn voice(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        room: Option<RoomId>,
+        payload: &[u8],
+        egress: &mut impl Egress<S>,
+    ) {
         let Self { seats, rooms, waiting, hold, stats, .. } = self;
         stats.voice_in += 1;
         let Some(seat) = find(seats, session) else {
@@ -331,7 +341,7 @@ impl<S: Seal> Relay<S> {
         }
         let id = match rooms.keys().next() {
             Some(&first) if is_made(Mistake::VoiceAcrossRooms) => first,
-            _ => match seat.room {
+            _ => match room {
                 Some(room) => room,
                 None => {
                     stats.voice_homeless += 1;

@@ -189,6 +189,12 @@ pub enum Output<'a> {
         /// What.
         what: ReadRequest,
     },
+    /// Nobody waits for this any more, which was to be read: if that has not begun, it need not be. There is an answer to it all the same,
+    /// with nothing in it and at once where it is not read, whose place in the store's queue is then another's.
+    Unread {
+        /// Of which question.
+        ticket: u32,
+    },
     /// Something worth a line for the operator.
     Event(ServerEvent),
 }
@@ -209,6 +215,8 @@ pub enum ServerEvent {
     Joined {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// Whose session.
         member: SessionId,
         /// Who.
@@ -223,6 +231,8 @@ pub enum ServerEvent {
     Said {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// At which place.
         seq: Seq,
         /// Whose session.
@@ -245,6 +255,8 @@ pub enum ServerEvent {
     Topic {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// What, and who.
         topic: Topic,
     },
@@ -252,6 +264,8 @@ pub enum ServerEvent {
     Left {
         /// Where.
         room: RoomId,
+        /// What that is called; it may be gone when this is read.
+        room_name: Name,
         /// Whose session.
         member: SessionId,
         /// Who.
@@ -269,6 +283,17 @@ impl ServerEvent {
             | Self::Said { room, .. }
             | Self::Topic { room, .. }
             | Self::Left { room, .. } => Some(*room),
+            Self::Resumed { .. } | Self::Renamed { .. } => None,
+        }
+    }
+
+    /// What the room is called where it happened.
+    pub fn room_name(&self) -> Option<&Name> {
+        match self {
+            Self::Joined { room_name, .. }
+            | Self::Said { room_name, .. }
+            | Self::Topic { room_name, .. }
+            | Self::Left { room_name, .. } => Some(room_name),
             Self::Resumed { .. } | Self::Renamed { .. } => None,
         }
     }

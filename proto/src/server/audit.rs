@@ -45,6 +45,7 @@ impl Server {
         same("peers that wait for the store", &listed, &waiting.collect())?;
         let (entries, peers) = (self.waiting_for_store.len(), listed.len());
         ensure!(entries == peers, "{peers} peers wait for the store, {entries} are listed");
+        self.reads.audit(|session| self.seats.peer_of(session).is_some())?;
         self.audit_members()
     }
 
@@ -212,6 +213,13 @@ mod tests {
                 ("1 peers wait for the store, 2 are listed", |s| {
                     conn(s, FOO).waits_for_store = true;
                     s.waiting_for_store.extend([FOO, FOO]);
+                }),
+                ("question 1 is of SessionId(7), who is not here", |s| {
+                    s.reads.ask_for(1, SessionId::from_wire(7))
+                }),
+                ("reads: 257, the limit is 256", |s| {
+                    let foo = session(s, FOO);
+                    (0..=limits::READS as u32).for_each(|ticket| s.reads.ask_for(ticket, foo));
                 }),
                 ("outputs: 1 were not polled", |s| s.out.push(Queued::Send(Class::Control), |_, _| {})),
                 ("hub: 4 sessions are in a room, 3 names are taken", |s| {

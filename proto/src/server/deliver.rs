@@ -44,7 +44,7 @@ pub(super) fn deliver(
         return;
     }
     // Whoever says something there is told of it as everybody is.
-    let with_author = matches!(notice, Notice::Said(_)) && !is_made(Mistake::ClassicEchoForgotten);
+    let with_author = matches!(notice, Notice::Said { .. }) && !is_made(Mistake::ClassicEchoForgotten);
     let audience = if with_author { audience.with_author() } else { audience };
     let classics = || {
         let seats = audience.iter().filter_map(|session| seats.find(session));
@@ -54,7 +54,7 @@ pub(super) fn deliver(
         return;
     }
     let line = match notice {
-        Notice::Said(message) => classic::said(message.kept.name.as_str(), &message.kept.text),
+        Notice::Said { message, .. } => classic::said(message.kept.name.as_str(), &message.kept.text),
         Notice::Joined { member, .. } => classic::joined(member.name.as_str()),
         Notice::Left { name, .. } => classic::left(name.as_str()),
         Notice::Rejected { why, .. } => classic::remark(&why.to_string()),
@@ -91,7 +91,7 @@ fn send<Sessions: Iterator<Item = SessionId>>(
 
 fn count(stats: &mut ServerStats, notice: &Notice<'_>) {
     match notice {
-        Notice::Said(_) => stats.messages += 1,
+        Notice::Said { .. } => stats.messages += 1,
         Notice::Rejected { why: Rejection::NotKept(_), .. } => stats.not_kept += 1,
         Notice::Joined { .. }
         | Notice::Opened { .. }
@@ -110,22 +110,25 @@ fn event_of(notice: &Notice<'_>, has_seat: bool) -> Option<ServerEvent> {
         return None;
     }
     Some(match *notice {
-        Notice::Said(message) if has_seat => {
-            let kept = &message.kept;
+        Notice::Said { room_name, message } if has_seat => {
+            let (kept, member, room_name) = (&message.kept, message.member, room_name.clone());
             let (room, seq, name, text) = (kept.room, kept.seq, kept.name.clone(), kept.text.clone());
-            ServerEvent::Said { room, seq, member: message.member, name, text }
+            ServerEvent::Said { room, room_name, seq, member, name, text }
         }
-        Notice::Joined { room, member } => {
-            ServerEvent::Joined { room, member: member.session, name: member.name.clone() }
+        Notice::Joined { room, room_name, member } => {
+            let (member, name) = (member.session, member.name.clone());
+            ServerEvent::Joined { room, room_name: room_name.clone(), member, name }
         }
-        Notice::Left { room, member, name, reason } => {
-            ServerEvent::Left { room, member, name: name.clone(), reason }
+        Notice::Left { room, room_name, member, name, reason } => {
+            ServerEvent::Left { room, room_name: room_name.clone(), member, name: name.clone(), reason }
         }
         Notice::Changed { member, former: Some(former), .. } => {
             ServerEvent::Renamed { member: member.session, former: former.clone(), name: member.name.clone() }
         }
-        Notice::Topic { room, topic } => ServerEvent::Topic { room, topic: topic.clone() },
-        Notice::Said(_)
+        Notice::Topic { room, room_name, topic } => {
+            ServerEvent::Topic { room, room_name: room_name.clone(), topic: topic.clone() }
+        }
+        Notice::Said { .. }
         | Notice::Opened { .. }
         | Notice::Changed { .. }
         | Notice::Accepted { .. }

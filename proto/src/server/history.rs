@@ -4,6 +4,7 @@ use alloc::{borrow::ToOwned as _, collections::BTreeMap, string::String, vec::Ve
 
 use super::{Queued, ReadRequest, Server, native};
 use crate::{
+    audit::{at_most, ensure},
     history::{KeptMessage, PageRequest, SearchRequest},
     ids::{Peer, RoomId, Seq, SessionId},
     limits,
@@ -29,6 +30,8 @@ struct Question {
     token: u32,
     room: RoomId,
     limit: usize,
+    /// The connection by which it was asked is gone. It keeps its place until the store has answered it.
+    is_given_up: bool,
 }
 
 impl Reads {
@@ -41,6 +44,32 @@ impl Reads {
         self.last_ticket = self.last_ticket.wrapping_add(1);
         self.waiting.insert(self.last_ticket, question);
         Some(self.last_ticket)
+    }
+
+    /// Nobody waits any more for what a session asked, and the store is told so.
+    pub(super) fn give_up(&mut self, session: SessionId, mut tell: impl FnMut(u32)) {
+        let of_session = self.waiting.iter_mut().filter(|(_, question)| question.session == session);
+        for (&ticket, question) in of_session.filter(|(_, question)| !question.is_given_up) {
+            question.is_given_up = true;
+            tell(ticket);
+        }
+    }
+
+    /// A question beside all limits.
+    #[cfg(test)]
+    pub(super) fn ask_for(&mut self, ticket: u32, session: SessionId) {
+        let question = Question { session, token: 0, room: RoomId::new(1), limit: 1, is_given_up: false };
+        self.waiting.insert(ticket, question);
+    }
+
+    /// Checks that there are no more than there may be, and that those whose questions they are are there.
+    pub(super) fn audit(&self, is_here: impl Fn(SessionId) -> bool) -> Result<(), String> {
+        at_most("reads", self.waiting.len(), limits::READS)?;
+        for (ticket, question) in self.waiting.iter().filter(|(_, question)| !question.is_given_up) {
+            let session = question.session;
+            ensure!(is_here(session), "question {ticket} is of {session:?}, who is not here");
+        }
+        Ok(())
     }
 }
 
@@ -69,7 +98,8 @@ impl Server {
         {
             return self.send_page(peer, page);
         }
-        let Some(ticket) = self.reads.ask(Question { session, token, room, limit }) else {
+        let Some(ticket) = self.reads.ask(Question { session, token, room, limit, is_given_up: false })
+        else {
             return self.refuse_page(peer, room, token, "the server reads too much at once; try again");
         };
         // One more than was asked for tells whether there are more.
@@ -108,9 +138,8 @@ impl Server {
 
     /// The store's answer.
     pub(super) fn has_read(&mut self, ticket: u32, found: Option<&[KeptMessage]>) {
-        let Some(Question { session, token, room, limit }) = self.reads.waiting.remove(&ticket) else {
-            return;
-        };
+        let question = self.reads.waiting.remove(&ticket).filter(|question| !question.is_given_up);
+        let Some(Question { session, token, room, limit, .. }) = question else { return };
         let Some(peer) = self.seats.peer_of(session) else { return };
         let Some(found) = found else {
             return self.refuse_page(

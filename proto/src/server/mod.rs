@@ -52,7 +52,7 @@ enum Queued {
     Move { session: SessionId, room: Option<RoomId> },
     Listen { session: SessionId, path: VoicePath },
     Leave { session: SessionId },
-    Talk { session: SessionId },
+    Talk { session: SessionId, room: Option<RoomId> },
     Overheard,
     Pause { peer: Peer },
     Unpause { peer: Peer },
@@ -60,6 +60,7 @@ enum Queued {
     Report { talker: SessionId, report: ReceiverReport },
     Keep { run: u32, write: Write },
     Read { ticket: u32, what: ReadRequest },
+    Unread { ticket: u32 },
     Event(ServerEvent),
 }
 
@@ -228,7 +229,7 @@ impl Server {
             Queued::Move { session, room } => Output::Relay(Order::Move { session, room }),
             Queued::Listen { session, path } => Output::Relay(Order::Listen { session, path }),
             Queued::Leave { session } => Output::Relay(Order::Leave { session }),
-            Queued::Talk { session } => Output::Relay(Order::Talk { session, payload: bytes }),
+            Queued::Talk { session, room } => Output::Relay(Order::Talk { session, room, payload: bytes }),
             Queued::Overheard => Output::Overheard { payload: bytes },
             Queued::Pause { peer } => Output::Pause { peer },
             Queued::Unpause { peer } => Output::Unpause { peer },
@@ -236,6 +237,7 @@ impl Server {
             Queued::Report { talker, report } => Output::Report { talker, report },
             Queued::Keep { run, write } => Output::Keep { run, write },
             Queued::Read { ticket, what } => Output::Read { ticket, what },
+            Queued::Unread { ticket } => Output::Unread { ticket },
             Queued::Event(event) => Output::Event(event),
         })
     }
@@ -658,7 +660,8 @@ impl Server {
             self.stats.voice_homeless += 1;
             return;
         };
-        self.out.push(Queued::Talk { session }, |bytes, _| bytes.extend_from_slice(payload));
+        let room = self.hub.voice_room(session);
+        self.out.push(Queued::Talk { session, room }, |bytes, _| bytes.extend_from_slice(payload));
     }
 
     /// Voice of the relay goes over connections; what classic members are to hear is the gateway's to play, once for all.
@@ -798,6 +801,7 @@ impl Server {
         if self.peer_of(session) == Some(peer) {
             self.seats.unseat(session, peer);
             self.out.push(Queued::Leave { session }, |_, _| {});
+            self.reads.give_up(session, |ticket| self.out.push(Queued::Unread { ticket }, |_, _| {}));
         }
         Some(session)
     }

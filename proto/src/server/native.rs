@@ -41,7 +41,7 @@ pub(super) fn marks(marks: &pb::Marks) -> Marks {
 pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
     use pb::to_client::Kind;
     match *notice {
-        Notice::Joined { room, member } => {
+        Notice::Joined { room, member, .. } => {
             let member = Some(person(member.seen_in(room)));
             write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
@@ -55,8 +55,8 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             control::write_entered(out, entered, members.into_iter());
         }
         Notice::Changed { member, .. } => write_to_client(out, Kind::Changed(person(member))),
-        Notice::Topic { room, topic: new } => write_to_client(out, Kind::Topic(topic(room, new))),
-        Notice::Left { room, member, name, reason } => {
+        Notice::Topic { room, topic: new, .. } => write_to_client(out, Kind::Topic(topic(room, new))),
+        Notice::Left { room, member, name, reason, .. } => {
             let reason = match reason {
                 LeaveReason::Quit => pb::left::Reason::Quit,
                 LeaveReason::Lost => pb::left::Reason::Lost,
@@ -70,7 +70,7 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             };
             write_to_client(out, Kind::Left(pb::Left { room, member: Some(member), reason }));
         }
-        Notice::Said(Message { member, kept }) => write_said(out, *member, kept),
+        Notice::Said { message: Message { member, kept }, .. } => write_said(out, *member, kept),
         Notice::Accepted { room, seq, id, at } => {
             let (room, seq, id) = (room.to_wire(), seq.to_wire(), id.to_wire());
             let at_ms = at.unwrap_or_default().0;

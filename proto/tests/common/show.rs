@@ -28,15 +28,11 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
         }
         Output::Relay(Order::Listen { session, path }) => format!("listen {}: {path:?}", show(*session)),
         Output::Relay(Order::Move { session, room }) => {
-            format!(
-                "move {} {}",
-                show(*session),
-                room.map_or("nowhere".into(), |room| format!("r{}", id(room)))
-            )
+            format!("move {} {}", show(*session), whereabouts(*room))
         }
         Output::Relay(Order::Leave { session }) => format!("leave {}", show(*session)),
-        Output::Relay(Order::Talk { session, payload: said }) => {
-            format!("talk {}: {}", show(*session), payload(said))
+        Output::Relay(Order::Talk { session, room, payload: said }) => {
+            format!("talk {}@{}: {}", show(*session), whereabouts(*room), payload(said))
         }
         Output::Overheard { payload: said } => format!("overheard {}", payload(said)),
         Output::OpenPath { peer, session, .. } => format!("open path {}: {}", peer.index(), show(*session)),
@@ -59,8 +55,13 @@ pub(crate) fn server_output(output: &Output<'_>) -> String {
             let (room, before) = (what.room.to_wire(), place(what.before));
             format!("read {ticket}: {:?} in r{room} before {before} limit {}", what.words, what.limit)
         }
+        Output::Unread { ticket } => format!("unread {ticket}"),
         Output::Event(event) => server_event(event),
     }
+}
+
+fn whereabouts(room: Option<RoomId>) -> String {
+    room.map_or("nowhere".into(), |room| format!("r{}", id(room)))
 }
 
 fn written(write: &Write) -> String {
@@ -82,21 +83,21 @@ fn place(seq: Seq) -> String {
 
 fn server_event(event: &ServerEvent) -> String {
     match event {
-        ServerEvent::Joined { room, member, name } => {
+        ServerEvent::Joined { room, member, name, .. } => {
             format!("event Joined r{} {name}={}", room.to_wire(), show(*member))
         }
         ServerEvent::Resumed { name } => format!("event Resumed {name}"),
-        ServerEvent::Said { room, seq, member, name, text } => {
+        ServerEvent::Said { room, seq, member, name, text, .. } => {
             let (room, seq, member) = (room.to_wire(), seq.to_wire(), show(*member));
             format!("event Said r{room}/{seq} {name}={member} {text:?}")
         }
         ServerEvent::Renamed { member, former, name } => {
             format!("event Renamed {former} {name}={}", show(*member))
         }
-        ServerEvent::Topic { room, topic } => {
+        ServerEvent::Topic { room, topic, .. } => {
             format!("event Topic r{} {} {:?}", id(*room), topic.by, topic.text)
         }
-        ServerEvent::Left { room, member, name, reason } => {
+        ServerEvent::Left { room, member, name, reason, .. } => {
             format!("event Left r{} {name}={} {reason:?}", room.to_wire(), show(*member))
         }
     }

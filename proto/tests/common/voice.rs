@@ -68,6 +68,7 @@ impl VoiceRig {
             | Output::Report { .. }
             | Output::Keep { .. }
             | Output::Read { .. }
+            | Output::Unread { .. }
             | Output::Event(_) => {}
         }
     }

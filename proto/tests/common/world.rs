@@ -362,6 +362,8 @@ impl World {
                 Output::Event(event) => self.server_events.push((self.now, event)),
                 Output::Keep { run, write } => kept.push((run, write)),
                 Output::Read { ticket, what } => read.push((ticket, what)),
+                // It has begun already, and is answered to nobody.
+                Output::Unread { .. } => {}
                 Output::OpenPath { peer, session, .. } => self.conns[peer.index()].session = Some(session),
                 Output::Relay(_) | Output::Overheard { .. } | Output::Report { .. } => {}
             }

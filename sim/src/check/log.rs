@@ -403,7 +403,7 @@ impl Logs {
             ServerEvent::Renamed { member, former, name } => {
                 return self.renamed(*member, former.as_str(), name.as_str());
             }
-            ServerEvent::Topic { room, topic } => {
+            ServerEvent::Topic { room, topic, .. } => {
                 let (by, text) = (topic.by.as_str(), escape(&topic.text));
                 let line = match &*topic.text {
                     "" => format!("{by} removed the topic."),
@@ -411,17 +411,17 @@ impl Logs {
                 };
                 (Entry::Topic(About::of(topic)), *room, line)
             }
-            ServerEvent::Joined { room, member, name } => {
+            ServerEvent::Joined { room, member, name, .. } => {
                 let name = name.as_str().to_owned();
                 let line = format!("{name} has joined the chat!");
                 (Entry::Joined { session: *member, name }, *room, line)
             }
-            ServerEvent::Left { room, member, name, reason } => {
+            ServerEvent::Left { room, member, name, reason, .. } => {
                 let name = name.as_str().to_owned();
                 let line = format!("{name} has left the chat.");
                 (Entry::Left { session: *member, name, reason: *reason }, *room, line)
             }
-            ServerEvent::Said { room, seq, member, name, text } => {
+            ServerEvent::Said { room, seq, member, name, text, .. } => {
                 let owner = self.owner(generation, *member);
                 let (seq, name) = (seq.to_wire(), name.as_str().to_owned());
                 let line = format!("{name}: {}", escape(text));

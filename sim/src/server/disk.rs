@@ -113,6 +113,13 @@ impl Disk {
         self.questions.push_back((ticket, what));
     }
 
+    /// Nobody waits for it any more; true when that was in time.
+    pub(super) fn leaves_unread(&mut self, ticket: u32) -> bool {
+        let before = self.questions.len();
+        self.questions.retain(|(other, _)| *other != ticket);
+        self.questions.len() < before
+    }
+
     /// When it has something to say.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.writing.as_ref().map(|(done, ..)| *done)

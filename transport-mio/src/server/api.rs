@@ -9,7 +9,6 @@ use std::{
 
 use chinwag_proto::{
     Duration, Instant, ReceiverReport,
-    name::Name,
     server::{CloseCause, ServerEvent},
 };
 use mio::Waker;
@@ -116,8 +115,8 @@ pub enum Observation<'a> {
         /// From where.
         from: SocketAddr,
     },
-    /// Something happened in the hub, in the room of this name if it has one.
-    Event(&'a ServerEvent, Option<&'a Name>),
+    /// Something happened in the hub.
+    Event(&'a ServerEvent),
     /// Who is there, as the operator asked: rooms by name, and the names of those who are in them.
     Members(&'a [(String, Vec<String>)]),
     /// Nobody has the name of whom the operator wanted to remove.

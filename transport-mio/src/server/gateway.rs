@@ -153,7 +153,9 @@ struct Sink<'a> {
 
 impl VoiceOut for Sink<'_> {
     fn send(&mut self, session: u32, payload: &[u8]) {
-        self.relay.order(self.now, Order::Talk { session: SessionId::from_wire(session), payload });
+        let session = SessionId::from_wire(session);
+        let room = self.server.hub().voice_room(session);
+        self.relay.order(self.now, Order::Talk { session, room, payload });
     }
 
     fn report(&mut self, talker: u32, report: ReceiverReport) {

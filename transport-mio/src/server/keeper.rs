@@ -5,11 +5,11 @@
 //! is bounded by the core, which reads nothing more from members who are far ahead of the disk.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, sync_channel},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
     thread::{self, JoinHandle},
 };
@@ -17,7 +17,6 @@ use std::{
 use chinwag_proto::{
     Duration, RoomId, Seq,
     history::{KeepError, KeptMessage, Write},
-    limits,
     server::ReadRequest,
 };
 use mio::Waker;
@@ -62,12 +61,10 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Keeper {
     jobs: Option<Sender<(u32, Vec<Write>)>>,
-    pages: Option<SyncSender<(u32, ReadRequest)>>,
-    searches: Option<SyncSender<(u32, ReadRequest)>>,
+    pages: Option<Asking>,
+    searches: Option<Asking>,
     answers: Receiver<Answer>,
     threads: Vec<JoinHandle<()>>,
-    /// Nobody waits for what was asked any more.
-    is_over: Arc<AtomicBool>,
     /// What is given out with the next [`Keeper::flush`].
     run: u32,
     gathered: Vec<Write>,
@@ -83,30 +80,19 @@ impl Keeper {
         let (page_reader, search_reader) = (store.reader()?, store.reader()?);
         let answers_to = Answers { answers: answer, waker: Arc::clone(waker) };
         let writer = Writer { store, answers: answers_to.clone(), failed_run: None };
-        let is_over = Arc::new(AtomicBool::new(false));
         let reading = |name: &str, reader| {
-            let (questions, waiting) = sync_channel(limits::READS);
-            let (answers, is_over) = (answers_to.clone(), Arc::clone(&is_over));
+            let asking = Asking::default();
+            let (questions, answers) = (Arc::clone(&asking.0), answers_to.clone());
             let thread = thread::Builder::new().name(name.to_owned());
-            let thread = thread.spawn(move || read_all(reader, &waiting, &answers, &is_over))?;
-            io::Result::Ok((questions, thread))
+            let thread = thread.spawn(move || read_all(reader, &questions, &answers))?;
+            io::Result::Ok((asking, thread))
         };
         let (pages, pages_thread) = reading("history-pages", page_reader)?;
         let (searches, searches_thread) = reading("history-search", search_reader)?;
         let writing = thread::Builder::new().name("history".to_owned());
         let threads = vec![writing.spawn(move || writer.run(&waiting_jobs))?, pages_thread, searches_thread];
         let (jobs, pages, searches) = (Some(jobs), Some(pages), Some(searches));
-        Ok(Self {
-            jobs,
-            pages,
-            searches,
-            answers,
-            threads,
-            is_over,
-            run: 0,
-            gathered: Vec::new(),
-            waiting: 0,
-        })
+        Ok(Self { jobs, pages, searches, answers, threads, run: 0, gathered: Vec::new(), waiting: 0 })
     }
 
     /// To be kept, with the next [`Keeper::flush`].
@@ -122,12 +108,18 @@ impl Keeper {
 
     /// To be read.
     pub(super) fn read(&mut self, ticket: u32, what: ReadRequest) {
-        // There is a place for each question that the core asks at once; if the thread has failed, `answer` says so.
-        let questions = match &what {
+        let asking = match &what {
             ReadRequest::Page(_) => &self.pages,
             ReadRequest::Search(_) => &self.searches,
         };
-        let _ = questions.as_ref().map(|questions| questions.try_send((ticket, what)));
+        if let Some(Asking(questions)) = asking {
+            questions.ask(ticket, what);
+        }
+    }
+
+    /// Nobody waits for this any more; true when its thread had not begun with it and will not.
+    pub(super) fn leaves_unread(&mut self, ticket: u32) -> bool {
+        self.pages.iter().chain(&self.searches).any(|Asking(questions)| questions.take_back(ticket))
     }
 
     /// Hands over what was gathered.
@@ -183,7 +175,6 @@ impl Keeper {
 
     fn finish_within(mut self, patience: Duration) -> io::Result<()> {
         self.flush();
-        self.is_over.store(true, Ordering::Relaxed);
         (self.jobs, self.pages, self.searches) = (None, None, None);
         let due = clock::now() + patience;
         loop {
@@ -303,16 +294,61 @@ impl Writer {
     }
 }
 
-fn read_all(
-    mut reader: Box<dyn StoreReader>,
-    questions: &Receiver<(u32, ReadRequest)>,
-    answers: &Answers,
-    is_over: &AtomicBool,
-) {
-    while let Ok((ticket, what)) = questions.recv() {
-        if is_over.load(Ordering::Relaxed) {
-            return;
-        }
+/// What a thread is to read, oldest first; the core bounds how much that is.
+#[derive(Debug, Default)]
+struct Questions {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    questions: VecDeque<(u32, ReadRequest)>,
+    /// Nobody waits for any of them.
+    is_over: bool,
+}
+
+impl Questions {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing is done under it that could fail halfway.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&self, ticket: u32, what: ReadRequest) {
+        self.lock().questions.push_back((ticket, what));
+        self.changed.notify_one();
+    }
+
+    /// False when it is not there any more.
+    fn take_back(&self, ticket: u32) -> bool {
+        let questions = &mut self.lock().questions;
+        let before = questions.len();
+        questions.retain(|(other, _)| *other != ticket);
+        questions.len() < before
+    }
+
+    /// Waits for the next one; none when nobody asks any more.
+    fn next(&self) -> Option<(u32, ReadRequest)> {
+        let is_idle = |waiting: &mut Waiting| waiting.questions.is_empty() && !waiting.is_over;
+        let mut waiting =
+            self.changed.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_over { None } else { waiting.questions.pop_front() }
+    }
+}
+
+/// The loop's end of a thread's questions: the thread ends with it.
+#[derive(Debug, Default)]
+struct Asking(Arc<Questions>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_one();
+    }
+}
+
+fn read_all(mut reader: Box<dyn StoreReader>, questions: &Questions, answers: &Answers) {
+    while let Some((ticket, what)) = questions.next() {
         let found = match &what {
             ReadRequest::Page(page) => reader.page(page),
             ReadRequest::Search(search) => reader.search(search),
@@ -379,6 +415,53 @@ mod tests {
             name: Name::new("Foo").unwrap(),
             text: "hello".into(),
         })
+    }
+
+    /// A store that finds nothing, when it is let to.
+    #[derive(Debug)]
+    struct Searching {
+        begun: Sender<Box<str>>,
+        goes_on: Receiver<()>,
+    }
+
+    impl StoreReader for Searching {
+        fn page(&mut self, _: &PageRequest) -> Result<Vec<KeptMessage>, StoreError> {
+            Ok(vec![])
+        }
+
+        fn search(&mut self, what: &SearchRequest) -> Result<Vec<KeptMessage>, StoreError> {
+            self.begun.send(what.words.clone()).unwrap();
+            self.goes_on.recv().map(|()| vec![]).map_err(|_| StoreError::Full)
+        }
+    }
+
+    #[test]
+    fn a_search_that_nobody_waits_for_is_left_unless_it_has_begun() {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+        let (answers, answered) = mpsc::channel();
+        let asking = Asking::default();
+        let (questions, answers) = (Arc::clone(&asking.0), Answers { answers, waker });
+        let reader = Box::new(Searching { begun, goes_on });
+        let thread = thread::spawn(move || read_all(reader, &questions, &answers));
+        for (ticket, words) in [(1, "one"), (2, "two"), (3, "three")] {
+            let (room, words, before) = (RoomId::from_wire(1), words.into(), Seq::from_wire(9));
+            asking.0.ask(ticket, ReadRequest::Search(SearchRequest { room, words, before, limit: 1 }));
+        }
+        assert_eq!(&*has_begun.recv().unwrap(), "one");
+        assert_eq!([1, 2, 2, 7].map(|ticket| asking.0.take_back(ticket)), [false, true, false, false]);
+        go_on.send(()).unwrap();
+        assert_eq!(&*has_begun.recv().unwrap(), "three");
+        go_on.send(()).unwrap();
+        let tickets: Vec<_> = answered.iter().take(2).collect();
+        assert!(
+            matches!(tickets[..], [Answer::Read { ticket: 1, .. }, Answer::Read { ticket: 3, .. }]),
+            "{tickets:?}"
+        );
+        // The thread ends with the loop.
+        drop(asking);
+        thread.join().unwrap();
     }
 
     fn keeper() -> (Keeper, Receiver<usize>, Sender<()>, Poll) {

@@ -56,6 +56,7 @@ enum Said {
 #[derive(Debug)]
 struct Talk {
     session: SessionId,
+    room: Option<RoomId>,
     payload: Box<[u8]>,
     since: Instant,
 }
@@ -111,9 +112,9 @@ impl RelayHandle {
             Order::Listen { session, path } => self.say(Said::Listen { session, path }),
             Order::Move { session, room } => self.say(Said::Move { session, room }),
             Order::Leave { session } => self.say(Said::Leave { session }),
-            Order::Talk { session, payload } => {
+            Order::Talk { session, room, payload } => {
                 // Voice does not wait.
-                let talk = Talk { session, payload: payload.into(), since: now };
+                let talk = Talk { session, room, payload: payload.into(), since: now };
                 self.talk_dropped += u64::from(self.talks.try_send(talk).is_err());
                 self.has_said = true;
             }
@@ -354,11 +355,12 @@ impl RelayLoop {
     fn take_talks(&mut self, now: Instant) {
         self.has_talks = false;
         for _ in 0..TOGETHER {
-            let Ok(Talk { session, payload, since }) = self.talks.try_recv() else { return };
+            let Ok(Talk { session, room, payload, since }) = self.talks.try_recv() else { return };
             if now.since(since) > limits::VOICE_LATE {
                 self.talks_shed += 1;
             } else {
-                self.relay.obey(now, Order::Talk { session, payload: &payload }, &mut self.outlets);
+                let order = Order::Talk { session, room, payload: &payload };
+                self.relay.obey(now, order, &mut self.outlets);
             }
         }
         self.has_talks = true;
@@ -552,6 +554,33 @@ mod tests {
     }
 
     #[test]
+    fn voice_of_a_connection_is_heard_in_the_room_in_which_it_was_said() {
+        let mut rig = Rig::new(3);
+        let (lobby, den) = (Some(RoomId::from_wire(1)), Some(RoomId::from_wire(2)));
+        rig.order(Order::Move { session: session(2), room: den });
+        rig.turn(clock::now());
+        let payload = |sequence| {
+            let mut payload = vec![];
+            let frame = VoiceFrame { talker: session(0), sequence, end: false, level: 30, opus: &[1] };
+            assert!(frame.write(&mut payload));
+            payload
+        };
+        // The relay does all that is said of sessions before any voice.
+        rig.order(Order::Talk { session: session(0), room: lobby, payload: &payload(1) });
+        rig.order(Order::Move { session: session(0), room: den });
+        rig.turn(clock::now());
+        assert_eq!(rig.receive(1), Some((DatagramKind::Voice, payload(1))));
+        assert_eq!(rig.receive(2), None);
+        // It has looked at what is said of sessions, and then both come.
+        rig.order(Order::Move { session: session(0), room: lobby });
+        rig.order(Order::Talk { session: session(0), room: lobby, payload: &payload(2) });
+        rig.relay.take_talks(clock::now());
+        rig.turn(clock::now());
+        assert_eq!(rig.receive(1), Some((DatagramKind::Voice, payload(2))));
+        assert_eq!(rig.receive(2), None);
+    }
+
+    #[test]
     fn what_waited_for_room_wakes_the_relay_once_more() {
         let Rig { mut relay, mut handle, _server, .. } = Rig::new(1);
         for _ in 0..WAITING_ORDERS {
@@ -588,9 +617,10 @@ mod tests {
         assert!(frame.write(&mut payload));
         // More voice than there is room for, to the relay and, as much as its rate allows, back.
         let now = clock::now();
-        rig.handle.order(now - limits::VOICE_LATE * 2, Order::Talk { session: talker, payload: &payload });
+        let talk = Order::Talk { session: talker, room: Some(RoomId::from_wire(1)), payload: &payload };
+        rig.handle.order(now - limits::VOICE_LATE * 2, talk);
         for _ in 0..WAITING_TALKS + 9 {
-            rig.handle.order(now, Order::Talk { session: talker, payload: &payload });
+            rig.handle.order(now, talk);
         }
         assert_eq!(rig.handle.talk_dropped, 10);
         rig.turn(now);

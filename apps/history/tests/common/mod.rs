@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chinwag_history::{Retention, open};
 use chinwag_proto::{
     MessageId, RoomId, Seq,
-    history::{AuthorKey, KeptMessage, KeptRoom, PageRequest, SearchRequest, UnixMillis, Write},
+    history::{AuthorKey, KeptMessage, KeptRoom, PageRequest, SearchRequest, Topic, UnixMillis, Write},
     name::Name,
 };
 use chinwag_transport_mio::history::{OpenedStore, Store, StoreReader};
@@ -55,6 +55,11 @@ pub(crate) fn message(room: u32, seq: u64, text: &str) -> Write {
 /// Messages at these places, with a text that says which.
 pub(crate) fn messages(room: u32, places: std::ops::RangeInclusive<u64>) -> Vec<Write> {
     places.map(|seq| message(room, seq, &format!("message {seq}"))).collect()
+}
+
+/// What a room is about.
+pub(crate) fn topic(room: u32, text: &str) -> Write {
+    Write::Topic(id(room), Topic { text: text.into(), by: name("Foo"), at: UnixMillis(1_000_000) })
 }
 
 /// A history in a folder that ends with it.
