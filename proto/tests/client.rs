@@ -1552,6 +1552,31 @@ fn nobody_talks_before_the_server_has_said_where() {
 }
 
 #[test]
+fn what_was_said_in_one_room_is_not_repeated_in_another() {
+    let mut rig = ClientRig::welcomed();
+    let talk = |rig: &mut ClientRig, sequences: &[u32]| {
+        let frames = sequences.iter().map(|&sequence| VoiceFrame { sequence, ..frame_of(&[1]) });
+        rig.client.send_voice(rig.now, frames);
+        rig.drain().concat()
+    };
+    let den = rig.client.join("den").unwrap();
+    rig.receive([Kind::Entered(ClientRig::entered(2, 2, "den", 0, &[FOO]))]);
+    let at = |room| changed(pb::Member { voice: room, ..member(FOO.0, "Foo") });
+    rig.receive([at(1)]);
+    assert_eq!(talk(&mut rig, &[1, 0, u32::MAX]), "send voice Voice s1.0 #1 [1]");
+    assert_eq!(talk(&mut rig, &[2, 1, 0]), "send voice Voice s1.0 #2 [1] + s1.0 #1 [1]");
+    rig.client.set_voice_place(Some(den));
+    rig.drain();
+    // Said for the den already.
+    assert_eq!(talk(&mut rig, &[3, 2, 1]), "");
+    rig.receive([at(2)]);
+    assert_eq!(talk(&mut rig, &[4, 3, 2]), "send voice Voice s1.0 #4 [1] + s1.0 #3 [1]");
+    // A microphone that is opened again counts from the beginning.
+    assert_eq!(talk(&mut rig, &[1]), "send voice Voice s1.0 #1 [1]");
+    assert_eq!(talk(&mut rig, &[2, 1]), "send voice Voice s1.0 #2 [1] + s1.0 #1 [1]");
+}
+
+#[test]
 fn a_name_that_is_wanted_without_a_connection_gives_way_to_a_free_one() {
     let mut rig = ClientRig::welcomed();
     rig.input(ClientInput::Disconnected);

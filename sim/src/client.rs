@@ -226,8 +226,9 @@ impl ClientNode {
     pub(crate) fn talk(&mut self, net: &mut Net<'_>, check: &mut Checker) -> u64 {
         let now = net.now(self.node());
         let (speech, pause_us) = self.person.speech(now.as_micros());
-        let path = self.machine.voice_path().filter(|_| self.machine.voice_place().is_some());
-        check.spoke(net, self.number, path, self.past.len());
+        let room = self.machine.heard_in();
+        let path = self.machine.voice_path().filter(|_| room.is_some());
+        check.spoke(net, self.number, path, self.past.len(), room);
         let out_since_us = net.now_us - net.without_udp_us(self.number);
         if self.talked_us < out_since_us && path.is_some() {
             self.talked_us = net.now_us;

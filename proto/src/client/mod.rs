@@ -107,6 +107,8 @@ pub struct Client {
     /// Where the user talks and listens, and what the server was told of that on this connection, unless it is to be told again.
     voice: Option<PlaceId>,
     voice_told: Option<Option<PlaceId>>,
+    /// Where he talked last, and the first frame that he spoke there.
+    talks_since: (Option<PlaceId>, u32),
     marks: Marks,
     /// What the server was told of that on this connection.
     marks_told: Marks,
@@ -148,6 +150,7 @@ impl Client {
             next_place: PlaceId::FIRST,
             voice: None,
             voice_told: None,
+            talks_since: (None, 0),
             marks: Marks::default(),
             marks_told: Marks::default(),
             wanted_name: None,
@@ -288,10 +291,20 @@ impl Client {
 
     /// Sends one voice payload of this client: a new frame, then copies of older ones, newest first (their talker is filled
     /// in). What does not fit is left out from the end. Dropped, and counted, without a connection or a room to talk in, and until the
-    /// server has said that this is where it is heard: or it would be heard in the room before.
+    /// server has said that this is where it is heard: or it would be heard in the room before. Copies of what was said for
+    /// another room are not sent.
     pub fn send_voice<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = VoiceFrame<'a>>) {
-        let is_heard = self.is_heard_where_he_wants();
-        let (State::In(link), Some(session), true) = (&mut self.state, &self.session, is_heard) else {
+        let mut frames = frames.into_iter().peekable();
+        if let Some(newest) = frames.peek() {
+            let (place, first) = self.talks_since;
+            // Numbers may begin anew.
+            if place != self.voice || is_older(newest.sequence, first) {
+                self.talks_since = (self.voice, newest.sequence);
+            }
+        }
+        let (_, first) = self.talks_since;
+        let room = self.heard_in();
+        let (State::In(link), Some(session), Some(_)) = (&mut self.state, &self.session, room) else {
             self.stats.frames_unsent += 1;
             return;
         };
@@ -299,7 +312,10 @@ impl Client {
         let path = link.prober.path();
         self.payload.clear();
         let mut written = 0;
-        for (index, frame) in frames.into_iter().enumerate() {
+        for (index, frame) in frames.enumerate() {
+            if is_older(frame.sequence, first) && !is_made(Mistake::CopiesElsewhere) {
+                break;
+            }
             let length = self.payload.len();
             let fits = written == index
                 && index < limits::FRAMES_PER_DATAGRAM
@@ -606,4 +622,9 @@ impl Client {
     fn event(&mut self, event: ClientEvent) {
         self.out.push(Queued::Event(event), |_, _| {});
     }
+}
+
+/// Whether a frame was spoken before another.
+fn is_older(sequence: u32, than: u32) -> bool {
+    sequence.wrapping_sub(than).cast_signed() < 0
 }

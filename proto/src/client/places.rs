@@ -213,6 +213,14 @@ impl Client {
         self.voice
     }
 
+    /// The server's number of the room in which the user is heard, once the server has said that it is the one where he wants to be.
+    pub fn heard_in(&self) -> Option<RoomId> {
+        let (own, place) = (self.session()?, self.voice?);
+        let wanted = self.room_of(place).filter(|_| self.is_in())?;
+        let told = self.member(place, own).and_then(|member| member.voice);
+        Some(wanted).filter(|wanted| told == Some(*wanted) || is_made(Mistake::VoiceUnconfirmed))
+    }
+
     /// The place that has this number at the server, on this connection.
     pub fn place_of(&self, room: RoomId) -> Option<PlaceId> {
         self.places.iter().find(|place| place.is_room(room)).map(|place| place.id)
@@ -361,16 +369,6 @@ impl Client {
         if let Some(place) = self.place_mut(id) {
             place.is_answered = true;
         }
-    }
-
-    /// True when the server said that the user is heard where he wants to be.
-    pub(super) fn is_heard_where_he_wants(&self) -> bool {
-        let (Some(own), Some(place)) = (self.session(), self.voice.and_then(|voice| self.place(voice)))
-        else {
-            return false;
-        };
-        let voice = place.members.get(&own).and_then(|member| member.voice);
-        voice.is_some_and(|room| place.is_room(room)) || is_made(Mistake::VoiceUnconfirmed)
     }
 
     /// Tells the server whether the user can be heard and hears, if that is otherwise than it knows.

@@ -24,6 +24,8 @@ const ANCIENT_US: u64 = 20_000_000;
 struct Spoken {
     times: u8,
     at_us: u64,
+    /// For which room; what could not be sent may follow as a copy.
+    room: Option<RoomId>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +71,10 @@ pub(super) struct Voices {
 }
 
 impl Voices {
-    /// True when two sessions talked and listened in the same room at any time between these two.
-    fn were_together(&self, generation: u32, pair: [SessionId; 2], from_us: u64, to_us: u64) -> bool {
+    /// True when two sessions talked and listened in the room for which this was spoken at any time since.
+    fn were_together(&self, generation: u32, pair: [SessionId; 2], spoken: &Spoken, to_us: u64) -> bool {
+        let from_us = spoken.at_us;
+        let is_meant = |room: RoomId| spoken.room.is_none_or(|meant| meant == room);
         let stays = |session| self.stays.as_ref().and_then(|stays| stays.get(&(generation, session)));
         let [Some(one), Some(other)] = pair.map(stays) else { return false };
         let spans = |stays: &Stays| -> Vec<(u64, u64, RoomId)> {
@@ -80,7 +84,9 @@ impl Voices {
         };
         let others = spans(other);
         spans(one).iter().any(|&(from, to, room)| {
-            others.iter().any(|&(since, until, there)| room == there && from <= until && since <= to)
+            others
+                .iter()
+                .any(|&(since, until, there)| room == there && is_meant(room) && from <= until && since <= to)
         })
     }
 
@@ -157,8 +163,15 @@ impl Checker {
         self.voices.calm_us = None;
     }
 
-    /// A client sent a voice frame on `path`, and so many of those before it once more; or could not.
-    pub(crate) fn spoke(&mut self, net: &mut Net<'_>, client: u32, path: Option<VoicePath>, copies: usize) {
+    /// A client sent a voice frame on `path`, for `room`, and so many of those before it once more; or could not.
+    pub(crate) fn spoke(
+        &mut self,
+        net: &mut Net<'_>,
+        client: u32,
+        path: Option<VoicePath>,
+        copies: usize,
+        room: Option<RoomId>,
+    ) {
         let rooms = self.rooms;
         let others = self.members.iter().zip(0..);
         let listeners = others
@@ -170,7 +183,7 @@ impl Checker {
         if mouth.spoken.len() <= newest {
             mouth.spoken.resize(newest + 1, Spoken::default());
         }
-        mouth.spoken[newest] = Spoken { times: 0, at_us: net.now_us };
+        mouth.spoken[newest] = Spoken { times: 0, at_us: net.now_us, room };
         if let Some(path) = path {
             for number in (0..=mouth.frames).rev().take(1 + copies) {
                 mouth.spoken[slot(number)].times += u8::from(path.uses_udp()) + u8::from(path.uses_tcp());
@@ -216,7 +229,7 @@ impl Checker {
                     if stays.get(&(generation, frame.talker)).is_some_and(|stays| stays.len() > 1) {
                         net.sometimes(Sometimes::VoiceMoved);
                     }
-                    self.voices.were_together(generation, pair, spoken.at_us, net.now_us)
+                    self.voices.were_together(generation, pair, spoken, net.now_us)
                 }
                 _ => self.rooms.of(talker) == self.rooms.of(client),
             };
