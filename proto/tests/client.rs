@@ -657,6 +657,20 @@ fn a_silent_server_is_left_after_15_s() {
     assert!(!rig.client.is_in());
 }
 
+/// The tokens of the pings among what it sends now.
+fn pinged(rig: &mut ClientRig) -> Vec<u64> {
+    let mut tokens = vec![];
+    while let Some(output) = rig.client.poll_output() {
+        if let ClientOutput::Send { bytes, .. } = output
+            && let Ok(control::Body::Message(pb::to_server::Kind::Ping(ping))) =
+                control::decode_to_server(&bytes[frame::HEADER_BYTES..])
+        {
+            tokens.push(ping.token);
+        }
+    }
+    tokens
+}
+
 #[test]
 fn pings_are_answered_and_measured() {
     let mut rig = ClientRig::new();
@@ -664,16 +678,7 @@ fn pings_are_answered_and_measured() {
     assert_lines(&rig.receive([Kind::Ping(pb::Ping { token: 4 })]), &["send Pong 4"]);
     rig.receive(ClientRig::let_in());
     rig.client.handle_timeout(rig.now);
-    let mut token = None;
-    while let Some(output) = rig.client.poll_output() {
-        if let ClientOutput::Send { bytes, .. } = output
-            && let Ok(control::Body::Message(pb::to_server::Kind::Ping(ping))) =
-                control::decode_to_server(&bytes[frame::HEADER_BYTES..])
-        {
-            token = Some(ping.token);
-        }
-    }
-    let token = token.unwrap();
+    let token = pinged(&mut rig).pop().unwrap();
     rig.now = rig.now + millis(20);
     rig.receive([Kind::Pong(pb::Ping { token: token ^ 1 })]);
     assert_eq!(rig.client.stats().control_rtt, None);
@@ -1044,10 +1049,10 @@ fn a_room_is_joined_and_left_and_joined_again() {
     rig.client.set_voice_place(Some(den));
     assert_lines(&rig.drain(), &NOTHING);
     let lines = rig.receive([entered(2, 5, "den", &[])]);
-    assert_lines(&lines[1..], &["send VoiceRoom r5"]);
+    assert_lines(&lines[1..], &["send VoiceRoom r5", "send Ping"]);
     assert_eq!(rig.client.place_of(RoomId::from_wire(5)), Some(den));
     rig.client.part(den);
-    assert_lines(&rig.drain(), &["send VoiceRoom r0", "send Part r5"]);
+    assert_lines(&rig.drain(), &["send VoiceRoom r0", "send Ping", "send Part r5"]);
     assert_eq!((rig.client.places().count(), rig.client.voice_place()), (1, None));
     assert_eq!(rig.client.say(den, "x"), Err(SayError::NotInRoom));
     assert_lines(&rig.receive([said_in(5, 1, "too late")]), &NOTHING);
@@ -1159,7 +1164,7 @@ fn whoever_comes_again_before_the_last_word_is_acknowledged_comes_after_he_left(
     rig.client.part(PlaceId::FIRST);
     // Another place: he was told nothing of what was said in the one that he left.
     assert_eq!(rig.client.join("Lobby"), Ok(PlaceId::from_number(2)));
-    assert_lines(&rig.drain(), &["send VoiceRoom r0"]);
+    assert_lines(&rig.drain(), &["send VoiceRoom r0", "send Ping"]);
     let lines = rig.receive([ack(3, 1)]);
     assert_lines(&lines, &["send Part r1", r#"send Join #2 "Lobby""#]);
     assert_eq!(rig.client.places().count(), 1);
@@ -1442,13 +1447,13 @@ fn what_another_began_is_not_undone_by_the_answer_to_what_one_asked_for() {
 fn the_voice_goes_with_a_place_to_another_room() {
     let (mut rig, bar) = whispering();
     rig.client.set_voice_place(Some(bar));
-    assert_lines(&rig.drain(), &["send VoiceRoom p0"]);
+    assert_lines(&rig.drain(), &["send VoiceRoom p0", "send Ping"]);
     // Bar is another one now, and opens it again.
     rig.receive([Kind::Left(pb::Left { room: P0, member: Some(member(BAR.0, "Bar")), reason: 2 })]);
     let members = [FOO, (BAR.0 + 7, "Bar")];
     let other = ClientRig::entered(0, P0 + 1, "", 0, &members);
     let lines = rig.receive([Kind::Entered(pb::Entered { with: BAR.0 + 7, ..other })]);
-    assert_eq!(lines.last().unwrap(), "send VoiceRoom p1");
+    assert_lines(&lines[lines.len() - 2..], &["send VoiceRoom p1", "send Ping"]);
 }
 
 // Names, marks, topics, lists.
@@ -1537,18 +1542,22 @@ fn nobody_talks_before_the_server_has_said_where() {
     rig.receive([at(1)]);
     assert_eq!(talk(&mut rig), 1);
     rig.client.set_voice_place(Some(den));
-    assert_eq!(rig.drain().len(), 1);
+    let tokens = pinged(&mut rig);
     assert_eq!((talk(&mut rig), rig.client.stats().frames_unsent), (0, 1));
-    // He goes to and fro.
+    rig.receive([at(2), Kind::Pong(pb::Ping { token: tokens[0] })]);
+    assert_eq!((talk(&mut rig), rig.client.heard_in()), (1, Some(RoomId::from_wire(2))));
+    // He goes to and fro: that he is in the den he was told of the time before.
     rig.client.set_voice_place(Some(PlaceId::FIRST));
     rig.client.set_voice_place(Some(den));
-    assert_eq!(rig.drain().len(), 2);
-    for room in [2, 1] {
-        rig.receive([at(room)]);
-    }
+    let tokens = pinged(&mut rig);
     assert_eq!(talk(&mut rig), 0);
-    rig.receive([at(2)]);
+    rig.receive([at(1), Kind::Pong(pb::Ping { token: tokens[0] }), at(2)]);
+    assert_eq!(talk(&mut rig), 0);
+    rig.receive([Kind::Pong(pb::Ping { token: tokens[1] })]);
     assert_eq!(talk(&mut rig), 1);
+    // What the server has done of its own it has told.
+    rig.receive([at(0)]);
+    assert_eq!((talk(&mut rig), rig.client.heard_in()), (0, None));
 }
 
 #[test]
@@ -1566,10 +1575,10 @@ fn what_was_said_in_one_room_is_not_repeated_in_another() {
     assert_eq!(talk(&mut rig, &[1, 0, u32::MAX]), "send voice Voice s1.0 #1 [1]");
     assert_eq!(talk(&mut rig, &[2, 1, 0]), "send voice Voice s1.0 #2 [1] + s1.0 #1 [1]");
     rig.client.set_voice_place(Some(den));
-    rig.drain();
+    let token = pinged(&mut rig)[0];
     // Said for the den already.
     assert_eq!(talk(&mut rig, &[3, 2, 1]), "");
-    rig.receive([at(2)]);
+    rig.receive([at(2), Kind::Pong(pb::Ping { token })]);
     assert_eq!(talk(&mut rig, &[4, 3, 2]), "send voice Voice s1.0 #4 [1] + s1.0 #3 [1]");
     // A microphone that is opened again counts from the beginning.
     assert_eq!(talk(&mut rig, &[1]), "send voice Voice s1.0 #1 [1]");
@@ -1753,7 +1762,7 @@ fn of_two_places_of_one_name_that_were_left_the_later_waits_for_the_earlier() {
     let second = rig.client.join("lobby").unwrap();
     rig.client.say(second, "in the second").unwrap();
     rig.client.part(second);
-    assert_lines(&rig.drain(), &["send VoiceRoom r0"]);
+    assert_lines(&rig.drain(), &["send VoiceRoom r0", "send Ping"]);
     assert_lines(&rig.receive([ack(3, 1)]), &["send Part r1", r#"send Join #2 "lobby""#]);
     let lines = rig.receive([entered(2, 1, "lobby", &[])]);
     assert_lines(&lines, &[r#"send Say r1 #2 "in the second""#]);

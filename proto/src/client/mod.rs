@@ -107,6 +107,8 @@ pub struct Client {
     /// Where the user talks and listens, and what the server was told of that on this connection, unless it is to be told again.
     voice: Option<PlaceId>,
     voice_told: Option<Option<PlaceId>>,
+    /// The ping that was sent behind the last word on that; until it is answered, the server may have him elsewhere.
+    voice_asked: Option<u64>,
     /// Where he talked last, and the first frame that he spoke there.
     talks_since: (Option<PlaceId>, u32),
     marks: Marks,
@@ -150,6 +152,7 @@ impl Client {
             next_place: PlaceId::FIRST,
             voice: None,
             voice_told: None,
+            voice_asked: None,
             talks_since: (None, 0),
             marks: Marks::default(),
             marks_told: Marks::default(),

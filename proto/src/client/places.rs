@@ -218,7 +218,9 @@ impl Client {
         let (own, place) = (self.session()?, self.voice?);
         let wanted = self.room_of(place).filter(|_| self.is_in())?;
         let told = self.member(place, own).and_then(|member| member.voice);
-        Some(wanted).filter(|wanted| told == Some(*wanted) || is_made(Mistake::VoiceUnconfirmed))
+        // What was told before it took what it was asked for last says nothing.
+        let is_told = told == Some(wanted) && self.voice_asked.is_none();
+        Some(wanted).filter(|_| is_told || is_made(Mistake::VoiceUnconfirmed))
     }
 
     /// The place that has this number at the server, on this connection.
@@ -444,6 +446,9 @@ impl Client {
         };
         self.voice_told = Some(self.voice);
         self.send(Kind::VoiceRoom(pb::VoiceRoom { room }));
+        let token = self.rng.next_u64();
+        self.voice_asked = Some(token);
+        self.send(Kind::Ping(pb::Ping { token }));
     }
 
     /// Leaves the rooms that the user left, where nothing waits any more to be acknowledged. One that is asked for and not answered yet counts

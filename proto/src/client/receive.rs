@@ -134,6 +134,7 @@ impl Client {
             Kind::Joined(joined) => self.joined(now, joined),
             Kind::Left(left) => self.left(left),
             Kind::Pong(pong) => {
+                self.voice_asked.take_if(|token| *token == pong.token);
                 if let State::In(link) = &mut self.state
                     && let Some((_, sent)) = link.ping.take_if(|(token, _)| *token == pong.token)
                 {
@@ -190,6 +191,7 @@ impl Client {
         let again = self.session.is_some();
         self.stats.reconnects += u64::from(again);
         self.stats.voice_path = VoicePath::default();
+        self.voice_asked = None;
         self.state = State::In(Link {
             prober: PathProber::new(now),
             since: now,

@@ -71,7 +71,8 @@ pub(super) struct Voices {
 }
 
 impl Voices {
-    /// True when two sessions talked and listened in the room for which this was spoken at any time since.
+    /// True when two sessions talked and listened in the room for which this was spoken at any time since, or in one into which the talker
+    /// came later: a datagram that the network held back finds him there.
     fn were_together(&self, generation: u32, pair: [SessionId; 2], spoken: &Spoken, to_us: u64) -> bool {
         let from_us = spoken.at_us;
         let is_meant = |room: RoomId| spoken.room.is_none_or(|meant| meant == room);
@@ -84,9 +85,9 @@ impl Voices {
         };
         let others = spans(other);
         spans(one).iter().any(|&(from, to, room)| {
-            others
-                .iter()
-                .any(|&(since, until, there)| room == there && is_meant(room) && from <= until && since <= to)
+            others.iter().any(|&(since, until, there)| {
+                room == there && (is_meant(room) || from > from_us) && from <= until && since <= to
+            })
         })
     }
 
@@ -205,6 +206,7 @@ impl Checker {
             return self.fail(Rule::VoiceSource, format!("client {client} hears and is not in"));
         };
         let life = listener.life;
+        let mut newest_for = None;
         for (frame, copy) in frames.with_copies() {
             let (talker, is_own) = match self.logs.owner(generation, frame.talker) {
                 // What an earlier life of its own said last may be on its way still.
@@ -233,7 +235,11 @@ impl Checker {
                 }
                 _ => self.rooms.of(talker) == self.rooms.of(client),
             };
-            let spoken = spoken.filter(|_| is_near && !is_own && number <= mouth.frames);
+            let room = spoken.and_then(|spoken| spoken.room);
+            // What was said for another room does not go with what is said for this one.
+            let is_with = !copy || room.is_none() || newest_for.is_none() || room == newest_for;
+            newest_for = if copy { newest_for } else { room };
+            let spoken = spoken.filter(|_| is_near && is_with && !is_own && number <= mouth.frames);
             let Some(&Spoken { times, .. }) = spoken else {
                 let what = format!("client {client} heard frame {number} of client {talker}");
                 return self.fail(Rule::VoiceSource, what);
