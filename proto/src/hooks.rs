@@ -141,7 +141,6 @@ mistakes! {
     MarksUntold = "nobody is told that somebody is muted";
     ConversationTold = "all are told in which conversation somebody talks";
     VoiceUnconfirmed = "a client talks before it is known in which room";
-    CopiesElsewhere = "copies of what was said in one room are sent in another";
     VoiceStays = "voice stays in the room where it was";
     PartForgets = "a client that leaves a room forgets what it said there";
     PartedTold = "a client tells its user what happens in a room that he left";

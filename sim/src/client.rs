@@ -242,8 +242,8 @@ impl ClientNode {
             opus: &speech.opus,
         });
         self.machine.send_voice(now, frames);
-        // Who does not get a frame through does not send it once more; nor does a new spurt carry what was said before a silence.
-        let is_over = path.is_none() || speech.end;
+        // Who has no way for a frame does not send it once more; nor does a new spurt carry what was said before a silence.
+        let is_over = self.machine.voice_path().is_none() || speech.end;
         self.past.insert(0, speech);
         self.past.truncate(if is_over { 0 } else { self.person.copies() });
         self.report(net);

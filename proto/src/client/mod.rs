@@ -316,7 +316,7 @@ impl Client {
         self.payload.clear();
         let mut written = 0;
         for (index, frame) in frames.enumerate() {
-            if is_older(frame.sequence, first) && !is_made(Mistake::CopiesElsewhere) {
+            if is_older(frame.sequence, first) {
                 break;
             }
             let length = self.payload.len();
