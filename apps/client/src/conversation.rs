@@ -25,7 +25,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 use crate::{
     face::Face,
     past::{LONG_PAGE, MISSED, PAGE, Past, Question},
-    rooms::{Rooms, listed, members},
+    rooms::{Rooms, leading, listed, members},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{DeviceNews, Voice, VoiceReport},
@@ -473,7 +473,7 @@ impl Handler for Conversation {
             }
             ClientEvent::Changed { session, former: Some(former), member } => {
                 let (former, name) = (escape(&former), escape(&member.name));
-                self.screen.told(&format!("{former} is called {name} now."));
+                self.screen.told(&format!("{} is called {name} now.", leading(&former)));
                 if Some(session) == self.own {
                     if self.screen.is_interactive()
                         && let Some(trouble) = self.visit.renamed(&member.name)

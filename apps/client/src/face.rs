@@ -122,7 +122,7 @@ impl Face {
     /// The same about the conversation rather than in it.
     pub(crate) fn remark(&mut self, line: &str) {
         if let Self::Lines(screen) = self {
-            screen.notice(line);
+            screen.notice(&marked(line));
         }
     }
 
@@ -150,7 +150,7 @@ impl Face {
     /// Something that is no part of the conversation. What others wrote in it must be escaped.
     pub(crate) fn notice(&mut self, text: &str) {
         match self {
-            Self::Lines(screen) => screen.notice(text),
+            Self::Lines(screen) => screen.notice(&marked(text)),
             Self::Full(full) => full.notice(text),
         }
     }
@@ -158,7 +158,7 @@ impl Face {
     /// What can be typed.
     pub(crate) fn help(&mut self) {
         match self {
-            Self::Lines(screen) => screen.notice(&help_lines(Mode::Lines)),
+            Self::Lines(screen) => screen.notice(&marked(&help_lines(Mode::Lines))),
             Self::Full(full) => full.change(chinwag_screen::Model::show_help),
         }
     }
@@ -260,4 +260,10 @@ impl Face {
         });
         full.notice(if rings { "a bell rings when your name is said" } else { "no bell rings" });
     }
+}
+
+/// Something from the program itself, as plain lines that nobody can say: see [`crate::rooms::leading`].
+fn marked(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("-- {line}")).collect();
+    lines.join("\n")
 }

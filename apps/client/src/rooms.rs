@@ -1,7 +1,7 @@
 //! The rooms that the user is in, as he sees them: what they are called, where a typed line goes, how a line of each is told in plain
 //! lines, and what is typed about them.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chinwag_proto::{
     client::{Client, ClientEvent, ListedRoom, Member, PlaceId},
@@ -130,12 +130,14 @@ impl Rooms {
         self.known.get(&place).map(|known| escape(&known.name).into_owned()).unwrap_or_default()
     }
 
-    /// What stands before a line of a room in plain lines: nothing, where what is typed goes.
+    /// What stands before a line of a room in plain lines: nothing, where what is typed goes. No name has a colon, so that nobody is called
+    /// as such a line begins.
     pub(crate) fn prefix(&self, place: PlaceId) -> String {
-        if place == self.here || self.is_private(place) {
-            return String::new();
+        match self.is_private(place) {
+            true => ": ".to_owned(),
+            false if place == self.here => String::new(),
+            false => format!(":[{}] ", self.label(place)),
         }
-        format!("[{}] ", self.label(place))
     }
 
     /// What somebody said, as a plain line. Safe to print.
@@ -153,7 +155,16 @@ impl Rooms {
 pub(crate) fn spoken(who: &str, text: &str) -> String {
     match action(text) {
         Some(action) => format!("* {who} {}", escape(action)),
-        None => format!("{who}: {}", escape(text)),
+        None => format!("{}: {}", leading(who), escape(text)),
+    }
+}
+
+/// A name where a line begins with it: one that begins as other lines do has a backslash before it, and so has one with such a backslash,
+/// so that two names stay two.
+pub(crate) fn leading(name: &str) -> Cow<'_, str> {
+    match name.starts_with(['*', '-', '\\']) {
+        true => format!("\\{name}").into(),
+        false => name.into(),
     }
 }
 
@@ -198,6 +209,9 @@ pub(crate) fn split_name(typed: &str, known: impl Iterator<Item = String>) -> (&
 
 #[cfg(test)]
 mod tests {
+    use chinwag_proto::name::Name;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entered(number: u32, name: &str, is_private: bool) -> ClientEvent {
@@ -219,9 +233,10 @@ mod tests {
         for (place, text, is_own, line) in [
             (lobby, "hi", false, "Bar: hi"),
             (lobby, "/me waves", false, "* Bar waves"),
-            (den, "h\u{7}i", false, "[d\\u{1b}en] Bar: h\\u{7}i"),
-            (bar, "psst", false, "Bar to you: psst"),
-            (bar, "what?", true, "you to Bar: what?"),
+            (bar, "/me nods", false, ": * Bar to you nods"),
+            (den, "h\u{7}i", false, ":[d\\u{1b}en] Bar: h\\u{7}i"),
+            (bar, "psst", false, ": Bar to you: psst"),
+            (bar, "what?", true, ": you to Bar: what?"),
         ] {
             assert_eq!(rooms.line(place, "Bar", text, is_own), line);
         }
@@ -232,6 +247,52 @@ mod tests {
         assert_eq!((rooms.here, rooms.named("Bar")), (lobby, None));
         rooms.forget(lobby);
         assert_eq!((rooms.here, rooms.count()), (den, 1));
+    }
+
+    /// What may make up a name, or a text, that is meant to look like another line.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just(" "),
+            Just(":"),
+            Just("\\"),
+            Just("* "),
+            Just("-- "),
+            Just("/me "),
+            Just("[den] "),
+            Just("Bar"),
+            Just("Foo"),
+            Just(" to you"),
+            Just("you to "),
+            Just("：")
+        ];
+        prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_can_be_called_so_that_his_lines_look_like_others(
+            (name, other) in (pieces(), pieces()),
+            (text, other_text) in (pieces(), pieces()),
+            is_own: bool,
+        ) {
+            let (Ok(name), Ok(other)) = (Name::new(&name), Name::new(&other)) else { return Ok(()) };
+            let mut rooms = Rooms::default();
+            rooms.learn(&entered(1, "lobby", false));
+            rooms.learn(&entered(2, "den", false));
+            rooms.learn(&entered(3, other.as_str(), true));
+            let [lobby, den, private] = [1, 2, 3].map(PlaceId::from_number);
+            let line = rooms.line(lobby, name.as_str(), &text, is_own);
+            for place in [den, private] {
+                prop_assert_ne!(&line, &rooms.line(place, other.as_str(), &other_text, is_own));
+            }
+            prop_assert!(!line.starts_with([':', '-']));
+            // What is done and what is said, and two who say something.
+            prop_assert_eq!(line.starts_with("* "), action(&text).is_some());
+            let said = rooms.line(lobby, other.as_str(), &other_text, is_own);
+            if action(&text).is_none() && action(&other_text).is_none() {
+                prop_assert_eq!(said == line, (&name, &text) == (&other, &other_text));
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chinwag_proto::{
 use super::Conversation;
 use crate::{
     memory::Open,
-    rooms::{members, split_name},
+    rooms::{leading, members, split_name},
 };
 
 impl Conversation {
@@ -159,7 +159,7 @@ impl Conversation {
         match self.rooms.is_private(place) {
             true if self.rooms.is_shown(place) => self.screen.remark(&format!("{name} is there again")),
             true => {}
-            false => self.screen.told(&format!("{prefix}{name} has joined the chat!")),
+            false => self.screen.told(&format!("{prefix}{} has joined the chat!", leading(&name))),
         }
     }
 
@@ -171,7 +171,7 @@ impl Conversation {
                 self.screen.remark(&format!("{name} is not there any more"))
             }
             true => {}
-            false => self.screen.told(&format!("{prefix}{name} has left the chat.")),
+            false => self.screen.told(&format!("{prefix}{} has left the chat.", leading(&name))),
         }
     }
 }

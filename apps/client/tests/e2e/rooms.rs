@@ -49,7 +49,7 @@ fn three_terminals_talk_in_several_rooms() {
     bar.type_line("/join lobby");
     bar.expect_error("what you type is said in lobby now");
     foo.enters("/me waves");
-    bar.expect("[the den] * Foo waves");
+    bar.expect(":[the den] * Foo waves");
     // He is called otherwise from now on, and that is a mention.
     bar.type_line("/nick Barbara");
     bar.expect("Bar is called Barbara now.");
@@ -86,7 +86,7 @@ fn what_is_between_two_is_nobody_elses() {
     let mut foo = join(&place, &server);
     bar.expect("Foo has joined the chat!");
     bar.type_line("/msg Foo psst, Foo");
-    bar.expect("you to Foo: psst, Foo");
+    bar.expect(": you to Foo: psst, Foo");
     foo.until("the other", |foo| lists(foo, "2 @Bar 1 1!"));
     foo.presses(b"\x1b2");
     foo.until("what he said", |foo| has_said(foo, "Bar: psst, Foo"));
@@ -96,7 +96,7 @@ fn what_is_between_two_is_nobody_elses() {
     foo.presses(b"\x1b2");
     foo.sees_typed("> a secret ans|");
     foo.enters("wer");
-    bar.expect("Foo to you: a secret answer");
+    bar.expect(": Foo to you: a secret answer");
     // Nobody is alone with one who is not there.
     bar.type_line("/msg Nobody hello");
     bar.expect_error("not said: hello: nobody of that name is here");
@@ -107,7 +107,7 @@ fn what_is_between_two_is_nobody_elses() {
     foo.sees_part("there is no conversation with Bar");
     bar.expect_error("there is no conversation with Foo now");
     bar.type_line("/msg Foo once more");
-    bar.expect("you to Foo: once more");
+    bar.expect(": you to Foo: once more");
     foo.until("a new one", |foo| lists(foo, "3 @Bar 1 1!"));
 
     for person in [&mut bar, &mut baz] {
@@ -147,7 +147,7 @@ fn whoever_comes_back_is_in_his_rooms() {
     foo.presses(b"\x1b1");
     foo.enters("for the lobby");
     server = Server::start_at(&place, &address, &[]);
-    bar.expect_all(["Foo: for the den", "[lobby] Foo: for the lobby"]);
+    bar.expect_all(["Foo: for the den", ":[lobby] Foo: for the lobby"]);
     foo.until("the line", |foo| has_said(foo, "Foo: for the lobby"));
     assert!(lists(&foo, "2 den♪"), "{:#?}", foo.rows());
 
