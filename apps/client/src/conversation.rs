@@ -465,11 +465,17 @@ impl Handler for Conversation {
             }
             ClientEvent::NotEntered { place, name, is_private, why } => {
                 self.past.begin_anew(place);
+                let looked_at = self.screen.looks_at().unwrap_or(self.rooms.here);
+                if let Some(oldest) = self.rooms.forget_oldest(looked_at) {
+                    self.screen.leave(oldest);
+                }
                 let (name, why) = (escape(&name), escape(&why));
-                self.screen.notice(&match is_private {
-                    true => format!("there is no conversation with {name} now: {why}"),
-                    false => format!("you are not in {name}: {why}"),
-                });
+                match is_private {
+                    // Of one who never said anything the user did not know.
+                    true if !self.rooms.is_shown(place) => {}
+                    true => self.screen.notice(&format!("there is no conversation with {name} now: {why}")),
+                    false => self.screen.notice(&format!("you are not in {name}: {why}")),
+                }
             }
             ClientEvent::Changed { session, former: Some(former), member } => {
                 let (former, name) = (escape(&former), escape(&member.name));

@@ -7,6 +7,7 @@ use chinwag_proto::{
     client::{Client, ClientEvent, ListedRoom, Member, PlaceId},
     text::{action, escape},
 };
+use chinwag_screen::ENDED;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct Known {
     is_private: bool,
     /// The user was told of it: not of what is between him and one who never said anything.
     is_shown: bool,
+    /// It is no place any more, and can only be read.
+    is_over: bool,
 }
 
 impl Default for Rooms {
@@ -40,14 +43,15 @@ impl Rooms {
         match event {
             ClientEvent::Entered { place, name, is_private, .. } => {
                 let is_shown = !is_private || self.is_shown(*place);
-                let known = Known { name: name.clone(), is_private: *is_private, is_shown };
+                let known = Known { name: name.clone(), is_private: *is_private, is_shown, is_over: false };
                 self.known.insert(*place, known);
                 self.wanted.take_if(|wanted| wanted == place).is_some()
             }
             ClientEvent::NotEntered { place, .. } => {
                 // What was said between two stays to be read.
-                if !(self.is_private(*place) && self.is_shown(*place)) {
-                    self.forget(*place);
+                match self.known.get_mut(place).filter(|known| known.is_private && known.is_shown) {
+                    Some(known) => known.is_over = true,
+                    None => self.forget(*place),
                 }
                 false
             }
@@ -75,16 +79,26 @@ impl Rooms {
 
     /// The user is alone with somebody there, as he wants it.
     pub(crate) fn open(&mut self, place: PlaceId, name: &str) {
-        let new = || Known { name: name.to_owned(), is_private: true, is_shown: true };
+        let new = || Known { name: name.to_owned(), is_private: true, is_shown: true, is_over: false };
         self.known.entry(place).or_insert_with(new).is_shown = true;
     }
 
     /// The user does not look at what is between him and somebody any more.
     pub(crate) fn hide(&mut self, place: PlaceId) {
-        if let Some(known) = self.known.get_mut(&place) {
-            known.is_shown = false;
+        match self.known.get_mut(&place).filter(|known| !known.is_over) {
+            Some(known) => known.is_shown = false,
+            None => drop(self.known.remove(&place)),
         }
         self.go_on(place);
+    }
+
+    /// Forgets the oldest of what can only be read, if there is too much of it, but not what is looked at.
+    pub(crate) fn forget_oldest(&mut self, looked_at: PlaceId) -> Option<PlaceId> {
+        let over = || self.known.iter().filter(|(_, known)| known.is_over);
+        let is_too_much = over().count() > ENDED;
+        let oldest = over().map(|(place, _)| *place).find(|place| is_too_much && *place != looked_at)?;
+        self.forget(oldest);
+        Some(oldest)
     }
 
     /// The user is not there any more.
@@ -119,9 +133,9 @@ impl Rooms {
     pub(crate) fn named(&self, name: &str) -> Option<PlaceId> {
         let name = name.to_lowercase();
         let is_called = |known: &Known| known.is_shown && known.name.to_lowercase() == name;
-        // A room rather than a person.
+        // A room rather than a person, and who is there rather than who was.
         let mut found: Vec<_> = self.known.iter().filter(|(_, known)| is_called(known)).collect();
-        found.sort_by_key(|(_, known)| known.is_private);
+        found.sort_by_key(|(_, known)| (known.is_private, known.is_over));
         found.first().map(|(place, _)| **place)
     }
 
@@ -247,6 +261,37 @@ mod tests {
         assert_eq!((rooms.here, rooms.named("Bar")), (lobby, None));
         rooms.forget(lobby);
         assert_eq!((rooms.here, rooms.count()), (den, 1));
+    }
+
+    #[test]
+    fn what_is_over_can_be_read_until_there_is_too_much_of_it() {
+        let mut rooms = Rooms::default();
+        let place = PlaceId::from_number;
+        rooms.learn(&entered(1, "lobby", false));
+        let ends = |rooms: &mut Rooms, number, is_shown: bool| {
+            rooms.learn(&entered(number, "Bar", true));
+            if is_shown {
+                rooms.open(place(number), "Bar");
+            }
+            let (place, name, why) = (place(number), "Bar".to_owned(), String::new());
+            rooms.learn(&ClientEvent::NotEntered { place, name, is_private: true, why });
+        };
+        // Of those who never said anything nothing is kept.
+        (2..1000).for_each(|number| ends(&mut rooms, number, false));
+        assert_eq!(rooms.known.len(), 1);
+        let first = 1000;
+        let last = first + u32::try_from(ENDED).unwrap();
+        (first..last).for_each(|number| ends(&mut rooms, number, true));
+        assert_eq!(rooms.forget_oldest(place(1)), None);
+        ends(&mut rooms, last, true);
+        rooms.learn(&entered(last + 1, "Bar", true));
+        rooms.open(place(last + 1), "Bar");
+        assert_eq!(rooms.named("bar"), Some(place(last + 1)), "who is there");
+        assert_eq!(rooms.forget_oldest(place(first)), Some(place(first + 1)));
+        assert_eq!(rooms.forget_oldest(place(first)), None);
+        // What is put away as well.
+        (first..=last).for_each(|number| rooms.hide(place(number)));
+        assert_eq!(rooms.known.len(), 2);
     }
 
     /// What may make up a name, or a text, that is meant to look like another line.

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use chinwag_proto::{SessionId, limits::MESSAGE_BYTES, text::escape};
+use chinwag_proto::{
+    SessionId,
+    limits::{CLAIMS, MESSAGE_BYTES},
+    text::escape,
+};
 
 use crate::{
     button::{Button, PushToTalk},
@@ -21,8 +25,10 @@ use crate::{
     theme::Theme,
 };
 
-/// Rooms that are kept; what comes of others is not shown.
-pub const ROOMS: usize = 64;
+/// Conversations of two that are over and can still be read.
+pub const ENDED: usize = 16;
+/// Rooms that are kept: all that one can be in, what can still be read, and one where it is told that there is none.
+pub const ROOMS: usize = CLAIMS + ENDED + 1;
 /// People whose messages are hidden.
 pub const IGNORED: usize = 100;
 
@@ -118,12 +124,18 @@ impl Model {
         }
     }
 
-    /// The user is in this room, by this name. What stands there stays.
+    /// The user is in this room, by this name. What stands there stays. If there are too many, the oldest that he does not look at makes
+    /// space, of those between two if there are such.
     pub fn enter(&mut self, room: RoomId, name: &str) {
         let name = escape(name).into_owned();
         if let Some(known) = self.room_mut(room) {
             known.name = name;
-        } else if self.rooms.len() < ROOMS {
+        } else {
+            if self.rooms.len() == ROOMS {
+                let others = self.rooms.iter().enumerate().filter(|(place, _)| *place != self.current);
+                let oldest = others.min_by_key(|(_, room)| !room.is_private).map(|(_, room)| room.id);
+                oldest.into_iter().for_each(|room| self.leave(room));
+            }
             self.rooms.push(Room::new(room, name));
             self.arrange();
         }

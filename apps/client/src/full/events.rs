@@ -215,6 +215,7 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         ClientEvent::NotEntered { place, is_private, .. } => {
             // What was said between two stays to be read.
             if *is_private {
+                events.private.remove(place);
                 events.owes_members.insert(*place);
             } else {
                 model.leave(room(*place));

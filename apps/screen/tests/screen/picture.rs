@@ -1,7 +1,7 @@
 //! What is to be seen, at several sizes.
 
 use chinwag_screen::{
-    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, RoomId, Said, Status, Theme, draw,
+    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, ROOMS, RoomId, Said, Status, Theme, draw,
 };
 use ratatui_core::{
     buffer::Buffer,
@@ -269,4 +269,27 @@ fn right_to_left_text_is_closed_off_where_its_pane_ends() {
     let rows = rows(&picture(&mut model, 80, 24));
     let row = rows.iter().find(|row| row.contains("שלום")).unwrap();
     assert!(row.contains("שלום\u{200e}"), "{row}");
+}
+
+#[test]
+fn there_is_always_space_for_one_more_room() {
+    let mut model = alone();
+    model.enter_private(RoomId(3), "Bar");
+    model.show_room(RoomId(3));
+    let last = u32::try_from(3 * ROOMS).unwrap();
+    for n in 4..=last {
+        model.enter_private(RoomId(n), "Qux");
+        assert!(model.has_room(RoomId(n)));
+    }
+    // Neither what is looked at nor, as long as there are others, one with a name.
+    assert_eq!(model.current_room(), Some(RoomId(3)));
+    assert!(model.has_room(RoomId(3)) && model.has_room(LOBBY));
+    let kept = (0..=last).filter(|n| model.has_room(RoomId(*n))).count();
+    assert_eq!(kept, ROOMS);
+    assert!(!model.has_room(RoomId(4)) && model.has_room(RoomId(last - 1)));
+    let many = (last + 1..).take(2 * ROOMS);
+    for n in many.clone() {
+        model.enter(RoomId(n), "attic");
+    }
+    assert!(model.has_room(RoomId(3)) && many.last().is_some_and(|n| model.has_room(RoomId(n))));
 }
