@@ -81,6 +81,8 @@ pub(crate) struct Conversation {
     held: Option<(PlaceId, String)>,
     /// The room of which it is yet to be told who is there.
     owes_members: Option<PlaceId>,
+    /// Of those whom the user is alone with it is yet to be looked up what they are called.
+    owes_names: bool,
     /// The rooms in which all are yet to be made as loud as they were.
     owes_volumes: BTreeSet<PlaceId>,
     /// Those who were made as loud as they were.
@@ -120,6 +122,7 @@ impl Conversation {
             has_quit: false,
             held: None,
             owes_members: None,
+            owes_names: false,
             owes_volumes: BTreeSet::new(),
             as_loud: BTreeSet::new(),
             gone: Vec::new(),
@@ -425,6 +428,11 @@ impl Conversation {
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
+        if let ClientEvent::Said { place, .. } = &event
+            && let Some(other) = self.rooms.reveal(*place)
+        {
+            self.screen.reveal(*place, other);
+        }
         self.screen.event(now, &event);
         let is_wanted = self.rooms.learn(&event);
         if let ClientEvent::Welcome { session, .. } = &event {
@@ -478,6 +486,7 @@ impl Handler for Conversation {
                 }
             }
             ClientEvent::Changed { session, former: Some(former), member } => {
+                self.owes_names = true;
                 let (former, name) = (escape(&former), escape(&member.name));
                 self.screen.told(&format!("{} is called {name} now.", leading(&former)));
                 if Some(session) == self.own {
@@ -581,6 +590,10 @@ impl Handler for Conversation {
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
         self.carry_out_switches();
+        if std::mem::take(&mut self.owes_names) {
+            let renamed = self.rooms.rename(|place| client.place_name(place));
+            renamed.into_iter().for_each(|(place, name)| self.screen.rename(place, name));
+        }
         self.screen.tend(client, &mut self.voice);
         if let Some(last) = self.visit.take_last() {
             self.go_on(client, &last);

@@ -133,7 +133,21 @@ impl Face {
         }
     }
 
-    /// The user is alone with somebody.
+    /// Somebody said something to the user alone, for the first time.
+    pub(crate) fn reveal(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.reveal(place, name);
+        }
+    }
+
+    /// The one whom the user is alone with is called so.
+    pub(crate) fn rename(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.rename(place, name);
+        }
+    }
+
+    /// The user is alone with somebody, and looks at it.
     pub(crate) fn open(&self, place: PlaceId, name: &str) {
         if let Self::Full(full) = self {
             full.open_private(place, name);

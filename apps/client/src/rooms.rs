@@ -55,21 +55,29 @@ impl Rooms {
                 }
                 false
             }
-            ClientEvent::Said { place, .. } => {
-                if let Some(known) = self.known.get_mut(place) {
-                    known.is_shown = true;
-                }
-                false
-            }
-            ClientEvent::Changed { former: Some(former), member, .. } => {
-                let private = self.known.values_mut().filter(|known| known.is_private);
-                private.filter(|known| known.name == *former).for_each(|known| {
-                    known.name.clone_from(&member.name);
-                });
-                false
-            }
             _ => false,
         }
+    }
+
+    /// Something is said there. Whom the user is alone with, if he is not shown that yet and is from now on.
+    pub(crate) fn reveal(&mut self, place: PlaceId) -> Option<&str> {
+        let known = self.known.get_mut(&place).filter(|known| !known.is_shown)?;
+        known.is_shown = true;
+        Some(&known.name)
+    }
+
+    /// Somebody is called otherwise: takes the names of those whom the user is alone with from who knows them. What has changed.
+    pub(crate) fn rename<'a>(
+        &mut self,
+        name: impl Fn(PlaceId) -> Option<&'a str>,
+    ) -> Vec<(PlaceId, &'a str)> {
+        let private = self.known.iter_mut().filter(|(_, known)| known.is_private);
+        let named = private.filter_map(|(place, known)| Some((place, name(*place)?, known)));
+        let changed = named.filter(|(_, name, known)| *name != known.name).map(|(place, name, known)| {
+            name.clone_into(&mut known.name);
+            (*place, name)
+        });
+        changed.collect()
     }
 
     /// A room that is to be looked at as soon as the user is in it.
@@ -261,6 +269,25 @@ mod tests {
         assert_eq!((rooms.here, rooms.named("Bar")), (lobby, None));
         rooms.forget(lobby);
         assert_eq!((rooms.here, rooms.count()), (den, 1));
+    }
+
+    #[test]
+    fn names_are_of_people_and_not_of_names() {
+        let mut rooms = Rooms::default();
+        let [bar, qux, gone] = [1, 2, 3].map(PlaceId::from_number);
+        for (place, name) in [(bar, "Bar"), (qux, "Qux"), (gone, "Bar")] {
+            rooms.learn(&entered(place.number(), name, true));
+            assert_eq!(rooms.reveal(place), Some(name));
+            assert_eq!(rooms.reveal(place), None);
+        }
+        let (place, name, why) = (gone, "Bar".to_owned(), String::new());
+        rooms.learn(&ClientEvent::NotEntered { place, name, is_private: true, why });
+        // They have changed names, and both notices came before a look.
+        let names = |place| BTreeMap::from([(bar, "Qux"), (qux, "Bar")]).get(&place).copied();
+        assert_eq!(rooms.rename(names), [(bar, "Qux"), (qux, "Bar")]);
+        assert_eq!(rooms.rename(names), []);
+        assert_eq!([bar, qux, gone].map(|place| rooms.label(place)), ["Qux", "Bar", "Bar"]);
+        assert_eq!((rooms.named("Qux"), rooms.named("Bar")), (Some(bar), Some(qux)));
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Model {
         self.session = Some(session);
     }
 
-    /// Somebody is called otherwise: what is between him and the user as well.
+    /// Somebody is called otherwise. What is between him and the user is called so by [`Self::enter_private`].
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
@@ -220,9 +220,6 @@ impl Model {
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
             room.members.rename(session, name);
-            if room.is_private && self.session != Some(session) {
-                room.name = escape(name).into_owned();
-            }
             room.talk.push(Line::new(at, Kind::Presence, "", &text));
         }
     }

@@ -173,3 +173,44 @@ fn whoever_comes_back_is_in_his_rooms() {
     assert!(!lists(&foo, "1 lobby"));
     assert!(!says(&foo, "Bar: meanwhile"));
 }
+
+#[test]
+fn what_is_between_two_is_called_as_they_are() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut people = ["Bar", "Qux", "Baz"].map(|name| server.join(&place, name));
+    let [bar, qux, baz] = &mut people;
+    let mut foo = join(&place, &server);
+    bar.expect("Foo has joined the chat!");
+    for (person, number, tab) in [(&mut *bar, 2, "2 @Bar 1 1!"), (&mut *qux, 3, "3 @Qux 1 1!")] {
+        for other in ["Foo", "Baz"] {
+            person.type_line(&format!("/msg {other} it is I"));
+            person.expect(&format!(": you to {other}: it is I"));
+        }
+        foo.until("the tab", |foo| lists(foo, tab));
+        foo.presses(format!("\x1b{number}").as_bytes());
+        foo.presses(b"\x1b1");
+    }
+    baz.expect_all([": Bar to you: it is I", ": Qux to you: it is I"]);
+    // They change names.
+    bar.type_line("/nick Third");
+    bar.expect("Bar is called Third now.");
+    qux.type_line("/nick Bar");
+    qux.expect("Qux is called Bar now.");
+    bar.type_line("/nick Qux");
+    baz.expect("Third is called Qux now.");
+    foo.until("the new names", |foo| lists(foo, "2 @Qux") && lists(foo, "3 @Bar"));
+    baz.type_line("/msg Qux you?");
+    bar.expect(": Baz to you: you?");
+    // Somebody else gets the name of one who is gone, and changes his.
+    qux.type_line("{quit}");
+    assert_eq!(qux.exit_code(), 0);
+    baz.expect("Bar has left the chat.");
+    let mut other = server.join(&place, "Bar");
+    other.type_line("/nick Other");
+    baz.expect("Bar is called Other now.");
+    baz.type_line("/part Bar");
+    baz.expect_error("you left Bar");
+    foo.until("the same", |foo| has_said(foo, "Bar is called Other now"));
+    assert!(lists(&foo, "3 @Bar"), "{:#?}", foo.rows());
+}
