@@ -37,6 +37,20 @@ struct Away {
     told: BTreeSet<String>,
 }
 
+/// What is known of a connection that is back, until it is known of all rooms.
+#[derive(Debug)]
+struct Back {
+    /// As whom.
+    name: String,
+    /// Those whom the user had muted are others for the server now.
+    has_unmuted: bool,
+    /// Rooms in which he is again, and those of them of which it is not known what was said meanwhile.
+    rooms: usize,
+    unknown: Vec<PlaceId>,
+    /// Messages are missing, which is told by itself.
+    has_gap: bool,
+}
+
 /// Limits of `/volume`; the louder one is the most that playout does.
 const QUIETEST_DB: f32 = -60.0;
 const LOUDEST_DB: f32 = 12.0;
@@ -89,8 +103,8 @@ pub(crate) struct Conversation {
     as_loud: BTreeSet<SessionId>,
     /// Those who left a room, and may be in none of the user's any more.
     gone: Vec<SessionId>,
-    /// The connection is back, as whom, and whether to the same session; how much was missed is yet to be told.
-    back: Option<(String, bool)>,
+    /// The connection is back, which is yet to be told.
+    back: Option<Back>,
     away: Option<Away>,
     /// Voice had to leave UDP, and the user was told.
     goes_by_tcp: bool,
@@ -456,7 +470,13 @@ impl Handler for Conversation {
             ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
                 self.past.ask_again();
-                self.back = Some((name, resumed));
+                // Those who were here are others, though nobody may be told so who is in no room any more.
+                let had_muted = !resumed && self.voice.forget_all();
+                if !resumed {
+                    self.as_loud.clear();
+                }
+                let has_unmuted = had_muted || self.back.take().is_some_and(|back| back.has_unmuted);
+                self.back = Some(Back { name, has_unmuted, rooms: 0, unknown: vec![], has_gap: false });
             }
             ClientEvent::Entered { place, again, continues, .. } => {
                 self.owes_volumes.insert(place);
@@ -532,6 +552,9 @@ impl Handler for Conversation {
                 if self.screen.is_interactive() {
                     self.past.missed(place, messages, before, wanted);
                 }
+                if let Some(back) = &mut self.back {
+                    back.has_gap = true;
+                }
                 let prefix = self.rooms.prefix(place);
                 self.screen.remark(&format!(
                     "{prefix}{messages} messages were missed while the connection was lost"
@@ -601,6 +624,7 @@ impl Handler for Conversation {
         if !self.has_quit {
             self.read_lines(client);
         }
+        self.tell_back(client);
         self.past.ask_missed(client);
         if let Some(place) = self.owes_members.take() {
             self.screen.notice(&members(client, place));

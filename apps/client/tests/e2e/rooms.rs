@@ -5,7 +5,7 @@ use std::fs;
 use crate::{
     common::{Place, Server},
     full::{FOO, join, says},
-    history::restart,
+    history::{restart, stop, tool},
     seat::Seat,
 };
 
@@ -213,4 +213,33 @@ fn what_is_between_two_is_called_as_they_are() {
     baz.expect_error("you left Bar");
     foo.until("the same", |foo| has_said(foo, "Bar is called Other now"));
     assert!(lists(&foo, "3 @Bar"), "{:#?}", foo.rows());
+}
+
+#[test]
+fn whoever_is_back_is_told_of_each_room_what_he_may_have_missed() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    for (room, line) in [("lobby", "in the lobby"), ("den", "in the den"), ("attic", "in the attic")] {
+        if room != "lobby" {
+            bar.type_line(&format!("/join {room}"));
+            bar.expect_error(&format!("you are in {room} now"));
+        }
+        bar.type_line(line);
+        bar.expect(&format!("Bar: {line}"));
+    }
+    let mut baz = server.join(&place, "Baz");
+    baz.type_line("/mute Bar");
+    baz.expect_error("you do not hear Bar now");
+    // One of the rooms is begun anew, and it is not the first.
+    let address = server.address();
+    stop(&mut server);
+    let data = place.path("server");
+    let mut removed = tool(&["remove-room", "den", "--data", data.to_str().unwrap()], &place);
+    assert_eq!(removed.exit_code(), 0, "{}", removed.errors());
+    let _server = Server::start_at(&place, &address, &[]);
+    let back = bar.expect_error("back as Bar");
+    assert_eq!(back, "-- back as Bar; what was said meanwhile in den may have been missed");
+    let back = baz.expect_error("back as Baz");
+    assert_eq!(back, "-- back as Baz; nothing was missed but voice; nobody whom you muted is muted now");
 }
