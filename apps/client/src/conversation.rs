@@ -442,7 +442,8 @@ impl Conversation {
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
-        if let ClientEvent::Said { place, .. } = &event
+        if let ClientEvent::Said { place, name, own, .. } = &event
+            && (own.is_some() || !self.screen.ignores(name))
             && let Some(other) = self.rooms.reveal(*place)
         {
             self.screen.reveal(*place, other);

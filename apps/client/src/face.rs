@@ -184,9 +184,24 @@ impl Face {
         }
     }
 
-    /// Hides what somebody says, or no more.
-    pub(crate) fn ignore(&mut self, name: &str) {
+    /// True when what somebody says is hidden.
+    pub(crate) fn ignores(&self, name: &str) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Full(full) => full.ignores(name),
+        }
+    }
+
+    /// Hides what somebody says, or no more; tells of whom it is hidden, where nobody is named.
+    pub(crate) fn ignore(&mut self, name: Option<&str>) {
         let Self::Full(full) = self else { return };
+        let Some(name) = name else {
+            let ignored = full.change(|model| model.ignored());
+            return full.notice(&match ignored.is_empty() {
+                true => "you see what everybody says".to_owned(),
+                false => format!("you do not see what these say: {}", ignored.join(", ")),
+            });
+        };
         let shown = chinwag_proto::text::escape(name);
         let answer = match full.change(|model| model.toggle_ignored(name)) {
             Some(true) => format!("you do not see what {shown} says now; /ignore {shown} again ends that"),

@@ -212,10 +212,12 @@ impl Model {
         self.session = Some(session);
     }
 
-    /// Somebody is called otherwise. What is between him and the user is called so by [`Self::enter_private`].
+    /// Somebody is called otherwise, and ignored as before. What is between him and the user is called so by [`Self::enter_private`].
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
+        } else if self.ignored.remove(&former.to_lowercase()) {
+            self.ignored.insert(name.to_lowercase());
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
@@ -237,7 +239,7 @@ impl Model {
     /// Somebody said something.
     pub fn said(&mut self, room: RoomId, said: Said<'_>) {
         let Said { at, name, text, is_own, is_history, place } = said;
-        if !is_own && self.ignored.contains(&name.to_lowercase()) {
+        if !is_own && self.ignores(name) {
             return;
         }
         let kind = if is_own { Kind::Own } else { Kind::Said };
@@ -452,6 +454,16 @@ impl Model {
             return None;
         }
         Some(self.ignored.insert(name))
+    }
+
+    /// Whether what somebody says is hidden.
+    pub fn ignores(&self, name: &str) -> bool {
+        self.ignored.contains(&name.to_lowercase())
+    }
+
+    /// Those who are ignored, by their names in small letters, as they are shown.
+    pub fn ignored(&self) -> Vec<String> {
+        self.ignored.iter().map(|name| escape(name).into_owned()).collect()
     }
 
     /// Whether a bell is rung for mentions.

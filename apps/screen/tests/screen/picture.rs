@@ -189,7 +189,22 @@ fn what_an_ignored_person_says_is_not_shown() {
     model.enter_private(ATTIC, "Bar");
     model.said(ATTIC, says("Bar", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
-    assert_eq!(model.toggle_ignored("bar"), Some(false));
+    // By another name, too; and somebody else may have the former one.
+    model.renamed(EVENING, id(2), "Bar", "Qux");
+    model.said(LOBBY, says("Qux", "hello Foo"));
+    model.put_before(LOBBY, [says("Qux", "hello once")], false);
+    model.said(ATTIC, says("Qux", "psst"));
+    assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
+    assert_eq!(model.ignored(), ["qux"]);
+    model.said(LOBBY, says("Bar", "another one"));
+    assert!(sees(&mut model, "another one"));
+    // Whoever is ignored has nothing to do with the user's own name.
+    assert_eq!(model.toggle_ignored("Foo"), Some(true));
+    model.renamed(EVENING, id(1), "Foo", "Foo2");
+    assert_eq!(model.ignored(), ["foo", "qux"]);
+    model.renamed(EVENING, id(1), "Foo2", "Foo");
+    assert_eq!(model.toggle_ignored("Foo"), Some(false));
+    assert_eq!(model.toggle_ignored("qux"), Some(false));
     model.said(LOBBY, says("Bar", "hello again"));
     assert!(sees(&mut model, "hello again"));
     for n in 0..chinwag_screen::IGNORED {
