@@ -82,8 +82,9 @@ pub(crate) struct Conversation {
     past: Past,
     rooms: Rooms,
     waker: Arc<Waker>,
-    /// The user's own session.
+    /// The user's own session, and his name there.
     own: Option<SessionId>,
+    me: String,
     /// The first welcome came.
     is_welcomed: bool,
     input_has_ended: bool,
@@ -129,6 +130,7 @@ impl Conversation {
             rooms: Rooms::default(),
             waker,
             own: None,
+            me: String::new(),
             is_welcomed: false,
             input_has_ended: false,
             wants_to_quit: false,
@@ -450,8 +452,9 @@ impl Handler for Conversation {
         }
         self.screen.event(now, &event);
         let is_wanted = self.rooms.learn(&event);
-        if let ClientEvent::Welcome { session, .. } = &event {
+        if let ClientEvent::Welcome { session, name, .. } = &event {
             self.own = Some(*session);
+            self.me.clone_from(name);
         }
         if let ClientEvent::Entered { place, is_private: false, continues: false, .. } = &event {
             self.visit.arrived(*place);
@@ -511,6 +514,7 @@ impl Handler for Conversation {
                 let (former, name) = (escape(&former), escape(&member.name));
                 self.screen.told(&format!("{} is called {name} now.", leading(&former)));
                 if Some(session) == self.own {
+                    self.me.clone_from(&member.name);
                     if self.screen.is_interactive()
                         && let Some(trouble) = self.visit.renamed(&member.name)
                     {
@@ -541,7 +545,9 @@ impl Handler for Conversation {
             }
             ClientEvent::Said { place, seq, name, text, own, .. } => {
                 self.past.told(place, seq);
-                let line = self.rooms.line(place, &name, &text, own.is_some());
+                // Also what he said over a connection before this one, and is told again.
+                let is_own = own.is_some() || name == self.me;
+                let line = self.rooms.line(place, &name, &text, is_own);
                 self.screen.told(&line);
             }
             ClientEvent::NotSaid { text, why, .. } => {

@@ -246,7 +246,9 @@ impl Model {
         let mut line = Line::new(at, kind, name, text);
         (line.is_history, line.place) = (is_history, place);
         let is_private = self.rooms.iter().any(|known| known.id == room && known.is_private);
-        line.is_mention = !is_own && (is_private || has_name(text, &self.me));
+        // What he said himself, over a connection before this one.
+        let is_self = is_own || name == self.me;
+        line.is_mention = !is_self && (is_private || has_name(text, &self.me));
         if line.is_mention && !is_history {
             let who = if is_private { format!("{name} to you") } else { name.to_owned() };
             self.call_for_attention(&who, text);
@@ -652,7 +654,7 @@ fn earlier<'a>(
     let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
         let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
         (line.is_history, line.place) = (true, place);
-        line.is_mention = !is_own && !is_private && has_name(text, me);
+        line.is_mention = !is_own && name != me && !is_private && has_name(text, me);
         line
     });
     lines.collect()

@@ -173,6 +173,26 @@ fn a_mention_is_notified_only_to_who_is_away_and_not_too_often() {
 }
 
 #[test]
+fn nobody_is_told_of_what_he_said_himself() {
+    let mut model = alone();
+    model.set_rings(true);
+    model.set_notifier(Some(Notifier::Osc9));
+    types(&mut model, "\x1b[O");
+    model.enter_private(ATTIC, "Bar");
+    // Said over an earlier connection, and told again.
+    let again = |text| Said { is_own: false, ..says("Foo", text) };
+    model.said(ATTIC, again("psst"));
+    model.said(LOBBY, again("I am Foo"));
+    assert!(!model.take_bell() && model.take_notification().is_none());
+    assert!(sees(&mut model, "2 @Bar 1") && !sees(&mut model, "1!"), "{:#?}", seen(&mut model, 80, 24));
+    model.missed(LOBBY, EVENING, 1, 7);
+    model.fill(LOBBY, 7, [Said { place: 7, ..again("I am Foo still") }], 0);
+    assert!(!sees(&mut model, "!"), "{:#?}", seen(&mut model, 80, 24));
+    model.said(ATTIC, says("Bar", "psst"));
+    assert!(model.take_bell() && model.take_notification().is_some());
+}
+
+#[test]
 fn whoever_never_told_where_he_looks_is_not_notified() {
     let mut model = alone();
     model.set_notifier(Some(Notifier::Osc9));
