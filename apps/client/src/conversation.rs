@@ -25,7 +25,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 use crate::{
     face::Face,
     past::{LONG_PAGE, MISSED, PAGE, Past, Question},
-    rooms::{Rooms, listed, members},
+    rooms::{Rooms, leading, listed, members},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{DeviceNews, Voice, VoiceReport},
@@ -35,6 +35,20 @@ use crate::{
 #[derive(Debug, Default)]
 struct Away {
     told: BTreeSet<String>,
+}
+
+/// What is known of a connection that is back, until it is known of all rooms.
+#[derive(Debug)]
+struct Back {
+    /// As whom.
+    name: String,
+    /// Those whom the user had muted are others for the server now.
+    has_unmuted: bool,
+    /// Rooms in which he is again, and those of them of which it is not known what was said meanwhile.
+    rooms: usize,
+    unknown: Vec<PlaceId>,
+    /// Messages are missing, which is told by itself.
+    has_gap: bool,
 }
 
 /// Limits of `/volume`; the louder one is the most that playout does.
@@ -68,8 +82,9 @@ pub(crate) struct Conversation {
     past: Past,
     rooms: Rooms,
     waker: Arc<Waker>,
-    /// The user's own session.
+    /// The user's own session, and his name there.
     own: Option<SessionId>,
+    me: String,
     /// The first welcome came.
     is_welcomed: bool,
     input_has_ended: bool,
@@ -81,14 +96,16 @@ pub(crate) struct Conversation {
     held: Option<(PlaceId, String)>,
     /// The room of which it is yet to be told who is there.
     owes_members: Option<PlaceId>,
+    /// Of those whom the user is alone with it is yet to be looked up what they are called.
+    owes_names: bool,
     /// The rooms in which all are yet to be made as loud as they were.
     owes_volumes: BTreeSet<PlaceId>,
     /// Those who were made as loud as they were.
     as_loud: BTreeSet<SessionId>,
     /// Those who left a room, and may be in none of the user's any more.
     gone: Vec<SessionId>,
-    /// The connection is back, as whom, and whether to the same session; how much was missed is yet to be told.
-    back: Option<(String, bool)>,
+    /// The connection is back, which is yet to be told.
+    back: Option<Back>,
     away: Option<Away>,
     /// Voice had to leave UDP, and the user was told.
     goes_by_tcp: bool,
@@ -113,6 +130,7 @@ impl Conversation {
             rooms: Rooms::default(),
             waker,
             own: None,
+            me: String::new(),
             is_welcomed: false,
             input_has_ended: false,
             wants_to_quit: false,
@@ -120,6 +138,7 @@ impl Conversation {
             has_quit: false,
             held: None,
             owes_members: None,
+            owes_names: false,
             owes_volumes: BTreeSet::new(),
             as_loud: BTreeSet::new(),
             gone: Vec::new(),
@@ -425,10 +444,17 @@ impl Conversation {
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
+        if let ClientEvent::Said { place, name, own, .. } = &event
+            && (own.is_some() || !self.screen.ignores(name))
+            && let Some(other) = self.rooms.reveal(*place)
+        {
+            self.screen.reveal(*place, other);
+        }
         self.screen.event(now, &event);
         let is_wanted = self.rooms.learn(&event);
-        if let ClientEvent::Welcome { session, .. } = &event {
+        if let ClientEvent::Welcome { session, name, .. } = &event {
             self.own = Some(*session);
+            self.me.clone_from(name);
         }
         if let ClientEvent::Entered { place, is_private: false, continues: false, .. } = &event {
             self.visit.arrived(*place);
@@ -448,7 +474,13 @@ impl Handler for Conversation {
             ClientEvent::Welcome { name, resumed, .. } => {
                 self.away = None;
                 self.past.ask_again();
-                self.back = Some((name, resumed));
+                // Those who were here are others, though nobody may be told so who is in no room any more.
+                let had_muted = !resumed && self.voice.forget_all();
+                if !resumed {
+                    self.as_loud.clear();
+                }
+                let has_unmuted = had_muted || self.back.take().is_some_and(|back| back.has_unmuted);
+                self.back = Some(Back { name, has_unmuted, rooms: 0, unknown: vec![], has_gap: false });
             }
             ClientEvent::Entered { place, again, continues, .. } => {
                 self.owes_volumes.insert(place);
@@ -465,16 +497,24 @@ impl Handler for Conversation {
             }
             ClientEvent::NotEntered { place, name, is_private, why } => {
                 self.past.begin_anew(place);
+                let looked_at = self.screen.looks_at().unwrap_or(self.rooms.here);
+                if let Some(oldest) = self.rooms.forget_oldest(looked_at) {
+                    self.screen.leave(oldest);
+                }
                 let (name, why) = (escape(&name), escape(&why));
-                self.screen.notice(&match is_private {
-                    true => format!("there is no conversation with {name} now: {why}"),
-                    false => format!("you are not in {name}: {why}"),
-                });
+                match is_private {
+                    // Of one who never said anything the user did not know.
+                    true if !self.rooms.is_shown(place) => {}
+                    true => self.screen.notice(&format!("there is no conversation with {name} now: {why}")),
+                    false => self.screen.notice(&format!("you are not in {name}: {why}")),
+                }
             }
             ClientEvent::Changed { session, former: Some(former), member } => {
+                self.owes_names = true;
                 let (former, name) = (escape(&former), escape(&member.name));
-                self.screen.told(&format!("{former} is called {name} now."));
+                self.screen.told(&format!("{} is called {name} now.", leading(&former)));
                 if Some(session) == self.own {
+                    self.me.clone_from(&member.name);
                     if self.screen.is_interactive()
                         && let Some(trouble) = self.visit.renamed(&member.name)
                     {
@@ -505,7 +545,9 @@ impl Handler for Conversation {
             }
             ClientEvent::Said { place, seq, name, text, own, .. } => {
                 self.past.told(place, seq);
-                let line = self.rooms.line(place, &name, &text, own.is_some());
+                // Also what he said over a connection before this one, and is told again.
+                let is_own = own.is_some() || name == self.me;
+                let line = self.rooms.line(place, &name, &text, is_own);
                 self.screen.told(&line);
             }
             ClientEvent::NotSaid { text, why, .. } => {
@@ -516,6 +558,9 @@ impl Handler for Conversation {
                 let wanted = if self.screen.mode() == Mode::Full { MISSED } else { LONG_PAGE };
                 if self.screen.is_interactive() {
                     self.past.missed(place, messages, before, wanted);
+                }
+                if let Some(back) = &mut self.back {
+                    back.has_gap = true;
                 }
                 let prefix = self.rooms.prefix(place);
                 self.screen.remark(&format!(
@@ -575,6 +620,10 @@ impl Handler for Conversation {
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
         self.carry_out_switches();
+        if std::mem::take(&mut self.owes_names) {
+            let renamed = self.rooms.rename(|place| client.place_name(place));
+            renamed.into_iter().for_each(|(place, name)| self.screen.rename(place, name));
+        }
         self.screen.tend(client, &mut self.voice);
         if let Some(last) = self.visit.take_last() {
             self.go_on(client, &last);
@@ -582,6 +631,7 @@ impl Handler for Conversation {
         if !self.has_quit {
             self.read_lines(client);
         }
+        self.tell_back(client);
         self.past.ask_missed(client);
         if let Some(place) = self.owes_members.take() {
             self.screen.notice(&members(client, place));

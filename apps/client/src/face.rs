@@ -122,7 +122,7 @@ impl Face {
     /// The same about the conversation rather than in it.
     pub(crate) fn remark(&mut self, line: &str) {
         if let Self::Lines(screen) = self {
-            screen.notice(line);
+            screen.notice(&marked(line));
         }
     }
 
@@ -133,7 +133,21 @@ impl Face {
         }
     }
 
-    /// The user is alone with somebody.
+    /// Somebody said something to the user alone, for the first time.
+    pub(crate) fn reveal(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.reveal(place, name);
+        }
+    }
+
+    /// The one whom the user is alone with is called so.
+    pub(crate) fn rename(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.rename(place, name);
+        }
+    }
+
+    /// The user is alone with somebody, and looks at it.
     pub(crate) fn open(&self, place: PlaceId, name: &str) {
         if let Self::Full(full) = self {
             full.open_private(place, name);
@@ -150,7 +164,7 @@ impl Face {
     /// Something that is no part of the conversation. What others wrote in it must be escaped.
     pub(crate) fn notice(&mut self, text: &str) {
         match self {
-            Self::Lines(screen) => screen.notice(text),
+            Self::Lines(screen) => screen.notice(&marked(text)),
             Self::Full(full) => full.notice(text),
         }
     }
@@ -158,7 +172,7 @@ impl Face {
     /// What can be typed.
     pub(crate) fn help(&mut self) {
         match self {
-            Self::Lines(screen) => screen.notice(&help_lines(Mode::Lines)),
+            Self::Lines(screen) => screen.notice(&marked(&help_lines(Mode::Lines))),
             Self::Full(full) => full.change(chinwag_screen::Model::show_help),
         }
     }
@@ -170,9 +184,24 @@ impl Face {
         }
     }
 
-    /// Hides what somebody says, or no more.
-    pub(crate) fn ignore(&mut self, name: &str) {
+    /// True when what somebody says is hidden.
+    pub(crate) fn ignores(&self, name: &str) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Full(full) => full.ignores(name),
+        }
+    }
+
+    /// Hides what somebody says, or no more; tells of whom it is hidden, where nobody is named.
+    pub(crate) fn ignore(&mut self, name: Option<&str>) {
         let Self::Full(full) = self else { return };
+        let Some(name) = name else {
+            let ignored = full.change(|model| model.ignored());
+            return full.notice(&match ignored.is_empty() {
+                true => "you see what everybody says".to_owned(),
+                false => format!("you do not see what these say: {}", ignored.join(", ")),
+            });
+        };
         let shown = chinwag_proto::text::escape(name);
         let answer = match full.change(|model| model.toggle_ignored(name)) {
             Some(true) => format!("you do not see what {shown} says now; /ignore {shown} again ends that"),
@@ -260,4 +289,10 @@ impl Face {
         });
         full.notice(if rings { "a bell rings when your name is said" } else { "no bell rings" });
     }
+}
+
+/// Something from the program itself, as plain lines that nobody can say: see [`crate::rooms::leading`].
+fn marked(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("-- {line}")).collect();
+    lines.join("\n")
 }

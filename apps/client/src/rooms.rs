@@ -1,12 +1,13 @@
 //! The rooms that the user is in, as he sees them: what they are called, where a typed line goes, how a line of each is told in plain
 //! lines, and what is typed about them.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chinwag_proto::{
     client::{Client, ClientEvent, ListedRoom, Member, PlaceId},
     text::{action, escape},
 };
+use chinwag_screen::ENDED;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct Known {
     is_private: bool,
     /// The user was told of it: not of what is between him and one who never said anything.
     is_shown: bool,
+    /// It is no place any more, and can only be read.
+    is_over: bool,
 }
 
 impl Default for Rooms {
@@ -40,32 +43,41 @@ impl Rooms {
         match event {
             ClientEvent::Entered { place, name, is_private, .. } => {
                 let is_shown = !is_private || self.is_shown(*place);
-                let known = Known { name: name.clone(), is_private: *is_private, is_shown };
+                let known = Known { name: name.clone(), is_private: *is_private, is_shown, is_over: false };
                 self.known.insert(*place, known);
                 self.wanted.take_if(|wanted| wanted == place).is_some()
             }
             ClientEvent::NotEntered { place, .. } => {
                 // What was said between two stays to be read.
-                if !(self.is_private(*place) && self.is_shown(*place)) {
-                    self.forget(*place);
+                match self.known.get_mut(place).filter(|known| known.is_private && known.is_shown) {
+                    Some(known) => known.is_over = true,
+                    None => self.forget(*place),
                 }
-                false
-            }
-            ClientEvent::Said { place, .. } => {
-                if let Some(known) = self.known.get_mut(place) {
-                    known.is_shown = true;
-                }
-                false
-            }
-            ClientEvent::Changed { former: Some(former), member, .. } => {
-                let private = self.known.values_mut().filter(|known| known.is_private);
-                private.filter(|known| known.name == *former).for_each(|known| {
-                    known.name.clone_from(&member.name);
-                });
                 false
             }
             _ => false,
         }
+    }
+
+    /// Something is said there. Whom the user is alone with, if he is not shown that yet and is from now on.
+    pub(crate) fn reveal(&mut self, place: PlaceId) -> Option<&str> {
+        let known = self.known.get_mut(&place).filter(|known| !known.is_shown)?;
+        known.is_shown = true;
+        Some(&known.name)
+    }
+
+    /// Somebody is called otherwise: takes the names of those whom the user is alone with from who knows them. What has changed.
+    pub(crate) fn rename<'a>(
+        &mut self,
+        name: impl Fn(PlaceId) -> Option<&'a str>,
+    ) -> Vec<(PlaceId, &'a str)> {
+        let private = self.known.iter_mut().filter(|(_, known)| known.is_private);
+        let named = private.filter_map(|(place, known)| Some((place, name(*place)?, known)));
+        let changed = named.filter(|(_, name, known)| *name != known.name).map(|(place, name, known)| {
+            name.clone_into(&mut known.name);
+            (*place, name)
+        });
+        changed.collect()
     }
 
     /// A room that is to be looked at as soon as the user is in it.
@@ -75,16 +87,26 @@ impl Rooms {
 
     /// The user is alone with somebody there, as he wants it.
     pub(crate) fn open(&mut self, place: PlaceId, name: &str) {
-        let new = || Known { name: name.to_owned(), is_private: true, is_shown: true };
+        let new = || Known { name: name.to_owned(), is_private: true, is_shown: true, is_over: false };
         self.known.entry(place).or_insert_with(new).is_shown = true;
     }
 
     /// The user does not look at what is between him and somebody any more.
     pub(crate) fn hide(&mut self, place: PlaceId) {
-        if let Some(known) = self.known.get_mut(&place) {
-            known.is_shown = false;
+        match self.known.get_mut(&place).filter(|known| !known.is_over) {
+            Some(known) => known.is_shown = false,
+            None => drop(self.known.remove(&place)),
         }
         self.go_on(place);
+    }
+
+    /// Forgets the oldest of what can only be read, if there is too much of it, but not what is looked at.
+    pub(crate) fn forget_oldest(&mut self, looked_at: PlaceId) -> Option<PlaceId> {
+        let over = || self.known.iter().filter(|(_, known)| known.is_over);
+        let is_too_much = over().count() > ENDED;
+        let oldest = over().map(|(place, _)| *place).find(|place| is_too_much && *place != looked_at)?;
+        self.forget(oldest);
+        Some(oldest)
     }
 
     /// The user is not there any more.
@@ -119,9 +141,9 @@ impl Rooms {
     pub(crate) fn named(&self, name: &str) -> Option<PlaceId> {
         let name = name.to_lowercase();
         let is_called = |known: &Known| known.is_shown && known.name.to_lowercase() == name;
-        // A room rather than a person.
+        // A room rather than a person, and who is there rather than who was.
         let mut found: Vec<_> = self.known.iter().filter(|(_, known)| is_called(known)).collect();
-        found.sort_by_key(|(_, known)| known.is_private);
+        found.sort_by_key(|(_, known)| (known.is_private, known.is_over));
         found.first().map(|(place, _)| **place)
     }
 
@@ -130,12 +152,14 @@ impl Rooms {
         self.known.get(&place).map(|known| escape(&known.name).into_owned()).unwrap_or_default()
     }
 
-    /// What stands before a line of a room in plain lines: nothing, where what is typed goes.
+    /// What stands before a line of a room in plain lines: nothing, where what is typed goes. No name has a colon, so that nobody is called
+    /// as such a line begins.
     pub(crate) fn prefix(&self, place: PlaceId) -> String {
-        if place == self.here || self.is_private(place) {
-            return String::new();
+        match self.is_private(place) {
+            true => ": ".to_owned(),
+            false if place == self.here => String::new(),
+            false => format!(":[{}] ", self.label(place)),
         }
-        format!("[{}] ", self.label(place))
     }
 
     /// What somebody said, as a plain line. Safe to print.
@@ -153,7 +177,16 @@ impl Rooms {
 pub(crate) fn spoken(who: &str, text: &str) -> String {
     match action(text) {
         Some(action) => format!("* {who} {}", escape(action)),
-        None => format!("{who}: {}", escape(text)),
+        None => format!("{}: {}", leading(who), escape(text)),
+    }
+}
+
+/// A name where a line begins with it: one that begins as other lines do has a backslash before it, and so has one with such a backslash,
+/// so that two names stay two.
+pub(crate) fn leading(name: &str) -> Cow<'_, str> {
+    match name.starts_with(['*', '-', '\\']) {
+        true => format!("\\{name}").into(),
+        false => name.into(),
     }
 }
 
@@ -198,6 +231,9 @@ pub(crate) fn split_name(typed: &str, known: impl Iterator<Item = String>) -> (&
 
 #[cfg(test)]
 mod tests {
+    use chinwag_proto::name::Name;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entered(number: u32, name: &str, is_private: bool) -> ClientEvent {
@@ -219,9 +255,10 @@ mod tests {
         for (place, text, is_own, line) in [
             (lobby, "hi", false, "Bar: hi"),
             (lobby, "/me waves", false, "* Bar waves"),
-            (den, "h\u{7}i", false, "[d\\u{1b}en] Bar: h\\u{7}i"),
-            (bar, "psst", false, "Bar to you: psst"),
-            (bar, "what?", true, "you to Bar: what?"),
+            (bar, "/me nods", false, ": * Bar to you nods"),
+            (den, "h\u{7}i", false, ":[d\\u{1b}en] Bar: h\\u{7}i"),
+            (bar, "psst", false, ": Bar to you: psst"),
+            (bar, "what?", true, ": you to Bar: what?"),
         ] {
             assert_eq!(rooms.line(place, "Bar", text, is_own), line);
         }
@@ -232,6 +269,102 @@ mod tests {
         assert_eq!((rooms.here, rooms.named("Bar")), (lobby, None));
         rooms.forget(lobby);
         assert_eq!((rooms.here, rooms.count()), (den, 1));
+    }
+
+    #[test]
+    fn names_are_of_people_and_not_of_names() {
+        let mut rooms = Rooms::default();
+        let [bar, qux, gone] = [1, 2, 3].map(PlaceId::from_number);
+        for (place, name) in [(bar, "Bar"), (qux, "Qux"), (gone, "Bar")] {
+            rooms.learn(&entered(place.number(), name, true));
+            assert_eq!(rooms.reveal(place), Some(name));
+            assert_eq!(rooms.reveal(place), None);
+        }
+        let (place, name, why) = (gone, "Bar".to_owned(), String::new());
+        rooms.learn(&ClientEvent::NotEntered { place, name, is_private: true, why });
+        // They have changed names, and both notices came before a look.
+        let names = |place| BTreeMap::from([(bar, "Qux"), (qux, "Bar")]).get(&place).copied();
+        assert_eq!(rooms.rename(names), [(bar, "Qux"), (qux, "Bar")]);
+        assert_eq!(rooms.rename(names), []);
+        assert_eq!([bar, qux, gone].map(|place| rooms.label(place)), ["Qux", "Bar", "Bar"]);
+        assert_eq!((rooms.named("Qux"), rooms.named("Bar")), (Some(bar), Some(qux)));
+    }
+
+    #[test]
+    fn what_is_over_can_be_read_until_there_is_too_much_of_it() {
+        let mut rooms = Rooms::default();
+        let place = PlaceId::from_number;
+        rooms.learn(&entered(1, "lobby", false));
+        let ends = |rooms: &mut Rooms, number, is_shown: bool| {
+            rooms.learn(&entered(number, "Bar", true));
+            if is_shown {
+                rooms.open(place(number), "Bar");
+            }
+            let (place, name, why) = (place(number), "Bar".to_owned(), String::new());
+            rooms.learn(&ClientEvent::NotEntered { place, name, is_private: true, why });
+        };
+        // Of those who never said anything nothing is kept.
+        (2..1000).for_each(|number| ends(&mut rooms, number, false));
+        assert_eq!(rooms.known.len(), 1);
+        let first = 1000;
+        let last = first + u32::try_from(ENDED).unwrap();
+        (first..last).for_each(|number| ends(&mut rooms, number, true));
+        assert_eq!(rooms.forget_oldest(place(1)), None);
+        ends(&mut rooms, last, true);
+        rooms.learn(&entered(last + 1, "Bar", true));
+        rooms.open(place(last + 1), "Bar");
+        assert_eq!(rooms.named("bar"), Some(place(last + 1)), "who is there");
+        assert_eq!(rooms.forget_oldest(place(first)), Some(place(first + 1)));
+        assert_eq!(rooms.forget_oldest(place(first)), None);
+        // What is put away as well.
+        (first..=last).for_each(|number| rooms.hide(place(number)));
+        assert_eq!(rooms.known.len(), 2);
+    }
+
+    /// What may make up a name, or a text, that is meant to look like another line.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just(" "),
+            Just(":"),
+            Just("\\"),
+            Just("* "),
+            Just("-- "),
+            Just("/me "),
+            Just("[den] "),
+            Just("Bar"),
+            Just("Foo"),
+            Just(" to you"),
+            Just("you to "),
+            Just("：")
+        ];
+        prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_can_be_called_so_that_his_lines_look_like_others(
+            (name, other) in (pieces(), pieces()),
+            (text, other_text) in (pieces(), pieces()),
+            is_own: bool,
+        ) {
+            let (Ok(name), Ok(other)) = (Name::new(&name), Name::new(&other)) else { return Ok(()) };
+            let mut rooms = Rooms::default();
+            rooms.learn(&entered(1, "lobby", false));
+            rooms.learn(&entered(2, "den", false));
+            rooms.learn(&entered(3, other.as_str(), true));
+            let [lobby, den, private] = [1, 2, 3].map(PlaceId::from_number);
+            let line = rooms.line(lobby, name.as_str(), &text, is_own);
+            for place in [den, private] {
+                prop_assert_ne!(&line, &rooms.line(place, other.as_str(), &other_text, is_own));
+            }
+            prop_assert!(!line.starts_with([':', '-']));
+            // What is done and what is said, and two who say something.
+            prop_assert_eq!(line.starts_with("* "), action(&text).is_some());
+            let said = rooms.line(lobby, other.as_str(), &other_text, is_own);
+            if action(&text).is_none() && action(&other_text).is_none() {
+                prop_assert_eq!(said == line, (&name, &text) == (&other, &other_text));
+            }
+        }
     }
 
     #[test]

@@ -126,13 +126,7 @@ impl Visit {
             return None;
         }
         self.next_look = now + LOOK;
-        let name = |place| client.place_name(place).unwrap_or_default().to_owned();
-        let places = client.places().filter(|place| !client.is_private(*place));
-        self.open = Open {
-            rooms: places.map(name).filter(|name| !name.is_empty()).collect(),
-            looked_at: name(face.looks_at().unwrap_or(here)),
-            voice: client.voice_place().map(name).unwrap_or_default(),
-        };
+        self.open = open(client, face.looks_at().unwrap_or(here), &self.open);
         self.look(face, past, here)
     }
 
@@ -173,5 +167,42 @@ impl Visit {
         }
         let is_same = changed.is_empty() && memory.open(link).is_some_and(|known| known == open);
         if is_same || open.rooms.is_empty() { None } else { memory.leave(link, &changed, open) }
+    }
+}
+
+/// Where the user is: in rooms. What is between two cannot be gone on with another day; who looks at such looked at a room before.
+fn open(client: &Client, looked_at: PlaceId, before: &Open) -> Open {
+    let room = |place| client.place_name(place).filter(|_| !client.is_private(place)).map(str::to_owned);
+    Open {
+        rooms: client.places().filter_map(room).filter(|name| !name.is_empty()).collect(),
+        looked_at: room(looked_at).unwrap_or_else(|| before.looked_at.clone()),
+        voice: client.voice_place().and_then(room).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_proto::{Rng, client::ClientConfig};
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_gone_back_to_as_if_he_were_a_room() {
+        let rooms = ["lobby", "den"].map(str::to_owned).to_vec();
+        let config = ClientConfig {
+            name: "Foo".to_owned(),
+            rooms: rooms.clone(),
+            software: String::new(),
+            history: 0,
+        };
+        let mut client = Client::new(Instant::ZERO, config, Rng::from_number(1));
+        let den = client.places().nth(1).unwrap();
+        client.set_voice_place(Some(den));
+        let in_den = open(&client, den, &Open::default());
+        assert_eq!(in_den, Open { rooms: rooms.clone(), looked_at: "den".into(), voice: "den".into() });
+        let bar = client.whisper("Bar").unwrap();
+        client.set_voice_place(Some(bar));
+        let whispers = open(&client, bar, &in_den);
+        assert_eq!(whispers, Open { rooms, looked_at: "den".into(), voice: String::new() });
     }
 }

@@ -46,8 +46,8 @@ pub enum Line<'a> {
     Volume(&'a str, f32),
     /// What stands in the conversation goes.
     Clear,
-    /// What somebody says is not shown, or again.
-    Ignore(&'a str),
+    /// What somebody says is not shown, or again; whose is not, where nobody is named.
+    Ignore(Option<&'a str>),
     /// Finds these words; without any, on the full screen, where they stand before that.
     Search(&'a str),
     /// What was said earlier, so many messages if that is said.
@@ -203,7 +203,7 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/output with a number of /devices, a name or default",
             command("/output", "DEV", "hear by another one", |rest| some(rest).map(Line::Output)),
         ),
-        full(command("/ignore", "NAME", "do not see somebody", |rest| some(rest).map(Line::Ignore))),
+        full(command("/ignore", "NAME", "do not see somebody", |rest| Some(Line::Ignore(some(rest))))),
         form(
             "/history or /history N, such as /history 50",
             command("/history", "N", "what was said earlier", history),
@@ -371,8 +371,8 @@ mod tests {
     fn what_is_about_the_screen_is_no_command_of_plain_lines() {
         for (line, meaning) in [
             ("/clear", Line::Clear),
-            ("/ignore Foo Bar", Line::Ignore("Foo Bar")),
-            ("/ignore", Line::Unknown("/ignore")),
+            ("/ignore Foo Bar", Line::Ignore(Some("Foo Bar"))),
+            ("/ignore", Line::Ignore(None)),
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),

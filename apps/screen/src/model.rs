@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use chinwag_proto::{SessionId, limits::MESSAGE_BYTES, text::escape};
+use chinwag_proto::{
+    SessionId,
+    limits::{CLAIMS, MESSAGE_BYTES},
+    text::escape,
+};
 
 use crate::{
     button::{Button, PushToTalk},
@@ -21,8 +25,10 @@ use crate::{
     theme::Theme,
 };
 
-/// Rooms that are kept; what comes of others is not shown.
-pub const ROOMS: usize = 64;
+/// Conversations of two that are over and can still be read.
+pub const ENDED: usize = 16;
+/// Rooms that are kept: all that one can be in, what can still be read, and one where it is told that there is none.
+pub const ROOMS: usize = CLAIMS + ENDED + 1;
 /// People whose messages are hidden.
 pub const IGNORED: usize = 100;
 
@@ -118,12 +124,18 @@ impl Model {
         }
     }
 
-    /// The user is in this room, by this name. What stands there stays.
+    /// The user is in this room, by this name. What stands there stays. If there are too many, the oldest that he does not look at makes
+    /// space, of those between two if there are such.
     pub fn enter(&mut self, room: RoomId, name: &str) {
         let name = escape(name).into_owned();
         if let Some(known) = self.room_mut(room) {
             known.name = name;
-        } else if self.rooms.len() < ROOMS {
+        } else {
+            if self.rooms.len() == ROOMS {
+                let others = self.rooms.iter().enumerate().filter(|(place, _)| *place != self.current);
+                let oldest = others.min_by_key(|(_, room)| !room.is_private).map(|(_, room)| room.id);
+                oldest.into_iter().for_each(|room| self.leave(room));
+            }
             self.rooms.push(Room::new(room, name));
             self.arrange();
         }
@@ -200,17 +212,16 @@ impl Model {
         self.session = Some(session);
     }
 
-    /// Somebody is called otherwise: what is between him and the user as well.
+    /// Somebody is called otherwise, and ignored as before. What is between him and the user is called so by [`Self::enter_private`].
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
+        } else if self.ignored.remove(&former.to_lowercase()) {
+            self.ignored.insert(name.to_lowercase());
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
             room.members.rename(session, name);
-            if room.is_private && self.session != Some(session) {
-                room.name = escape(name).into_owned();
-            }
             room.talk.push(Line::new(at, Kind::Presence, "", &text));
         }
     }
@@ -228,14 +239,16 @@ impl Model {
     /// Somebody said something.
     pub fn said(&mut self, room: RoomId, said: Said<'_>) {
         let Said { at, name, text, is_own, is_history, place } = said;
-        if !is_own && self.ignored.contains(&name.to_lowercase()) {
+        if !is_own && self.ignores(name) {
             return;
         }
         let kind = if is_own { Kind::Own } else { Kind::Said };
         let mut line = Line::new(at, kind, name, text);
         (line.is_history, line.place) = (is_history, place);
         let is_private = self.rooms.iter().any(|known| known.id == room && known.is_private);
-        line.is_mention = !is_own && (is_private || has_name(text, &self.me));
+        // What he said himself, over a connection before this one.
+        let is_self = is_own || name == self.me;
+        line.is_mention = !is_self && (is_private || has_name(text, &self.me));
         if line.is_mention && !is_history {
             let who = if is_private { format!("{name} to you") } else { name.to_owned() };
             self.call_for_attention(&who, text);
@@ -445,6 +458,16 @@ impl Model {
         Some(self.ignored.insert(name))
     }
 
+    /// Whether what somebody says is hidden.
+    pub fn ignores(&self, name: &str) -> bool {
+        self.ignored.contains(&name.to_lowercase())
+    }
+
+    /// Those who are ignored, by their names in small letters, as they are shown.
+    pub fn ignored(&self) -> Vec<String> {
+        self.ignored.iter().map(|name| escape(name).into_owned()).collect()
+    }
+
     /// Whether a bell is rung for mentions.
     pub fn rings(&self) -> bool {
         self.rings
@@ -631,7 +654,7 @@ fn earlier<'a>(
     let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
         let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
         (line.is_history, line.place) = (true, place);
-        line.is_mention = !is_own && !is_private && has_name(text, me);
+        line.is_mention = !is_own && name != me && !is_private && has_name(text, me);
         line
     });
     lines.collect()

@@ -8,7 +8,7 @@ use chinwag_proto::{
 use super::Conversation;
 use crate::{
     memory::Open,
-    rooms::{members, split_name},
+    rooms::{leading, members, split_name},
 };
 
 impl Conversation {
@@ -137,20 +137,34 @@ impl Conversation {
         if !continues {
             self.past.begin_anew(place);
         }
-        let loss = match continues {
-            true => "nothing was missed but voice",
-            false => "what was said meanwhile may have been missed",
-        };
-        if let Some((name, resumed)) = self.back.take() {
-            let had_muted = !resumed && self.voice.forget_all();
-            if !resumed {
-                self.as_loud.clear();
+        match &mut self.back {
+            Some(back) => {
+                back.rooms += 1;
+                back.unknown.extend(Some(place).filter(|_| !continues));
             }
-            let unmuted = if had_muted { "; nobody whom you muted is muted now" } else { "" };
-            self.screen.notice(&format!("back as {}; {loss}{unmuted}", escape(&name)));
-        } else if !continues {
-            self.screen.notice(&format!("in {}, {loss}", self.rooms.label(place)));
+            None if continues => {}
+            None => {
+                let label = self.rooms.label(place);
+                self.screen.notice(&format!("in {label}, what was said meanwhile may have been missed"));
+            }
         }
+    }
+
+    /// Tells that the connection is back, when the server has answered for each room.
+    pub(super) fn tell_back(&mut self, client: &Client) {
+        if !client.is_in() || client.places().any(|place| !client.is_entered(place)) {
+            return;
+        }
+        let Some(back) = self.back.take() else { return };
+        let rooms: Vec<_> = back.unknown.iter().map(|place| self.rooms.label(*place)).collect();
+        let loss = match rooms.len() {
+            0 if back.rooms == 0 || back.has_gap => String::new(),
+            0 => "; nothing was missed but voice".to_owned(),
+            all if all == back.rooms => "; what was said meanwhile may have been missed".to_owned(),
+            _ => format!("; what was said meanwhile in {} may have been missed", rooms.join(", ")),
+        };
+        let unmuted = if back.has_unmuted { "; nobody whom you muted is muted now" } else { "" };
+        self.screen.notice(&format!("back as {}{loss}{unmuted}", escape(&back.name)));
     }
 
     /// Somebody came into a room.
@@ -159,7 +173,7 @@ impl Conversation {
         match self.rooms.is_private(place) {
             true if self.rooms.is_shown(place) => self.screen.remark(&format!("{name} is there again")),
             true => {}
-            false => self.screen.told(&format!("{prefix}{name} has joined the chat!")),
+            false => self.screen.told(&format!("{prefix}{} has joined the chat!", leading(&name))),
         }
     }
 
@@ -171,7 +185,7 @@ impl Conversation {
                 self.screen.remark(&format!("{name} is not there any more"))
             }
             true => {}
-            false => self.screen.told(&format!("{prefix}{name} has left the chat.")),
+            false => self.screen.told(&format!("{prefix}{} has left the chat.", leading(&name))),
         }
     }
 }

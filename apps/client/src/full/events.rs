@@ -1,6 +1,6 @@
 //! What the core tells, on the full screen. All that the screen knows of the protocol is here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chinwag_proto::{
     Instant, Seq, SessionId,
@@ -19,8 +19,6 @@ pub(super) struct Seen {
     owes_members: BTreeSet<PlaceId>,
     /// What these say of themselves is yet to be looked up.
     owes_marks: BTreeSet<SessionId>,
-    /// Those whom the user is alone with. They are shown when something is said.
-    private: BTreeMap<PlaceId, String>,
     /// What waits to be said is yet to be looked up.
     owes_pending: bool,
     pending: usize,
@@ -61,6 +59,11 @@ impl FullScreen {
         self.0.change(|state| state.model.set_has_earlier(room(place), true));
     }
 
+    /// True when what somebody says is hidden.
+    pub(crate) fn ignores(&self, name: &str) -> bool {
+        self.0.lock().model.ignores(name)
+    }
+
     /// The user looks at a room.
     pub(crate) fn show(&self, place: PlaceId) {
         self.0.change(|state| state.model.show_room(room(place)));
@@ -68,12 +71,21 @@ impl FullScreen {
 
     /// The user is alone with somebody, and looks at it.
     pub(crate) fn open_private(&self, place: PlaceId, name: &str) {
+        self.reveal(place, name);
+        self.show(place);
+    }
+
+    /// The user is alone with somebody, and sees it.
+    pub(crate) fn reveal(&self, place: PlaceId, name: &str) {
         self.0.change(|state| {
-            state.events.private.insert(place, name.to_owned());
-            state.events.owes_members.insert(place);
             state.model.enter_private(room(place), name);
-            state.model.show_room(room(place));
+            state.events.owes_members.insert(place);
         });
+    }
+
+    /// The one whom the user is alone with is called so.
+    pub(crate) fn rename(&self, place: PlaceId, name: &str) {
+        self.0.change(|state| rename(&mut state.model, place, name));
     }
 
     /// The user is not in a room any more, or does not look at what is between him and somebody.
@@ -191,6 +203,13 @@ fn mark(model: &mut Model, client: &Client, session: SessionId) {
     }
 }
 
+/// What is between the user and somebody is called so, if it is shown.
+fn rename(model: &mut Model, place: PlaceId, name: &str) {
+    if model.has_room(room(place)) {
+        model.enter_private(room(place), name);
+    }
+}
+
 fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &ClientEvent) {
     let State { model, events, last_words, .. } = state;
     let at = clock(u64::try_from(unix_ms()).unwrap_or_default());
@@ -203,10 +222,7 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         }
         ClientEvent::Entered { place, name, is_private, .. } => {
             if *is_private {
-                events.private.insert(*place, name.clone());
-                if model.has_room(room(*place)) {
-                    model.enter_private(room(*place), name);
-                }
+                rename(model, *place, name);
             } else {
                 model.enter(room(*place), name);
             }
@@ -222,9 +238,6 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
         }
         ClientEvent::Changed { session, former, member } => {
             if let Some(former) = former {
-                for name in events.private.values_mut().filter(|name| *name == former) {
-                    name.clone_from(&member.name);
-                }
                 model.renamed(at, *session, former, &member.name);
             }
             events.owes_marks.insert(*session);
@@ -242,10 +255,6 @@ fn happen(state: &mut State, now: Instant, clock: &dyn Fn(u64) -> i64, event: &C
             events.owes_pending |= own.is_some();
             // A server that does not remember when says nothing.
             let at = if at.0 == 0 { now_shown } else { clock(at.0) };
-            if let Some(other) = events.private.get(place).filter(|_| !model.has_room(room(*place))) {
-                model.enter_private(room(*place), other);
-                events.owes_members.insert(*place);
-            }
             let (is_own, seq) = (own.is_some(), seq.to_wire());
             model.said(room(*place), Said { at, name, text, is_own, is_history: false, place: seq });
         }

@@ -122,10 +122,22 @@ fn a_bell_rings_for_mentions_if_that_is_wanted() {
     bar.type_line("four, foo");
     // All are told in one order.
     bar.expect("Bar: four, foo");
+    // By another name and to Foo alone, too.
+    bar.type_line("/nick Qux");
+    bar.expect("Bar is called Qux now.");
+    bar.type_line("four, foo");
+    bar.expect("Qux: four, foo");
+    bar.type_line("/msg Foo four");
+    bar.expect(": you to Foo: four");
     foo.enters("I see nothing");
     foo.until("what comes after it", |foo| says(foo, "Foo: I see nothing"));
-    foo.enters("/ignore bar");
-    foo.sees_part("you see what bar says again");
+    assert!(!foo.rows().iter().any(|row| row.contains('@')), "{:#?}", foo.rows());
+    foo.enters("/ignore");
+    foo.sees_part("you do not see what these say: qux");
+    foo.enters("/ignore qux");
+    foo.sees_part("you see what qux says again");
+    bar.type_line("/nick Bar");
+    bar.expect("Qux is called Bar now.");
     bar.type_line("five, foo");
     foo.until("a mention", |foo| says(foo, "Bar: five, foo"));
     assert!(!foo.rows().iter().any(|row| row.contains("four")));

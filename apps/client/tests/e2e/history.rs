@@ -48,7 +48,7 @@ pub(crate) fn restart(place: &Place, server: &mut Server, more: &[&str]) {
     *server = Server::start_at(place, &address, more);
 }
 
-fn stop(server: &mut Server) {
+pub(crate) fn stop(server: &mut Server) {
     server.program.signal("TERM");
     assert_eq!(server.program.exit_code(), 0, "{}", server.program.errors());
 }
@@ -97,7 +97,7 @@ fn is_faint(seat: &Seat, part: &str) -> bool {
 }
 
 /// The server's program for something else than to serve.
-fn tool(arguments: &[&str], place: &Place) -> Program {
+pub(crate) fn tool(arguments: &[&str], place: &Place) -> Program {
     let mut tool = Program::start(&server_binary(), arguments, place);
     tool.end_input();
     tool

@@ -240,7 +240,7 @@ fn what_was_said_since_one_left_is_below_a_rule() {
     let mut foo = Seat::client(&place, 80, &plain);
     foo.sees_part("Bar: five");
     let rows = foo.rows();
-    let rule = rows.iter().position(|row| row == "new since you were here:").unwrap();
+    let rule = rows.iter().position(|row| row == "-- new since you were here:").unwrap();
     assert!(rows[rule - 1].contains("Foo: I see") && rows[rule + 1].contains("Bar: five"), "{rows:#?}");
     leave(foo);
 }

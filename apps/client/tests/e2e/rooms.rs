@@ -5,7 +5,7 @@ use std::fs;
 use crate::{
     common::{Place, Server},
     full::{FOO, join, says},
-    history::restart,
+    history::{restart, stop, tool},
     seat::Seat,
 };
 
@@ -49,7 +49,7 @@ fn three_terminals_talk_in_several_rooms() {
     bar.type_line("/join lobby");
     bar.expect_error("what you type is said in lobby now");
     foo.enters("/me waves");
-    bar.expect("[the den] * Foo waves");
+    bar.expect(":[the den] * Foo waves");
     // He is called otherwise from now on, and that is a mention.
     bar.type_line("/nick Barbara");
     bar.expect("Bar is called Barbara now.");
@@ -86,7 +86,7 @@ fn what_is_between_two_is_nobody_elses() {
     let mut foo = join(&place, &server);
     bar.expect("Foo has joined the chat!");
     bar.type_line("/msg Foo psst, Foo");
-    bar.expect("you to Foo: psst, Foo");
+    bar.expect(": you to Foo: psst, Foo");
     foo.until("the other", |foo| lists(foo, "2 @Bar 1 1!"));
     foo.presses(b"\x1b2");
     foo.until("what he said", |foo| has_said(foo, "Bar: psst, Foo"));
@@ -96,7 +96,7 @@ fn what_is_between_two_is_nobody_elses() {
     foo.presses(b"\x1b2");
     foo.sees_typed("> a secret ans|");
     foo.enters("wer");
-    bar.expect("Foo to you: a secret answer");
+    bar.expect(": Foo to you: a secret answer");
     // Nobody is alone with one who is not there.
     bar.type_line("/msg Nobody hello");
     bar.expect_error("not said: hello: nobody of that name is here");
@@ -107,7 +107,7 @@ fn what_is_between_two_is_nobody_elses() {
     foo.sees_part("there is no conversation with Bar");
     bar.expect_error("there is no conversation with Foo now");
     bar.type_line("/msg Foo once more");
-    bar.expect("you to Foo: once more");
+    bar.expect(": you to Foo: once more");
     foo.until("a new one", |foo| lists(foo, "3 @Bar 1 1!"));
 
     for person in [&mut bar, &mut baz] {
@@ -147,7 +147,7 @@ fn whoever_comes_back_is_in_his_rooms() {
     foo.presses(b"\x1b1");
     foo.enters("for the lobby");
     server = Server::start_at(&place, &address, &[]);
-    bar.expect_all(["Foo: for the den", "[lobby] Foo: for the lobby"]);
+    bar.expect_all(["Foo: for the den", ":[lobby] Foo: for the lobby"]);
     foo.until("the line", |foo| has_said(foo, "Foo: for the lobby"));
     assert!(lists(&foo, "2 den♪"), "{:#?}", foo.rows());
 
@@ -172,4 +172,74 @@ fn whoever_comes_back_is_in_his_rooms() {
     foo.until("the attic", |foo| foo.rows().iter().any(|row| row.trim_start().starts_with("attic")));
     assert!(!lists(&foo, "1 lobby"));
     assert!(!says(&foo, "Bar: meanwhile"));
+}
+
+#[test]
+fn what_is_between_two_is_called_as_they_are() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut people = ["Bar", "Qux", "Baz"].map(|name| server.join(&place, name));
+    let [bar, qux, baz] = &mut people;
+    let mut foo = join(&place, &server);
+    bar.expect("Foo has joined the chat!");
+    for (person, number, tab) in [(&mut *bar, 2, "2 @Bar 1 1!"), (&mut *qux, 3, "3 @Qux 1 1!")] {
+        for other in ["Foo", "Baz"] {
+            person.type_line(&format!("/msg {other} it is I"));
+            person.expect(&format!(": you to {other}: it is I"));
+        }
+        foo.until("the tab", |foo| lists(foo, tab));
+        foo.presses(format!("\x1b{number}").as_bytes());
+        foo.presses(b"\x1b1");
+    }
+    baz.expect_all([": Bar to you: it is I", ": Qux to you: it is I"]);
+    // They change names.
+    bar.type_line("/nick Third");
+    bar.expect("Bar is called Third now.");
+    qux.type_line("/nick Bar");
+    qux.expect("Qux is called Bar now.");
+    bar.type_line("/nick Qux");
+    baz.expect("Third is called Qux now.");
+    foo.until("the new names", |foo| lists(foo, "2 @Qux") && lists(foo, "3 @Bar"));
+    baz.type_line("/msg Qux you?");
+    bar.expect(": Baz to you: you?");
+    // Somebody else gets the name of one who is gone, and changes his.
+    qux.type_line("{quit}");
+    assert_eq!(qux.exit_code(), 0);
+    baz.expect("Bar has left the chat.");
+    let mut other = server.join(&place, "Bar");
+    other.type_line("/nick Other");
+    baz.expect("Bar is called Other now.");
+    baz.type_line("/part Bar");
+    baz.expect_error("you left Bar");
+    foo.until("the same", |foo| has_said(foo, "Bar is called Other now"));
+    assert!(lists(&foo, "3 @Bar"), "{:#?}", foo.rows());
+}
+
+#[test]
+fn whoever_is_back_is_told_of_each_room_what_he_may_have_missed() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    for (room, line) in [("lobby", "in the lobby"), ("den", "in the den"), ("attic", "in the attic")] {
+        if room != "lobby" {
+            bar.type_line(&format!("/join {room}"));
+            bar.expect_error(&format!("you are in {room} now"));
+        }
+        bar.type_line(line);
+        bar.expect(&format!("Bar: {line}"));
+    }
+    let mut baz = server.join(&place, "Baz");
+    baz.type_line("/mute Bar");
+    baz.expect_error("you do not hear Bar now");
+    // One of the rooms is begun anew, and it is not the first.
+    let address = server.address();
+    stop(&mut server);
+    let data = place.path("server");
+    let mut removed = tool(&["remove-room", "den", "--data", data.to_str().unwrap()], &place);
+    assert_eq!(removed.exit_code(), 0, "{}", removed.errors());
+    let _server = Server::start_at(&place, &address, &[]);
+    let back = bar.expect_error("back as Bar");
+    assert_eq!(back, "-- back as Bar; what was said meanwhile in den may have been missed");
+    let back = baz.expect_error("back as Baz");
+    assert_eq!(back, "-- back as Baz; nothing was missed but voice; nobody whom you muted is muted now");
 }

@@ -61,7 +61,7 @@ fn whoever_is_asked_may_answer_again_and_is_told_who_is_here() {
     foo.sees_part("colon");
     foo.enters("Foo");
     foo.sees("Welcome Foo! If you ever want to quit, type {quit} to exit.");
-    foo.sees("here: Bar, Foo");
+    foo.sees("-- here: Bar, Foo");
     // Answers are not what was said before.
     foo.types("\x1b[Ax");
     foo.sees_typed("x|");
@@ -127,7 +127,7 @@ fn what_comes_in_never_stands_in_what_is_typed() {
         "Foo: two",
         "Foo: one!",
         "/who",
-        "here: Bar, Foo",
+        "-- here: Bar, Foo",
     ];
     assert_eq!(foo.rows()[begun.len()..], expected);
     // The end of input.
@@ -172,7 +172,7 @@ fn while_the_connection_is_lost_lines_stay_and_troubles_are_told_once() {
     foo.sees_part("connection refused");
     foo.enters("while");
     foo.sees("meanwhile");
-    foo.sees("what you type now is said when the connection is back");
+    foo.sees("-- what you type now is said when the connection is back");
     let _server = Server::start_at(&place, &address, &[]);
     foo.sees_part("back as Foo");
     foo.sees("Foo: meanwhile");

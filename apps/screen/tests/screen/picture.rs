@@ -1,7 +1,7 @@
 //! What is to be seen, at several sizes.
 
 use chinwag_screen::{
-    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, RoomId, Said, Status, Theme, draw,
+    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, ROOMS, RoomId, Said, Status, Theme, draw,
 };
 use ratatui_core::{
     buffer::Buffer,
@@ -173,6 +173,26 @@ fn a_mention_is_notified_only_to_who_is_away_and_not_too_often() {
 }
 
 #[test]
+fn nobody_is_told_of_what_he_said_himself() {
+    let mut model = alone();
+    model.set_rings(true);
+    model.set_notifier(Some(Notifier::Osc9));
+    types(&mut model, "\x1b[O");
+    model.enter_private(ATTIC, "Bar");
+    // Said over an earlier connection, and told again.
+    let again = |text| Said { is_own: false, ..says("Foo", text) };
+    model.said(ATTIC, again("psst"));
+    model.said(LOBBY, again("I am Foo"));
+    assert!(!model.take_bell() && model.take_notification().is_none());
+    assert!(sees(&mut model, "2 @Bar 1") && !sees(&mut model, "1!"), "{:#?}", seen(&mut model, 80, 24));
+    model.missed(LOBBY, EVENING, 1, 7);
+    model.fill(LOBBY, 7, [Said { place: 7, ..again("I am Foo still") }], 0);
+    assert!(!sees(&mut model, "!"), "{:#?}", seen(&mut model, 80, 24));
+    model.said(ATTIC, says("Bar", "psst"));
+    assert!(model.take_bell() && model.take_notification().is_some());
+}
+
+#[test]
 fn whoever_never_told_where_he_looks_is_not_notified() {
     let mut model = alone();
     model.set_notifier(Some(Notifier::Osc9));
@@ -189,7 +209,22 @@ fn what_an_ignored_person_says_is_not_shown() {
     model.enter_private(ATTIC, "Bar");
     model.said(ATTIC, says("Bar", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
-    assert_eq!(model.toggle_ignored("bar"), Some(false));
+    // By another name, too; and somebody else may have the former one.
+    model.renamed(EVENING, id(2), "Bar", "Qux");
+    model.said(LOBBY, says("Qux", "hello Foo"));
+    model.put_before(LOBBY, [says("Qux", "hello once")], false);
+    model.said(ATTIC, says("Qux", "psst"));
+    assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
+    assert_eq!(model.ignored(), ["qux"]);
+    model.said(LOBBY, says("Bar", "another one"));
+    assert!(sees(&mut model, "another one"));
+    // Whoever is ignored has nothing to do with the user's own name.
+    assert_eq!(model.toggle_ignored("Foo"), Some(true));
+    model.renamed(EVENING, id(1), "Foo", "Foo2");
+    assert_eq!(model.ignored(), ["foo", "qux"]);
+    model.renamed(EVENING, id(1), "Foo2", "Foo");
+    assert_eq!(model.toggle_ignored("Foo"), Some(false));
+    assert_eq!(model.toggle_ignored("qux"), Some(false));
     model.said(LOBBY, says("Bar", "hello again"));
     assert!(sees(&mut model, "hello again"));
     for n in 0..chinwag_screen::IGNORED {
@@ -269,4 +304,27 @@ fn right_to_left_text_is_closed_off_where_its_pane_ends() {
     let rows = rows(&picture(&mut model, 80, 24));
     let row = rows.iter().find(|row| row.contains("שלום")).unwrap();
     assert!(row.contains("שלום\u{200e}"), "{row}");
+}
+
+#[test]
+fn there_is_always_space_for_one_more_room() {
+    let mut model = alone();
+    model.enter_private(RoomId(3), "Bar");
+    model.show_room(RoomId(3));
+    let last = u32::try_from(3 * ROOMS).unwrap();
+    for n in 4..=last {
+        model.enter_private(RoomId(n), "Qux");
+        assert!(model.has_room(RoomId(n)));
+    }
+    // Neither what is looked at nor, as long as there are others, one with a name.
+    assert_eq!(model.current_room(), Some(RoomId(3)));
+    assert!(model.has_room(RoomId(3)) && model.has_room(LOBBY));
+    let kept = (0..=last).filter(|n| model.has_room(RoomId(*n))).count();
+    assert_eq!(kept, ROOMS);
+    assert!(!model.has_room(RoomId(4)) && model.has_room(RoomId(last - 1)));
+    let many = (last + 1..).take(2 * ROOMS);
+    for n in many.clone() {
+        model.enter(RoomId(n), "attic");
+    }
+    assert!(model.has_room(RoomId(3)) && many.last().is_some_and(|n| model.has_room(RoomId(n))));
 }
