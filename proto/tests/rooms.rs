@@ -785,14 +785,16 @@ fn a_room_with_a_topic_stays_and_is_there_after_a_restart() {
     let mut rig = three_at(ServerRig::lasting());
     rig.send(1, join(2, "den"));
     rig.send(1, topic(2, "tea"));
+    rig.send(1, say(2, 1, "too old soon"));
     rig.keep_all();
     rig.send(1, part(2));
+    assert_lines(&rig.expire(2, 2), &NOTHING);
     assert_eq!(rig.server.hub().rooms(), 2);
     let mut rig = rig.restart(9);
     assert_lines(&rig.drain(), &NOTHING);
     rig.join(4, "Foo");
     let lines = rig.send(4, join(2, "den"));
-    assert_eq!(lines.last().unwrap(), r#"send 4: Entered #2 den=2 at 0 [Foo=s1.0@r3] about "tea" by Foo"#);
+    assert_eq!(lines.last().unwrap(), r#"send 4: Entered #2 den=2 at 1 [Foo=s1.0@r3] about "tea" by Foo"#);
     // Without a topic, and nothing in it, it goes with its last member.
     assert_lines(&rig.send(4, topic(2, "  ")), &[r#"keep 0: topic r2 Foo """#]);
     rig.keep_all();
