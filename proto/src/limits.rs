@@ -47,6 +47,8 @@ pub const REPLAY_BYTES: usize = HISTORY_MESSAGES * (MESSAGE_BYTES + MESSAGE_COST
 pub const WELCOME_BYTES: usize = 6 * 1024 * 1024;
 /// What a member takes on the wire beside his name, at most.
 pub const MEMBER_COST: usize = 24;
+/// The same and his name, of characters of four bytes.
+pub const MEMBER_BYTES: usize = 4 * NAME_CHARS + MEMBER_COST;
 /// Sessions of a server, attached ones; `--max-clients` may lower it.
 pub const SESSIONS: usize = 10_000;
 /// Sessions whose connection is gone, kept for whoever resumes them. The oldest is forgotten first.

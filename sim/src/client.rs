@@ -455,7 +455,8 @@ impl ClientNode {
                 known.0 == truth.session
                     && *name == truth.name.as_str()
                     && *marks == truth.marks
-                    && (*voice == truth.seen_in(room).voice || is_own(truth.voice) && *voice == truth.voice)
+                    && (*voice == truth.voice
+                        || is_own(hub.voice_of(truth.session)) && *voice == hub.voice_of(truth.session))
             };
             let numbering = hub.numberings().find(|(other, ..)| *other == room);
             if machine.numbering(place) != numbering.map(|(_, epoch, last)| (epoch, last)) {

@@ -96,6 +96,9 @@ impl Hub {
         at_most("private rooms of a session", private.len(), Limit::PrivateEach.value())?;
         let voice = session.voice.is_none_or(|voice| session.rooms.contains(&voice));
         ensure!(voice, "{id:?} talks in {:?}, which is none of its rooms", session.voice);
+        let shown = session.voice.filter(|voice| !voice.is_private());
+        let shown = shown.or(session.voice.map(|_| RoomId::SOMEWHERE_PRIVATE));
+        ensure!(shown == session.shown_voice, "{id:?} is shown to talk in {:?}", session.shown_voice);
         for room in &session.rooms {
             let Some(place) = self.rooms.get(room) else {
                 return Err(format!("{id:?} is in {room:?}, which is no room"));
@@ -222,6 +225,7 @@ mod tests {
                     session(hub, "Qux").rooms.push(RoomId::new(9));
                 }),
                 ("which is none of its rooms", |hub| session(hub, "Foo").voice = Some(RoomId::new(2))),
+                ("is shown to talk in None", |hub| session(hub, "Foo").shown_voice = None),
                 ("rooms of a session: 17, the limit is 16", |hub| {
                     let foo = id_of(hub, "Foo");
                     for n in 0..limits::ROOMS_EACH as u32 {

@@ -71,7 +71,9 @@ pub enum Notice<'a> {
         member: Person<'a>,
         /// How he was called before, if that was another name.
         former: Option<&'a Name>,
-        /// If he talks with somebody alone, these two: nobody else is to know in which conversation ([`Person::seen_in`]).
+        /// Where he talks and listens in truth.
+        voice: Option<RoomId>,
+        /// If that is with somebody alone, these two, who may know it.
         pair: Option<[SessionId; 2]>,
     },
     /// This is what a room of theirs is about now.
@@ -401,7 +403,10 @@ impl Hub {
     /// Everybody in `room`.
     pub fn members_of(&self, room: RoomId) -> impl Iterator<Item = Person<'_>> + Clone {
         let members = self.rooms.get(&room).map_or(&[][..], |room| &room.members);
-        members.iter().filter_map(|&id| self.sessions.person(id))
+        members.iter().filter_map(move |&id| match room.is_private() {
+            true => self.sessions.person_in(id, room),
+            false => self.sessions.person(id),
+        })
     }
 
     /// How many are in `room`.
@@ -468,6 +473,11 @@ impl Hub {
     pub fn voice_room(&self, session: SessionId) -> Option<RoomId> {
         let session = self.sessions.get(session)?;
         session.voice.filter(|_| session.presence == Presence::Here)
+    }
+
+    /// Where a session talks and listens, whether it has a connection or not.
+    pub fn voice_of(&self, session: SessionId) -> Option<RoomId> {
+        self.sessions.get(session)?.voice
     }
 
     /// The name of a session.

@@ -28,24 +28,22 @@ pub struct Person<'a> {
     pub name: &'a Name,
     /// What is to be known of his microphone and speaker.
     pub marks: Marks,
-    /// Where he talks and listens.
+    /// Where he talks and listens. In which conversation, only the other one in it knows; for all others it is [`RoomId::SOMEWHERE_PRIVATE`].
     pub voice: Option<RoomId>,
 }
 
-impl Person<'_> {
-    /// As those in this room may know him: which conversation he talks in is only the business of the other one in it.
-    #[must_use]
-    pub fn seen_in(self, room: RoomId) -> Self {
-        let is_hidden = |voice: &RoomId| voice.is_private() && *voice != room;
-        let voice = self.voice.map(|voice| if is_hidden(&voice) { RoomId::SOMEWHERE_PRIVATE } else { voice });
-        Self { voice, ..self }
-    }
-}
-
 impl Sessions {
+    /// As everybody may know him.
     pub(super) fn person(&self, session: SessionId) -> Option<Person<'_>> {
         let found = self.get(session)?;
-        Some(Person { session, name: &found.name, marks: found.marks, voice: found.voice })
+        Some(Person { session, name: &found.name, marks: found.marks, voice: found.shown_voice })
+    }
+
+    /// As those in this room may know him, of whom one may be alone with him there.
+    pub(super) fn person_in(&self, session: SessionId, room: RoomId) -> Option<Person<'_>> {
+        let voice = self.get(session)?.voice;
+        let person = self.person(session)?;
+        Some(Person { voice: if voice == Some(room) { voice } else { person.voice }, ..person })
     }
 }
 
@@ -115,7 +113,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let room = room.filter(|room| session.rooms.contains(room));
         if session.voice != room {
-            session.voice = room;
+            session.set_voice(room);
             self.tell_change(id, None, tell);
         }
     }
@@ -139,8 +137,12 @@ impl Hub {
         let sharers: Vec<SessionId> = members.chain([id]).filter(is_new).collect();
         if let Some(member) = self.sessions.person(id) {
             let former = former.filter(|former| *former != member.name);
-            let pair = member.voice.and_then(|voice| self.rooms.get(&voice)?.pair);
-            tell(Audience { members: &sharers, except: None }, Notice::Changed { member, former, pair });
+            let voice = session.voice;
+            let pair = voice.and_then(|voice| self.rooms.get(&voice)?.pair);
+            tell(
+                Audience { members: &sharers, except: None },
+                Notice::Changed { member, former, voice, pair },
+            );
         }
     }
 }

@@ -115,7 +115,7 @@ impl Hub {
         let voice = voice.and_then(|(_, found)| found.as_ref().ok().copied());
         let rooms = match self.sessions.get_mut(id) {
             Some(session) => {
-                session.voice = voice;
+                session.set_voice(voice);
                 session.rooms.clone()
             }
             None => Vec::new(),
@@ -360,9 +360,14 @@ impl Hub {
 
     /// How much of each of these rooms is told to one who comes back into all of them.
     fn replay_share(&self, rooms: &[RoomId]) -> usize {
-        let members = rooms.iter().flat_map(|room| self.members_of(*room));
-        let members: usize = members.map(|person| person.name.as_str().len() + limits::MEMBER_COST).sum();
-        limits::WELCOME_BYTES.saturating_sub(members).min(limits::REPLAY_BYTES) / rooms.len().max(1)
+        let count: usize = rooms.iter().map(|room| self.count_members(*room)).sum();
+        let mut taken = count * limits::MEMBER_BYTES;
+        // They are looked at only where they might not fit.
+        if taken > limits::WELCOME_BYTES - limits::REPLAY_BYTES {
+            let names = rooms.iter().flat_map(|room| self.members_of(*room)).map(|person| person.name);
+            taken = names.map(|name| name.as_str().len() + limits::MEMBER_COST).sum();
+        }
+        limits::WELCOME_BYTES.saturating_sub(taken).min(limits::REPLAY_BYTES) / rooms.len().max(1)
     }
 
     /// The place after `seq` from which on the messages of `room` have no more than so many bytes.
@@ -396,8 +401,7 @@ impl Hub {
     /// The room is not one of the session's any more.
     fn release(&mut self, id: SessionId, room: RoomId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        session.rooms.retain(|&other| other != room);
-        session.voice = session.voice.filter(|&voice| voice != room);
+        session.release(room);
         if let Some(held) = self.rooms.get_mut(&room) {
             held.holders -= 1;
         }
@@ -410,7 +414,7 @@ impl Hub {
             return;
         }
         room.members.push(id);
-        let Some(person) = self.sessions.person(id) else { return };
+        let Some(person) = self.sessions.person_in(id, at) else { return };
         if !at.is_private() {
             let audience = Audience { members: &room.members, except: Some(id) };
             return tell(audience, Notice::Joined { room: at, room_name: &room.name, member: person });
@@ -418,7 +422,7 @@ impl Hub {
         // He with whom this is private may not know it yet, or have forgotten it when the member was gone.
         let is_present = |session: &Session| session.presence.is_in_room();
         let other = room.other(id).filter(|&other| self.sessions.get(other).is_some_and(is_present));
-        if let Some(to) = other.and_then(|other| self.sessions.person(other)) {
+        if let Some(to) = other.and_then(|other| self.sessions.person_in(other, at)) {
             if !room.members.contains(&to.session) {
                 room.members.push(to.session);
             }

@@ -52,8 +52,9 @@ pub(super) struct Session {
     pub(super) name: Name,
     /// Its rooms, in the order in which it came into them; also while it is gone, for when it is resumed.
     pub(super) rooms: Vec<RoomId>,
-    /// That of them in which it talks and listens.
+    /// That of them in which it talks and listens; and what all may know of that.
     pub(super) voice: Option<RoomId>,
+    pub(super) shown_voice: Option<RoomId>,
     pub(super) marks: Marks,
     /// It can be alone with somebody.
     pub(super) has_private: bool,
@@ -71,10 +72,36 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(name: Name, token: ResumeToken, author: AuthorKey) -> Self {
-        let (rooms, voice, marks, has_private) = (Vec::new(), None, Marks::default(), true);
+        let (rooms, voice, shown_voice, marks, has_private) =
+            (Vec::new(), None, None, Marks::default(), true);
         let (presence, attempt, waiting) = (Presence::Here, 0, 0);
         let making = Rate::default();
-        Self { name, rooms, voice, marks, has_private, token, presence, attempt, author, waiting, making }
+        Self {
+            name,
+            rooms,
+            voice,
+            shown_voice,
+            marks,
+            has_private,
+            token,
+            presence,
+            attempt,
+            author,
+            waiting,
+            making,
+        }
+    }
+
+    /// It talks and listens there from now on.
+    pub(super) fn set_voice(&mut self, room: Option<RoomId>) {
+        self.voice = room;
+        self.shown_voice = room.map(|room| if room.is_private() { RoomId::SOMEWHERE_PRIVATE } else { room });
+    }
+
+    /// The room is none of its any more.
+    pub(super) fn release(&mut self, room: RoomId) {
+        self.rooms.retain(|&other| other != room);
+        self.set_voice(self.voice.filter(|&voice| voice != room));
     }
 
     /// Compares in a time that tells nothing about the token.
@@ -130,8 +157,7 @@ impl Sessions {
     /// The room is none of anybody's any more.
     pub(super) fn release_all(&mut self, room: RoomId) {
         for session in self.slots.iter_mut().filter_map(|(_, session)| session.as_mut()) {
-            session.rooms.retain(|&other| other != room);
-            session.voice = session.voice.filter(|&voice| voice != room);
+            session.release(room);
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::{string::ToString as _, vec::Vec};
 use super::{Dialect, Queued, ServerEvent, ServerStats, classic, native, seats::Seats};
 use crate::{
     hooks::{Mistake, is_made},
-    hub::{Audience, Notice, Rejection},
+    hub::{Audience, Notice, Person, Rejection},
     ids::{Peer, RoomId, SessionId},
     outbox::Class,
     outqueue::OutQueue,
@@ -20,23 +20,21 @@ pub(super) fn deliver(
     notice: Notice<'_>,
 ) {
     count(stats, &notice);
-    if let Notice::Changed { member, .. } = notice
+    if let Notice::Changed { member, voice: room, .. } = notice
         && !is_made(Mistake::VoiceStays)
     {
         // He may only have been muted, or be away: the relay sees that nothing changes.
-        let (session, room) = (member.session, member.voice);
+        let session = member.session;
         out.push(Queued::Move { session, room }, |_, _| {});
     }
     if let Some(event) = event_of(&notice, seats.has_operator) {
         out.push(Queued::Event(event), |_, _| {});
     }
-    if let Notice::Changed { member, former, pair: Some(pair) } = notice
-        && !is_made(Mistake::ConversationTold)
-    {
-        let member = member.seen_in(RoomId::SOMEWHERE_PRIVATE);
-        let to_others = Notice::Changed { member, former, pair: None };
-        send(out, seats, &to_others, || audience.iter().filter(|session| !pair.contains(session)));
-        send(out, seats, &notice, || audience.iter().filter(|session| pair.contains(session)));
+    if let Notice::Changed { member, former, voice, pair: Some(pair) } = notice {
+        let to_pair = Notice::Changed { member: Person { voice, ..member }, former, voice, pair: None };
+        let is_told = |session: &SessionId| pair.contains(session) || is_made(Mistake::ConversationTold);
+        send(out, seats, &notice, || audience.iter().filter(|session| !is_told(session)));
+        send(out, seats, &to_pair, || audience.iter().filter(|session| is_told(session)));
     } else {
         send(out, seats, &notice, || audience.iter());
     }

@@ -42,7 +42,7 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
     use pb::to_client::Kind;
     match *notice {
         Notice::Joined { room, member, .. } => {
-            let member = Some(person(member.seen_in(room)));
+            let member = Some(person(member));
             write_to_client(out, Kind::Joined(pb::Joined { room: room.to_wire(), member }));
         }
         Notice::Opened { room, epoch, last_seq, by, to } => {
@@ -51,8 +51,7 @@ pub(super) fn write_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             let room = pb::Room { id, name, epoch, last_seq };
             let with = by.session.to_wire();
             let entered = pb::Entered { room: Some(room), with, member_count: 2, ..pb::Entered::default() };
-            let members = [to, by].map(|member| member.seen_in(RoomId::from_wire(id)));
-            control::write_entered(out, entered, members.into_iter());
+            control::write_entered(out, entered, [to, by].into_iter());
         }
         Notice::Changed { member, .. } => write_to_client(out, Kind::Changed(person(member))),
         Notice::Topic { room, topic: new, .. } => write_to_client(out, Kind::Topic(topic(room, new))),
@@ -149,7 +148,7 @@ pub(super) fn write_entry(
         }
     };
     let per_frame = Limit::MembersPerFrame.value();
-    let members = hub.members_of(room).map(|member| member.seen_in(room));
+    let members = hub.members_of(room);
     let mut members = members.take(if is_again { 0 } else { usize::MAX });
     // What is between two is called as the other is, who may not be there.
     let name = match hub.other_of(room, session) {

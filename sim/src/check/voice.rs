@@ -134,7 +134,7 @@ impl Checker {
         let Voices { stays: Some(stays), here, .. } = &mut self.voices else { return };
         let hub = server.hub();
         let members = hub.numberings().flat_map(|(room, ..)| hub.members_of(room));
-        let now = members.filter_map(|member| Some((member.session, member.voice?))).collect();
+        let now = members.filter_map(|it| Some((it.session, hub.voice_of(it.session)?))).collect();
         let former = std::mem::replace(here, now);
         for (&session, _) in former.iter().filter(|(session, _)| !here.contains_key(session)) {
             stays.entry((generation, session)).or_default().push((now_us, None));
