@@ -1385,7 +1385,9 @@ fn places_whose_other_is_gone_make_room_for_others() {
         assert_eq!(rig.receive([opened(n)]).len(), 1);
     }
     for n in 0..most {
-        rig.client.whisper(&format!("n{n}")).unwrap();
+        let place = rig.client.whisper(&format!("n{n}")).unwrap();
+        rig.client.say(place, "hi").unwrap();
+        rig.receive([ack_in(P0 + n, 1, u64::from(n) + 1)]);
     }
     assert_eq!(rig.client.whisper("nobody"), Err(JoinError::TooManyPrivate));
     assert_lines(&rig.receive([opened(most)]), &NOTHING);
@@ -1448,12 +1450,90 @@ fn the_voice_goes_with_a_place_to_another_room() {
     let (mut rig, bar) = whispering();
     rig.client.set_voice_place(Some(bar));
     assert_lines(&rig.drain(), &["send VoiceRoom p0", "send Ping"]);
-    // Bar is another one now, and opens it again.
-    rig.receive([Kind::Left(pb::Left { room: P0, member: Some(member(BAR.0, "Bar")), reason: 2 })]);
-    let members = [FOO, (BAR.0 + 7, "Bar")];
-    let other = ClientRig::entered(0, P0 + 1, "", 0, &members);
-    let lines = rig.receive([Kind::Entered(pb::Entered { with: BAR.0 + 7, ..other })]);
+    // Both began it at the same time.
+    let opened = |room: u32, with: u32| {
+        let entered = ClientRig::entered(0, room, "", 0, &[FOO, (with, "Bar")]);
+        Kind::Entered(pb::Entered { with, ..entered })
+    };
+    let left =
+        |room: u32, with: u32| Kind::Left(pb::Left { room, member: Some(member(with, "Bar")), reason: 2 });
+    let lines = rig.receive([left(P0, BAR.0), opened(P0 + 1, BAR.0)]);
     assert_lines(&lines[lines.len() - 2..], &["send VoiceRoom p1", "send Ping"]);
+    // Bar is another one now: whoever takes a name is not given the voice that was for another.
+    let lines = rig.receive([left(P0 + 1, BAR.0), opened(P0 + 2, BAR.0 + 7)]);
+    assert_lines(&lines[lines.len() - 2..], &["send VoiceRoom r0", "send Ping"]);
+    assert_eq!(rig.client.voice_place(), None);
+}
+
+#[test]
+fn one_of_a_name_that_was_left_is_asked_for_when_that_one_is_refused() {
+    let mut rig = ClientRig::welcomed();
+    let first = rig.client.join("den").unwrap();
+    rig.client.part(first);
+    let second = rig.client.join("den").unwrap();
+    assert_lines(&rig.drain(), &[r#"send Join #2 "den""#]);
+    rig.client.say(second, "hello").unwrap();
+    assert_lines(&rig.receive([not_entered(first.number())]), &[r#"send Join #3 "den""#]);
+    assert_lines(&rig.receive([entered(3, 5, "den", &[])])[1..], &[r#"send Say r5 #1 "hello""#]);
+}
+
+#[test]
+fn what_waits_for_one_is_not_said_to_another_of_his_name() {
+    let (mut rig, bar) = whispering();
+    rig.receive([Kind::Left(pb::Left { room: P0, member: Some(member(BAR.0, "Bar")), reason: 2 })]);
+    rig.input(ClientInput::Disconnected);
+    rig.client.say(bar, "my secret").unwrap();
+    rig.client.whisper("Bar").unwrap();
+    let lines = rig.drain();
+    assert!(
+        lines.len() == 1 && lines[0].contains(r#"NotSaid { place: 2, id: MessageId(1), text: "my secret""#),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn no_more_is_claimed_than_a_server_takes() {
+    let names: Vec<String> = (0..limits::ROOMS_EACH).map(|n| format!("room {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut rig = ClientRig::in_rooms(Rng::from_number(2), 0, &names);
+    rig.input(ClientInput::Connected);
+    let opened = |key: u32, n: u32| {
+        let name = format!("n{n}");
+        let members = [FOO, (n + 5, name.as_str())];
+        Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(key, P0 + n, "", 0, &members) })
+    };
+    let most = limits::PRIVATE_EACH as u32;
+    rig.receive([Kind::Welcome(ClientRig::welcome())].into_iter().chain((0..most).map(|n| opened(0, n))));
+    let friend = rig.client.whisper("friend").unwrap();
+    rig.client.say(friend, "hi").unwrap();
+    rig.drain();
+    rig.input(ClientInput::Disconnected);
+    pause(&mut rig);
+    let lines = rig.input(ClientInput::Connected);
+    assert!(
+        lines[0].contains("NotSaid") && lines[1].contains(r#"NotEntered { place: 65, name: "friend""#),
+        "{lines:?}"
+    );
+    assert_eq!(lines[2].matches(" #").count(), limits::CLAIMS, "{lines:?}");
+}
+
+#[test]
+fn who_was_answered_is_given_up_after_strangers() {
+    let mut rig = ClientRig::welcomed();
+    let opened = |n: u32| {
+        let name = format!("n{n}");
+        let members = [FOO, (n + 5, name.as_str())];
+        Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(0, P0 + n, "", 0, &members) })
+    };
+    let most = limits::PRIVATE_EACH as u32;
+    rig.receive((0..most).map(opened));
+    let friend = rig.client.whisper("n0").unwrap();
+    rig.client.set_voice_place(Some(friend));
+    let left = |n: u32| Kind::Left(pb::Left { room: P0 + n, member: Some(member(n + 5, "x")), reason: 2 });
+    // He is away for a while, and the server ends what a stranger began.
+    let lines = rig.receive([left(0), left(1), opened(most)]);
+    assert!(lines.iter().any(|line| line.contains(r#"NotEntered { place: 3, name: "n1""#)), "{lines:?}");
+    assert_eq!(rig.client.voice_place(), Some(friend));
 }
 
 // Names, marks, topics, lists.

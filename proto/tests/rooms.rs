@@ -1164,12 +1164,22 @@ fn strangers_take_the_places_of_strangers() {
 }
 
 #[test]
-fn voice_ends_with_the_conversation_in_which_it_is() {
+fn a_call_is_not_cut_off_by_strangers() {
     let (mut rig, most) = crowded();
+    // n3 has said nothing, and n4 is only listened to.
     rig.send(0, voice_in(P0 + 2));
+    rig.send(0, voice_in(1));
+    rig.send(4, voice_in(P0 + 3));
     let lines = rig.send(most + 1, join_with(9, "n0"));
-    let nowhere: Vec<_> = lines.iter().filter(|line| line.contains("Changed n0=s1.0@nowhere")).collect();
-    assert_eq!(nowhere.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("send 0: Left p4 n5"), "{lines:?}");
+    // It ends with one of them, and the voice with it.
+    rig.send(0, voice_in(P0 + 2));
+    let lines = rig.send(3, quit());
+    assert!(
+        lines.contains(&"send 0: Changed n0=s1.0@nowhere".to_owned())
+            || lines.iter().any(|line| line.contains("Changed n0=s1.0@nowhere")),
+        "{lines:?}"
+    );
     assert_eq!(rig.server.audit(), Ok(()));
 }
 

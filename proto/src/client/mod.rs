@@ -472,8 +472,7 @@ impl Client {
             attempt: self.attempts_made,
         });
         self.finish_parts();
-        // The server may not have made place for the last.
-        while self.count_places(true) > Limit::PrivateEach.value() && self.give_up_private() {}
+        self.give_up_surplus();
         let rooms = self.claims();
         self.marks_told = self.marks;
         self.name_told.clone_from(self.wanted_name.as_ref().unwrap_or(&self.config.name));

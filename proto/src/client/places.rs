@@ -252,10 +252,12 @@ impl Client {
             && place.is_entered
             && !place.has_other()
         {
-            (place.is_anew, place.is_entered, place.is_claimed) = (true, false, false);
+            (place.is_anew, place.is_entered, place.is_claimed, place.is_answered) =
+                (true, false, false, true);
             self.voice_told = self.voice_told.filter(|voice| *voice != Some(id));
+            // What waits there was not meant for whoever has that name now.
+            self.give_back(id, &Refusal::NotHere.to_string());
         }
-        self.answered(id);
         self.send_claims();
         Ok(id)
     }
@@ -274,6 +276,7 @@ impl Client {
             return Err(JoinError::TooManyRooms);
         }
         let id = self.add_place(name.as_str(), is_private);
+        self.answered(id);
         self.send_claims();
         Ok(id)
     }
@@ -301,6 +304,9 @@ impl Client {
     /// Talks and listens there from now on, and nowhere else; nowhere at all without one.
     pub fn set_voice_place(&mut self, place: Option<PlaceId>) {
         self.voice = place.filter(|place| self.place(*place).is_some_and(|place| !place.is_leaving));
+        if let Some(place) = self.voice {
+            self.answered(place);
+        }
         self.tell_voice();
     }
 
@@ -358,12 +364,25 @@ impl Client {
         count < most || count == most && (self.give_up_private() || self.places.iter().any(is_unanswered))
     }
 
-    /// Gives up the oldest place of those whose other is gone. False if there is none.
+    /// Gives up one of the places whose other is gone: the oldest that the user never answered, or else wanted. False if there is none.
     pub(super) fn give_up_private(&mut self) -> bool {
-        let is_left = |place: &&Place| place.is_private && place.is_entered && !place.has_other();
-        let Some(left) = self.places.iter().find(is_left).map(|place| place.id) else { return false };
+        let left =
+            self.places.iter().filter(|place| place.is_private && place.is_entered && !place.has_other());
+        let Some(left) = left.min_by_key(|place| place.is_answered).map(|place| place.id) else {
+            return false;
+        };
         self.not_entered(left, Refusal::NotHere.to_string());
         true
+    }
+
+    /// Of more private places than the server takes in one Hello the last that was asked for is given up.
+    pub(super) fn give_up_surplus(&mut self) {
+        while self.count_places(true) > Limit::PrivateEach.value() {
+            let asked = self.places.iter().rfind(|place| place.is_private && place.numbering.is_none());
+            let last = asked.or(self.places.iter().rfind(|place| place.is_private));
+            let Some(last) = last.map(|place| place.id) else { return };
+            self.not_entered(last, Refusal::TooManyPrivate.to_string());
+        }
     }
 
     /// The user wants to be alone with somebody there.
@@ -471,6 +490,16 @@ impl Client {
         self.send_claims();
     }
 
+    /// What waits to be said in a place is not said.
+    fn give_back(&mut self, place: PlaceId, why: &str) {
+        let outgoing = core::mem::take(&mut self.outgoing);
+        let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == place);
+        self.outgoing = kept;
+        for Outgoing { id, place, text } in lost {
+            self.event(ClientEvent::NotSaid { place, id, text, why: why.to_owned() });
+        }
+    }
+
     /// The user is not in a place that he asked for; what he said there is not said.
     pub(super) fn not_entered(&mut self, id: PlaceId, why: String) {
         let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
@@ -481,12 +510,7 @@ impl Client {
             let told = self.voice_told.flatten().and_then(|voice| self.place(voice));
             self.voice = told.filter(|place| !place.is_leaving).map(|place| place.id);
         }
-        let outgoing = core::mem::take(&mut self.outgoing);
-        let (lost, kept): (VecDeque<_>, _) = outgoing.into_iter().partition(|message| message.place == id);
-        self.outgoing = kept;
-        for Outgoing { id, place, text } in lost {
-            self.event(ClientEvent::NotSaid { place, id, text, why: why.clone() });
-        }
+        self.give_back(id, &why);
         if !place.is_leaving {
             self.event(ClientEvent::NotEntered {
                 place: id,
@@ -497,5 +521,7 @@ impl Client {
         }
         self.tell_voice();
         self.send_outgoing(Limit::UnackedMessages.value());
+        // Another of its name may have waited for its end.
+        self.finish_parts();
     }
 }

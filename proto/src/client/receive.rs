@@ -236,6 +236,8 @@ impl Client {
             epoch: room.epoch,
             last_seq: Seq::from_wire(room.last_seq),
         };
+        // Another who has that name now.
+        let is_another = place.with.is_some_and(|former| Some(former) != with);
         let before = place.renumber(numbering);
         let known = core::mem::take(&mut place.members);
         if !entered.members.into_iter().all(|member| place.note_member(member)) {
@@ -273,6 +275,10 @@ impl Client {
             if !before.again && !is_private && self.config.history > 0 {
                 self.ask_history(id, Some(numbering.last_seq.next()), self.config.history, "");
             }
+        }
+        if is_another && self.voice == Some(id) {
+            // Who talked to the one does not talk to the other, unless he wants that.
+            self.voice = None;
         }
         if before.was_elsewhere {
             // The voice was told to be in the one before.

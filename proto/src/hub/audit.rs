@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
-use super::{Hub, Presence, is_default, session::Session};
+use super::{Hub, Presence, session::Session};
 use crate::{
     audit::{at_most, ensure, same},
     hooks::Limit,
@@ -65,13 +65,13 @@ impl Hub {
 
     fn audit_rooms(&self) -> Result<(), String> {
         // A place is kept for the default room until there is one.
-        let has_default = self.rooms_with_names().any(|(_, room)| is_default(&room.name));
+        let has_default = self.rooms_with_names().any(|(_, room)| room.is_default());
         at_most("rooms", self.rooms() + usize::from(!has_default), Limit::Rooms.value())?;
         at_most("private rooms", self.rooms.len() - self.rooms(), limits::PRIVATE_ROOMS)?;
         let mut names = BTreeSet::new();
         for (&id, room) in &self.rooms {
             room.audit().map_err(|wrong| format!("{id:?}: {wrong}"))?;
-            let is_alone = id.is_private() || names.insert(room.name.folded());
+            let is_alone = id.is_private() || names.insert(room.folded.clone());
             ensure!(is_alone, "{id:?}: another room is called {:?}, too", room.name);
             let mut listed = BTreeSet::new();
             for &member in &room.members {
@@ -83,7 +83,7 @@ impl Hub {
             let holders = self.sessions.iter().filter(|(_, session)| session.rooms.contains(&id)).count();
             ensure!(holders == room.holders, "{id:?}: {holders} sessions hold it, not {}", room.holders);
             // Nobody else could resume in it, so that nothing would ever remove it.
-            let is_kept = room.is_kept && !room.has_nothing() || holders > 0 || is_default(&room.name);
+            let is_kept = room.is_kept && !room.has_nothing() || holders > 0 || room.is_default();
             ensure!(is_kept, "{id:?}: no session belongs to it, with {} members", room.members.len());
         }
         self.sessions.iter().try_for_each(|(id, session)| self.audit_rooms_of(id, session))
@@ -204,7 +204,9 @@ mod tests {
                         hub.rooms.insert(RoomId::new(100 + n), Room::new(name, 0));
                     }
                 }),
-                ("another room is called", |hub| room(hub, "den").name = Name::new("Lobby").unwrap()),
+                ("another room is called", |hub| {
+                    room(hub, "den").folded = Name::new("Lobby").unwrap().folded();
+                }),
                 ("is listed twice", |hub| {
                     let foo = id_of(hub, "Foo");
                     room(hub, "lobby").members.push(foo);

@@ -833,10 +833,5 @@ impl Hub {
 
 /// True for a room that nobody would find again: empty, without anything that is kept, and not the default one.
 fn is_unused(room: &Room) -> bool {
-    room.members.is_empty() && (!room.is_kept || room.has_nothing()) && !is_default(&room.name)
-}
-
-/// True for the default room's name, however it was typed by whoever came first.
-fn is_default(name: &Name) -> bool {
-    name.folded().as_str() == limits::DEFAULT_ROOM
+    room.members.is_empty() && (!room.is_kept || room.has_nothing()) && !room.is_default()
 }

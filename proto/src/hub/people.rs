@@ -114,6 +114,9 @@ impl Hub {
         let room = room.filter(|room| session.rooms.contains(room));
         if session.voice != room {
             session.set_voice(room);
+            if let Some(room) = room.and_then(|room| self.rooms.get_mut(&room)) {
+                room.answer(id);
+            }
             self.tell_change(id, None, tell);
         }
     }

@@ -2,9 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{
-    Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, Session, is_default, is_unused,
-};
+use super::{Audience, Entry, Hub, JoinRequest, LeaveReason, Notice, Refusal, Room, Session, is_unused};
 use crate::{
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
@@ -160,7 +158,7 @@ impl Hub {
             claims.iter().filter(|claim| claim.with.is_empty()).filter_map(|claim| claim.room_name().ok());
         let names: Vec<_> = names.map(|name| name.folded()).collect();
         for room in rooms {
-            let name = self.rooms.get(&room).map(|room| room.name.folded());
+            let name = self.rooms.get(&room).map(|room| room.folded.clone());
             let is_left = !name.is_some_and(|name| names.contains(&name));
             if is_left && !is_made(Mistake::HelloLeavesNothing) {
                 self.leave_room(id, room, tell);
@@ -192,7 +190,7 @@ impl Hub {
 
     fn named_room(&mut self, now: Instant, id: SessionId, name: Name) -> Result<RoomId, Refusal> {
         let folded = name.folded();
-        let found = self.rooms_with_names().find(|(_, room)| room.name.folded() == folded);
+        let found = self.rooms_with_names().find(|(_, room)| room.folded == folded);
         match found.map(|(id, _)| id) {
             Some(room) if self.is_in(id, room) => Ok(room),
             _ if self.count_rooms(id, false) >= Limit::RoomsEach.value() => Err(Refusal::TooManyRooms),
@@ -207,8 +205,8 @@ impl Hub {
         if making.is_some_and(|making| making.ahead(now) > limits::ROOM_BURST) {
             return Err(Refusal::TooManyMade);
         }
-        let has_default =
-            is_default(&name) || self.rooms_with_names().any(|(_, room)| is_default(&room.name));
+        let is_default = name.folded().as_str() == limits::DEFAULT_ROOM;
+        let has_default = is_default || self.rooms_with_names().any(|(_, room)| room.is_default());
         // One place is kept for the default room, so that nobody can shut out those who ask for none.
         let places = Limit::Rooms.value() - usize::from(!has_default);
         if self.rooms() >= places {
@@ -286,7 +284,9 @@ impl Hub {
         let ranked = rooms.filter_map(|id| {
             let room = self.rooms.get(&id)?;
             let pair = room.pair?;
-            let rank = (room.is_answered || of == Some(pair[0]), pair.iter().all(is_here));
+            let is_call = pair.iter().any(|session| self.voice_of(*session) == Some(id));
+            let is_wanted = room.is_answered || of == Some(pair[0]) || is_call;
+            let rank = (is_wanted, pair.iter().all(is_here));
             Some((rank, id)).filter(|_| rank != (true, true))
         });
         ranked.min_by_key(|(rank, _)| *rank).map(|(_, id)| id)

@@ -8,7 +8,7 @@ use crate::{
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits::{self, MESSAGE_BYTES},
-    name::Name,
+    name::{FoldedName, Name},
 };
 
 /// A message with its place in a room; everybody there sees it at the same place in the same order.
@@ -35,6 +35,8 @@ pub enum LeaveReason {
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) name: Name,
+    /// Kept, since each name that is looked for is held against those of all rooms.
+    pub(super) folded: FoldedName,
     /// Names this numbering; another one means that the numbers began anew.
     pub(super) epoch: u64,
     /// Everybody in the room, those with a lost connection too.
@@ -67,6 +69,7 @@ impl Room {
     pub(super) fn new(name: Name, epoch: u64) -> Self {
         let (members, log) = (Vec::new(), VecDeque::new());
         Self {
+            folded: name.folded(),
             name,
             epoch,
             members,
@@ -118,6 +121,11 @@ impl Room {
     /// As it is kept.
     pub(super) fn kept(&self, id: RoomId) -> KeptRoom {
         KeptRoom { id, name: self.name.clone(), epoch: self.epoch }
+    }
+
+    /// True for the default room, however its name was typed by whoever came first.
+    pub(super) fn is_default(&self) -> bool {
+        self.folded.as_str() == limits::DEFAULT_ROOM
     }
 
     /// Bytes of the messages that it remembers.
