@@ -21,7 +21,7 @@ const STALL: u64 = 40;
 /// Between two times when it is full, and for how long it is, as a share of that.
 const FULL_PPM: u64 = 300_000;
 /// What a starting server looks through.
-const ACCEPTED: usize = 200;
+const ACCEPTED: usize = 2000;
 
 /// What it answers.
 #[derive(Debug)]
