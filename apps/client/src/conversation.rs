@@ -102,6 +102,8 @@ pub(crate) struct Conversation {
     owes_volumes: BTreeSet<PlaceId>,
     /// Those who were made as loud as they were.
     as_loud: BTreeSet<SessionId>,
+    /// He talked and listened somewhere when it was looked at last.
+    had_voice: bool,
     /// Those who left a room, and may be in none of the user's any more.
     gone: Vec<SessionId>,
     /// The connection is back, which is yet to be told.
@@ -141,6 +143,7 @@ impl Conversation {
             owes_names: false,
             owes_volumes: BTreeSet::new(),
             as_loud: BTreeSet::new(),
+            had_voice: false,
             gone: Vec::new(),
             back: None,
             away: None,
@@ -619,6 +622,7 @@ impl Handler for Conversation {
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
+        self.note_voice(client);
         self.carry_out_switches();
         if std::mem::take(&mut self.owes_names) {
             let renamed = self.rooms.rename(|place| client.place_name(place));

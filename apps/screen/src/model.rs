@@ -1,7 +1,7 @@
 //! What the full screen shows: rooms and what is said there, who is there, what is typed, how it stands. Things happen to it
 //! (methods of this module) and keys are pressed ([`Model::press`]); [`crate::draw`] makes a picture of it. No clock, no IO: times are given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     SessionId,
@@ -56,6 +56,8 @@ pub struct Model {
     pub(crate) pending: Vec<(RoomId, String)>,
     pub(crate) pending_more: usize,
     ignored: BTreeSet<String>,
+    /// Those of them who took another name since: which name was ignored, and how they are called.
+    renamed: BTreeMap<SessionId, (String, String)>,
     /// The names of microphones and of speakers, as far as they are known.
     pub(crate) devices: [Vec<String>; 2],
     rings: bool,
@@ -111,6 +113,7 @@ impl Model {
             pending: Vec::new(),
             pending_more: 0,
             ignored: BTreeSet::new(),
+            renamed: BTreeMap::new(),
             devices: [vec![], vec![]],
             rings: false,
             owes_bell: false,
@@ -212,12 +215,14 @@ impl Model {
         self.session = Some(session);
     }
 
-    /// Somebody is called otherwise, and ignored as before. What is between him and the user is called so by [`Self::enter_private`].
+    /// Somebody is called otherwise, and ignored as before, as long as he is here. What is between him and the user is called so by [`Self::enter_private`].
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
         } else if self.ignored.remove(&former.to_lowercase()) {
             self.ignored.insert(name.to_lowercase());
+            let first = || (former.to_lowercase(), String::new());
+            self.renamed.entry(session).or_insert_with(first).1 = name.to_lowercase();
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
@@ -341,6 +346,19 @@ impl Model {
             room.members.remove(session);
             room.talk.push_presence(at, name, false);
         }
+        self.settle_renamed();
+    }
+
+    /// Whoever is gone is ignored by the name by which he was at first: others may have the one that he took.
+    fn settle_renamed(&mut self) {
+        let Self { rooms, renamed, ignored, .. } = self;
+        renamed.retain(|session, (first, last)| {
+            let is_here = rooms.iter().any(|room| room.members.has(*session));
+            if !is_here && ignored.remove(last) {
+                ignored.insert(std::mem::take(first));
+            }
+            is_here
+        });
     }
 
     /// Who came and who went while the user was away, by their names.
@@ -393,6 +411,7 @@ impl Model {
         if let Some(room) = self.room_mut(room) {
             room.members.set(members);
         }
+        self.settle_renamed();
     }
 
     /// Who speaks now, and how loud, of [`crate::LOUDEST`]; all others do not.
@@ -450,6 +469,7 @@ impl Model {
     pub fn toggle_ignored(&mut self, name: &str) -> Option<bool> {
         let name = name.to_lowercase();
         if self.ignored.remove(&name) {
+            self.renamed.retain(|_, (_, last)| *last != name);
             return Some(false);
         }
         if self.ignored.len() == IGNORED {

@@ -54,14 +54,16 @@ impl Conversation {
 
     pub(super) fn part(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
         let Some(place) = self.place(at, name) else { return };
-        let (label, mut had_voice) = (self.rooms.label(place), false);
+        let label = self.rooms.label(place);
         if self.rooms.is_private(place) {
             // What the other says next opens it again.
             self.rooms.hide(place);
+            if client.voice_place() == Some(place) {
+                client.set_voice_place(None);
+            }
         } else if self.rooms.count() <= 1 {
             return self.screen.notice("this is the only room that you are in; {quit} leaves the server");
         } else {
-            had_voice = client.voice_place() == Some(place);
             client.part(place);
             self.rooms.forget(place);
             self.past.begin_anew(place);
@@ -69,11 +71,17 @@ impl Conversation {
         }
         self.screen.leave(place);
         // In a room that he still sees.
-        if had_voice {
-            self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
-        }
+        self.note_voice(client);
         let here = self.rooms.label(self.rooms.here);
         self.screen.remark(&format!("you left {label}; what you type is said in {here}"));
+    }
+
+    /// Tells the user when he talks and listens nowhere any more.
+    pub(super) fn note_voice(&mut self, client: &Client) {
+        let had_voice = std::mem::replace(&mut self.had_voice, client.voice_place().is_some());
+        if had_voice && !self.had_voice {
+            self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
+        }
     }
 
     pub(super) fn move_voice(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {

@@ -202,6 +202,12 @@ fn what_is_between_two_is_called_as_they_are() {
     foo.until("the new names", |foo| lists(foo, "2 @Qux") && lists(foo, "3 @Bar"));
     baz.type_line("/msg Qux you?");
     bar.expect(": Baz to you: you?");
+    // Whoever leaves a conversation is not heard there any more.
+    baz.type_line("/voice Qux");
+    baz.expect_error("you talk and listen in Qux now");
+    baz.type_line("/part Qux");
+    baz.expect_error("you talk and listen nowhere now");
+    baz.expect_error("you left Qux");
     // Somebody else gets the name of one who is gone, and changes his.
     qux.type_line("{quit}");
     assert_eq!(qux.exit_code(), 0);

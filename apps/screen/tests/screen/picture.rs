@@ -216,6 +216,13 @@ fn what_an_ignored_person_says_is_not_shown() {
     model.said(ATTIC, says("Qux", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
     assert_eq!(model.ignored(), ["qux"]);
+    // When he is gone others may have the name that he took.
+    model.left(LOBBY, EVENING, id(2), "Qux");
+    assert_eq!(model.ignored(), ["bar"]);
+    model.joined(LOBBY, EVENING, id(2), "Bar");
+    model.renamed(EVENING, id(2), "Bar", "Baz");
+    model.renamed(EVENING, id(2), "Baz", "Qux");
+    assert_eq!(model.ignored(), ["qux"]);
     model.said(LOBBY, says("Bar", "another one"));
     assert!(sees(&mut model, "another one"));
     // Whoever is ignored has nothing to do with the user's own name.
