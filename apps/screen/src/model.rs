@@ -423,9 +423,8 @@ impl Model {
     pub fn set_status(&mut self, status: Status) {
         self.status = status;
         if let Some(session) = self.session {
-            let is_muted = status.mic.is_some_and(|mic| mic.is_muted);
             self.each(session, |member| {
-                member.is_muted = is_muted;
+                member.is_muted = status.is_muted;
                 member.is_deafened = status.is_deafened;
             });
         }

@@ -94,8 +94,7 @@ fn the_status_line_keeps_what_matters_where_it_is_narrow() {
     }
     let mut status = model.status();
     status.link = Link::Lost { retry_at: 10_000 };
-    status.mic =
-        Some(Mic { gate: Gate::PushToTalk { is_held: false }, is_muted: false, is_sent: false, level: 0 });
+    status.mic = Some(Mic { gate: Gate::PushToTalk { is_held: false }, is_sent: false, level: 0 });
     status.is_deafened = true;
     model.set_status(status);
     for (now, expected) in [
@@ -111,6 +110,18 @@ fn the_status_line_keeps_what_matters_where_it_is_narrow() {
     }
     assert!(sees(&mut model, "deafened  ○ ········ ptt off"));
     assert!(seen(&mut model, 30, 10)[8].starts_with(" connection lost, trying…"));
+}
+
+#[test]
+fn whoever_is_muted_is_told_so_with_a_microphone_or_without() {
+    let mut model = busy();
+    for mic in [model.status().mic, None] {
+        model.set_status(Status { mic, is_muted: true, ..model.status() });
+        assert!(sees(&mut model, " lobby  muted  23 ms"), "{mic:?}");
+        assert!(sees(&mut model, "│ Foo m"), "{mic:?}");
+        model.set_status(Status { is_muted: false, ..model.status() });
+        assert!(!sees(&mut model, " muted ") && !sees(&mut model, "│ Foo m"), "{mic:?}");
+    }
 }
 
 #[test]
