@@ -1,7 +1,7 @@
 //! What the full screen shows: rooms and what is said there, who is there, what is typed, how it stands. Things happen to it
 //! (methods of this module) and keys are pressed ([`Model::press`]); [`crate::draw`] makes a picture of it. No clock, no IO: times are given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_proto::{
     SessionId,
@@ -52,9 +52,8 @@ pub struct Model {
     pub(crate) paste: Option<Paste>,
     /// What is looked for, in small letters, and the line where it was found last.
     pub(crate) search: Option<(String, u64)>,
-    /// What was typed and is not said yet, escaped, and in which room; of more it is told how many.
-    pub(crate) pending: Vec<(RoomId, String)>,
-    pub(crate) pending_more: usize,
+    /// What was typed in each room and is not said yet, escaped, and how much more.
+    pub(crate) pending: BTreeMap<RoomId, (Vec<String>, usize)>,
     ignored: BTreeSet<String>,
     /// The names of microphones and of speakers, as far as they are known.
     pub(crate) devices: [Vec<String>; 2],
@@ -89,7 +88,7 @@ pub struct Said<'a> {
     pub place: u64,
 }
 
-/// Messages that wait to be said and are shown; of more it is told how many.
+/// Messages of a room that wait to be said and are shown; of more it is told how many.
 pub const PENDING_SHOWN: usize = 3;
 
 impl Model {
@@ -108,8 +107,7 @@ impl Model {
             overlay: None,
             paste: None,
             search: None,
-            pending: Vec::new(),
-            pending_more: 0,
+            pending: BTreeMap::new(),
             ignored: BTreeSet::new(),
             devices: [vec![], vec![]],
             rings: false,
@@ -432,9 +430,15 @@ impl Model {
 
     /// What was typed and waits for the server.
     pub fn set_pending<'a>(&mut self, texts: impl Iterator<Item = (RoomId, &'a str)>) {
-        let mut texts = texts.map(|(room, text)| (room, escape(text).into_owned()));
-        self.pending = texts.by_ref().take(PENDING_SHOWN).collect();
-        self.pending_more = texts.count();
+        self.pending.clear();
+        for (room, text) in texts {
+            let (shown, more) = self.pending.entry(room).or_default();
+            if shown.len() < PENDING_SHOWN {
+                shown.push(escape(text).into_owned());
+            } else {
+                *more += 1;
+            }
+        }
     }
 
     /// Empties the conversation that is looked at.

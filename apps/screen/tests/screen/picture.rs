@@ -253,6 +253,13 @@ fn what_is_not_said_yet_stands_below() {
     let shown: Vec<_> = rows[3..8].iter().map(|row| row.trim_end_matches([' ', '│']).trim()).collect();
     assert!(shown[0].contains("Bar: hello"), "{rows:#?}");
     assert_eq!(shown[1..], ["… one", "… tw\\u{1b}o", "… three", "… and 2 more"]);
+    // What is typed in one room takes no place from another.
+    model.enter(ATTIC, "attic");
+    types(&mut model, "\x1b2");
+    model.set_pending(
+        [LOBBY, LOBBY, LOBBY, LOBBY, ATTIC].into_iter().zip(["one", "two", "three", "four", "up"]),
+    );
+    assert!(sees(&mut model, "… up") && !sees(&mut model, " more"), "{:#?}", seen(&mut model, 60, 10));
     model.set_pending([].into_iter());
     assert!(!sees(&mut model, "…"));
 }
