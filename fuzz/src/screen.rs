@@ -61,14 +61,15 @@ impl Person {
             17 => model.set_poor(session(u)?, u.arbitrary()?),
             18 => {
                 let gate = Gate::PushToTalk { is_held: u.arbitrary()? };
-                let mic =
-                    Mic { gate, is_muted: u.arbitrary()?, is_sent: u.arbitrary()?, level: u.arbitrary()? };
+                let is_muted = u.arbitrary()?;
+                let mic = Mic { gate, is_sent: u.arbitrary()?, level: u.arbitrary()? };
                 model.set_status(Status {
                     link: Link::Lost { retry_at: u.arbitrary()? },
                     rtt_ms: u.arbitrary()?,
                     path: Some(Path::Both),
                     lost_per_mille: u.arbitrary()?,
                     mic: Some(mic),
+                    is_muted,
                     is_deafened: u.arbitrary()?,
                 });
             }

@@ -628,7 +628,6 @@ impl Handler for Conversation {
             let renamed = self.rooms.rename(|place| client.place_name(place));
             renamed.into_iter().for_each(|(place, name)| self.screen.rename(place, name));
         }
-        self.screen.tend(client, &mut self.voice);
         if let Some(last) = self.visit.take_last() {
             self.go_on(client, &last);
         }
@@ -655,6 +654,8 @@ impl Handler for Conversation {
             self.reconnect(now, client);
         }
         self.voice.talk(now, client);
+        // After all that was typed: nothing may happen for long before the next turn.
+        self.screen.tend(client, &mut self.voice);
         for trouble in self.voice.troubles() {
             self.screen.notice(&trouble);
         }

@@ -69,8 +69,10 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     if let Some(voice) = model.voice_elsewhere() {
         add(4, true, voice);
     }
-    if let Some(mic) = status.mic {
-        add(5, mic.is_muted, microphone(mic));
+    if status.is_muted {
+        add(5, true, "muted".to_owned());
+    } else if let Some(mic) = status.mic {
+        add(5, false, microphone(mic));
     }
     let speakers: Vec<_> = room.into_iter().flat_map(|room| room.members.speakers()).take(3).collect();
     if panes.members.width == 0 && !speakers.is_empty() {
@@ -113,9 +115,6 @@ fn elsewhere(model: &Model) -> String {
 }
 
 fn microphone(mic: Mic) -> String {
-    if mic.is_muted {
-        return "muted".to_owned();
-    }
     let gate = match mic.gate {
         Gate::Voice => "voice",
         Gate::Level => "level",

@@ -38,11 +38,11 @@ pub(crate) fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
 
 /// What was typed and is not said yet.
 fn pending(model: &Model) -> Vec<String> {
-    let here = model.current_room();
-    let pending = model.pending.iter().filter(|(room, _)| Some(*room) == here);
-    let mut rows: Vec<_> = pending.map(|(_, text)| format!("… {text}")).collect();
-    if model.pending_more > 0 {
-        rows.push(format!("… and {} more", model.pending_more));
+    let here = model.current_room().and_then(|here| model.pending.get(&here));
+    let Some((texts, more)) = here else { return vec![] };
+    let mut rows: Vec<_> = texts.iter().map(|text| format!("… {text}")).collect();
+    if *more > 0 {
+        rows.push(format!("… and {more} more"));
     }
     rows
 }

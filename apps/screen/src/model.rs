@@ -1,7 +1,7 @@
 //! What the full screen shows: rooms and what is said there, who is there, what is typed, how it stands. Things happen to it
 //! (methods of this module) and keys are pressed ([`Model::press`]); [`crate::draw`] makes a picture of it. No clock, no IO: times are given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chinwag_proto::{
     SessionId,
@@ -52,10 +52,10 @@ pub struct Model {
     pub(crate) paste: Option<Paste>,
     /// What is looked for, in small letters, and the line where it was found last.
     pub(crate) search: Option<(String, u64)>,
-    /// What was typed and is not said yet, escaped, and in which room; of more it is told how many.
-    pub(crate) pending: Vec<(RoomId, String)>,
-    pub(crate) pending_more: usize,
-    ignored: BTreeSet<String>,
+    /// What was typed in each room and is not said yet, escaped, and how much more.
+    pub(crate) pending: BTreeMap<RoomId, (Vec<String>, usize)>,
+    /// Who is ignored: names in small letters, and as they are shown.
+    ignored: BTreeMap<String, String>,
     /// Those of them who took another name since: which name was ignored, and how they are called.
     renamed: BTreeMap<SessionId, (String, String)>,
     /// The names of microphones and of speakers, as far as they are known.
@@ -91,7 +91,7 @@ pub struct Said<'a> {
     pub place: u64,
 }
 
-/// Messages that wait to be said and are shown; of more it is told how many.
+/// Messages of a room that wait to be said and are shown; of more it is told how many.
 pub const PENDING_SHOWN: usize = 3;
 
 impl Model {
@@ -110,9 +110,8 @@ impl Model {
             overlay: None,
             paste: None,
             search: None,
-            pending: Vec::new(),
-            pending_more: 0,
-            ignored: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            ignored: BTreeMap::new(),
             renamed: BTreeMap::new(),
             devices: [vec![], vec![]],
             rings: false,
@@ -219,10 +218,9 @@ impl Model {
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
-        } else if self.ignored.remove(&former.to_lowercase()) {
-            self.ignored.insert(name.to_lowercase());
-            let first = || (former.to_lowercase(), String::new());
-            self.renamed.entry(session).or_insert_with(first).1 = name.to_lowercase();
+        } else if let Some(ignored) = self.ignored.remove(&former.to_lowercase()) {
+            self.ignored.insert(name.to_lowercase(), name.to_owned());
+            self.renamed.entry(session).or_insert((ignored, String::new())).1 = name.to_lowercase();
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
@@ -354,8 +352,8 @@ impl Model {
         let Self { rooms, renamed, ignored, .. } = self;
         renamed.retain(|session, (first, last)| {
             let is_here = rooms.iter().any(|room| room.members.has(*session));
-            if !is_here && ignored.remove(last) {
-                ignored.insert(std::mem::take(first));
+            if !is_here && ignored.remove(last).is_some() {
+                ignored.insert(first.to_lowercase(), std::mem::take(first));
             }
             is_here
         });
@@ -442,9 +440,8 @@ impl Model {
     pub fn set_status(&mut self, status: Status) {
         self.status = status;
         if let Some(session) = self.session {
-            let is_muted = status.mic.is_some_and(|mic| mic.is_muted);
             self.each(session, |member| {
-                member.is_muted = is_muted;
+                member.is_muted = status.is_muted;
                 member.is_deafened = status.is_deafened;
             });
         }
@@ -452,9 +449,15 @@ impl Model {
 
     /// What was typed and waits for the server.
     pub fn set_pending<'a>(&mut self, texts: impl Iterator<Item = (RoomId, &'a str)>) {
-        let mut texts = texts.map(|(room, text)| (room, escape(text).into_owned()));
-        self.pending = texts.by_ref().take(PENDING_SHOWN).collect();
-        self.pending_more = texts.count();
+        self.pending.clear();
+        for (room, text) in texts {
+            let (shown, more) = self.pending.entry(room).or_default();
+            if shown.len() < PENDING_SHOWN {
+                shown.push(escape(text).into_owned());
+            } else {
+                *more += 1;
+            }
+        }
     }
 
     /// Empties the conversation that is looked at.
@@ -467,25 +470,25 @@ impl Model {
 
     /// Hides what somebody says from now on, or no more; whether he is hidden now, if that could be kept.
     pub fn toggle_ignored(&mut self, name: &str) -> Option<bool> {
-        let name = name.to_lowercase();
-        if self.ignored.remove(&name) {
-            self.renamed.retain(|_, (_, last)| *last != name);
+        let folded = name.to_lowercase();
+        if self.ignored.remove(&folded).is_some() {
+            self.renamed.retain(|_, (_, last)| *last != folded);
             return Some(false);
         }
         if self.ignored.len() == IGNORED {
             return None;
         }
-        Some(self.ignored.insert(name))
+        Some(self.ignored.insert(folded, name.to_owned()).is_none())
     }
 
     /// Whether what somebody says is hidden.
     pub fn ignores(&self, name: &str) -> bool {
-        self.ignored.contains(&name.to_lowercase())
+        self.ignored.contains_key(&name.to_lowercase())
     }
 
-    /// Those who are ignored, by their names in small letters, as they are shown.
+    /// Those who are ignored, by their names as they are shown.
     pub fn ignored(&self) -> Vec<String> {
-        self.ignored.iter().map(|name| escape(name).into_owned()).collect()
+        self.ignored.values().map(|name| escape(name).into_owned()).collect()
     }
 
     /// Whether a bell is rung for mentions.
@@ -666,11 +669,12 @@ fn missed(messages: u64) -> String {
 /// Lines of what was said before, without those of people who are ignored.
 fn earlier<'a>(
     said: impl IntoIterator<Item = Said<'a>>,
-    ignored: &BTreeSet<String>,
+    ignored: &BTreeMap<String, String>,
     me: &str,
     is_private: bool,
 ) -> Vec<Line> {
-    let shown = said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
+    let shown =
+        said.into_iter().filter(|said| said.is_own || !ignored.contains_key(&said.name.to_lowercase()));
     let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
         let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
         (line.is_history, line.place) = (true, place);

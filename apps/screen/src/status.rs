@@ -13,6 +13,8 @@ pub struct Status {
     pub lost_per_mille: u16,
     /// The microphone; none if there is none.
     pub mic: Option<Mic>,
+    /// Nobody hears the user, who may have no microphone now and another one later.
+    pub is_muted: bool,
     /// The user hears nobody.
     pub is_deafened: bool,
 }
@@ -48,8 +50,6 @@ pub enum Path {
 pub struct Mic {
     /// When it is sent.
     pub gate: Gate,
-    /// Nobody hears it.
-    pub is_muted: bool,
     /// It is sent now.
     pub is_sent: bool,
     /// How loud it is, of [`crate::LOUDEST`].

@@ -52,9 +52,10 @@ impl FullScreen {
         let level = known.mic.map(|mic| (mic.level, mic.is_sent));
         let (level, is_sent) =
             levels.map(|levels| (levels.mic, levels.is_sent)).or(level).unwrap_or_default();
-        let mic = voice.gate().map(|gate| Mic { gate, is_muted: voice.is_muted(), is_sent, level });
+        let mic = voice.gate().map(|gate| Mic { gate, is_sent, level });
         let lost_per_mille = heard.lost.max(heard.own_lost);
-        let status = Status { mic, lost_per_mille, is_deafened: voice.is_deafened(), ..known };
+        let (is_muted, is_deafened) = (voice.is_muted(), voice.is_deafened());
+        let status = Status { mic, lost_per_mille, is_muted, is_deafened, ..known };
         if status != known {
             model.set_status(status);
             *is_changed = true;

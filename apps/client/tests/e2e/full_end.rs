@@ -92,6 +92,21 @@ fn whoever_wants_another_connection_has_one_at_once_and_loses_nothing() {
     foo.until("what was typed", |foo| says(foo, "Foo: there again"));
 }
 
+/// Not only when something else happens, such as the next try.
+#[test]
+fn what_a_command_changes_is_seen_at_once() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    server.program.signal("KILL");
+    server.program.wait();
+    foo.sees_part("next try in 4 s");
+    foo.enters("/deafen");
+    let status = foo.sees_part("deafened");
+    let is_the_same_wait = (0..=4).any(|s| status.contains(&format!("next try in {s} s")));
+    assert!(is_the_same_wait, "{status:?}");
+}
+
 #[test]
 fn lines_that_were_not_said_are_told_at_the_end() {
     let place = Place::new();

@@ -63,7 +63,8 @@ pub(crate) fn busy() -> Model {
         rtt_ms: Some(23),
         path: Some(Path::Udp),
         lost_per_mille: 12,
-        mic: Some(Mic { gate: Gate::Voice, is_muted: false, is_sent: true, level: 5 }),
+        mic: Some(Mic { gate: Gate::Voice, is_sent: true, level: 5 }),
+        is_muted: false,
         is_deafened: false,
     });
     types(&mut model, "half a line");

@@ -111,7 +111,8 @@ fn happen(model: &mut Model, step: &Step, size: &mut (u16, u16)) {
                 rtt_ms: Some(u32::from(*lost)),
                 path: Some(Path::Both),
                 lost_per_mille: *lost,
-                mic: Some(Mic { gate, is_muted: level % 2 == 0, is_sent: true, level: *level }),
+                mic: Some(Mic { gate, is_sent: true, level: *level }),
+                is_muted: level % 2 == 0,
                 is_deafened: level % 3 == 0,
             });
         }

@@ -94,8 +94,7 @@ fn the_status_line_keeps_what_matters_where_it_is_narrow() {
     }
     let mut status = model.status();
     status.link = Link::Lost { retry_at: 10_000 };
-    status.mic =
-        Some(Mic { gate: Gate::PushToTalk { is_held: false }, is_muted: false, is_sent: false, level: 0 });
+    status.mic = Some(Mic { gate: Gate::PushToTalk { is_held: false }, is_sent: false, level: 0 });
     status.is_deafened = true;
     model.set_status(status);
     for (now, expected) in [
@@ -111,6 +110,18 @@ fn the_status_line_keeps_what_matters_where_it_is_narrow() {
     }
     assert!(sees(&mut model, "deafened  ○ ········ ptt off"));
     assert!(seen(&mut model, 30, 10)[8].starts_with(" connection lost, trying…"));
+}
+
+#[test]
+fn whoever_is_muted_is_told_so_with_a_microphone_or_without() {
+    let mut model = busy();
+    for mic in [model.status().mic, None] {
+        model.set_status(Status { mic, is_muted: true, ..model.status() });
+        assert!(sees(&mut model, " lobby  muted  23 ms"), "{mic:?}");
+        assert!(sees(&mut model, "│ Foo m"), "{mic:?}");
+        model.set_status(Status { is_muted: false, ..model.status() });
+        assert!(!sees(&mut model, " muted ") && !sees(&mut model, "│ Foo m"), "{mic:?}");
+    }
 }
 
 #[test]
@@ -215,20 +226,20 @@ fn what_an_ignored_person_says_is_not_shown() {
     model.put_before(LOBBY, [says("Qux", "hello once")], false);
     model.said(ATTIC, says("Qux", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
-    assert_eq!(model.ignored(), ["qux"]);
+    assert_eq!(model.ignored(), ["Qux"]);
     // When he is gone others may have the name that he took.
     model.left(LOBBY, EVENING, id(2), "Qux");
-    assert_eq!(model.ignored(), ["bar"]);
+    assert_eq!(model.ignored(), ["BAR"]);
     model.joined(LOBBY, EVENING, id(2), "Bar");
     model.renamed(EVENING, id(2), "Bar", "Baz");
     model.renamed(EVENING, id(2), "Baz", "Qux");
-    assert_eq!(model.ignored(), ["qux"]);
+    assert_eq!(model.ignored(), ["Qux"]);
     model.said(LOBBY, says("Bar", "another one"));
     assert!(sees(&mut model, "another one"));
     // Whoever is ignored has nothing to do with the user's own name.
     assert_eq!(model.toggle_ignored("Foo"), Some(true));
     model.renamed(EVENING, id(1), "Foo", "Foo2");
-    assert_eq!(model.ignored(), ["foo", "qux"]);
+    assert_eq!(model.ignored(), ["Foo", "Qux"]);
     model.renamed(EVENING, id(1), "Foo2", "Foo");
     assert_eq!(model.toggle_ignored("Foo"), Some(false));
     assert_eq!(model.toggle_ignored("qux"), Some(false));
@@ -249,6 +260,13 @@ fn what_is_not_said_yet_stands_below() {
     let shown: Vec<_> = rows[3..8].iter().map(|row| row.trim_end_matches([' ', '│']).trim()).collect();
     assert!(shown[0].contains("Bar: hello"), "{rows:#?}");
     assert_eq!(shown[1..], ["… one", "… tw\\u{1b}o", "… three", "… and 2 more"]);
+    // What is typed in one room takes no place from another.
+    model.enter(ATTIC, "attic");
+    types(&mut model, "\x1b2");
+    model.set_pending(
+        [LOBBY, LOBBY, LOBBY, LOBBY, ATTIC].into_iter().zip(["one", "two", "three", "four", "up"]),
+    );
+    assert!(sees(&mut model, "… up") && !sees(&mut model, " more"), "{:#?}", seen(&mut model, 60, 10));
     model.set_pending([].into_iter());
     assert!(!sees(&mut model, "…"));
 }
