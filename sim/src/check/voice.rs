@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chinwag_proto::{RoomId, SessionId, relay::VoicePath, server::Server, wire::voice::Frames};
+use chinwag_proto::{
+    RoomId, SessionId, limits::VOICE_HOLD, relay::VoicePath, server::Server, wire::voice::Frames,
+};
 
 use super::{Checker, Rule, log::Owner};
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
 
 /// Sent frames that are remembered for each talker.
 const REMEMBERED_FRAMES: usize = 2048;
+
+/// The longest that voice waits at the relay for more of it.
+const HOLD_US: u64 = VOICE_HOLD.as_micros() as u64;
 
 /// After so much silence a talker may begin anew.
 const ANCIENT_US: u64 = 20_000_000;
@@ -86,7 +91,9 @@ impl Voices {
         let others = spans(other);
         spans(one).iter().any(|&(from, to, room)| {
             others.iter().any(|&(since, until, there)| {
-                room == there && (is_meant(room) || from > from_us) && from <= until && since <= to
+                // What waits in a room for more of it is passed on there when its talker has gone.
+                let stays_until = to.saturating_add(HOLD_US);
+                room == there && (is_meant(room) || from > from_us) && from <= until && since <= stays_until
             })
         })
     }
