@@ -429,8 +429,12 @@ impl Hub {
             let is_untold = room.untold.take_if(|untold| *untold == to.session).is_some();
             let (epoch, to_him) = (room.epoch, [to.session]);
             let audience = Audience { members: &to_him, except: None };
-            let share = limits::REPLAY_BYTES / limits::PRIVATE_EACH;
-            let last_seq = if is_untold { self.newest_within(at, Seq::ZERO, share) } else { room.last_seq() };
+            // All of it: nothing would tell him that there was more.
+            let last_seq = if is_untold {
+                self.newest_within(at, Seq::ZERO, limits::REPLAY_BYTES)
+            } else {
+                room.last_seq()
+            };
             tell(audience, Notice::Opened { room: at, epoch, last_seq, by: person, to });
             if is_untold && let Some(room) = self.rooms.get(&at) {
                 let room_name = &room.name;
