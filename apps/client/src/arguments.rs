@@ -177,7 +177,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Records three seconds, plays them back, and tells how loud they are and how late your devices
+    /// Records three seconds, plays them back, and tells how loud you are and how late your
+    /// devices are
     TestAudio {
         /// What is recorded: default, none, a device (see `chinwag devices`) or a WAV file
         #[arg(long, value_name = "default|none|DEVICE|FILE.wav", default_value = "default")]
