@@ -1,7 +1,7 @@
 //! What the full screen shows: rooms and what is said there, who is there, what is typed, how it stands. Things happen to it
 //! (methods of this module) and keys are pressed ([`Model::press`]); [`crate::draw`] makes a picture of it. No clock, no IO: times are given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chinwag_proto::{
     SessionId,
@@ -54,7 +54,8 @@ pub struct Model {
     pub(crate) search: Option<(String, u64)>,
     /// What was typed in each room and is not said yet, escaped, and how much more.
     pub(crate) pending: BTreeMap<RoomId, (Vec<String>, usize)>,
-    ignored: BTreeSet<String>,
+    /// Who is ignored: names in small letters, and as they are shown.
+    ignored: BTreeMap<String, String>,
     /// The names of microphones and of speakers, as far as they are known.
     pub(crate) devices: [Vec<String>; 2],
     rings: bool,
@@ -108,7 +109,7 @@ impl Model {
             paste: None,
             search: None,
             pending: BTreeMap::new(),
-            ignored: BTreeSet::new(),
+            ignored: BTreeMap::new(),
             devices: [vec![], vec![]],
             rings: false,
             owes_bell: false,
@@ -214,8 +215,8 @@ impl Model {
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
-        } else if self.ignored.remove(&former.to_lowercase()) {
-            self.ignored.insert(name.to_lowercase());
+        } else if self.ignored.remove(&former.to_lowercase()).is_some() {
+            self.ignored.insert(name.to_lowercase(), name.to_owned());
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
@@ -451,24 +452,24 @@ impl Model {
 
     /// Hides what somebody says from now on, or no more; whether he is hidden now, if that could be kept.
     pub fn toggle_ignored(&mut self, name: &str) -> Option<bool> {
-        let name = name.to_lowercase();
-        if self.ignored.remove(&name) {
+        let folded = name.to_lowercase();
+        if self.ignored.remove(&folded).is_some() {
             return Some(false);
         }
         if self.ignored.len() == IGNORED {
             return None;
         }
-        Some(self.ignored.insert(name))
+        Some(self.ignored.insert(folded, name.to_owned()).is_none())
     }
 
     /// Whether what somebody says is hidden.
     pub fn ignores(&self, name: &str) -> bool {
-        self.ignored.contains(&name.to_lowercase())
+        self.ignored.contains_key(&name.to_lowercase())
     }
 
-    /// Those who are ignored, by their names in small letters, as they are shown.
+    /// Those who are ignored, by their names as they are shown.
     pub fn ignored(&self) -> Vec<String> {
-        self.ignored.iter().map(|name| escape(name).into_owned()).collect()
+        self.ignored.values().map(|name| escape(name).into_owned()).collect()
     }
 
     /// Whether a bell is rung for mentions.
@@ -649,11 +650,11 @@ fn missed(messages: u64) -> String {
 /// Lines of what was said before, without those of people who are ignored.
 fn earlier<'a>(
     said: impl IntoIterator<Item = Said<'a>>,
-    ignored: &BTreeSet<String>,
+    ignored: &BTreeMap<String, String>,
     me: &str,
     is_private: bool,
 ) -> Vec<Line> {
-    let shown = said.into_iter().filter(|said| said.is_own || !ignored.contains(&said.name.to_lowercase()));
+    let shown = said.into_iter().filter(|said| said.is_own || !ignored.contains_key(&said.name.to_lowercase()));
     let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
         let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
         (line.is_history, line.place) = (true, place);

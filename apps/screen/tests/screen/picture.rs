@@ -226,13 +226,13 @@ fn what_an_ignored_person_says_is_not_shown() {
     model.put_before(LOBBY, [says("Qux", "hello once")], false);
     model.said(ATTIC, says("Qux", "psst"));
     assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
-    assert_eq!(model.ignored(), ["qux"]);
+    assert_eq!(model.ignored(), ["Qux"]);
     model.said(LOBBY, says("Bar", "another one"));
     assert!(sees(&mut model, "another one"));
     // Whoever is ignored has nothing to do with the user's own name.
     assert_eq!(model.toggle_ignored("Foo"), Some(true));
     model.renamed(EVENING, id(1), "Foo", "Foo2");
-    assert_eq!(model.ignored(), ["foo", "qux"]);
+    assert_eq!(model.ignored(), ["Foo", "Qux"]);
     model.renamed(EVENING, id(1), "Foo2", "Foo");
     assert_eq!(model.toggle_ignored("Foo"), Some(false));
     assert_eq!(model.toggle_ignored("qux"), Some(false));
