@@ -654,7 +654,8 @@ fn earlier<'a>(
     me: &str,
     is_private: bool,
 ) -> Vec<Line> {
-    let shown = said.into_iter().filter(|said| said.is_own || !ignored.contains_key(&said.name.to_lowercase()));
+    let shown =
+        said.into_iter().filter(|said| said.is_own || !ignored.contains_key(&said.name.to_lowercase()));
     let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
         let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
         (line.is_history, line.place) = (true, place);
