@@ -291,6 +291,7 @@ impl Conversation {
     fn page(&mut self, mut page: Page) {
         let question = self.past.answered(&mut page);
         let page = &page;
+        let prefix = self.rooms.prefix(page.place);
         if let Some(error) = &page.error {
             self.screen.may_have_earlier(page.place);
             self.screen.notice(&format!("nothing can be shown of what was said: {}", escape(error)));
@@ -313,22 +314,24 @@ impl Conversation {
                 let first_new = read.and_then(|read| page.lines.iter().find(|line| line.seq > read));
                 for line in &page.lines {
                     if first_new.is_some_and(|first| first.seq == line.seq) {
-                        self.screen.notice("new since you were here:");
+                        self.screen.notice(&format!("{prefix}new since you were here:"));
                     }
-                    self.screen.line(&self.past.line(line));
+                    self.screen.line(&self.past.line(&prefix, line));
                 }
                 match (&question, page.lines.is_empty(), page.more) {
                     (Question::Earlier, true, _) => self.screen.notice("nothing was said before that"),
-                    (_, false, true) => self.screen.notice("/history shows what was said before that"),
+                    // Of the room where it is typed.
+                    (_, false, true) if prefix.is_empty() => {
+                        self.screen.notice("/history shows what was said before that")
+                    }
                     _ => {}
                 }
             }
             Question::Missed(gap) => {
                 let (end, gap) = (gap.end, self.past.found(gap.clone(), page));
                 if !self.screen.fill(page, end, gap.missing) && !page.lines.is_empty() {
-                    let prefix = self.rooms.prefix(page.place);
                     self.screen.notice(&format!("{prefix}the last {} of what was missed:", page.lines.len()));
-                    page.lines.iter().for_each(|line| self.screen.line(&self.past.line(line)));
+                    page.lines.iter().for_each(|line| self.screen.line(&self.past.line(&prefix, line)));
                 }
             }
             Question::Search(words) => {
@@ -339,7 +342,7 @@ impl Conversation {
                     (_, false) => format!("all messages that have \"{words}\":"),
                 };
                 self.screen.notice(&found);
-                page.lines.iter().for_each(|line| self.screen.notice(&self.past.line(line)));
+                page.lines.iter().for_each(|line| self.screen.notice(&self.past.line(&prefix, line)));
             }
         }
     }

@@ -183,9 +183,9 @@ impl Past {
         question
     }
 
-    /// A message of the past as a line. Safe to print.
-    pub(crate) fn line(&self, line: &PageLine) -> String {
-        format!("[{}] {}", self.time(line.at), spoken(&escape(&line.name), &line.text))
+    /// A message of the past as a line, with what tells of which room it is. Safe to print.
+    pub(crate) fn line(&self, prefix: &str, line: &PageLine) -> String {
+        format!("[{}] {prefix}{}", self.time(line.at), spoken(&escape(&line.name), &line.text))
     }
 
     /// A time where the user is.
@@ -211,7 +211,9 @@ mod tests {
             (u64::MAX, "[at an unknown time] F\\u{1b}oo: a\\nb"),
         ] {
             let line = PageLine { seq, at: UnixMillis(at), name: name.clone(), text: text.clone() };
-            assert_eq!(past.line(&line), shown);
+            assert_eq!(past.line("", &line), shown);
+            let elsewhere = shown.replace("] ", "] :[den] ");
+            assert_eq!(past.line(":[den] ", &line), elsewhere);
         }
     }
 

@@ -101,23 +101,26 @@ fn another_file_can_be_named_and_must_be_there() {
 
 #[test]
 fn all_that_is_wrong_is_told_and_no_server_starts() {
-    let place = Place::new("max_client = 3\nmax_clients = 0\nlisten = ['[::]:1', 'here']\nlog = 'loud'\n");
+    let place = Place::new(
+        "max_client = 3\nmax_clients = 0\nlisten = ['[::]:1', 'here']\nlog = 'loud'\nhistory = 'ram'\n",
+    );
     let mut server = place.server(&["check-config"]);
     let (code, out, errors) =
         place.told(server.env("CHINWAG_SERVER_CLASSIC_CHANNELS", "3").output().unwrap());
-    assert_eq!((code, out.len(), errors.lines().count()), (Some(2), 0, 5), "{errors}");
+    assert_eq!((code, out.len(), errors.lines().count()), (Some(2), 0, 6), "{errors}");
     for (line, parts) in errors.lines().zip([
         ["DIR/chinwag/chinwag-server.toml:1:1: ", "\"max_client\"; did you mean max_clients?"],
         ["DIR/chinwag/chinwag-server.toml:2:15: ", "max_clients cannot be \"0\": 0 is not in 1..="],
         ["DIR/chinwag/chinwag-server.toml:3:21: ", "an IP address and a port are needed"],
         ["DIR/chinwag/chinwag-server.toml:4:7: ", "log cannot be \"loud\""],
+        ["DIR/chinwag/chinwag-server.toml:5:11: ", "history cannot be \"ram\": it is one of disk, memory;"],
         ["CHINWAG_SERVER_CLASSIC_CHANNELS: ", "3 is not in 1..=2"],
     ]) {
         assert!(line.starts_with(parts[0]) && line.contains(parts[1]), "{line}, not {parts:?}");
     }
     let started = place.server(&["--listen", "127.0.0.1:0"]).output().unwrap();
     let (code, out, errors) = place.told(started);
-    assert_eq!((code, out.len(), errors.lines().count()), (Some(2), 0, 4), "{errors}");
+    assert_eq!((code, out.len(), errors.lines().count()), (Some(2), 0, 5), "{errors}");
 }
 
 #[test]

@@ -170,6 +170,13 @@ impl Setting {
         format!("{} = {}", self.key, self.written(&values))
     }
 
+    /// What it can be, which `clap` tells of in no other error.
+    fn choices(&self) -> String {
+        let all = self.arg.get_possible_values();
+        let names: Vec<_> = all.iter().map(clap::builder::PossibleValue::get_name).collect();
+        format!("it is one of {}", names.join(", "))
+    }
+
     /// What is said to such a value.
     ///
     /// # Errors
@@ -179,7 +186,7 @@ impl Setting {
         let told = command.try_get_matches_from([format!("--{}={value}", self.flag)]);
         let told = told
             .map(|_| ())
-            .map_err(|error| error.source().map_or_else(|| error.kind().to_string(), ToString::to_string));
+            .map_err(|error| error.source().map_or_else(|| self.choices(), ToString::to_string));
         told.and_then(|()| self.more.map_or(Ok(()), |check| check(value))).map_err(|why| {
             format!("{} cannot be {value:?}: {why}; it is written like {}", self.key, self.example())
         })

@@ -133,7 +133,7 @@ fn a_bell_rings_for_mentions_if_that_is_wanted() {
     foo.until("what comes after it", |foo| says(foo, "Foo: I see nothing"));
     assert!(!foo.rows().iter().any(|row| row.contains('@')), "{:#?}", foo.rows());
     foo.enters("/ignore");
-    foo.sees_part("you do not see what these say: qux");
+    foo.sees_part("you do not see what these say: Qux");
     foo.enters("/ignore qux");
     foo.sees_part("you see what qux says again");
     bar.type_line("/nick Bar");

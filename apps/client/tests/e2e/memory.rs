@@ -170,6 +170,25 @@ fn a_line_that_was_begun_is_there_again() {
 }
 
 #[test]
+fn what_was_said_in_other_rooms_says_where_it_is_from() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let plain = [&SILENT[..], &["--name", "Foo", &server.link]].concat();
+    let mut foo = Seat::client(&place, 80, &plain);
+    foo.sees_part("Welcome Foo!");
+    foo.enters("up here");
+    foo.sees("Foo: up here");
+    foo.enters("/join den");
+    foo.sees_part("you are in den now");
+    foo.enters("down there");
+    foo.sees("Foo: down there");
+    leave(foo);
+    let mut foo = Seat::client(&place, 80, &plain);
+    assert_eq!(&foo.sees_part("up here")[18..], " :[lobby] Foo: up here");
+    assert_eq!(&foo.sees_part("down there")[18..], " Foo: down there");
+}
+
+#[test]
 fn what_was_begun_outlives_a_program_that_is_killed() {
     let place = Place::new();
     let server = Server::start(&place);
