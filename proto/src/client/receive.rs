@@ -279,6 +279,8 @@ impl Client {
         if is_another && self.voice == Some(id) {
             // Who talked to the one does not talk to the other, unless he wants that.
             self.voice = None;
+            // Nor is he told once more what was said to the one.
+            self.talks_since.0 = None;
         }
         if before.was_elsewhere {
             // The voice was told to be in the one before.
