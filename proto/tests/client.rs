@@ -995,6 +995,13 @@ fn ack_in(room: u32, seq: u64, id: u64) -> Kind {
     Kind::Ack(pb::Ack { room, seq, id, at_ms: seq })
 }
 
+/// What is between Foo and n, the session n + 5.
+fn opened_by(key: u32, n: u32) -> Kind {
+    let name = format!("n{n}");
+    let members = [FOO, (n + 5, name.as_str())];
+    Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(key, P0 + n, "", 0, &members) })
+}
+
 fn not_entered(key: u32) -> Kind {
     Kind::NotEntered(pb::NotEntered { key, text: "no".into() })
 }
@@ -1375,14 +1382,9 @@ fn one_who_went_away_is_asked_for_anew_whoever_he_is_now() {
 #[test]
 fn places_whose_other_is_gone_make_room_for_others() {
     let mut rig = ClientRig::welcomed();
-    let opened = |n: u32| {
-        let name = format!("n{n}");
-        let members = [FOO, (n + 5, name.as_str())];
-        Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(0, P0 + n, "", 0, &members) })
-    };
     let most = limits::PRIVATE_EACH as u32;
     for n in 0..most {
-        assert_eq!(rig.receive([opened(n)]).len(), 1);
+        assert_eq!(rig.receive([opened_by(0, n)]).len(), 1);
     }
     for n in 0..most {
         let place = rig.client.whisper(&format!("n{n}")).unwrap();
@@ -1390,11 +1392,11 @@ fn places_whose_other_is_gone_make_room_for_others() {
         rig.receive([ack_in(P0 + n, 1, u64::from(n) + 1)]);
     }
     assert_eq!(rig.client.whisper("nobody"), Err(JoinError::TooManyPrivate));
-    assert_lines(&rig.receive([opened(most)]), &NOTHING);
+    assert_lines(&rig.receive([opened_by(0, most)]), &NOTHING);
     let reason = pb::left::Reason::Quit.into();
     let left = |n: u32| Kind::Left(pb::Left { room: P0 + n, member: Some(member(n + 5, "x")), reason });
     rig.receive([left(4), left(9)]);
-    let lines = rig.receive([opened(most)]);
+    let lines = rig.receive([opened_by(0, most)]);
     assert!(
         lines[0].starts_with(r#"event NotEntered { place: 6, name: "n4", is_private: true"#),
         "{lines:?}"
@@ -1409,20 +1411,15 @@ fn places_whose_other_is_gone_make_room_for_others() {
 #[test]
 fn places_that_were_never_answered_make_room_for_one_who_is_asked() {
     let mut rig = ClientRig::welcomed();
-    let opened = |key: u32, n: u32| {
-        let name = format!("n{n}");
-        let members = [FOO, (n + 5, name.as_str())];
-        Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(key, P0 + n, "", 0, &members) })
-    };
     let most = limits::PRIVATE_EACH as u32;
-    rig.receive((0..most).map(|n| opened(0, n)));
+    rig.receive((0..most).map(|n| opened_by(0, n)));
     let asked = rig.client.whisper("friend").unwrap();
     assert_eq!(rig.drain().len(), 1);
     assert_eq!(rig.client.whisper("another"), Err(JoinError::TooManyPrivate), "one after the other");
     // The server ends one of those that were there.
     let reason = pb::left::Reason::Quit.into();
     let left = Kind::Left(pb::Left { room: P0 + 7, member: Some(member(12, "n7")), reason });
-    let lines = rig.receive([left, opened(asked.number(), most)]);
+    let lines = rig.receive([left, opened_by(asked.number(), most)]);
     assert!(lines[1].starts_with(r#"event NotEntered { place: 9, name: "n7""#), "{lines:?}");
     assert!(lines[2].starts_with(r#"event Entered { place: 50"#), "{lines:?}");
     let count = |rig: &ClientRig| rig.client.places().filter(|place| rig.client.is_private(*place)).count();
@@ -1497,13 +1494,8 @@ fn no_more_is_claimed_than_a_server_takes() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut rig = ClientRig::in_rooms(Rng::from_number(2), 0, &names);
     rig.input(ClientInput::Connected);
-    let opened = |key: u32, n: u32| {
-        let name = format!("n{n}");
-        let members = [FOO, (n + 5, name.as_str())];
-        Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(key, P0 + n, "", 0, &members) })
-    };
     let most = limits::PRIVATE_EACH as u32;
-    rig.receive([Kind::Welcome(ClientRig::welcome())].into_iter().chain((0..most).map(|n| opened(0, n))));
+    rig.receive([Kind::Welcome(ClientRig::welcome())].into_iter().chain((0..most).map(|n| opened_by(0, n))));
     let friend = rig.client.whisper("friend").unwrap();
     rig.client.say(friend, "hi").unwrap();
     rig.drain();
@@ -1520,18 +1512,13 @@ fn no_more_is_claimed_than_a_server_takes() {
 #[test]
 fn who_was_answered_is_given_up_after_strangers() {
     let mut rig = ClientRig::welcomed();
-    let opened = |n: u32| {
-        let name = format!("n{n}");
-        let members = [FOO, (n + 5, name.as_str())];
-        Kind::Entered(pb::Entered { with: n + 5, ..ClientRig::entered(0, P0 + n, "", 0, &members) })
-    };
     let most = limits::PRIVATE_EACH as u32;
-    rig.receive((0..most).map(opened));
+    rig.receive((0..most).map(|n| opened_by(0, n)));
     let friend = rig.client.whisper("n0").unwrap();
     rig.client.set_voice_place(Some(friend));
     let left = |n: u32| Kind::Left(pb::Left { room: P0 + n, member: Some(member(n + 5, "x")), reason: 2 });
     // He is away for a while, and the server ends what a stranger began.
-    let lines = rig.receive([left(0), left(1), opened(most)]);
+    let lines = rig.receive([left(0), left(1), opened_by(0, most)]);
     assert!(lines.iter().any(|line| line.contains(r#"NotEntered { place: 3, name: "n1""#)), "{lines:?}");
     assert_eq!(rig.client.voice_place(), Some(friend));
 }
