@@ -11,6 +11,7 @@ use self::words::Words;
 use crate::{
     check::{
         Checker, Rule,
+        classic::QUIT,
         classic::{WELCOMED, WHO},
     },
     net::{Net, Read},
@@ -43,6 +44,8 @@ pub(crate) struct ClassicNode {
     /// It ends lines, as `nc` does.
     ends_lines: bool,
     deaf_until_us: u64,
+    /// A text of it had the word in it by which one quits.
+    seems_to_quit: bool,
     /// The other half of what it sends.
     rest: Vec<u8>,
     /// What it was shown before it was let in.
@@ -66,6 +69,7 @@ impl ClassicNode {
             stage: Stage::Away,
             since_us: 0,
             deaf_until_us: 0,
+            seems_to_quit: false,
             rest: Vec::new(),
             shown: Vec::new(),
             name: String::new(),
@@ -113,6 +117,7 @@ impl ClassicNode {
         }
         // Who reads nothing does not see that the server closes it, and the server waits for nobody long.
         let is_closed = self.stage == Stage::Leaving
+            || self.seems_to_quit
             || net.conn(conn).is_some_and(|tcp| tcp.pipe_mut(Side::Server).fin_arrived);
         if !check.may_break() && !is_closed {
             let what = format!("classic peer {} lost a connection that was never cut", self.link);
@@ -158,6 +163,8 @@ impl ClassicNode {
 
     fn send(&mut self, net: &mut Net<'_>, check: &mut Checker, bytes: &[u8]) {
         let Some(conn) = self.conn else { return };
+        // Where the network cuts before it, the server reads that alone, as the original one does: the old wire has no frames.
+        self.seems_to_quit |= bytes.windows(QUIT.len()).any(|part| part == QUIT.as_bytes());
         if net.send(conn, Side::Client, Class::Control, bytes).is_ok() {
             check.classics.says(conn, bytes);
             net.counts.texts += 1;
@@ -191,7 +198,7 @@ impl ClassicNode {
     fn forget(&mut self, net: &Net<'_>) {
         self.enter(net, Stage::Away);
         self.rest.clear();
-        (self.tried_us, self.deaf_until_us) = (None, 0);
+        (self.tried_us, self.deaf_until_us, self.seems_to_quit) = (None, 0, false);
     }
 
     /// Reads again, and first what has come meanwhile.
