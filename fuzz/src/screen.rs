@@ -75,7 +75,7 @@ impl Person {
             }
             19 => model.set_pending([(room, text(u)?), (room, text(u)?)].into_iter()),
             20 => drop(model.find(text(u)?)),
-            21 => drop(model.toggle_ignored(name(u)?)),
+            21 => model.topic_changed(room, self.at, name(u)?, text(u)?),
             22 => model.show_help(),
             23 => model.clear(),
             24 => model.set_now(u.arbitrary()?),

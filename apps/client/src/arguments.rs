@@ -55,7 +55,7 @@ const PTT_SECONDS: u16 = 60;
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// Your name in the chat; asked for when not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = own_name)]
     pub(crate) name: Option<String>,
 
     /// What you speak into: default, none, a device (see `chinwag devices`) or a WAV file
@@ -237,7 +237,7 @@ pub(crate) struct ClassicArguments {
     pub(crate) channels: u16,
 
     /// Your name in the chat; when not given, the first line that you type
-    #[arg(long, value_name = "NAME", value_parser = classic_name)]
+    #[arg(long, value_name = "NAME", value_parser = own_name)]
     pub(crate) name: Option<String>,
 
     /// What you speak into: default, none, a device (see `chinwag devices`) or a WAV file
@@ -260,8 +260,8 @@ fn rate(text: &str) -> Result<u32, String> {
     rate.ok_or_else(|| format!("it is a number from {low} to {high}, most often 44100"))
 }
 
-/// An old server takes any name; this is what no reader of it can be fooled by.
-fn classic_name(text: &str) -> Result<String, String> {
+/// An old server takes any name; this is what no reader can be fooled by.
+fn own_name(text: &str) -> Result<String, String> {
     match Name::new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),

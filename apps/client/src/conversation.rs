@@ -24,6 +24,7 @@ use chinwag_transport_mio::{Waker, client::Handler};
 
 use crate::{
     face::Face,
+    ignored::{Ignored, Toggled},
     past::{LONG_PAGE, MISSED, PAGE, Past, Question},
     rooms::{Rooms, leading, listed, members},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
@@ -81,6 +82,7 @@ pub(crate) struct Conversation {
     visit: Visit,
     past: Past,
     rooms: Rooms,
+    ignored: Ignored,
     waker: Arc<Waker>,
     /// The user's own session, and his name there.
     own: Option<SessionId>,
@@ -121,6 +123,7 @@ impl Conversation {
         visit: Visit,
         waker: Arc<Waker>,
     ) -> Self {
+        let ignored = Ignored::new(visit.ignored());
         Self {
             screen,
             lines,
@@ -130,6 +133,7 @@ impl Conversation {
             visit,
             past: Past::new(),
             rooms: Rooms::default(),
+            ignored,
             waker,
             own: None,
             me: String::new(),
@@ -209,7 +213,8 @@ impl Conversation {
             }
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
             Line::Clear => self.screen.clear(),
-            Line::Ignore(name) => self.screen.ignore(name),
+            Line::Ignore(Some(name)) => self.ignore(client, name),
+            Line::Ignore(None) => self.tell_ignored(),
             Line::Search(words) if self.screen.finds(words) => {}
             Line::Search("") => self.screen.notice("there is nothing before that"),
             Line::Search(words) => {
@@ -231,11 +236,16 @@ impl Conversation {
                 }
             }),
             Line::Volume(name, db) => self.other(client, at, name, |voice, visit, session, name| {
+                let limit = match db {
+                    db if db > LOUDEST_DB => ", the loudest there is",
+                    db if db < QUIETEST_DB => ", the quietest there is; /mute lets you hear nothing",
+                    _ => "",
+                };
                 // Zero without a sign of its own.
                 let db = db.clamp(QUIETEST_DB, LOUDEST_DB) + 0.0;
                 voice.set_volume(session, db);
                 let trouble = visit.set_volume(name, db).map(|why| format!("; {why}")).unwrap_or_default();
-                format!("you hear {} at {db:+} dB now{trouble}", escape(name))
+                format!("you hear {} at {db:+} dB now{limit}{trouble}", escape(name))
             }),
             Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
             Line::Unknown(command) => {
@@ -246,6 +256,46 @@ impl Conversation {
             }
             Line::Say(text) => self.say(client, at, text),
         }
+    }
+
+    /// Hides what somebody says, or no more.
+    fn ignore(&mut self, client: &Client, name: &str) {
+        let shown = escape(name);
+        let (answer, trouble) = match self.ignored.toggle(name) {
+            Toggled::Ignored => (
+                format!("you do not see what {shown} says now; /ignore {shown} again ends that"),
+                self.visit.set_ignored(name, true),
+            ),
+            Toggled::Seen(first) => {
+                (format!("you see what {shown} says again"), self.visit.set_ignored(&first, false))
+            }
+            Toggled::TooMany => {
+                ("you ignore too many people; /ignore one of them again ends that".to_owned(), None)
+            }
+        };
+        self.screen.notice(&answer);
+        trouble.into_iter().for_each(|trouble| self.screen.notice(&trouble));
+        client.places().for_each(|place| self.meet(client, place));
+    }
+
+    /// Of whom nothing is shown.
+    fn tell_ignored(&mut self) {
+        let names: Vec<_> = self.ignored.names().map(escape).collect();
+        self.screen.notice(&match names.is_empty() {
+            true => "you see what everybody says".to_owned(),
+            false => format!("you do not see what these say: {}", names.join(", ")),
+        });
+    }
+
+    /// True when what somebody else says is not shown.
+    fn hides(&self, name: &str) -> bool {
+        name != self.me && self.ignored.has(name)
+    }
+
+    /// Whoever is ignored is known by his session as long as he is here.
+    fn meet(&mut self, client: &Client, place: PlaceId) {
+        let others = client.members(place).filter(|(session, _)| Some(*session) != client.session());
+        others.for_each(|(session, member)| self.ignored.meet(session, &member.name));
     }
 
     fn toggle(&mut self, what: What) {
@@ -290,6 +340,12 @@ impl Conversation {
     /// A part of what was said before.
     fn page(&mut self, mut page: Page) {
         let question = self.past.answered(&mut page);
+        let has_any = !page.lines.is_empty();
+        page.lines.retain(|line| !self.hides(&line.name));
+        let nothing = match has_any {
+            true => "what was said before that is only of those whom you ignore",
+            false => "nothing was said before that",
+        };
         let page = &page;
         let prefix = self.rooms.prefix(page.place);
         if let Some(error) = &page.error {
@@ -302,7 +358,7 @@ impl Conversation {
                 if self.screen.past(page) {
                     // Whoever typed it looks at the end, and would see nothing happen.
                     match (&question, page.lines.is_empty()) {
-                        (Question::Earlier, true) => self.screen.notice("nothing was said before that"),
+                        (Question::Earlier, true) => self.screen.notice(nothing),
                         (Question::Earlier, false) => {
                             self.screen.notice("what was said before that is above now; PgUp goes there");
                         }
@@ -319,7 +375,7 @@ impl Conversation {
                     self.screen.line(&self.past.line(&prefix, line));
                 }
                 match (&question, page.lines.is_empty(), page.more) {
-                    (Question::Earlier, true, _) => self.screen.notice("nothing was said before that"),
+                    (Question::Earlier, true, _) => self.screen.notice(nothing),
                     // Of the room where it is typed.
                     (_, false, true) if prefix.is_empty() => {
                         self.screen.notice("/history shows what was said before that")
@@ -328,8 +384,7 @@ impl Conversation {
                 }
             }
             Question::Missed(gap) => {
-                let (end, gap) = (gap.end, self.past.found(gap.clone(), page));
-                if !self.screen.fill(page, end, gap.missing) && !page.lines.is_empty() {
+                if !self.screen.fill(page, gap.end, gap.missing) && !page.lines.is_empty() {
                     self.screen.notice(&format!("{prefix}the last {} of what was missed:", page.lines.len()));
                     page.lines.iter().for_each(|line| self.screen.line(&self.past.line(&prefix, line)));
                 }
@@ -450,11 +505,13 @@ impl Conversation {
 
 impl Handler for Conversation {
     fn event(&mut self, now: Instant, event: ClientEvent) {
-        if let ClientEvent::Said { place, name, own, .. } = &event
-            && (own.is_some() || !self.screen.ignores(name))
-            && let Some(other) = self.rooms.reveal(*place)
-        {
-            self.screen.reveal(*place, other);
+        if let ClientEvent::Said { place, seq, name, own, .. } = &event {
+            if own.is_none() && self.hides(name) {
+                return self.past.told(*place, *seq);
+            }
+            if let Some(other) = self.rooms.reveal(*place) {
+                self.screen.reveal(*place, other);
+            }
         }
         self.screen.event(now, &event);
         let is_wanted = self.rooms.learn(&event);
@@ -484,6 +541,7 @@ impl Handler for Conversation {
                 let had_muted = !resumed && self.voice.forget_all();
                 if !resumed {
                     self.as_loud.clear();
+                    self.ignored.settle(|_| false);
                 }
                 let has_unmuted = had_muted || self.back.take().is_some_and(|back| back.has_unmuted);
                 self.back = Some(Back { name, has_unmuted, rooms: 0, unknown: vec![], has_gap: false });
@@ -527,6 +585,7 @@ impl Handler for Conversation {
                         self.screen.notice(&trouble);
                     }
                 } else {
+                    self.ignored.meet(session, &member.name);
                     self.restore_volume(session, &member.name);
                 }
             }
@@ -542,6 +601,7 @@ impl Handler for Conversation {
             ClientEvent::NotDone { why } => self.screen.notice(&escape(&why)),
             ClientEvent::Joined { place, session, name } => {
                 self.came(place, &name);
+                self.ignored.meet(session, &name);
                 self.restore_volume(session, &name);
             }
             // What is still to be heard of him is heard; sound forgets him by itself.
@@ -643,14 +703,19 @@ impl Handler for Conversation {
             self.screen.notice(&members(client, place));
         }
         for place in std::mem::take(&mut self.owes_volumes) {
+            self.meet(client, place);
             let others = client.members(place).filter(|(session, _)| Some(*session) != client.session());
             others.for_each(|(session, member)| self.restore_volume(session, &member.name));
         }
-        for session in std::mem::take(&mut self.gone) {
-            if client.places().all(|place| client.member(place, session).is_none()) {
-                self.voice.forget(session);
-                self.as_loud.remove(&session);
-            }
+        let is_here =
+            |session: SessionId| client.places().any(|place| client.member(place, session).is_some());
+        for session in std::mem::take(&mut self.gone).into_iter().filter(|session| !is_here(*session)) {
+            self.voice.forget(session);
+            self.as_loud.remove(&session);
+        }
+        // Who is in a room that is not entered again yet is not known.
+        if client.places().all(|place| client.is_entered(place)) {
+            self.ignored.settle(is_here);
         }
         client.set_marks(Marks { muted: self.voice.is_muted(), deafened: self.voice.is_deafened() });
         if std::mem::take(&mut self.wants_to_reconnect) {

@@ -104,7 +104,12 @@ impl Face {
     /// The user is in.
     pub(crate) fn welcome(&mut self, name: &str) {
         match self {
-            Self::Lines(screen) => screen.welcome(name),
+            Self::Lines(screen) => {
+                screen.welcome(name);
+                if screen.is_interactive() {
+                    screen.notice(&marked("/help tells what else you can type"));
+                }
+            }
             Self::Full(full) => {
                 full.notice("Welcome! /help tells what you can type; {quit} leaves.");
             }
@@ -182,33 +187,6 @@ impl Face {
         if let Self::Full(full) = self {
             full.change(chinwag_screen::Model::clear);
         }
-    }
-
-    /// True when what somebody says is hidden.
-    pub(crate) fn ignores(&self, name: &str) -> bool {
-        match self {
-            Self::Lines(_) => false,
-            Self::Full(full) => full.ignores(name),
-        }
-    }
-
-    /// Hides what somebody says, or no more; tells of whom it is hidden, where nobody is named.
-    pub(crate) fn ignore(&mut self, name: Option<&str>) {
-        let Self::Full(full) = self else { return };
-        let Some(name) = name else {
-            let ignored = full.change(|model| model.ignored());
-            return full.notice(&match ignored.is_empty() {
-                true => "you see what everybody says".to_owned(),
-                false => format!("you do not see what these say: {}", ignored.join(", ")),
-            });
-        };
-        let shown = chinwag_proto::text::escape(name);
-        let answer = match full.change(|model| model.toggle_ignored(name)) {
-            Some(true) => format!("you do not see what {shown} says now; /ignore {shown} again ends that"),
-            Some(false) => format!("you see what {shown} says again"),
-            None => "you ignore too many people; /ignore one of them again ends that".to_owned(),
-        };
-        full.notice(&answer);
     }
 
     /// Goes to where that was said, if that is looked at here.

@@ -7,6 +7,7 @@ mod ctl;
 mod devices;
 mod face;
 mod full;
+mod ignored;
 mod memory;
 mod meter;
 mod past;
@@ -132,7 +133,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     }
     let last = recent::name(&recent, &link);
     let name = match (arguments.settings.name, last) {
-        (Some(given), _) => Some(name(&given).map_err(Error::msg)?),
+        (Some(given), _) => Some(given),
         (None, None) => ask(&mut screen, &mut keyboard, "Type your name and press enter!\n", None, name)?,
         (None, Some(last)) => {
             let question = format!("Type your name and press enter! [{}]\n", escape(last));

@@ -1,4 +1,4 @@
-//! What the client remembers by itself, in one file: servers that were joined, how loud others are to be heard there, by which key the
+//! What the client remembers by itself, in one file: servers that were joined, how loud others are to be heard there and who is ignored, by which key the
 //! user talks, and what was left in rooms: what was typed and not said, and how far it was read.
 //!
 //! Nothing here is a decision about trust (that is in `known_hosts`) or a setting. Two clients may remember at the same time.
@@ -26,6 +26,9 @@ const RECENT: usize = 20;
 /// Volumes that are remembered; those set longest ago are forgotten.
 const VOLUMES: usize = 500;
 
+/// People who are ignored; those ignored longest ago are forgotten.
+const IGNORED: usize = 500;
+
 /// Servers of whose rooms something is remembered; those left longest ago are forgotten.
 const PLACES: usize = RECENT;
 
@@ -50,6 +53,14 @@ struct Volume {
     server: String,
     name: String,
     db: f32,
+}
+
+/// Somebody whose messages are hidden.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Ignored {
+    /// `HOST:PORT`.
+    server: String,
+    name: String,
 }
 
 /// What was left in a room.
@@ -93,6 +104,7 @@ struct Place {
 struct Contents {
     recent: Vec<Recent>,
     volumes: Vec<Volume>,
+    ignored: Vec<Ignored>,
     ptt_key: Option<String>,
     places: Vec<Place>,
 }
@@ -168,6 +180,25 @@ impl Memory {
                 contents.volumes.insert(0, Volume { server: link.authority(), name: name.to_owned(), db });
             }
             contents.volumes.truncate(VOLUMES);
+            true
+        })
+    }
+
+    /// Who is ignored on a server, who was first first.
+    pub(crate) fn ignored(&self, link: &Link) -> Vec<String> {
+        let ignored = self.contents.ignored.iter().rev();
+        ignored.filter(|one| one.server == link.authority()).map(|one| one.name.clone()).collect()
+    }
+
+    /// Somebody is ignored, or no more. What the user should know is that it cannot be remembered.
+    pub(crate) fn set_ignored(&mut self, link: &Link, name: &str, is_ignored: bool) -> Option<String> {
+        self.change(|contents| {
+            let (server, name) = (link.authority(), name.to_owned());
+            contents.ignored.retain(|one| one.server != server || one.name.to_lowercase() != name.to_lowercase());
+            if is_ignored {
+                contents.ignored.insert(0, Ignored { server, name });
+            }
+            contents.ignored.truncate(IGNORED);
             true
         })
     }

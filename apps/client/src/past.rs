@@ -137,7 +137,7 @@ impl Past {
     }
 
     /// A part of what was missed came; what is still missing of it, and whether that is asked for.
-    pub(crate) fn found(&mut self, mut gap: Gap, page: &Page) -> Gap {
+    fn found(&mut self, mut gap: Gap, page: &Page) -> Gap {
         gap.missing = gap.missing.saturating_sub(page.lines.len() as u64);
         gap.wanted = gap.wanted.saturating_sub(page.lines.len());
         if let Some(first) = page.lines.first().filter(|_| page.more && gap.missing > 0 && gap.wanted > 0) {
@@ -173,7 +173,10 @@ impl Past {
 
     /// What an answer is to. Whoever comes in asks without knowing it.
     pub(crate) fn answered(&mut self, page: &mut Page) -> Question {
-        let question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
+        let question = match self.questions.remove(&page.token).unwrap_or(Question::Arrival) {
+            Question::Missed(gap) => Question::Missed(self.found(gap, page)),
+            question => question,
+        };
         if !matches!(question, Question::Search(_) | Question::Missed(_)) {
             // Two questions may have crossed, or a message that was told meanwhile.
             let oldest = self.oldest(page.place);

@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chinwag_proto::name::Name;
 use chinwag_settings::{File, Refusal, Table, settle};
 use etcetera::BaseStrategy as _;
 
@@ -51,9 +50,7 @@ fn example() -> String {
 }
 
 fn table() -> Table {
-    let name = |name: &str| Name::new(name).map(|_| ()).map_err(|error| error.to_string());
     Table::of::<Settings>("CHINWAG_", "all of them are among the options of chinwag --help")
-        .with_check("name", name)
 }
 
 #[cfg(test)]

@@ -85,6 +85,16 @@ impl Visit {
         self.memory.set_volume(&self.link, name, db)
     }
 
+    /// Who is ignored.
+    pub(crate) fn ignored(&self) -> Vec<String> {
+        self.memory.ignored(&self.link)
+    }
+
+    /// Somebody is ignored, or no more. What the user should know is that it cannot be remembered.
+    pub(crate) fn set_ignored(&mut self, name: &str, is_ignored: bool) -> Option<String> {
+        self.memory.set_ignored(&self.link, name, is_ignored)
+    }
+
     /// He is in a room whose places are not those of before.
     pub(crate) fn arrived(&mut self, place: PlaceId) {
         self.arrivals.insert(place);
@@ -130,9 +140,13 @@ impl Visit {
         self.look(face, past, here)
     }
 
-    /// The same at the end.
+    /// The same at the end, from which on it is counted how long ago he was there.
     pub(crate) fn leave(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
-        if face.is_interactive() { self.look(face, past, here) } else { None }
+        if !face.is_interactive() {
+            return None;
+        }
+        let was_there = !self.rooms.is_empty();
+        self.look(face, past, here).or_else(|| if was_there { self.joined() } else { None })
     }
 
     fn arrive(&mut self, face: &Face, place: PlaceId, here: PlaceId, name: String, epoch: u64) {

@@ -203,7 +203,7 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/output with a number of /devices, a name or default",
             command("/output", "DEV", "hear by another one", |rest| some(rest).map(Line::Output)),
         ),
-        full(command("/ignore", "NAME", "do not see somebody", |rest| Some(Line::Ignore(some(rest))))),
+        command("/ignore", "NAME", "do not see somebody", |rest| Some(Line::Ignore(some(rest)))),
         form(
             "/history or /history N, such as /history 50",
             command("/history", "N", "what was said earlier", history),

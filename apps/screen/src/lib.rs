@@ -36,7 +36,7 @@ pub use editor::{Editor, Entered, Outcome};
 pub use key::Key;
 pub use keys::Decoder;
 pub use members::{LOUDEST, Person};
-pub use model::{ENDED, IGNORED, Model, PENDING_SHOWN, ROOMS, Said};
+pub use model::{ENDED, Model, PENDING_SHOWN, ROOMS, Said};
 pub use notify::{NOTIFICATION_CHARS, NOTIFICATION_PAUSE_MS, Notifier};
 pub use overlay::PASTE_BYTES;
 pub use paint::{ENTER, LEAVE, paint};

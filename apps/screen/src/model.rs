@@ -29,9 +29,6 @@ use crate::{
 pub const ENDED: usize = 16;
 /// Rooms that are kept: all that one can be in, what can still be read, and one where it is told that there is none.
 pub const ROOMS: usize = CLAIMS + ENDED + 1;
-/// People whose messages are hidden.
-pub const IGNORED: usize = 100;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Model {
@@ -54,10 +51,6 @@ pub struct Model {
     pub(crate) search: Option<(String, u64)>,
     /// What was typed in each room and is not said yet, escaped, and how much more.
     pub(crate) pending: BTreeMap<RoomId, (Vec<String>, usize)>,
-    /// Who is ignored: names in small letters, and as they are shown.
-    ignored: BTreeMap<String, String>,
-    /// Those of them who took another name since: which name was ignored, and how they are called.
-    renamed: BTreeMap<SessionId, (String, String)>,
     /// The names of microphones and of speakers, as far as they are known.
     pub(crate) devices: [Vec<String>; 2],
     rings: bool,
@@ -111,8 +104,6 @@ impl Model {
             paste: None,
             search: None,
             pending: BTreeMap::new(),
-            ignored: BTreeMap::new(),
-            renamed: BTreeMap::new(),
             devices: [vec![], vec![]],
             rings: false,
             owes_bell: false,
@@ -214,13 +205,10 @@ impl Model {
         self.session = Some(session);
     }
 
-    /// Somebody is called otherwise, and ignored as before, as long as he is here. What is between him and the user is called so by [`Self::enter_private`].
+    /// Somebody is called otherwise. What is between him and the user is called so by [`Self::enter_private`].
     pub fn renamed(&mut self, at: i64, session: SessionId, former: &str, name: &str) {
         if self.session == Some(session) {
             name.clone_into(&mut self.me);
-        } else if let Some(ignored) = self.ignored.remove(&former.to_lowercase()) {
-            self.ignored.insert(name.to_lowercase(), name.to_owned());
-            self.renamed.entry(session).or_insert((ignored, String::new())).1 = name.to_lowercase();
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
         for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
@@ -242,9 +230,6 @@ impl Model {
     /// Somebody said something.
     pub fn said(&mut self, room: RoomId, said: Said<'_>) {
         let Said { at, name, text, is_own, is_history, place } = said;
-        if !is_own && self.ignores(name) {
-            return;
-        }
         let kind = if is_own { Kind::Own } else { Kind::Said };
         let mut line = Line::new(at, kind, name, text);
         (line.is_history, line.place) = (is_history, place);
@@ -261,10 +246,10 @@ impl Model {
 
     /// What was said in a room before all that is here, oldest first; whether there is more.
     pub fn put_before<'a>(&mut self, room: RoomId, said: impl IntoIterator<Item = Said<'a>>, has_more: bool) {
-        let Self { rooms, ignored, me, current, has_focus, .. } = self;
+        let Self { rooms, me, current, has_focus, .. } = self;
         let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
         let Some((index, room)) = known else { return };
-        let lines = earlier(said, ignored, me, room.is_private);
+        let lines = earlier(said, me, room.is_private);
         room.put_before(lines, has_more);
         if index == *current && *has_focus && room.talk.is_at_end() {
             room.see();
@@ -344,19 +329,6 @@ impl Model {
             room.members.remove(session);
             room.talk.push_presence(at, name, false);
         }
-        self.settle_renamed();
-    }
-
-    /// Whoever is gone is ignored by the name by which he was at first: others may have the one that he took.
-    fn settle_renamed(&mut self) {
-        let Self { rooms, renamed, ignored, .. } = self;
-        renamed.retain(|session, (first, last)| {
-            let is_here = rooms.iter().any(|room| room.members.has(*session));
-            if !is_here && ignored.remove(last).is_some() {
-                ignored.insert(first.to_lowercase(), std::mem::take(first));
-            }
-            is_here
-        });
     }
 
     /// Who came and who went while the user was away, by their names.
@@ -381,11 +353,11 @@ impl Model {
         said: impl IntoIterator<Item = Said<'a>>,
         missing: u64,
     ) {
-        let Self { rooms, ignored, me, current, has_focus, .. } = self;
+        let Self { rooms, me, current, has_focus, .. } = self;
         let known = rooms.iter_mut().enumerate().find(|(_, known)| known.id == room);
         let Some((index, room)) = known else { return };
         let is_watched = index == *current && *has_focus && room.talk.is_at_end();
-        let lines = earlier(said, ignored, me, room.is_private);
+        let lines = earlier(said, me, room.is_private);
         let text =
             if missing > 0 { missed(missing) } else { "missed while the connection was lost:".to_owned() };
         room.fill(place, lines, &text, is_watched);
@@ -409,7 +381,6 @@ impl Model {
         if let Some(room) = self.room_mut(room) {
             room.members.set(members);
         }
-        self.settle_renamed();
     }
 
     /// Who speaks now, and how loud, of [`crate::LOUDEST`]; all others do not.
@@ -466,29 +437,6 @@ impl Model {
             room.talk.clear();
         }
         self.search = None;
-    }
-
-    /// Hides what somebody says from now on, or no more; whether he is hidden now, if that could be kept.
-    pub fn toggle_ignored(&mut self, name: &str) -> Option<bool> {
-        let folded = name.to_lowercase();
-        if self.ignored.remove(&folded).is_some() {
-            self.renamed.retain(|_, (_, last)| *last != folded);
-            return Some(false);
-        }
-        if self.ignored.len() == IGNORED {
-            return None;
-        }
-        Some(self.ignored.insert(folded, name.to_owned()).is_none())
-    }
-
-    /// Whether what somebody says is hidden.
-    pub fn ignores(&self, name: &str) -> bool {
-        self.ignored.contains_key(&name.to_lowercase())
-    }
-
-    /// Those who are ignored, by their names as they are shown.
-    pub fn ignored(&self) -> Vec<String> {
-        self.ignored.values().map(|name| escape(name).into_owned()).collect()
     }
 
     /// Whether a bell is rung for mentions.
@@ -666,16 +614,9 @@ fn missed(messages: u64) -> String {
     format!("{messages} messages were missed while the connection was lost")
 }
 
-/// Lines of what was said before, without those of people who are ignored.
-fn earlier<'a>(
-    said: impl IntoIterator<Item = Said<'a>>,
-    ignored: &BTreeMap<String, String>,
-    me: &str,
-    is_private: bool,
-) -> Vec<Line> {
-    let shown =
-        said.into_iter().filter(|said| said.is_own || !ignored.contains_key(&said.name.to_lowercase()));
-    let lines = shown.map(|Said { at, name, text, is_own, place, .. }| {
+/// Lines of what was said before.
+fn earlier<'a>(said: impl IntoIterator<Item = Said<'a>>, me: &str, is_private: bool) -> Vec<Line> {
+    let lines = said.into_iter().map(|Said { at, name, text, is_own, place, .. }| {
         let mut line = Line::new(at, if is_own { Kind::Own } else { Kind::Said }, name, text);
         (line.is_history, line.place) = (true, place);
         line.is_mention = !is_own && name != me && !is_private && has_name(text, me);

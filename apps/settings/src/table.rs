@@ -10,9 +10,6 @@ const NO: &str = "no_";
 /// Names that are more alike than this (1: the same) may be the same one with a slip in it, as `clap` has it for flags.
 const LIKENESS: f64 = 0.7;
 
-/// Says why a value cannot be one of a setting.
-type Check = fn(&str) -> Result<(), String>;
-
 /// All settings of a program.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -29,14 +26,6 @@ impl Table {
         let settings =
             flags.get_arguments().filter(|arg| arg.get_long().is_some()).map(Setting::of).collect();
         Self { settings, prefix, hint }
-    }
-
-    /// The same, where values of the setting `key` that are no flag's are checked by `check`, too: for a flag whose value is
-    /// checked later, with an answer that is better than one about flags.
-    pub fn with_check(mut self, key: &str, check: Check) -> Self {
-        let settings = self.settings.iter_mut().filter(|setting| setting.key == key);
-        settings.for_each(|setting| setting.more = Some(check));
-        self
     }
 
     /// The variable of the environment for a setting.
@@ -104,8 +93,6 @@ pub(crate) struct Setting {
     pub(crate) flag: String,
     pub(crate) kind: Kind,
     arg: Arg,
-    /// What else values must be, besides what the flag says.
-    more: Option<Check>,
 }
 
 impl Setting {
@@ -121,7 +108,7 @@ impl Setting {
         };
         let key = positive.unwrap_or(&id).to_owned();
         let flag = arg.get_long().unwrap_or_default().to_owned();
-        Self { id, key, flag, kind, arg: arg.clone(), more: None }
+        Self { id, key, flag, kind, arg: arg.clone() }
     }
 
     /// What it does.
@@ -187,7 +174,7 @@ impl Setting {
         let told = told
             .map(|_| ())
             .map_err(|error| error.source().map_or_else(|| self.choices(), ToString::to_string));
-        told.and_then(|()| self.more.map_or(Ok(()), |check| check(value))).map_err(|why| {
+        told.map_err(|why| {
             format!("{} cannot be {value:?}: {why}; it is written like {}", self.key, self.example())
         })
     }

@@ -59,11 +59,6 @@ impl FullScreen {
         self.0.change(|state| state.model.set_has_earlier(room(place), true));
     }
 
-    /// True when what somebody says is hidden.
-    pub(crate) fn ignores(&self, name: &str) -> bool {
-        self.0.lock().model.ignores(name)
-    }
-
     /// The user looks at a room.
     pub(crate) fn show(&self, place: PlaceId) {
         self.0.change(|state| state.model.show_room(room(place)));

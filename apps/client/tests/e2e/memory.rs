@@ -79,7 +79,7 @@ fn somebody_is_as_loud_as_he_was_made_the_last_time() {
     foo.type_line("/volume bar -6.5");
     foo.expect_error("you hear Bar at -6.5 dB now");
     foo.type_line("/volume Baz 99");
-    foo.expect_error("you hear Baz at +12 dB now");
+    foo.expect_error("you hear Baz at +12 dB now, the loudest there is");
     foo.type_line("/volume Baz 0");
     foo.expect_error("you hear Baz at +0 dB now");
     foo.type_line("/quit");
@@ -98,6 +98,62 @@ fn somebody_is_as_loud_as_he_was_made_the_last_time() {
     assert_eq!(foo.exit_code(), 0);
     assert!(!foo.errors().contains("Baz at"), "{}", foo.errors());
     drop(baz);
+}
+
+#[test]
+fn whoever_is_ignored_is_so_the_next_time_too() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut baz = server.join(&place, "Baz");
+    let silent = ["--name", "Foo", "--mic", "none", "--speaker", "none", server.link.as_str()];
+    let mut foo = Seat::client(&place, 100, &silent);
+    foo.sees_part("Welcome Foo!");
+    foo.enters("/ignore");
+    foo.sees_part("you see what everybody says");
+    foo.enters("/ignore BAR");
+    foo.sees_part("you do not see what BAR says now");
+    bar.type_line("secret one");
+    bar.expect("Bar: secret one");
+    // By another name, and after the connection was lost.
+    bar.type_line("/nick Qux");
+    foo.sees("Bar is called Qux now.");
+    server.program.signal("KILL");
+    server.program.wait();
+    let address = server.address();
+    let _server = Server::start_at(&place, &address, &[]);
+    foo.sees_part("back as Foo");
+    bar.expect_error("back as Qux");
+    baz.expect_error("back as Baz");
+    bar.type_line("/nick Bar");
+    bar.expect("Qux is called Bar now.");
+    bar.type_line("secret two");
+    bar.type_line("/msg Foo secret three");
+    bar.expect(": you to Foo: secret three");
+    baz.type_line("one");
+    foo.sees("Baz: one");
+    assert!(!foo.rows().iter().any(|row| row.contains(": secret")), "{:#?}", foo.rows());
+    leave(foo);
+
+    let mut foo = Seat::client(&place, 100, &silent);
+    foo.sees_part("Baz: one");
+    bar.type_line("secret four");
+    bar.expect("Bar: secret four");
+    baz.type_line("two");
+    foo.sees("Baz: two");
+    foo.enters("/search secret");
+    foo.sees_part("nothing was found");
+    foo.enters("/ignore");
+    foo.sees_part("you do not see what these say: Bar");
+    assert!(!foo.rows().iter().any(|row| row.contains(": secret")), "{:#?}", foo.rows());
+    foo.enters("/ignore bar");
+    foo.sees_part("you see what bar says again");
+    bar.type_line("five");
+    foo.sees("Bar: five");
+    leave(foo);
+    let mut foo = Seat::client(&place, 100, &silent);
+    foo.sees_part("Bar: secret four");
+    leave(foo);
 }
 
 #[test]

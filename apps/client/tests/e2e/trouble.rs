@@ -25,7 +25,7 @@ fn wrong_use_is_told_in_a_line_that_helps() {
         (vec!["--fingerprint", "12", "host"], 2, "64 hexadecimal digits"),
         (silent(&["http://example.org"]), 2, "chinwag://"),
         (silent(&["host:99999"]), 2, "1 to 65535"),
-        (vec!["--name", "a:b", "--mic", "none", "--speaker", "none", "localhost"], 1, "colon"),
+        (vec!["--name", "a:b", "--mic", "none", "--speaker", "none", "localhost"], 2, "colon"),
         (vec!["--name", "Foo", "--mic", "no-such-file.wav", "--speaker", "none", "h"], 1, "no-such-file.wav"),
         (vec!["--name", "Foo", "--mic", no_wav, "--speaker", "none", "h"], 1, "no.wav"),
         (

@@ -212,46 +212,6 @@ fn whoever_never_told_where_he_looks_is_not_notified() {
 }
 
 #[test]
-fn what_an_ignored_person_says_is_not_shown() {
-    let mut model = alone();
-    assert_eq!(model.toggle_ignored("BAR"), Some(true));
-    model.set_rings(true);
-    model.said(LOBBY, says("Bar", "hello Foo"));
-    model.enter_private(ATTIC, "Bar");
-    model.said(ATTIC, says("Bar", "psst"));
-    assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
-    // By another name, too; and somebody else may have the former one.
-    model.renamed(EVENING, id(2), "Bar", "Qux");
-    model.said(LOBBY, says("Qux", "hello Foo"));
-    model.put_before(LOBBY, [says("Qux", "hello once")], false);
-    model.said(ATTIC, says("Qux", "psst"));
-    assert!(!sees(&mut model, "hello") && !sees(&mut model, "psst") && !model.take_bell());
-    assert_eq!(model.ignored(), ["Qux"]);
-    // When he is gone others may have the name that he took.
-    model.left(LOBBY, EVENING, id(2), "Qux");
-    assert_eq!(model.ignored(), ["BAR"]);
-    model.joined(LOBBY, EVENING, id(2), "Bar");
-    model.renamed(EVENING, id(2), "Bar", "Baz");
-    model.renamed(EVENING, id(2), "Baz", "Qux");
-    assert_eq!(model.ignored(), ["Qux"]);
-    model.said(LOBBY, says("Bar", "another one"));
-    assert!(sees(&mut model, "another one"));
-    // Whoever is ignored has nothing to do with the user's own name.
-    assert_eq!(model.toggle_ignored("Foo"), Some(true));
-    model.renamed(EVENING, id(1), "Foo", "Foo2");
-    assert_eq!(model.ignored(), ["Foo", "Qux"]);
-    model.renamed(EVENING, id(1), "Foo2", "Foo");
-    assert_eq!(model.toggle_ignored("Foo"), Some(false));
-    assert_eq!(model.toggle_ignored("qux"), Some(false));
-    model.said(LOBBY, says("Bar", "hello again"));
-    assert!(sees(&mut model, "hello again"));
-    for n in 0..chinwag_screen::IGNORED {
-        assert_eq!(model.toggle_ignored(&n.to_string()), Some(true));
-    }
-    assert_eq!(model.toggle_ignored("one more"), None);
-}
-
-#[test]
 fn what_is_not_said_yet_stands_below() {
     let mut model = alone();
     model.said(LOBBY, says("Bar", "hello"));
