@@ -569,7 +569,10 @@ impl Handler for Conversation {
                 match is_private {
                     // Of one who never said anything the user did not know.
                     true if !self.rooms.is_shown(place) => {}
-                    true => self.screen.notice(&format!("there is no conversation with {name} now: {why}")),
+                    true => {
+                        self.leave_vain(place);
+                        self.screen.notice(&format!("there is no conversation with {name} now: {why}"));
+                    }
                     false => self.screen.notice(&format!("you are not in {name}: {why}")),
                 }
             }
@@ -616,7 +619,8 @@ impl Handler for Conversation {
                 let line = self.rooms.line(place, &name, &text, is_own);
                 self.screen.told(&line);
             }
-            ClientEvent::NotSaid { text, why, .. } => {
+            ClientEvent::NotSaid { place, text, why, .. } => {
+                self.leave_vain(place);
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
             ClientEvent::Missed { place, messages, before } => {

@@ -62,7 +62,8 @@ impl Ignored {
     /// This is how somebody who is here is called, perhaps otherwise than before.
     pub(crate) fn meet(&mut self, session: SessionId, name: &str) {
         let known = self.0.iter().position(|one| one.session == Some(session));
-        let known = known.or_else(|| self.0.iter().position(|one| one.session.is_none() && is_same(&one.name, name)));
+        let known =
+            known.or_else(|| self.0.iter().position(|one| one.session.is_none() && is_same(&one.name, name)));
         if let Some(one) = known.and_then(|at| self.0.get_mut(at)) {
             one.session = Some(session);
             name.clone_into(&mut one.name);

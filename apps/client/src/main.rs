@@ -31,7 +31,7 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use chinwag_proto::{
     client::{ClientConfig, EndReason},
     limits::ROOMS_EACH,

@@ -194,7 +194,9 @@ impl Memory {
     pub(crate) fn set_ignored(&mut self, link: &Link, name: &str, is_ignored: bool) -> Option<String> {
         self.change(|contents| {
             let (server, name) = (link.authority(), name.to_owned());
-            contents.ignored.retain(|one| one.server != server || one.name.to_lowercase() != name.to_lowercase());
+            contents
+                .ignored
+                .retain(|one| one.server != server || one.name.to_lowercase() != name.to_lowercase());
             if is_ignored {
                 contents.ignored.insert(0, Ignored { server, name });
             }

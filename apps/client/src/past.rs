@@ -173,10 +173,10 @@ impl Past {
 
     /// What an answer is to. Whoever comes in asks without knowing it.
     pub(crate) fn answered(&mut self, page: &mut Page) -> Question {
-        let question = match self.questions.remove(&page.token).unwrap_or(Question::Arrival) {
-            Question::Missed(gap) => Question::Missed(self.found(gap, page)),
-            question => question,
-        };
+        let mut question = self.questions.remove(&page.token).unwrap_or(Question::Arrival);
+        if let Question::Missed(gap) = &mut question {
+            *gap = self.found(gap.clone(), page);
+        }
         if !matches!(question, Question::Search(_) | Question::Missed(_)) {
             // Two questions may have crossed, or a message that was told meanwhile.
             let oldest = self.oldest(page.place);

@@ -26,6 +26,8 @@ struct Known {
     is_private: bool,
     /// The user was told of it: not of what is between him and one who never said anything.
     is_shown: bool,
+    /// The user is or was there: of what he only asked for there is nothing to be read.
+    was_entered: bool,
     /// It is no place any more, and can only be read.
     is_over: bool,
 }
@@ -43,7 +45,8 @@ impl Rooms {
         match event {
             ClientEvent::Entered { place, name, is_private, .. } => {
                 let is_shown = !is_private || self.is_shown(*place);
-                let known = Known { name: name.clone(), is_private: *is_private, is_shown, is_over: false };
+                let (name, is_private) = (name.clone(), *is_private);
+                let known = Known { name, is_private, is_shown, was_entered: true, is_over: false };
                 self.known.insert(*place, known);
                 self.wanted.take_if(|wanted| wanted == place).is_some()
             }
@@ -87,7 +90,13 @@ impl Rooms {
 
     /// The user is alone with somebody there, as he wants it.
     pub(crate) fn open(&mut self, place: PlaceId, name: &str) {
-        let new = || Known { name: name.to_owned(), is_private: true, is_shown: true, is_over: false };
+        let new = || Known {
+            name: name.to_owned(),
+            is_private: true,
+            is_shown: true,
+            was_entered: false,
+            is_over: false,
+        };
         self.known.entry(place).or_insert_with(new).is_shown = true;
     }
 
@@ -130,6 +139,11 @@ impl Rooms {
 
     pub(crate) fn is_shown(&self, place: PlaceId) -> bool {
         self.known.get(&place).is_some_and(|known| known.is_shown)
+    }
+
+    /// True for what the user wanted to say to one alone who never was there.
+    pub(crate) fn is_vain(&self, place: PlaceId) -> bool {
+        self.known.get(&place).is_some_and(|known| known.is_private && !known.was_entered)
     }
 
     /// Rooms that have a name.

@@ -348,6 +348,8 @@ mod tests {
             ("/input  Built-in Mic ", Line::Input("Built-in Mic")),
             ("/output default", Line::Output("default")),
             ("/output", Line::Incomplete("/output with a number of /devices, a name or default")),
+            ("/ignore Foo Bar", Line::Ignore(Some("Foo Bar"))),
+            ("/ignore", Line::Ignore(None)),
             ("/reconnect", Line::Reconnect),
             ("/reconnect now", Line::Unknown("/reconnect")),
             ("/history", Line::History(None)),
@@ -371,8 +373,6 @@ mod tests {
     fn what_is_about_the_screen_is_no_command_of_plain_lines() {
         for (line, meaning) in [
             ("/clear", Line::Clear),
-            ("/ignore Foo Bar", Line::Ignore(Some("Foo Bar"))),
-            ("/ignore", Line::Ignore(None)),
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),

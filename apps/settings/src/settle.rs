@@ -10,7 +10,11 @@ use std::{
     process::exit,
 };
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue},
+    parser::ValueSource,
+};
 
 use crate::{
     file::File,
@@ -45,7 +49,16 @@ impl Refusal {
 }
 
 impl From<clap::Error> for Refusal {
-    fn from(error: clap::Error) -> Self {
+    /// What was given is told so that it cannot drive the terminal: it may have been copied from somewhere.
+    fn from(mut error: clap::Error) -> Self {
+        for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+            if let Some(ContextValue::String(given)) = error.get(kind)
+                && given.contains(char::is_control)
+            {
+                let shown = given.escape_debug().to_string();
+                error.insert(kind, ContextValue::String(shown));
+            }
+        }
         Self::Flags(error)
     }
 }

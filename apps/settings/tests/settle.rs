@@ -160,10 +160,11 @@ TRY_CARE: \"perhaps\" is neither true nor false";
     assert_eq!(told.lines().collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     let told = World::new("max_guests = 1\nmax_guests = 2", &[]).settle(&[]).unwrap_err();
     assert_eq!(told, "DIR/file.toml:2:1: duplicate key");
-    // What is no matter of flags.
+    // What is no matter of its type.
     let told = World::new("name = 'somebody else'", &[]).settle(&["some"]).unwrap_err();
     assert!(told.starts_with("DIR/file.toml:1:8: name cannot be \"somebody else\": too long"), "{told}");
-    assert!(World::new("", &[]).settle(&["--name", "somebody else"]).is_ok());
+    let told = World::new("", &[]).settle(&["--name", "somebody else"]).unwrap_err();
+    assert!(told.contains("too long"), "{told}");
     // What is no TOML at all is told first, alone; columns are characters.
     let told = World::new("max_guests = 0\nname = 'é' x", &[]).settle(&[]).unwrap_err();
     assert_eq!(told, "DIR/file.toml:2:12: unexpected key or value, expected newline, `#`");
@@ -228,4 +229,14 @@ fn an_example_has_every_setting_and_says_what_is_so_without_it() {
 fn variables_that_only_look_like_settings_are_found() {
     let names = ["TRY_NAME", "TRY_NAMES", "TRYING", "TRY_CARE", "TRY_NO_CARE"].map(str::to_owned);
     assert_eq!(table().strangers(names), ["TRY_NAMES", "TRY_NO_CARE"]);
+}
+
+#[test]
+fn what_is_given_cannot_drive_the_terminal() {
+    for flag in
+        ["--name=a\u{1b}[2J, which is too long", "--a\u{1b}[2J", "--max-guests=\u{1b}[2J", "a\u{1b}[2J"]
+    {
+        let told = World::new("", &[]).settle(&[flag]).map(drop).unwrap_err();
+        assert!(told.contains("\\u{1b}[2J") && !told.contains('\u{1b}'), "{told}");
+    }
 }

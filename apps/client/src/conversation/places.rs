@@ -127,6 +127,14 @@ impl Conversation {
         }
     }
 
+    /// There is nothing to be read where one alone was to be who never was there.
+    pub(super) fn leave_vain(&mut self, place: PlaceId) {
+        if self.rooms.is_vain(place) {
+            self.rooms.forget(place);
+            self.screen.leave(place);
+        }
+    }
+
     pub(super) fn rename(&mut self, client: &mut Client, name: &str) {
         match client.set_name(name) {
             Ok(()) if client.is_in() => {}

@@ -100,6 +100,15 @@ fn what_is_between_two_is_nobody_elses() {
     // Nobody is alone with one who is not there.
     bar.type_line("/msg Nobody hello");
     bar.expect_error("not said: hello: nobody of that name is here");
+    // He looks at where he was before.
+    for (line, why) in
+        [("/msg Nobody hello", "not said: hello"), ("/msg Nobody", "there is no conversation with Nobody")]
+    {
+        foo.enters(line);
+        foo.sees_part(why);
+        foo.until("no tab", |foo| !foo.rows().iter().any(|row| row.contains("@Nobody")));
+        assert!(lists(&foo, "2 @Bar"), "{:#?}", foo.rows());
+    }
     baz.type_line("aloud");
     bar.expect("Baz: aloud");
     // It ends with the server, and can be begun anew.

@@ -191,7 +191,7 @@ fn what_others_write_never_drives_the_terminal() {
     bar.type_line(&"y".repeat(4096));
     foo.expect(&format!("Bar: {}", "y".repeat(4096)));
     let mut evil = server.client(&place, &["--name", "a\x1b[2Jb", "--mic", "none", "--speaker", "none"]);
-    assert_eq!(evil.exit_code(), 1);
+    assert_eq!(evil.exit_code(), 2);
     assert!(evil.errors().contains("U+001B") && !evil.errors().contains('\x1b'), "{}", evil.errors());
 }
 
