@@ -1,5 +1,6 @@
 //! What stands between the client machine and the person: lines in, lines out, voice handed on.
 
+mod calls;
 mod places;
 
 use std::{
@@ -106,6 +107,8 @@ pub(crate) struct Conversation {
     as_loud: BTreeSet<SessionId>,
     /// He talked and listened somewhere when it was looked at last.
     had_voice: bool,
+    /// Where somebody talks to him alone.
+    calls: BTreeSet<PlaceId>,
     /// Those who left a room, and may be in none of the user's any more.
     gone: Vec<SessionId>,
     /// The connection is back, which is yet to be told.
@@ -148,6 +151,7 @@ impl Conversation {
             owes_volumes: BTreeSet::new(),
             as_loud: BTreeSet::new(),
             had_voice: false,
+            calls: BTreeSet::new(),
             gone: Vec::new(),
             back: None,
             away: None,
@@ -690,6 +694,7 @@ impl Handler for Conversation {
 
     fn tend(&mut self, now: Instant, client: &mut Client) {
         self.note_voice(client);
+        self.note_calls(client);
         self.carry_out_switches();
         if std::mem::take(&mut self.owes_names) {
             let renamed = self.rooms.rename(|place| client.place_name(place));

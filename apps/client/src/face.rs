@@ -41,7 +41,7 @@ impl Face {
             Self::Lines(screen) => screen.set_in(client.is_in()),
             Self::Full(full) => {
                 full.tend(client);
-                full.tend_voice(voice);
+                full.tend_voice(voice, client.heard_in().is_some());
             }
         }
     }
@@ -142,6 +142,13 @@ impl Face {
     pub(crate) fn reveal(&self, place: PlaceId, name: &str) {
         if let Self::Full(full) = self {
             full.reveal(place, name);
+        }
+    }
+
+    /// Somebody talks to the user alone, who may look elsewhere.
+    pub(crate) fn called(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.called(place, name);
         }
     }
 

@@ -22,8 +22,8 @@ const SILENT: u8 = 127;
 pub(crate) struct Levels {
     /// The microphone.
     pub(crate) mic: u8,
-    /// It is sent.
-    pub(crate) is_sent: bool,
+    /// It is open: what is said is sent where the user talks.
+    pub(crate) is_open: bool,
     /// The others who speak now.
     pub(crate) heard: Vec<(SessionId, u8)>,
 }
@@ -46,7 +46,7 @@ impl Meter {
     }
 
     /// How loud it is now, if that is to be told.
-    pub(crate) fn look(&mut self, now: Instant, mic: Level, is_sent: bool) -> Option<Levels> {
+    pub(crate) fn look(&mut self, now: Instant, mic: Level, is_open: bool) -> Option<Levels> {
         if now < self.due {
             return None;
         }
@@ -54,7 +54,7 @@ impl Meter {
         self.talkers.retain(|_, (_, heard)| now.since(*heard) < HOLD);
         let heard =
             self.talkers.iter().map(|(talker, &(level, _))| (*talker, step(-f32::from(level)).max(1)));
-        let levels = Levels { mic: step(20.0 * mic.rms.log10()), is_sent, heard: heard.collect() };
+        let levels = Levels { mic: step(20.0 * mic.rms.log10()), is_open, heard: heard.collect() };
         let is_news = levels != self.told;
         self.told.clone_from(&levels);
         is_news.then_some(levels)
@@ -103,6 +103,6 @@ mod tests {
         assert_eq!(meter.look(at(550), QUIET, false), Some(Levels::default()));
         let loud = Level { peak: 1.0, rms: 0.5 };
         let told = meter.look(at(700), loud, true).unwrap();
-        assert!(told.is_sent && told.mic == LOUDEST);
+        assert!(told.is_open && told.mic == LOUDEST);
     }
 }

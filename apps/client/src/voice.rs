@@ -59,6 +59,9 @@ enum ToSound {
     Stop,
 }
 
+/// What is told to one who is heard nowhere.
+pub(crate) const NOWHERE: &str = "you talk and listen nowhere now; /voice in a room does so there";
+
 /// What the user wants of sound while it goes on.
 enum Order {
     Mute(bool),
@@ -189,6 +192,8 @@ pub(crate) struct Voice {
     gate: Gate,
     /// When it is, if it is not by push-to-talk.
     by_itself: Gate,
+    /// The user talks and listens somewhere.
+    has_room: bool,
     is_muted: bool,
     is_deafened: bool,
     /// Who holds the button of push-to-talk, if anybody does.
@@ -234,6 +239,7 @@ impl Voice {
             changer: None,
             gate,
             by_itself,
+            has_room: true,
             is_muted: false,
             is_deafened: false,
             holder: None,
@@ -250,6 +256,11 @@ impl Voice {
     /// The conversation has begun.
     pub(crate) fn start(&mut self, now: Instant, waker: Arc<Waker>) {
         self.tell(ToSound::Start(now, waker));
+    }
+
+    /// Whether the user talks and listens somewhere.
+    pub(crate) fn set_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
     }
 
     /// Voice of others has come.
@@ -328,6 +339,7 @@ impl Voice {
         self.is_muted = is_muted;
         self.order(Order::Mute(is_muted));
         match (is_muted, self.is_push_to_talk() && self.holder.is_none()) {
+            (false, _) if !self.has_room => NOWHERE,
             (true, _) => "nobody hears you now; /mute again ends that",
             (false, false) => "you are heard again",
             (false, true) => "you are no longer muted; /ptt begins to talk",
@@ -352,6 +364,9 @@ impl Voice {
         }
         if !self.is_push_to_talk() {
             return Err("push-to-talk is off; /vad or --gate ptt switches it on");
+        }
+        if is_on && !self.has_room {
+            return Err(NOWHERE);
         }
         // Whoever holds it already does not hold it for longer.
         if is_on != self.holder.is_some() {
@@ -395,10 +410,11 @@ impl Voice {
         self.hold(None);
         self.gate = if self.is_push_to_talk() { self.by_itself } else { Gate::PushToTalk };
         self.order(Order::Gate(self.gate));
-        if self.is_push_to_talk() {
-            "you are heard by push-to-talk now: /ptt begins to talk; /vad again ends that"
-        } else {
-            "you are heard when you speak now; /vad again goes back to push-to-talk"
+        match (self.is_push_to_talk(), self.has_room) {
+            (true, true) => "you are heard by push-to-talk now: /ptt begins to talk; /vad again ends that",
+            (false, true) => "you are heard when you speak now; /vad again goes back to push-to-talk",
+            (true, false) => "push-to-talk it is, when you talk somewhere: /voice in a room does so there",
+            (false, false) => "your voice it is, when you talk somewhere: /voice in a room does so there",
         }
     }
 

@@ -183,6 +183,15 @@ impl Model {
         }
     }
 
+    /// Somebody talks to the user alone.
+    pub fn called(&mut self, room: RoomId, at: i64, name: &str) {
+        let text = "talks to you alone";
+        self.call_for_attention(name, text);
+        let mut line = Line::new(at, Kind::Presence, "", &format!("{name} {text}"));
+        line.is_mention = true;
+        self.add(room, line);
+    }
+
     /// The user is no more in this room.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
@@ -526,8 +535,7 @@ impl Model {
 
     /// Where the user talks and listens, if not in the room that he looks at.
     pub(crate) fn voice_elsewhere(&self) -> Option<String> {
-        let has_voice = self.status.mic.is_some() && self.rooms.len() > 1;
-        if !has_voice || self.voice == self.current_room() {
+        if self.status.mic.is_none() || self.rooms.is_empty() || self.voice == self.current_room() {
             return None;
         }
         let room = self.rooms.iter().find(|room| Some(room.id) == self.voice);

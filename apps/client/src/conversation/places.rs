@@ -9,6 +9,7 @@ use super::Conversation;
 use crate::{
     memory::Open,
     rooms::{leading, members, split_name},
+    voice::NOWHERE,
 };
 
 impl Conversation {
@@ -79,15 +80,23 @@ impl Conversation {
     /// Tells the user when he talks and listens nowhere any more.
     pub(super) fn note_voice(&mut self, client: &Client) {
         let had_voice = std::mem::replace(&mut self.had_voice, client.voice_place().is_some());
+        self.voice.set_room(self.had_voice);
         if had_voice && !self.had_voice {
-            self.screen.notice("you talk and listen nowhere now; /voice in a room does so there");
+            self.screen.notice(NOWHERE);
         }
     }
 
     pub(super) fn move_voice(&mut self, client: &mut Client, at: PlaceId, name: Option<&str>) {
         let Some(place) = self.place(at, name) else { return };
         client.set_voice_place(Some(place));
-        self.screen.notice(&format!("you talk and listen in {} now", self.rooms.label(place)));
+        let label = self.rooms.label(place);
+        self.screen.notice(&match self.rooms.is_private(place) {
+            true if self.calls.contains(&place) => {
+                format!("you and {label} hear each other now, and nobody else")
+            }
+            true => format!("you talk to {label} alone now, who is told, and hear nobody else"),
+            false => format!("you talk and listen in {label} now"),
+        });
     }
 
     /// The room that is meant, where the user is.

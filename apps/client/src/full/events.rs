@@ -78,6 +78,12 @@ impl FullScreen {
         });
     }
 
+    /// Somebody talks to the user alone.
+    pub(crate) fn called(&self, place: PlaceId, name: &str) {
+        let at = self.0.wall_clock(unix_ms());
+        self.0.change(|state| state.model.called(room(place), at, name));
+    }
+
     /// The one whom the user is alone with is called so.
     pub(crate) fn rename(&self, place: PlaceId, name: &str) {
         self.0.change(|state| rename(&mut state.model, place, name));

@@ -14,6 +14,8 @@ const POOR_PER_MILLE: u16 = 50;
 /// What is remembered of it from turn to turn.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
+    /// How loud his microphone is, and whether it is open.
+    mic: (u8, bool),
     /// Whom the user does not hear.
     muted: BTreeSet<SessionId>,
     /// What is lost of his voice, by those who hear it, and what of theirs.
@@ -29,13 +31,14 @@ impl Heard {
 }
 
 impl FullScreen {
-    /// Looks up how it sounds.
-    pub(crate) fn tend_voice(&self, voice: &mut Voice) {
+    /// Looks up how it sounds; whether the server passes on what the user says.
+    pub(crate) fn tend_voice(&self, voice: &mut Voice, is_passed_on: bool) {
         let (levels, arrivals) = (voice.take_levels(), voice.take_arrivals());
         let mut state = self.0.lock();
         let super::State { model, heard, is_changed, .. } = &mut *state;
         if let Some(levels) = &levels {
             model.set_levels(&levels.heard);
+            heard.mic = (levels.mic, levels.is_open);
             *is_changed = true;
         }
         for (talker, lost) in arrivals {
@@ -49,10 +52,8 @@ impl FullScreen {
             *is_changed = true;
         }
         let known = model.status();
-        let level = known.mic.map(|mic| (mic.level, mic.is_sent));
-        let (level, is_sent) =
-            levels.map(|levels| (levels.mic, levels.is_sent)).or(level).unwrap_or_default();
-        let mic = voice.gate().map(|gate| Mic { gate, is_sent, level });
+        let (level, is_open) = heard.mic;
+        let mic = voice.gate().map(|gate| Mic { gate, is_sent: is_open && is_passed_on, level });
         let lost_per_mille = heard.lost.max(heard.own_lost);
         let (is_muted, is_deafened) = (voice.is_muted(), voice.is_deafened());
         let status = Status { mic, lost_per_mille, is_muted, is_deafened, ..known };

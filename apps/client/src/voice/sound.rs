@@ -208,8 +208,8 @@ impl Sound<'_> {
             self.is_spent = outbox.try_send(FromSound::Spent).is_ok();
             has_news = true;
         }
-        let (level, is_sent) = (self.pump.capture().level(), self.pump.capture().is_talking());
-        if let Some(levels) = self.meter.as_mut().and_then(|meter| meter.look(now, level, is_sent)) {
+        let (level, is_open) = (self.pump.capture().level(), self.pump.capture().is_talking());
+        if let Some(levels) = self.meter.as_mut().and_then(|meter| meter.look(now, level, is_open)) {
             // One that finds no room is made up for by the next one.
             has_news |= outbox.try_send(FromSound::Levels(levels)).is_ok();
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::{
     common::{Place, Server},
     full::{join, says},
+    history::stop,
     seat::{Kind, Seat},
 };
 
@@ -53,6 +54,36 @@ fn where_keys_are_told_to_be_let_go_the_key_is_held() {
     foo.types(&[DOWN, "\x1b[O"].concat());
     foo.sees_part("you are no longer heard, since you went to another");
     foo.sees_part("ptt off");
+}
+
+#[test]
+fn whoever_talks_nowhere_is_not_told_that_he_is_heard() {
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let mut foo = talker(&place, &server, &PTT);
+    foo.enters("/join den");
+    foo.sees_part("♪ in lobby");
+    foo.enters("/voice");
+    foo.sees_part("you talk and listen in den now");
+    foo.types(DOWN);
+    foo.sees_part("● ");
+    foo.types(UP);
+    foo.enters("/part");
+    foo.sees_part("no voice");
+    foo.enters("/clear");
+    foo.until("an empty screen", |foo| !foo.rows().iter().any(|row| row.contains("nowhere")));
+    foo.types(DOWN);
+    foo.sees_part("you talk and listen nowhere now; /voice");
+    foo.types(UP);
+    assert!(!foo.rows().iter().any(|row| row.contains("talking") || row.contains('●')), "{:#?}", foo.rows());
+    foo.enters("/voice");
+    foo.sees_part("you talk and listen in lobby now");
+    foo.types(DOWN);
+    foo.sees_part("● ");
+    // Nor while there is no connection.
+    stop(&mut server);
+    foo.sees_part("connection lost");
+    foo.sees_part("○ ");
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn what_is_between_two_is_called_as_they_are() {
     bar.expect(": Baz to you: you?");
     // Whoever leaves a conversation is not heard there any more.
     baz.type_line("/voice Qux");
-    baz.expect_error("you talk and listen in Qux now");
+    baz.expect_error("you talk to Qux alone now");
     baz.type_line("/part Qux");
     baz.expect_error("you talk and listen nowhere now");
     baz.expect_error("you left Qux");
@@ -228,6 +228,38 @@ fn what_is_between_two_is_called_as_they_are() {
     baz.expect_error("you left Bar");
     foo.until("the same", |foo| has_said(foo, "Bar is called Other now"));
     assert!(lists(&foo, "3 @Bar"), "{:#?}", foo.rows());
+}
+
+#[test]
+fn whoever_is_called_alone_is_told_and_can_answer() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = join(&place, &server);
+    bar.expect("Foo has joined the chat!");
+    bar.type_line("/msg Foo");
+    bar.expect_error("what you type is said to Foo alone now");
+    bar.type_line("/voice Foo");
+    bar.expect_error("you talk to Foo alone now");
+    foo.sees_part("Bar talks to you alone now");
+    foo.until("a call", |foo| lists(foo, "2 @Bar 1 1!"));
+    foo.enters("/voice Bar");
+    bar.expect_error("Foo hears you now, and talks to you alone");
+    bar.type_line("/voice lobby");
+    foo.sees_part("Bar does not talk to you alone any");
+    bar.expect_error("you talk and listen in lobby now");
+    // Whoever is called by one whom he ignores is not.
+    foo.enters("/ignore Bar");
+    foo.sees_part("you do not see what Bar says");
+    bar.type_line("/voice Foo");
+    bar.expect_error("you and Foo hear each other now");
+    bar.type_line("/voice lobby");
+    bar.type_line("hello");
+    foo.enters("/ignore Bar");
+    foo.sees_part("you see what Bar says again");
+    bar.type_line("once more");
+    foo.until("what comes after it", |foo| has_said(foo, "Bar: once more"));
+    assert!(lists(&foo, "2 @Bar♪ 1 1!"), "{:#?}", foo.rows());
 }
 
 #[test]
