@@ -216,7 +216,10 @@ impl Conversation {
                 }
             }
             Line::VoiceActivity => self.screen.notice(self.voice.toggle_activity()),
-            Line::Clear => self.screen.clear(),
+            Line::Clear => {
+                self.past.clear(at);
+                self.screen.clear();
+            }
             Line::Ignore(Some(name)) => self.ignore(client, name),
             Line::Ignore(None) => self.tell_ignored(),
             Line::Search(words) if self.screen.finds(words) => {}

@@ -99,6 +99,13 @@ impl Past {
         self.gaps.retain(|gap| gap.place != place);
     }
 
+    /// The user does not see any of it any more: what he asks for next begins with its end.
+    pub(crate) fn clear(&mut self, place: PlaceId) {
+        if let Some((oldest, newest)) = self.seen.get_mut(&place) {
+            *oldest = Seq::from_wire(newest.to_wire().saturating_add(1));
+        }
+    }
+
     /// Asks for what was said before all that the user has seen of a room. False without a connection.
     pub(crate) fn ask_earlier(
         &mut self,

@@ -440,7 +440,7 @@ impl Model {
         }
     }
 
-    /// Empties the conversation that is looked at.
+    /// Empties the conversation that is looked at. What stood there can be asked for again as what is earlier.
     pub fn clear(&mut self) {
         if let Some(room) = self.rooms.get_mut(self.current) {
             room.talk.clear();

@@ -188,10 +188,11 @@ impl Talk {
         }
     }
 
+    /// All of it is earlier from now on.
     pub(crate) fn clear(&mut self) {
         self.first = self.next();
         self.lines.clear();
-        (self.bytes, self.bottom, self.marker, self.has_earlier) = (0, None, None, false);
+        (self.bytes, self.bottom, self.marker, self.has_earlier) = (0, None, None, true);
         self.read = None;
     }
 

@@ -125,6 +125,30 @@ fn assert_numbered(exported: &[Value]) {
 }
 
 #[test]
+fn what_was_cleared_can_be_looked_up_again() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    let mut foo = full(&place, &server, "Foo");
+    for line in ["one", "two", "three"] {
+        bar.type_line(line);
+    }
+    foo.until("them", |foo| says(foo, "Bar: three"));
+    for key in ["\x1b[5~", "/history\r"] {
+        foo.enters("/clear");
+        foo.until("an empty screen", |foo| !foo.rows().iter().any(|row| row.contains("Bar:")));
+        bar.type_line("four");
+        foo.until("what is said then", |foo| says(foo, "Bar: four"));
+        foo.types(key);
+        foo.until("the first", |foo| says(foo, "Bar: one"));
+        let said = talk(&foo, &["Bar"]);
+        assert_eq!(said[..4], ["Bar: one", "Bar: two", "Bar: three", "Bar: four"], "{said:?}");
+        foo.types("\x1b");
+    }
+    assert_eq!(talk(&foo, &["Bar"]).len(), 5);
+}
+
+#[test]
 fn a_restart_of_the_server_is_no_gap_for_those_who_were_there_nor_for_those_who_come_later() {
     const NAMES: [&str; 3] = ["Foo", "Bar", "Baz"];
     let place = Place::new();

@@ -258,8 +258,7 @@ fn whoever_is_called_alone_is_told_and_can_answer() {
     foo.enters("/ignore Bar");
     foo.sees_part("you see what Bar says again");
     bar.type_line("once more");
-    foo.until("what comes after it", |foo| has_said(foo, "Bar: once more"));
-    assert!(lists(&foo, "2 @Bar♪ 1 1!"), "{:#?}", foo.rows());
+    foo.until("what comes after it, alone", |foo| lists(foo, "2 @Bar♪ 2 2!"));
 }
 
 #[test]
