@@ -27,7 +27,7 @@ use crate::{
     face::Face,
     ignored::{Ignored, Toggled},
     past::{LONG_PAGE, MISSED, PAGE, Past, Question},
-    rooms::{Rooms, leading, listed, members},
+    rooms::{Arrival, Rooms, leading, listed, members},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{DeviceNews, Voice, VoiceReport},
@@ -187,12 +187,12 @@ impl Conversation {
             Line::Output(choice) => self.use_device(Direction::Output, choice),
             Line::Help => self.screen.help(),
             Line::Who if client.is_entered(at) => self.screen.notice(&members(client, at)),
-            Line::Who => self.unless_asked(false),
+            Line::Who => self.unless_asked(client, false),
             Line::Join(name) => self.join(client, name),
             Line::Part(name) => self.part(client, at, name),
             Line::Rooms => {
                 let is_asked = client.ask_rooms();
-                self.unless_asked(is_asked);
+                self.unless_asked(client, is_asked);
             }
             Line::VoiceRoom(name) => self.move_voice(client, at, name),
             Line::Topic(None) => self.tell_topic(client, at),
@@ -201,7 +201,7 @@ impl Conversation {
             }
             Line::Topic(Some(topic)) => {
                 let is_asked = client.set_topic(at, topic);
-                self.unless_asked(is_asked);
+                self.unless_asked(client, is_asked);
             }
             Line::Message(rest) => self.message(client, rest),
             Line::Nick(name) => self.rename(client, name),
@@ -226,12 +226,12 @@ impl Conversation {
             Line::Search("") => self.screen.notice("there is nothing before that"),
             Line::Search(words) => {
                 let is_asked = self.past.ask_search(client, at, words);
-                self.unless_asked(is_asked);
+                self.unless_asked(client, is_asked);
             }
             Line::History(count) => {
                 let count = count.unwrap_or(PAGE);
                 let is_asked = self.past.ask_earlier(client, at, count, Question::Earlier);
-                self.unless_asked(is_asked);
+                self.unless_asked(client, is_asked);
             }
             Line::Bell(rings) => self.screen.bell(rings),
             Line::Notify(shows) => self.screen.notify(shows),
@@ -338,9 +338,12 @@ impl Conversation {
         }
     }
 
-    fn unless_asked(&mut self, is_asked: bool) {
+    fn unless_asked(&mut self, client: &Client, is_asked: bool) {
         if !is_asked {
-            self.screen.notice("there is no connection at the moment");
+            self.screen.notice(match client.is_in() {
+                true => "the server has not let you in there, or not yet",
+                false => "there is no connection at the moment",
+            });
         }
     }
 
@@ -521,7 +524,7 @@ impl Handler for Conversation {
             }
         }
         self.screen.event(now, &event);
-        let is_wanted = self.rooms.learn(&event);
+        let arrival = self.rooms.learn(&event);
         if let ClientEvent::Welcome { session, name, .. } = &event {
             self.own = Some(*session);
             self.me.clone_from(name);
@@ -556,13 +559,15 @@ impl Handler for Conversation {
             ClientEvent::Entered { place, again, continues, .. } => {
                 self.owes_volumes.insert(place);
                 self.entered(place, again, continues);
-                if is_wanted {
-                    self.rooms.here = place;
+                if arrival == Some(Arrival::Wanted) {
+                    self.rooms.go(place);
                     self.screen.show(place);
+                }
+                if arrival.is_some() {
                     let label = self.rooms.label(place);
                     self.screen.remark(&format!("you are in {label} now, and what you type is said there"));
                 }
-                if is_wanted || place == self.rooms.here {
+                if arrival.is_some() || place == self.rooms.here {
                     self.owes_members = Some(place).filter(|_| self.screen.wants_members());
                 }
             }

@@ -138,6 +138,13 @@ impl Face {
         }
     }
 
+    /// The user looks at a room before the server has let him in.
+    pub(crate) fn go_ahead(&self, place: PlaceId, name: &str) {
+        if let Self::Full(full) = self {
+            full.go_ahead(place, name);
+        }
+    }
+
     /// Somebody said something to the user alone, for the first time.
     pub(crate) fn reveal(&self, place: PlaceId, name: &str) {
         if let Self::Full(full) = self {

@@ -15,6 +15,8 @@ pub(crate) struct Rooms {
     known: BTreeMap<PlaceId, Known>,
     /// Where a line goes that is typed in plain lines.
     pub(crate) here: PlaceId,
+    /// Where it went before, where it goes again when this is left.
+    before: PlaceId,
     /// A room that the user asked for, and looks at when he is in it.
     wanted: Option<PlaceId>,
 }
@@ -32,23 +34,37 @@ struct Known {
     is_over: bool,
 }
 
+/// How the user is in a room for which he asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arrival {
+    /// He is to look at it now.
+    Wanted,
+    /// He looks at it already, unless he went on.
+    Awaited,
+}
+
 impl Default for Rooms {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), here: PlaceId::FIRST, wanted: None }
+        Self { known: BTreeMap::new(), here: PlaceId::FIRST, before: PlaceId::FIRST, wanted: None }
     }
 }
 
 impl Rooms {
-    /// Learns from what happens. True when the user is now in a room for which he asked.
+    /// Learns from what happens. Whether, and how, the user is now in a room for which he asked.
     #[expect(clippy::wildcard_enum_match_arm, reason = "most events are about no room as such")]
-    pub(crate) fn learn(&mut self, event: &ClientEvent) -> bool {
+    pub(crate) fn learn(&mut self, event: &ClientEvent) -> Option<Arrival> {
         match event {
             ClientEvent::Entered { place, name, is_private, .. } => {
                 let is_shown = !is_private || self.is_shown(*place);
                 let (name, is_private) = (name.clone(), *is_private);
                 let known = Known { name, is_private, is_shown, was_entered: true, is_over: false };
-                self.known.insert(*place, known);
-                self.wanted.take_if(|wanted| wanted == place).is_some()
+                let former = self.known.insert(*place, known);
+                let is_awaited = former.is_some_and(|former| !former.was_entered && !former.is_private);
+                let is_wanted = self.wanted.take_if(|wanted| wanted == place).is_some();
+                match (is_wanted, is_awaited && *place == self.here) {
+                    (true, _) => Some(Arrival::Wanted),
+                    (false, is_awaited) => is_awaited.then_some(Arrival::Awaited),
+                }
             }
             ClientEvent::NotEntered { place, .. } => {
                 // What was said between two stays to be read.
@@ -56,9 +72,9 @@ impl Rooms {
                     Some(known) => known.is_over = true,
                     None => self.forget(*place),
                 }
-                false
+                None
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -86,6 +102,26 @@ impl Rooms {
     /// A room that is to be looked at as soon as the user is in it.
     pub(crate) fn want(&mut self, place: PlaceId) {
         self.wanted = Some(place);
+    }
+
+    /// What is typed is said there from now on.
+    pub(crate) fn go(&mut self, place: PlaceId) {
+        if self.here != place {
+            self.before = std::mem::replace(&mut self.here, place);
+        }
+    }
+
+    /// The same where the user is as soon as the server lets him in.
+    pub(crate) fn go_ahead(&mut self, place: PlaceId, name: &str) {
+        let new = || Known {
+            name: name.to_owned(),
+            is_private: false,
+            is_shown: true,
+            was_entered: false,
+            is_over: false,
+        };
+        self.known.entry(place).or_insert_with(new);
+        self.go(place);
     }
 
     /// The user is alone with somebody there, as he wants it.
@@ -127,7 +163,9 @@ impl Rooms {
 
     /// What is typed goes elsewhere, if it went there.
     fn go_on(&mut self, place: PlaceId) {
-        if self.here == place {
+        if self.here == place && self.before != place && self.known.contains_key(&self.before) {
+            self.here = self.before;
+        } else if self.here == place {
             let named = self.known.iter().find(|(_, known)| !known.is_private);
             self.here = named.map_or(PlaceId::FIRST, |(place, _)| *place);
         }
@@ -146,9 +184,11 @@ impl Rooms {
         self.known.get(&place).is_some_and(|known| known.is_private && !known.was_entered)
     }
 
-    /// Rooms that have a name.
-    pub(crate) fn count(&self) -> usize {
-        self.known.values().filter(|known| !known.is_private).count()
+    /// True when the user is in no other room that has a name.
+    pub(crate) fn is_last(&self, place: PlaceId) -> bool {
+        let is_another =
+            |(id, known): (&PlaceId, &Known)| *id != place && !known.is_private && known.was_entered;
+        !self.known.iter().any(is_another)
     }
 
     /// The room, or conversation with somebody, that is called so.
@@ -261,9 +301,8 @@ mod tests {
         let [lobby, den, bar] = [1, 2, 3].map(PlaceId::from_number);
         rooms.learn(&entered(1, "lobby", false));
         rooms.want(den);
-        assert!(
-            rooms.learn(&entered(2, "d\u{1b}en", false)) && !rooms.learn(&entered(2, "d\u{1b}en", false))
-        );
+        assert_eq!(rooms.learn(&entered(2, "d\u{1b}en", false)), Some(Arrival::Wanted));
+        assert_eq!(rooms.learn(&entered(2, "d\u{1b}en", false)), None);
         rooms.learn(&entered(3, "Bar", true));
         assert!(!rooms.is_shown(bar), "nothing was said yet");
         for (place, text, is_own, line) in [
@@ -282,7 +321,26 @@ mod tests {
         rooms.hide(bar);
         assert_eq!((rooms.here, rooms.named("Bar")), (lobby, None));
         rooms.forget(lobby);
-        assert_eq!((rooms.here, rooms.count()), (den, 1));
+        assert!(rooms.here == den && rooms.is_last(den));
+    }
+
+    #[test]
+    fn whoever_is_not_let_in_is_where_he_was_before() {
+        let mut rooms = Rooms::default();
+        let [lobby, den, attic] = [1, 2, 3].map(PlaceId::from_number);
+        rooms.learn(&entered(1, "lobby", false));
+        rooms.go_ahead(den, "den");
+        assert!(rooms.here == den && rooms.is_last(lobby) && !rooms.is_last(den));
+        assert_eq!(rooms.learn(&entered(2, "Den", false)), Some(Arrival::Awaited));
+        assert!(rooms.label(den) == "Den" && !rooms.is_last(lobby));
+        rooms.go_ahead(attic, "attic");
+        let (name, why) = ("attic".to_owned(), String::new());
+        rooms.learn(&ClientEvent::NotEntered { place: attic, name, is_private: false, why });
+        assert_eq!((rooms.here, rooms.named("attic")), (den, None));
+        // He went on before the answer came.
+        rooms.go_ahead(attic, "attic");
+        rooms.go(lobby);
+        assert_eq!((rooms.learn(&entered(3, "attic", false)), rooms.here), (None, lobby));
     }
 
     #[test]

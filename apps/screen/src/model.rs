@@ -35,6 +35,8 @@ pub struct Model {
     pub(crate) rooms: Vec<Room>,
     /// Which of them is looked at; 0 also if there is none.
     pub(crate) current: usize,
+    /// The one that he looked at before.
+    before: Option<RoomId>,
     /// The one in which the user talks and listens.
     pub(crate) voice: Option<RoomId>,
     /// The user's name, as he has it.
@@ -93,6 +95,7 @@ impl Model {
         Self {
             rooms: Vec::new(),
             current: 0,
+            before: None,
             voice: None,
             me: String::new(),
             session: None,
@@ -192,17 +195,17 @@ impl Model {
         self.add(room, line);
     }
 
-    /// The user is no more in this room.
+    /// The user is no more in this room; he looks at the one at which he looked before.
     pub fn leave(&mut self, room: RoomId) {
         let Some(place) = self.rooms.iter().position(|known| known.id == room) else { return };
         self.rooms.remove(place);
         if self.current == place {
-            let last = self.rooms.len().saturating_sub(1);
-            let next = self.rooms.get_mut(place.min(last));
+            let before = self.rooms.iter().position(|known| Some(known.id) == self.before);
+            self.current = before.unwrap_or_else(|| place.min(self.rooms.len().saturating_sub(1)));
+            let next = self.rooms.get_mut(self.current);
             self.editor.put(next.map(|room| std::mem::take(&mut room.draft)).unwrap_or_default());
-        }
-        if self.current > place || self.current == self.rooms.len() {
-            self.current = self.current.saturating_sub(1);
+        } else if self.current > place {
+            self.current -= 1;
         }
         self.see();
         self.arrange();
@@ -593,6 +596,7 @@ impl Model {
             let draft = self.editor.take();
             if let Some(left) = self.rooms.get_mut(self.current) {
                 left.draft = draft;
+                self.before = Some(left.id);
             }
             self.current = room;
             let draft = self.rooms.get_mut(room).map(|room| std::mem::take(&mut room.draft));

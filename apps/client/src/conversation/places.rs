@@ -17,9 +17,12 @@ impl Conversation {
         match client.join(name) {
             Ok(place) if client.is_entered(place) => self.show(client, place),
             Ok(place) => {
-                self.rooms.want(place);
+                // What is typed next is meant for it, and waits until he is let in.
+                self.rooms.go_ahead(place, name);
+                self.screen.go_ahead(place, name);
                 if !client.is_in() {
-                    self.screen.notice("you go there when the connection is back");
+                    self.screen
+                        .notice("you go there when the connection is back, and what you type until then");
                 }
             }
             Err(error) => self.screen.notice(&error.to_string()),
@@ -41,7 +44,7 @@ impl Conversation {
 
     /// The user looks at a room, and what he types goes there.
     pub(super) fn show(&mut self, client: &Client, place: PlaceId) {
-        self.rooms.here = place;
+        self.rooms.go(place);
         self.screen.show(place);
         let label = self.rooms.label(place);
         match self.rooms.is_private(place) {
@@ -62,7 +65,7 @@ impl Conversation {
             if client.voice_place() == Some(place) {
                 client.set_voice_place(None);
             }
-        } else if self.rooms.count() <= 1 {
+        } else if self.rooms.is_last(place) {
             return self.screen.notice("this is the only room that you are in; {quit} leaves the server");
         } else {
             client.part(place);

@@ -64,6 +64,12 @@ impl FullScreen {
         self.0.change(|state| state.model.show_room(room(place)));
     }
 
+    /// The user looks at a room before the server has let him in.
+    pub(crate) fn go_ahead(&self, place: PlaceId, name: &str) {
+        self.0.change(|state| state.model.enter(room(place), name));
+        self.show(place);
+    }
+
     /// The user is alone with somebody, and looks at it.
     pub(crate) fn open_private(&self, place: PlaceId, name: &str) {
         self.reveal(place, name);

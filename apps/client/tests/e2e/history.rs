@@ -143,7 +143,6 @@ fn what_was_cleared_can_be_looked_up_again() {
         foo.until("the first", |foo| says(foo, "Bar: one"));
         let said = talk(&foo, &["Bar"]);
         assert_eq!(said[..4], ["Bar: one", "Bar: two", "Bar: three", "Bar: four"], "{said:?}");
-        foo.types("\x1b");
     }
     assert_eq!(talk(&foo, &["Bar"]).len(), 5);
 }

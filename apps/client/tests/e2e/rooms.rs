@@ -231,6 +231,31 @@ fn what_is_between_two_is_called_as_they_are() {
 }
 
 #[test]
+fn what_is_typed_right_after_a_join_is_said_there() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut bar = server.join(&place, "Bar");
+    bar.type_line("/join den");
+    bar.expect_error("you are in den now");
+    let mut foo = server.join(&place, "Foo");
+    foo.type_line("/join den\none\n/part\ntwo");
+    bar.expect("Foo: one");
+    bar.expect(":[lobby] Foo: two");
+    // As many rooms as one makes at once, and one more.
+    for n in 0..32 {
+        foo.type_line(&format!("/join room {n}"));
+        foo.expect_error(&format!("you are in room {n} now"));
+        foo.type_line("/part");
+    }
+    foo.type_line("/join secrets\nfor nobody else\n");
+    foo.expect_error("not said: for nobody else: you made many rooms");
+    foo.expect_error("you are not in secrets");
+    foo.type_line("three");
+    bar.expect(":[lobby] Foo: three");
+    assert!(!bar.output().iter().any(|line| line.contains("nobody else")), "{:?}", bar.output());
+}
+
+#[test]
 fn whoever_is_called_alone_is_told_and_can_answer() {
     let place = Place::new();
     let server = Server::start(&place);
