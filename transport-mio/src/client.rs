@@ -67,6 +67,11 @@ pub trait Handler {
 
     /// Called in every turn, also after [`Waker::wake`]: the place to say, talk and quit.
     fn tend(&mut self, now: Instant, client: &mut Client);
+
+    /// When the next turn is to be, also if nothing happens.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Why the loop cannot go on; each says what to do.
@@ -205,7 +210,7 @@ impl ClientLoop {
             if let Some(end) = self.end {
                 return Ok(end);
             }
-            match self.poll.poll(&mut events, self.patience()) {
+            match self.poll.poll(&mut events, self.patience(handler)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
@@ -235,11 +240,11 @@ impl ClientLoop {
         }
     }
 
-    fn patience(&self) -> Option<std::time::Duration> {
+    fn patience(&self, handler: &impl Handler) -> Option<std::time::Duration> {
         if self.has_more.bytes || self.has_more.datagrams {
             return Some(std::time::Duration::ZERO);
         }
-        let due = self.client.poll_timeout()?;
+        let due = self.client.poll_timeout().into_iter().chain(handler.due()).min()?;
         let millis = due.since(clock::now()).as_micros().div_ceil(1000);
         Some(std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }

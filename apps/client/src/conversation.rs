@@ -95,6 +95,8 @@ pub(crate) struct Conversation {
     wants_to_reconnect: bool,
     /// It ends since the user wants it, not since it was broken off.
     has_quit: bool,
+    /// Lines that were to be said and were not.
+    unsaid: usize,
     /// What had to wait until the server caught up.
     held: Option<(PlaceId, String)>,
     /// The room of which it is yet to be told who is there.
@@ -145,6 +147,7 @@ impl Conversation {
             wants_to_quit: false,
             wants_to_reconnect: false,
             has_quit: false,
+            unsaid: 0,
             held: None,
             owes_members: None,
             owes_names: false,
@@ -164,9 +167,14 @@ impl Conversation {
         self.has_quit
     }
 
+    /// True when a script had something to say that was not said, beside what waits; whoever sits there has read why.
+    pub(crate) fn has_failed(&self, waiting: usize) -> bool {
+        !self.screen.is_interactive() && self.unsaid + waiting > 0
+    }
+
     /// Remembers what is left.
     pub(crate) fn leave(&mut self) -> Option<String> {
-        self.visit.leave(&self.screen, &self.past, self.rooms.here)
+        self.visit.end(&self.screen, &self.past, self.rooms.here)
     }
 
     /// Stops sound and tells what became of it.
@@ -450,12 +458,14 @@ impl Conversation {
             Ok(_) => {}
             Err(SayError::Full) => self.held = Some((place, text.to_owned())),
             Err(SayError::NotInRoom) if self.rooms.is_private(place) => {
+                self.unsaid += 1;
                 let label = self.rooms.label(place);
                 self.screen
                     .notice(&format!("not said: {label} is not there any more; /msg {label} begins anew"));
             }
             Err(error @ (SayError::Message(_) | SayError::NotInRoom)) => {
-                self.screen.notice(&error.to_string())
+                self.unsaid += 1;
+                self.screen.notice(&error.to_string());
             }
             // Interrupted: what was typed ahead is no trouble of anybody's.
             Err(SayError::Ended) => self.wants_to_quit = true,
@@ -474,7 +484,10 @@ impl Conversation {
             let here = self.rooms.here;
             match self.lines.try_recv() {
                 Ok(Input::Typed(at, Typed::Line(line))) => self.typed(client, at.unwrap_or(here), &line),
-                Ok(Input::Typed(_, Typed::Unusable(why))) => self.screen.notice(why),
+                Ok(Input::Typed(_, Typed::Unusable(why))) => {
+                    self.unsaid += 1;
+                    self.screen.notice(why);
+                }
                 Ok(Input::Said(at, lines)) => {
                     let place = at.unwrap_or(here);
                     self.pasted.extend(lines.into_iter().map(|line| (place, line)));
@@ -632,6 +645,7 @@ impl Handler for Conversation {
                 self.screen.told(&line);
             }
             ClientEvent::NotSaid { place, text, why, .. } => {
+                self.unsaid += 1;
                 self.leave_vain(place);
                 self.screen.notice(&format!("not said: {}: {}", escape(&text), escape(&why)));
             }
@@ -698,6 +712,10 @@ impl Handler for Conversation {
 
     fn notice(&mut self, text: &str) {
         self.trouble(text);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.visit.due()
     }
 
     fn tend(&mut self, now: Instant, client: &mut Client) {

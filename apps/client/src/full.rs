@@ -25,7 +25,7 @@ use chinwag_terminal::{Full, Keyboard, Painter, Terminal, Typed, WAITING_LINES};
 use chinwag_transport_mio::{Waker, clock};
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::{conversation::Input, switch::Switch};
+use crate::{conversation::Input, switch::Switch, visit::LOOK};
 
 /// Between two pictures, but for what a key does.
 const FRAME: Duration = Duration::from_millis(16);
@@ -74,6 +74,8 @@ struct State {
     is_changed: bool,
     /// When the last picture was made.
     painted: Instant,
+    /// When the conversation was last woken for what is typed, which it remembers now and then.
+    woken: Option<Instant>,
     /// What was told since the user was in, for the end.
     last_words: VecDeque<String>,
 }
@@ -93,6 +95,7 @@ impl FullScreen {
                 next: Buffer::default(),
                 is_changed: false,
                 painted: Instant::now(),
+                woken: None,
                 last_words: VecDeque::new(),
             }),
             changed: Condvar::new(),
@@ -177,15 +180,20 @@ impl Shared {
     fn press(&self, keys: VecDeque<Key>, painter: &Painter, out: &Out) -> bool {
         let mut is_afresh = false;
         let mut acts = Vec::new();
-        self.change(|state| {
+        let is_to_remember = self.change(|state| {
             state.model.set_now(now_ms());
             for key in keys {
                 // Where the user looks at that moment.
                 let at = state.model.current_room();
                 acts.extend(state.model.press(key).map(|act| (at.map(events::place), act)));
             }
+            // It looks again by itself as long as something changes.
+            let now = Instant::now();
+            let is_due = state.woken.is_none_or(|woken| now - woken >= LOOK);
+            state.woken = if is_due { Some(now) } else { state.woken };
+            is_due
         });
-        let mut is_heard = true;
+        let mut is_heard = !is_to_remember || out.waker.wake().is_ok();
         for (at, act) in acts {
             let input = match act {
                 Act::Redraw => {

@@ -211,6 +211,7 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
     }
 
     let unsaid = client.client().unacknowledged();
+    let has_failed = conversation.has_failed(unsaid);
     if unsaid > 0 {
         let mut screen = Screen::new(terminal);
         screen.notice(&format!("{unsaid} of your lines may not have reached the server:"));
@@ -221,6 +222,8 @@ fn chat(terminal: &Terminal, arguments: Arguments) -> Result<ExitCode> {
         stats::write(&path, &voice, &client).with_context(|| unwritable(&path))?;
     }
     match result? {
+        // A script reads no errors.
+        EndReason::Quit if has_failed => Ok(ExitCode::FAILURE),
         EndReason::Quit => Ok(ExitCode::SUCCESS),
         // What happened was said when it happened.
         EndReason::Refused | EndReason::Unreachable => Ok(ExitCode::FAILURE),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Between two looks at what is left: each may be a write to the disk.
-const LOOK: Duration = Duration::from_secs(3);
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Visit {
     /// Where he was the last time, until he is there again.
     last: Option<Open>,
     next_look: Instant,
+    /// Something had changed at the last look: it may still change.
+    is_changing: bool,
 }
 
 impl Visit {
@@ -51,6 +53,7 @@ impl Visit {
             read_before: BTreeMap::new(),
             last,
             next_look: Instant::ZERO,
+            is_changing: false,
         }
     }
 
@@ -100,11 +103,24 @@ impl Visit {
         self.arrivals.insert(place);
     }
 
-    /// He left a room.
-    pub(crate) fn parted(&mut self, place: PlaceId) {
+    /// He leaves a room, which is remembered as it is. What the user should know is that it cannot be.
+    pub(crate) fn parted(
+        &mut self,
+        face: &Face,
+        past: &Past,
+        here: PlaceId,
+        place: PlaceId,
+    ) -> Option<String> {
+        let trouble = self.leave(face, past, here);
         self.rooms.remove(&place);
         self.read_before.remove(&place);
         self.next_look = Instant::ZERO;
+        trouble
+    }
+
+    /// When to look again at what would be left.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        (self.is_changing && !self.rooms.is_empty()).then_some(self.next_look)
     }
 
     /// How far he had read in a room when he came.
@@ -140,13 +156,18 @@ impl Visit {
         self.look(face, past, here)
     }
 
-    /// The same at the end, from which on it is counted how long ago he was there.
-    pub(crate) fn leave(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
+    /// The same at once.
+    fn leave(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
         if !face.is_interactive() {
             return None;
         }
-        let was_there = !self.rooms.is_empty();
-        self.look(face, past, here).or_else(|| if was_there { self.joined() } else { None })
+        self.look(face, past, here)
+    }
+
+    /// The same at the end, from which on it is counted how long ago he was there.
+    pub(crate) fn end(&mut self, face: &Face, past: &Past, here: PlaceId) -> Option<String> {
+        let was_there = face.is_interactive() && !self.rooms.is_empty();
+        self.leave(face, past, here).or_else(|| if was_there { self.joined() } else { None })
     }
 
     fn arrive(&mut self, face: &Face, place: PlaceId, here: PlaceId, name: String, epoch: u64) {
@@ -180,6 +201,7 @@ impl Visit {
             }
         }
         let is_same = changed.is_empty() && memory.open(link).is_some_and(|known| known == open);
+        self.is_changing = !is_same;
         if is_same || open.rooms.is_empty() { None } else { memory.leave(link, &changed, open) }
     }
 }

@@ -68,10 +68,11 @@ impl Conversation {
         } else if self.rooms.is_last(place) {
             return self.screen.notice("this is the only room that you are in; {quit} leaves the server");
         } else {
+            let trouble = self.visit.parted(&self.screen, &self.past, self.rooms.here, place);
+            trouble.into_iter().for_each(|trouble| self.screen.notice(&trouble));
             client.part(place);
             self.rooms.forget(place);
             self.past.begin_anew(place);
-            self.visit.parted(place);
         }
         self.screen.leave(place);
         // In a room that he still sees.

@@ -1,9 +1,9 @@
 //! What the client remembers: servers, the name used there, and how loud others are.
 
-use std::fs;
+use std::{fs, thread, time::Instant};
 
 use crate::{
-    common::{Place, Server, client},
+    common::{PATIENCE, Place, Server, client},
     full::{join, says},
     seat::{CTRL_C, Seat},
 };
@@ -248,22 +248,42 @@ fn what_was_said_in_other_rooms_says_where_it_is_from() {
 fn what_was_begun_outlives_a_program_that_is_killed() {
     let place = Place::new();
     let server = Server::start(&place);
-    let mut bar = server.join(&place, "Bar");
     let mut foo = join(&place, &server);
     foo.types("half a line");
-    // It is looked at now and then.
-    for n in 0.. {
-        let line = format!("tick {n}");
-        bar.type_line(&line);
-        foo.until("a line", |foo| says(foo, &format!("Bar: {line}")));
-        if is_kept(&place, "half a line") {
-            break;
-        }
-    }
+    await_kept(&place, "half a line");
+    // Also what comes after a pause, though nothing else happens.
+    foo.types(" and more");
+    await_kept(&place, "half a line and more");
     foo.signal("KILL");
     drop(foo);
     let mut foo = join(&place, &server);
-    foo.sees_typed("> half a line|");
+    foo.sees_typed("> half a line and more|");
+}
+
+#[test]
+fn what_was_deleted_does_not_come_back() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    foo.enters("/join den");
+    foo.until("the room", |foo| foo.rows().iter().any(|row| row.starts_with(" den ")));
+    foo.types("half a line");
+    await_kept(&place, "half a line");
+    foo.enters("\x15/part den");
+    foo.until("the lobby", |foo| foo.rows().iter().any(|row| row.starts_with(" lobby ")));
+    foo.enters("/join den");
+    foo.until("the room", |foo| foo.rows().iter().any(|row| row.starts_with(" den ")));
+    foo.enters("all of it");
+    foo.sees_part("Foo: all of it");
+}
+
+/// Waits until this is remembered as what was begun.
+fn await_kept(place: &Place, draft: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_kept(place, draft) {
+        assert!(Instant::now() < deadline, "{draft} is not kept");
+        thread::yield_now();
+    }
 }
 
 fn is_kept(place: &Place, draft: &str) -> bool {

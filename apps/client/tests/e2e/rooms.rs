@@ -119,9 +119,10 @@ fn what_is_between_two_is_nobody_elses() {
     bar.expect(": you to Foo: once more");
     foo.until("a new one", |foo| lists(foo, "3 @Bar 1 1!"));
 
-    for person in [&mut bar, &mut baz] {
+    // A line of his was not said.
+    for (person, code) in [(&mut bar, 1), (&mut baz, 0)] {
         person.type_line("{quit}");
-        assert_eq!(person.exit_code(), 0);
+        assert_eq!(person.exit_code(), code);
     }
     let leaks = |text: &str| text.contains("psst") || text.contains("a secret answer");
     assert!(!baz.output().iter().any(|line| leaks(line)), "{:?}", baz.output());
@@ -253,6 +254,9 @@ fn what_is_typed_right_after_a_join_is_said_there() {
     foo.type_line("three");
     bar.expect(":[lobby] Foo: three");
     assert!(!bar.output().iter().any(|line| line.contains("nobody else")), "{:?}", bar.output());
+    // A script can tell.
+    foo.end_input();
+    assert_eq!(foo.exit_code(), 1);
 }
 
 #[test]
