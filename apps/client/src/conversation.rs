@@ -231,7 +231,9 @@ impl Conversation {
             Line::Ignore(Some(name)) => self.ignore(client, name),
             Line::Ignore(None) => self.tell_ignored(),
             Line::Search(words) if self.screen.finds(words) => {}
-            Line::Search("") => self.screen.notice("there is nothing before that"),
+            Line::Search("") => {
+                self.screen.notice("there is nothing before that; /search WORDS looks for other words");
+            }
             Line::Search(words) => {
                 let is_asked = self.past.ask_search(client, at, words);
                 self.unless_asked(client, is_asked);
@@ -276,9 +278,15 @@ impl Conversation {
     /// Hides what somebody says, or no more.
     fn ignore(&mut self, client: &Client, name: &str) {
         let shown = escape(name);
+        if name.to_lowercase() == self.me.to_lowercase() {
+            return self.screen.notice("that is you");
+        }
+        let mut others = client.places().flat_map(|place| client.members(place));
+        let is_here = others.any(|(_, other)| other.name.to_lowercase() == name.to_lowercase());
+        let who = if is_here { "" } else { ", though nobody here is called so" };
         let (answer, trouble) = match self.ignored.toggle(name) {
             Toggled::Ignored => (
-                format!("you do not see what {shown} says now; /ignore {shown} again ends that"),
+                format!("you do not see what {shown} says now{who}; /ignore {shown} again ends that"),
                 self.visit.set_ignored(name, true),
             ),
             Toggled::Seen(first) => {

@@ -223,7 +223,10 @@ impl Model {
             name.clone_into(&mut self.me);
         }
         let text = format!("{} is called {} now", escape(former), escape(name));
-        for room in self.rooms.iter_mut().filter(|room| room.members.has(session)) {
+        // Of himself he is told wherever he looks.
+        let here = self.current_room().filter(|_| self.session == Some(session));
+        let sees = |room: &&mut Room| room.members.has(session) || Some(room.id) == here;
+        for room in self.rooms.iter_mut().filter(sees) {
             room.members.rename(session, name);
             room.talk.push(Line::new(at, Kind::Presence, "", &text));
         }

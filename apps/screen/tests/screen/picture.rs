@@ -212,6 +212,33 @@ fn whoever_never_told_where_he_looks_is_not_notified() {
 }
 
 #[test]
+fn of_his_own_name_one_is_told_wherever_he_looks() {
+    let mut model = alone();
+    model.enter_private(ATTIC, "Gone");
+    model.show_room(ATTIC);
+    model.renamed(EVENING, id(1), "Foo", "Qux");
+    assert!(sees(&mut model, "Foo is called Qux now"));
+    model.renamed(EVENING, id(2), "Bar", "Baz");
+    assert!(!sees(&mut model, "Bar is called"));
+}
+
+#[test]
+fn whoever_leaves_a_room_looks_at_the_one_before() {
+    let mut model = alone();
+    model.said(LOBBY, says("Bar", "in the lobby"));
+    for room in [ATTIC, RoomId(7)] {
+        model.enter(room, "another");
+    }
+    model.show_room(RoomId(7));
+    model.leave(RoomId(7));
+    assert!(sees(&mut model, "in the lobby"));
+    model.show_room(ATTIC);
+    model.leave(LOBBY);
+    model.leave(ATTIC);
+    assert_eq!(model.current_room(), None);
+}
+
+#[test]
 fn what_is_not_said_yet_stands_below() {
     let mut model = alone();
     model.said(LOBBY, says("Bar", "hello"));
