@@ -62,9 +62,8 @@ fn rooms(model: &Model, pane: Rect, buffer: &mut Buffer) {
                 false => Look::Text,
             };
             let room_columns = usize::from(pane.width).saturating_sub(counts);
-            let kind = if room.is_private { "@" } else { "" };
             let voice = if model.voice == Some(room.id) && model.rooms.len() > 1 { "♪" } else { "" };
-            let name = format!("{} {kind}{}{voice}", n + 1, room.name);
+            let name = format!("{} {}{voice}", n + 1, room.label());
             let mut pen = Pen::at(buffer, pane, row);
             pen.text(&name[..fitting(&name, room_columns)], theme.style(look));
             pen.text(&count, theme.style(Look::Text)).text(&mentions, theme.style(Look::Mention));

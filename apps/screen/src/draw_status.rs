@@ -46,7 +46,7 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     let mut add = |rank, is_alert, text: String| pieces.push(Piece { text, is_alert, rank });
     let room = model.rooms.get(model.current);
     if let Some(room) = room.filter(|room| !room.name.is_empty()) {
-        add(2, false, if room.is_private { format!("@{}", room.name) } else { room.name.clone() });
+        add(2, false, room.label().into_owned());
     }
     match status.link {
         Link::Connecting => add(0, true, "connecting…".to_owned()),

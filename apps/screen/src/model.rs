@@ -531,7 +531,7 @@ impl Model {
             return None;
         }
         let room = self.rooms.iter().find(|room| Some(room.id) == self.voice);
-        Some(room.map_or_else(|| "no voice".to_owned(), |room| format!("♪ in {}", room.name)))
+        Some(room.map_or_else(|| "no voice".to_owned(), |room| format!("♪ in {}", room.label())))
     }
 
     /// The screen has so many columns and rows.

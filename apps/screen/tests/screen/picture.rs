@@ -204,6 +204,26 @@ fn nobody_is_told_of_what_he_said_himself() {
 }
 
 #[test]
+fn no_room_looks_like_what_is_between_two() {
+    let mut model = alone();
+    for (n, name) in (3..).zip(["Bar", "@Bar", "\\@Bar"]) {
+        model.enter(RoomId(n), name);
+        model.enter_private(RoomId(n + 10), name);
+    }
+    let mic = Some(Mic { gate: Gate::Open, is_sent: true, level: 1 });
+    model.set_status(Status { mic, ..model.status() });
+    let labels = ["lobby", "Bar", "@Bar", "\\@Bar", "@@Bar", "\\\\@Bar", "@\\@Bar"];
+    for (key, label) in (1..).zip(labels) {
+        types(&mut model, &format!("\x1b{key}"));
+        let rows = seen(&mut model, 120, 24);
+        assert!(rows[22].starts_with(&format!(" {label}  ")), "{rows:#?}");
+        assert_eq!(rows[key - 1].split_once('│').unwrap().0.trim_end(), format!("{key} {label}"));
+    }
+    model.set_voice_room(Some(RoomId(4)));
+    assert!(sees(&mut model, "♪ in \\@Bar "), "{:#?}", seen(&mut model, 80, 24));
+}
+
+#[test]
 fn whoever_never_told_where_he_looks_is_not_notified() {
     let mut model = alone();
     model.set_notifier(Some(Notifier::Osc9));
