@@ -303,6 +303,32 @@ fn without_colours_there_are_none_and_with_them_they_are_the_terminals_own() {
 }
 
 #[test]
+fn what_was_said_before_looks_as_it_did_when_it_was_said() {
+    let mut model = Model::new(Theme::Dark);
+    model.enter(LOBBY, "lobby");
+    model.set_me(id(1), "Foo");
+    let said = |place, is_history| Said { place, is_history, ..says("Bar", "hello Foo") };
+    model.said(LOBBY, said(3, true));
+    model.missed(LOBBY, EVENING, 1, 4);
+    model.said(LOBBY, said(5, false));
+    model.fill(LOBBY, 4, [said(4, true)], 0);
+    model.put_before(LOBBY, [said(2, true)], false);
+    let buffer = picture(&mut model, 40, 10);
+    let styles = |row: usize| {
+        let cells = buffer.content[40 * row..40 * (row + 1)].iter();
+        cells.map(|cell| (cell.fg, cell.modifier)).collect::<Vec<_>>()
+    };
+    let rows = rows(&buffer);
+    let said: Vec<_> = (0..rows.len()).filter(|row| rows[*row].contains("Bar: hello Foo")).collect();
+    assert_eq!(said.len(), 4, "{rows:#?}");
+    for row in &said {
+        assert_eq!(styles(*row), styles(said[3]));
+    }
+    let (name, text) = (styles(said[0])[6], styles(said[0])[11]);
+    assert!(name.0 != Color::Reset && text.0 == Color::Yellow, "{name:?} {text:?}");
+}
+
+#[test]
 fn right_to_left_text_is_closed_off_where_its_pane_ends() {
     let mut model = alone();
     model.said(LOBBY, says("Bar", "שלום"));
