@@ -200,6 +200,8 @@ impl Conversation {
                 self.unless_asked(is_asked);
             }
             Line::Message(rest) => self.message(client, rest),
+            // Whoever reads it makes of it what its author does.
+            Line::Act(text) => self.say(client, at, &format!("/me {text}")),
             Line::Nick(name) => self.rename(client, name),
             Line::Mute => self.toggle(What::Mute),
             Line::Deafen => self.toggle(What::Deafen),
@@ -600,7 +602,10 @@ impl Handler for Conversation {
                     text => format!("{by} says that {label} is about: {}", escape(text)),
                 });
             }
-            ClientEvent::Rooms(rooms) => self.screen.notice(&listed(&rooms)),
+            ClientEvent::Rooms(rooms) => {
+                self.screen.set_listed(&rooms);
+                self.screen.notice(&listed(&rooms));
+            }
             ClientEvent::NotDone { why } => self.screen.notice(&escape(&why)),
             ClientEvent::Joined { place, session, name } => {
                 self.came(place, &name);

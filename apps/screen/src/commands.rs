@@ -3,7 +3,6 @@
 
 use std::sync::LazyLock;
 
-use chinwag_proto::text::action;
 use strsim::osa_distance;
 
 use crate::button::Button;
@@ -66,6 +65,8 @@ pub enum Line<'a> {
     Topic(Option<&'a str>),
     /// To somebody alone: his name, and what, if anything.
     Message(&'a str),
+    /// What the user does.
+    Act(&'a str),
     /// He is called otherwise from now on.
     Nick(&'a str),
     /// The same of a notification on the desktop.
@@ -172,7 +173,10 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/msg NAME TEXT, such as /msg Foo hello",
             command("/msg", "NAME TEXT", "say it to one alone", |rest| some(rest).map(Line::Message)),
         ),
-        form("/me TEXT, such as /me waves", command("/me", "TEXT", "tell what you do", |_| None)),
+        form(
+            "/me TEXT, such as /me waves",
+            command("/me", "TEXT", "tell what you do", |rest| some(rest).map(Line::Act)),
+        ),
         form(
             "/nick NAME",
             command("/nick", "NAME", "be called otherwise", |rest| some(rest).map(Line::Nick)),
@@ -245,8 +249,6 @@ impl<'a> Line<'a> {
         match line.trim() {
             "" => Self::Nothing,
             "{quit}" => Self::Quit,
-            // It is said as it is: whoever reads it makes of it what its author does.
-            command if action(command).is_some() => Self::Say(command),
             command if command.starts_with("//") => Self::Say(command.get(1..).unwrap_or_default()),
             command if command.starts_with('/') => Self::command(command, mode),
             _ => Self::Say(line),
@@ -256,7 +258,8 @@ impl<'a> Line<'a> {
     fn command(line: &'a str, mode: Mode) -> Self {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let mut form = None;
-        for command in COMMANDS.iter().filter(|command| command.is_in(mode) && command.name == word) {
+        let is_meant = |command: &&Command| command.is_in(mode) && command.name.eq_ignore_ascii_case(word);
+        for command in COMMANDS.iter().filter(is_meant) {
             if let Some(meaning) = (command.read)(rest.trim()) {
                 return meaning;
             }
@@ -285,10 +288,11 @@ pub fn help_lines(mode: Mode) -> String {
     lines.join("\n")
 }
 
-/// Commands that begin so, in the order of the alphabet.
+/// Commands that begin so, in any case, in the order of the alphabet.
 pub(crate) fn beginning_with(prefix: &str, mode: Mode) -> Vec<&'static str> {
     let commands = COMMANDS.iter().filter(|command| command.is_in(mode)).map(|command| command.name);
-    let mut found: Vec<_> = commands.filter(|name| name.starts_with(prefix)).collect();
+    let prefix = prefix.to_lowercase();
+    let mut found: Vec<_> = commands.filter(|name| name.starts_with(&prefix)).collect();
     found.sort_unstable();
     found.dedup();
     found
@@ -296,11 +300,12 @@ pub(crate) fn beginning_with(prefix: &str, mode: Mode) -> Vec<&'static str> {
 
 /// The command that was most likely meant by `word`.
 pub fn nearest(word: &str, mode: Mode) -> Option<&'static str> {
+    let word = word.to_lowercase();
     let commands = COMMANDS.iter().filter(|command| command.is_in(mode)).map(|command| command.name);
-    if let Some(name) = commands.clone().find(|name| word.len() > 1 && name.starts_with(word)) {
+    if let Some(name) = commands.clone().find(|name| word.len() > 1 && name.starts_with(&word)) {
         return Some(name);
     }
-    let near = commands.map(|name| (osa_distance(name, &word.to_lowercase()), name));
+    let near = commands.map(|name| (osa_distance(name, &word), name));
     // Of a short word too little would be left.
     near.filter(|(distance, _)| *distance <= TYPOS && distance + 1 < word.len()).min().map(|(_, name)| name)
 }
@@ -323,7 +328,10 @@ mod tests {
             ("/topic tea and cake", Line::Topic(Some("tea and cake"))),
             ("/topic -", Line::Topic(Some(""))),
             ("/msg Foo Bar hello", Line::Message("Foo Bar hello")),
-            (" /me waves ", Line::Say("/me waves")),
+            (" /me waves ", Line::Act("waves")),
+            ("/ME  waves", Line::Act("waves")),
+            ("/MSG Foo Hello", Line::Message("Foo Hello")),
+            ("/Quit", Line::Quit),
             ("/me", Line::Incomplete("/me TEXT, such as /me waves")),
             ("/nick Baz", Line::Nick("Baz")),
             ("/nick", Line::Incomplete("/nick NAME")),
@@ -406,7 +414,8 @@ mod tests {
             ("/exit", Some("/quit")),
             ("/vol", Some("/volume")),
             ("/", None),
-            ("/Who", Some("/who")),
+            ("/WHi", Some("/who")),
+            ("/VOL", Some("/volume")),
             ("/nonsense", None),
         ] {
             assert_eq!(nearest(word, Mode::Lines), meant, "{word}");
@@ -421,7 +430,9 @@ mod tests {
         for name in beginning_with("/", Mode::Full) {
             assert!(name == "/help" || help.iter().any(|way| way.contains(name)), "{name}");
         }
-        assert_eq!(beginning_with("/m", Mode::Full), ["/me", "/msg", "/mute"]);
+        for prefix in ["/m", "/M"] {
+            assert_eq!(beginning_with(prefix, Mode::Full), ["/me", "/msg", "/mute"]);
+        }
         assert_eq!(beginning_with("/b", Mode::Lines), [""; 0]);
         insta::assert_snapshot!(help_lines(Mode::Lines));
     }

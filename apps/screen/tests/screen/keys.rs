@@ -210,6 +210,8 @@ fn tab_completes_names_commands_and_rooms() {
     let members = ["Foo", "Bar", "barbara", "Foo Baz", "小明"];
     model.set_members(LOBBY, members.iter().enumerate().map(|(n, name)| (id(n as u32), *name)));
     let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    model.set_listed(["bar", "the den", "basement"].into_iter());
+    model.enter_private(chinwag_screen::RoomId(3), "The Bar");
     model.set_devices(named(&["Built-in Mic", "Built-in Other", "Headset"]), named(&["Horn"]));
     for (keys, expected) in [
         ("小\t", "小明: "),
@@ -222,6 +224,15 @@ fn tab_completes_names_commands_and_rooms() {
         ("/vol\t", "/volume "),
         ("/volume barb\t-6", "/volume barbara -6"),
         ("/\t", "/bell "),
+        ("/HE\t", "/help "),
+        ("/join ba\t", "/join bar"),
+        ("/join ba\t\t", "/join basement"),
+        ("/join ba\t\t\t", "/join bar"),
+        ("/join the\t", "/join the den"),
+        ("/JOIN The D\t", "/JOIN the den"),
+        ("/join \t", "/join bar"),
+        ("/join 小\t", "/join 小"),
+        ("/INPUT h\t", "/INPUT Headset"),
         ("base\t", "basement "),
         ("/input built\t", "/input Built-in Mic"),
         ("/input built\t\t", "/input Built-in Other"),
