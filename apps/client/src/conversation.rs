@@ -250,6 +250,8 @@ impl Conversation {
                 format!("you hear {} at {db:+} dB now{limit}{trouble}", escape(name))
             }),
             Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
+            Line::TooMuch(command) => self.screen.notice(&format!("{command} takes nothing behind it")),
+            Line::OnlyFull(command) => self.screen.notice(&format!("{command} is only on the full screen")),
             Line::Unknown(command) => {
                 let mode = self.screen.mode();
                 let near = nearest(command, mode).filter(|_| mode == Mode::Full);

@@ -73,6 +73,10 @@ pub enum Line<'a> {
     Notify(Option<bool>),
     /// A command without what it needs; how it is written.
     Incomplete(&'static str),
+    /// A command with something behind it that takes nothing.
+    TooMuch(&'static str),
+    /// A command that there is only on the full screen, in plain lines.
+    OnlyFull(&'static str),
     /// To be said, the second slash of a doubled one taken off.
     Say(&'a str),
     /// A slash with a word after it that is no command.
@@ -100,7 +104,7 @@ struct Command {
     is_for_full: bool,
     /// What it means with these arguments, which have no blanks around them; none if they are not what it takes.
     read: for<'a> fn(&'a str) -> Option<Line<'a>>,
-    /// What is told about wrong arguments; without it there is no such command for them.
+    /// What is told about wrong arguments; without it the command takes none.
     form: Option<&'static str>,
 }
 
@@ -189,10 +193,13 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/volume NAME DB, such as /volume Foo -6",
             command("/volume", "NAME DB", "6 louder, -6 quieter", volume),
         ),
-        Command {
-            is_for_full: false,
-            ..command("/ptt", "", "begin to talk, or stop", |rest| alone(rest, Line::Talk))
-        },
+        form(
+            "/ptt alone: keys to talk by are only on the full screen",
+            Command {
+                is_for_full: false,
+                ..command("/ptt", "", "begin to talk, or stop", |rest| alone(rest, Line::Talk))
+            },
+        ),
         full(form(
             "/ptt, or /ptt KEY, such as /ptt F8: F1 to F12, or Ctrl with G, O, Q, R, S, T, V or X",
             command("/ptt", "KEY", "talk; by that key", talk),
@@ -257,15 +264,14 @@ impl<'a> Line<'a> {
 
     fn command(line: &'a str, mode: Mode) -> Self {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let mut form = None;
-        let is_meant = |command: &&Command| command.is_in(mode) && command.name.eq_ignore_ascii_case(word);
-        for command in COMMANDS.iter().filter(is_meant) {
-            if let Some(meaning) = (command.read)(rest.trim()) {
-                return meaning;
-            }
-            form = form.or(command.form);
-        }
-        form.map_or(Self::Unknown(word), Self::Incomplete)
+        let named = || COMMANDS.iter().filter(|command| command.name.eq_ignore_ascii_case(word));
+        let here = || named().filter(|command| command.is_in(mode));
+        let wrong = |command: &Command| command.form.map_or(Self::TooMuch(command.name), Self::Incomplete);
+        here()
+            .find_map(|command| (command.read)(rest.trim()))
+            .or_else(|| here().next().map(wrong))
+            .or_else(|| named().next().map(|command| Self::OnlyFull(command.name)))
+            .unwrap_or(Self::Unknown(word))
     }
 }
 
@@ -340,11 +346,17 @@ mod tests {
             (" /quit ", Line::Quit),
             ("/who", Line::Who),
             ("/help", Line::Help),
-            ("/who else", Line::Unknown("/who")),
+            ("/who else", Line::TooMuch("/who")),
+            ("/WHO else", Line::TooMuch("/who")),
+            ("/rooms x", Line::TooMuch("/rooms")),
+            ("/vad x", Line::TooMuch("/vad")),
+            ("/devices x", Line::TooMuch("/devices")),
+            ("/help x", Line::TooMuch("/help")),
+            ("/quit now", Line::TooMuch("/quit")),
             ("/mute", Line::Mute),
             ("/mute  Foo Bar ", Line::MuteOther("Foo Bar")),
             ("/deafen", Line::Deafen),
-            ("/deafen now", Line::Unknown("/deafen")),
+            ("/deafen now", Line::TooMuch("/deafen")),
             ("/ptt ", Line::Talk),
             ("/vad", Line::VoiceActivity),
             ("/volume Foo Bar -6.5", Line::Volume("Foo Bar", -6.5)),
@@ -359,7 +371,7 @@ mod tests {
             ("/ignore Foo Bar", Line::Ignore(Some("Foo Bar"))),
             ("/ignore", Line::Ignore(None)),
             ("/reconnect", Line::Reconnect),
-            ("/reconnect now", Line::Unknown("/reconnect")),
+            ("/reconnect now", Line::TooMuch("/reconnect")),
             ("/history", Line::History(None)),
             ("/history 50", Line::History(Some(50))),
             ("/history 0", Line::Incomplete("/history or /history N, such as /history 50")),
@@ -381,17 +393,21 @@ mod tests {
     fn what_is_about_the_screen_is_no_command_of_plain_lines() {
         for (line, meaning) in [
             ("/clear", Line::Clear),
+            ("/clear all", Line::TooMuch("/clear")),
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
             ("/notify on", Line::Notify(Some(true))),
             ("/notify", Line::Notify(None)),
-            ("/ptt f8", Line::TalkKey(Button::Function(8))),
-            ("/ptt Ctrl-T", Line::TalkKey(Button::Control('t'))),
         ] {
             assert_eq!(Line::parse(line, Mode::Full), meaning, "{line:?}");
             let word = line.split(' ').next().unwrap();
-            assert_eq!(Line::parse(line, Mode::Lines), Line::Unknown(word), "{line:?}");
+            assert_eq!(Line::parse(line, Mode::Lines), Line::OnlyFull(word), "{line:?}");
+        }
+        for (line, button) in [("/ptt f8", Button::Function(8)), ("/ptt ^T", Button::Control('t'))] {
+            assert_eq!(Line::parse(line, Mode::Full), Line::TalkKey(button));
+            let told = Line::parse(line, Mode::Lines);
+            assert!(matches!(told, Line::Incomplete(form) if form.contains("only on the full screen")));
         }
     }
 
