@@ -1,7 +1,7 @@
 //! What is to be seen, at several sizes.
 
 use chinwag_screen::{
-    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, ROOMS, RoomId, Said, Status, Theme, draw,
+    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, Path, ROOMS, RoomId, Said, Status, Theme, draw,
 };
 use ratatui_core::{
     buffer::Buffer,
@@ -82,10 +82,12 @@ fn no_size_is_too_small() {
 fn the_status_line_keeps_what_matters_where_it_is_narrow() {
     let mut model = busy();
     for (columns, expected) in [
-        (80, " lobby  ● █████··· voice  23 ms  1.2 % lost  UDP"),
-        (60, " lobby  2:3!  ● █████··· voice  23 ms  1.2 % lost  UDP"),
-        (45, " lobby  2:3!  ● █████··· voice"),
-        (20, " lobby  2:3!"),
+        (80, " lobby  ● voice  █████···  23 ms  1.2 % lost  UDP"),
+        (60, " lobby  2:3!  ● voice  █████···  23 ms  1.2 % lost  UDP"),
+        (46, " lobby  2:3!  ● voice  █████···"),
+        (25, " lobby  2:3!  ● voice"),
+        (20, " lobby  ● voice"),
+        (9, " ● voice"),
     ] {
         // The rooms have no pane at 60, the members none below.
         let row = seen(&mut model, columns, 24)[22].clone();
@@ -108,8 +110,33 @@ fn the_status_line_keeps_what_matters_where_it_is_narrow() {
         model.set_now(now);
         assert!(sees(&mut model, expected), "{now}: {:#?}", seen(&mut model, 80, 24));
     }
-    assert!(sees(&mut model, "deafened  ○ ········ ptt off"));
+    assert!(sees(&mut model, "deafened  ○ ptt off  ········"));
     assert!(seen(&mut model, 30, 10)[8].starts_with(" connection lost, trying…"));
+}
+
+#[test]
+fn whether_he_is_heard_is_told_in_a_small_window_wherever_he_looks() {
+    let mut model = alone();
+    model.enter(ATTIC, "a room with a name of 32 letters");
+    model.set_voice_room(Some(LOBBY));
+    types(&mut model, "\x1b2");
+    model.said(LOBBY, says("Bar", "Foo: hello"));
+    let gate = Gate::PushToTalk { is_held: false };
+    let mic = Some(Mic { gate, is_sent: false, level: 0 });
+    model.set_status(Status { mic, rtt_ms: Some(23), path: Some(Path::Udp), ..model.status() });
+    assert_eq!(seen(&mut model, 40, 10)[8], " a room with …  ♪ in lobby  ○ ptt off");
+    model.set_status(Status { is_muted: true, ..model.status() });
+    assert_eq!(seen(&mut model, 40, 10)[8], " a room with …  1:1!  ♪ in lobby  muted");
+    model.set_status(Status { is_muted: false, ..model.status() });
+    model.leave(ATTIC);
+    model.enter(ATTIC, "attic");
+    types(&mut model, "\x1b2");
+    model.said(LOBBY, says("Bar", "Foo: hello"));
+    assert_eq!(seen(&mut model, 40, 10)[8], " attic  1:1!  ♪ in lobby  ○ ptt off");
+    // What is shorter has a place where the meter has none.
+    let mic = Some(Mic { gate: Gate::Open, is_sent: true, level: 0 });
+    model.set_status(Status { mic, ..model.status() });
+    assert_eq!(seen(&mut model, 40, 10)[8], " attic  1:1!  ♪ in lobby  ● open  23 ms");
 }
 
 #[test]
