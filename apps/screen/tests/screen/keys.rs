@@ -269,10 +269,28 @@ fn a_paste_of_several_lines_is_asked_about() {
 }
 
 #[test]
+fn the_question_about_a_paste_fits_into_the_smallest_window() {
+    let mut model = alone();
+    types(&mut model, "\x1b[200~one\rtwo\rthree\rfour\rfive\x1b[201~");
+    let keys = [" Enter says each line as a message", " Esc   says nothing"];
+    let question = [" Say these 5 lines?", "  one", "  two", "  three", "  four", "  five", keys[0], keys[1]];
+    assert_eq!(seen(&mut model, 40, 10)[..8], question);
+    let question = [" Say these 5 lines?", "  one", "  two", "  … and 3 more", keys[0], keys[1]];
+    assert_eq!(seen(&mut model, 40, 8)[..6], question);
+    assert_eq!(seen(&mut model, 40, 5)[..3], [" Say these 5 lines?", keys[0], keys[1]]);
+    types(&mut model, "\x1b");
+    types(&mut model, &format!("\x1b[200~{}\x1b[201~", "x\r".repeat(PASTE_BYTES)));
+    let rows = seen(&mut model, 40, 10);
+    assert_eq!(rows[1..4], ["  x"; 3]);
+    let lost = "  That was too much: the rest is lost.";
+    assert!(rows[4].ends_with(" more") && rows[5..8] == [lost, keys[0], keys[1]], "{rows:#?}");
+}
+
+#[test]
 fn a_paste_of_any_length_is_bounded_and_its_lines_can_be_said() {
     let mut model = alone();
     types(&mut model, &format!("\x1b[200~{}\x1b[201~", "é".repeat(PASTE_BYTES)));
-    assert!(sees(&mut model, "There were more"));
+    assert!(sees(&mut model, "the rest is lost."));
     let acts = types(&mut model, "\r");
     let [Act::Say(lines)] = &acts[..] else { panic!("{acts:?}") };
     assert!(lines.iter().all(|line| line.len() <= MESSAGE_BYTES));
