@@ -212,6 +212,8 @@ impl Conversation {
                 self.unless_asked(client, is_asked);
             }
             Line::Message(rest) => self.message(client, rest),
+            // Whoever reads it makes of it what its author does.
+            Line::Act(text) => self.say(client, at, &format!("/me {text}")),
             Line::Nick(name) => self.rename(client, name),
             Line::Mute => self.toggle(What::Mute),
             Line::Deafen => self.toggle(What::Deafen),
@@ -265,6 +267,8 @@ impl Conversation {
                 format!("you hear {} at {db:+} dB now{limit}{trouble}", escape(name))
             }),
             Line::Incomplete(form) => self.screen.notice(&format!("write {form}")),
+            Line::TooMuch(command) => self.screen.notice(&format!("{command} takes nothing behind it")),
+            Line::OnlyFull(command) => self.screen.notice(&format!("{command} is only on the full screen")),
             Line::Unknown(command) => {
                 let mode = self.screen.mode();
                 let near = nearest(command, mode).filter(|_| mode == Mode::Full);
@@ -633,7 +637,10 @@ impl Handler for Conversation {
                     text => format!("{by} says that {label} is about: {}", escape(text)),
                 });
             }
-            ClientEvent::Rooms(rooms) => self.screen.notice(&listed(&rooms)),
+            ClientEvent::Rooms(rooms) => {
+                self.screen.set_listed(&rooms);
+                self.screen.notice(&listed(&rooms));
+            }
             ClientEvent::NotDone { why } => self.screen.notice(&escape(&why)),
             ClientEvent::Joined { place, session, name } => {
                 self.came(place, &name);

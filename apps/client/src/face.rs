@@ -2,7 +2,7 @@
 
 use chinwag_proto::{
     Instant, Seq,
-    client::{Client, ClientEvent, Page, PlaceId},
+    client::{Client, ClientEvent, ListedRoom, Page, PlaceId},
 };
 use chinwag_screen::{
     Button,
@@ -93,6 +93,13 @@ impl Face {
     pub(crate) fn set_devices(&self, [inputs, outputs]: [Vec<String>; 2]) {
         if let Self::Full(full) = self {
             full.change(|model| model.set_devices(inputs, outputs));
+        }
+    }
+
+    /// The rooms of the server, for the same.
+    pub(crate) fn set_listed(&self, rooms: &[ListedRoom]) {
+        if let Self::Full(full) = self {
+            full.change(|model| model.set_listed(rooms.iter().map(|room| room.name.as_str())));
         }
     }
 

@@ -52,7 +52,8 @@ impl FromStr for Button {
         let text = text.to_lowercase();
         let function = || text.strip_prefix('f')?.parse().ok().filter(|number| (1..=12).contains(number));
         let letter = || {
-            let mut letters = text.strip_prefix("ctrl-")?.chars();
+            let ways = ["ctrl-", "ctrl+", "^"];
+            let mut letters = ways.iter().find_map(|way| text.strip_prefix(way))?.chars();
             letters.next().filter(|_| letters.next().is_none())
         };
         let key = function().map(Key::Function).or_else(|| letter().map(Key::Control));
@@ -144,6 +145,12 @@ mod tests {
             if let Ok(button) = button {
                 assert_eq!(button.to_string().to_lowercase(), text.to_lowercase());
             }
+        }
+        for text in ["ctrl+t", "Ctrl+T", "^T", "^t"] {
+            assert_eq!(text.parse(), Ok(Button::Control('t')), "{text}");
+        }
+        for text in ["ctrl+", "^", "^c", "^^t", "ctrl+-t"] {
+            assert_eq!(text.parse::<Button>(), Err(Button::CHOICES), "{text}");
         }
     }
 

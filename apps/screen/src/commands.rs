@@ -3,7 +3,6 @@
 
 use std::sync::LazyLock;
 
-use chinwag_proto::text::action;
 use strsim::osa_distance;
 
 use crate::button::Button;
@@ -66,12 +65,18 @@ pub enum Line<'a> {
     Topic(Option<&'a str>),
     /// To somebody alone: his name, and what, if anything.
     Message(&'a str),
+    /// What the user does.
+    Act(&'a str),
     /// He is called otherwise from now on.
     Nick(&'a str),
     /// The same of a notification on the desktop.
     Notify(Option<bool>),
     /// A command without what it needs; how it is written.
     Incomplete(&'static str),
+    /// A command with something behind it that takes nothing.
+    TooMuch(&'static str),
+    /// A command that there is only on the full screen, in plain lines.
+    OnlyFull(&'static str),
     /// To be said, the second slash of a doubled one taken off.
     Say(&'a str),
     /// A slash with a word after it that is no command.
@@ -99,7 +104,7 @@ struct Command {
     is_for_full: bool,
     /// What it means with these arguments, which have no blanks around them; none if they are not what it takes.
     read: for<'a> fn(&'a str) -> Option<Line<'a>>,
-    /// What is told about wrong arguments; without it there is no such command for them.
+    /// What is told about wrong arguments; without it the command takes none.
     form: Option<&'static str>,
 }
 
@@ -172,7 +177,10 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/msg NAME TEXT, such as /msg Foo hello",
             command("/msg", "NAME TEXT", "say it to one alone", |rest| some(rest).map(Line::Message)),
         ),
-        form("/me TEXT, such as /me waves", command("/me", "TEXT", "tell what you do", |_| None)),
+        form(
+            "/me TEXT, such as /me waves",
+            command("/me", "TEXT", "tell what you do", |rest| some(rest).map(Line::Act)),
+        ),
         form(
             "/nick NAME",
             command("/nick", "NAME", "be called otherwise", |rest| some(rest).map(Line::Nick)),
@@ -185,10 +193,13 @@ static COMMANDS: LazyLock<Vec<Command>> = LazyLock::new(|| {
             "/volume NAME DB, such as /volume Foo -6",
             command("/volume", "NAME DB", "6 louder, -6 quieter", volume),
         ),
-        Command {
-            is_for_full: false,
-            ..command("/ptt", "", "begin to talk, or stop", |rest| alone(rest, Line::Talk))
-        },
+        form(
+            "/ptt alone: keys to talk by are only on the full screen",
+            Command {
+                is_for_full: false,
+                ..command("/ptt", "", "begin to talk, or stop", |rest| alone(rest, Line::Talk))
+            },
+        ),
         full(form(
             "/ptt, or /ptt KEY, such as /ptt F8: F1 to F12, or Ctrl with G, O, Q, R, S, T, V or X",
             command("/ptt", "KEY", "talk; by that key", talk),
@@ -245,8 +256,6 @@ impl<'a> Line<'a> {
         match line.trim() {
             "" => Self::Nothing,
             "{quit}" => Self::Quit,
-            // It is said as it is: whoever reads it makes of it what its author does.
-            command if action(command).is_some() => Self::Say(command),
             command if command.starts_with("//") => Self::Say(command.get(1..).unwrap_or_default()),
             command if command.starts_with('/') => Self::command(command, mode),
             _ => Self::Say(line),
@@ -255,14 +264,14 @@ impl<'a> Line<'a> {
 
     fn command(line: &'a str, mode: Mode) -> Self {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let mut form = None;
-        for command in COMMANDS.iter().filter(|command| command.is_in(mode) && command.name == word) {
-            if let Some(meaning) = (command.read)(rest.trim()) {
-                return meaning;
-            }
-            form = form.or(command.form);
-        }
-        form.map_or(Self::Unknown(word), Self::Incomplete)
+        let named = || COMMANDS.iter().filter(|command| command.name.eq_ignore_ascii_case(word));
+        let here = || named().filter(|command| command.is_in(mode));
+        let wrong = |command: &Command| command.form.map_or(Self::TooMuch(command.name), Self::Incomplete);
+        here()
+            .find_map(|command| (command.read)(rest.trim()))
+            .or_else(|| here().next().map(wrong))
+            .or_else(|| named().next().map(|command| Self::OnlyFull(command.name)))
+            .unwrap_or(Self::Unknown(word))
     }
 }
 
@@ -285,10 +294,11 @@ pub fn help_lines(mode: Mode) -> String {
     lines.join("\n")
 }
 
-/// Commands that begin so, in the order of the alphabet.
+/// Commands that begin so, in any case, in the order of the alphabet.
 pub(crate) fn beginning_with(prefix: &str, mode: Mode) -> Vec<&'static str> {
     let commands = COMMANDS.iter().filter(|command| command.is_in(mode)).map(|command| command.name);
-    let mut found: Vec<_> = commands.filter(|name| name.starts_with(prefix)).collect();
+    let prefix = prefix.to_lowercase();
+    let mut found: Vec<_> = commands.filter(|name| name.starts_with(&prefix)).collect();
     found.sort_unstable();
     found.dedup();
     found
@@ -296,11 +306,12 @@ pub(crate) fn beginning_with(prefix: &str, mode: Mode) -> Vec<&'static str> {
 
 /// The command that was most likely meant by `word`.
 pub fn nearest(word: &str, mode: Mode) -> Option<&'static str> {
+    let word = word.to_lowercase();
     let commands = COMMANDS.iter().filter(|command| command.is_in(mode)).map(|command| command.name);
-    if let Some(name) = commands.clone().find(|name| word.len() > 1 && name.starts_with(word)) {
+    if let Some(name) = commands.clone().find(|name| word.len() > 1 && name.starts_with(&word)) {
         return Some(name);
     }
-    let near = commands.map(|name| (osa_distance(name, &word.to_lowercase()), name));
+    let near = commands.map(|name| (osa_distance(name, &word), name));
     // Of a short word too little would be left.
     near.filter(|(distance, _)| *distance <= TYPOS && distance + 1 < word.len()).min().map(|(_, name)| name)
 }
@@ -323,7 +334,10 @@ mod tests {
             ("/topic tea and cake", Line::Topic(Some("tea and cake"))),
             ("/topic -", Line::Topic(Some(""))),
             ("/msg Foo Bar hello", Line::Message("Foo Bar hello")),
-            (" /me waves ", Line::Say("/me waves")),
+            (" /me waves ", Line::Act("waves")),
+            ("/ME  waves", Line::Act("waves")),
+            ("/MSG Foo Hello", Line::Message("Foo Hello")),
+            ("/Quit", Line::Quit),
             ("/me", Line::Incomplete("/me TEXT, such as /me waves")),
             ("/nick Baz", Line::Nick("Baz")),
             ("/nick", Line::Incomplete("/nick NAME")),
@@ -332,11 +346,17 @@ mod tests {
             (" /quit ", Line::Quit),
             ("/who", Line::Who),
             ("/help", Line::Help),
-            ("/who else", Line::Unknown("/who")),
+            ("/who else", Line::TooMuch("/who")),
+            ("/WHO else", Line::TooMuch("/who")),
+            ("/rooms x", Line::TooMuch("/rooms")),
+            ("/vad x", Line::TooMuch("/vad")),
+            ("/devices x", Line::TooMuch("/devices")),
+            ("/help x", Line::TooMuch("/help")),
+            ("/quit now", Line::TooMuch("/quit")),
             ("/mute", Line::Mute),
             ("/mute  Foo Bar ", Line::MuteOther("Foo Bar")),
             ("/deafen", Line::Deafen),
-            ("/deafen now", Line::Unknown("/deafen")),
+            ("/deafen now", Line::TooMuch("/deafen")),
             ("/ptt ", Line::Talk),
             ("/vad", Line::VoiceActivity),
             ("/volume Foo Bar -6.5", Line::Volume("Foo Bar", -6.5)),
@@ -351,7 +371,7 @@ mod tests {
             ("/ignore Foo Bar", Line::Ignore(Some("Foo Bar"))),
             ("/ignore", Line::Ignore(None)),
             ("/reconnect", Line::Reconnect),
-            ("/reconnect now", Line::Unknown("/reconnect")),
+            ("/reconnect now", Line::TooMuch("/reconnect")),
             ("/history", Line::History(None)),
             ("/history 50", Line::History(Some(50))),
             ("/history 0", Line::Incomplete("/history or /history N, such as /history 50")),
@@ -373,17 +393,21 @@ mod tests {
     fn what_is_about_the_screen_is_no_command_of_plain_lines() {
         for (line, meaning) in [
             ("/clear", Line::Clear),
+            ("/clear all", Line::TooMuch("/clear")),
             ("/bell", Line::Bell(None)),
             ("/bell off", Line::Bell(Some(false))),
             ("/bell maybe", Line::Incomplete("/bell on or /bell off")),
             ("/notify on", Line::Notify(Some(true))),
             ("/notify", Line::Notify(None)),
-            ("/ptt f8", Line::TalkKey(Button::Function(8))),
-            ("/ptt Ctrl-T", Line::TalkKey(Button::Control('t'))),
         ] {
             assert_eq!(Line::parse(line, Mode::Full), meaning, "{line:?}");
             let word = line.split(' ').next().unwrap();
-            assert_eq!(Line::parse(line, Mode::Lines), Line::Unknown(word), "{line:?}");
+            assert_eq!(Line::parse(line, Mode::Lines), Line::OnlyFull(word), "{line:?}");
+        }
+        for (line, button) in [("/ptt f8", Button::Function(8)), ("/ptt ^T", Button::Control('t'))] {
+            assert_eq!(Line::parse(line, Mode::Full), Line::TalkKey(button));
+            let told = Line::parse(line, Mode::Lines);
+            assert!(matches!(told, Line::Incomplete(form) if form.contains("only on the full screen")));
         }
     }
 
@@ -406,7 +430,8 @@ mod tests {
             ("/exit", Some("/quit")),
             ("/vol", Some("/volume")),
             ("/", None),
-            ("/Who", Some("/who")),
+            ("/WHi", Some("/who")),
+            ("/VOL", Some("/volume")),
             ("/nonsense", None),
         ] {
             assert_eq!(nearest(word, Mode::Lines), meant, "{word}");
@@ -421,7 +446,9 @@ mod tests {
         for name in beginning_with("/", Mode::Full) {
             assert!(name == "/help" || help.iter().any(|way| way.contains(name)), "{name}");
         }
-        assert_eq!(beginning_with("/m", Mode::Full), ["/me", "/msg", "/mute"]);
+        for prefix in ["/m", "/M"] {
+            assert_eq!(beginning_with(prefix, Mode::Full), ["/me", "/msg", "/mute"]);
+        }
         assert_eq!(beginning_with("/b", Mode::Lines), [""; 0]);
         insta::assert_snapshot!(help_lines(Mode::Lines));
     }

@@ -1,5 +1,7 @@
 //! What Tab makes of the beginning of a word: names, commands, rooms, devices; one after the other, when it is pressed again.
 
+use std::collections::BTreeSet;
+
 use crate::{
     commands::{Mode, beginning_with},
     model::Model,
@@ -37,14 +39,9 @@ impl Model {
             let choices: Vec<_> = commands.into_iter().map(|name| format!("{name} ")).collect();
             return Some(Completion { from: 0, choices, next: 0 }).filter(|found| !found.choices.is_empty());
         }
-        for (command, devices) in ["/input ", "/output "].into_iter().zip(&self.devices) {
-            if let Some(prefix) = before.strip_prefix(command) {
-                let prefix = prefix.to_lowercase();
-                let fitting = devices.iter().filter(|name| name.to_lowercase().starts_with(&prefix));
-                let choices: Vec<_> = fitting.cloned().collect();
-                return Some(Completion { from: command.len(), choices, next: 0 })
-                    .filter(|found| !found.choices.is_empty());
-            }
+        if let Some((from, all)) = self.all_for(before) {
+            let choices: Vec<_> = all.into_iter().filter(|name| begins_with(name, &before[from..])).collect();
+            return Some(Completion { from, choices, next: 0 }).filter(|found| !found.choices.is_empty());
         }
         let words = before.match_indices(' ').map(|(at, _)| at + 1);
         let mut starts: Vec<_> = std::iter::once(0).chain(words).collect();
@@ -55,6 +52,21 @@ impl Model {
         })
     }
 
+    /// Where a command takes nothing but one of these: where that begins, and all of them.
+    fn all_for(&self, before: &str) -> Option<(usize, Vec<String>)> {
+        let (command, _) = before.split_once(' ')?;
+        let all = match command.to_lowercase().as_str() {
+            "/input" => self.devices[0].clone(),
+            "/output" => self.devices[1].clone(),
+            "/join" => {
+                let mine = self.rooms.iter().filter(|room| !room.is_private).map(|room| &room.name);
+                mine.chain(&self.listed).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+            }
+            _ => return None,
+        };
+        Some((command.len() + 1, all))
+    }
+
     /// Members, then rooms, that begin so. `is_first`: it is who the line is said to.
     fn names(&self, prefix: &str, is_first: bool) -> Vec<String> {
         let Some(room) = self.rooms.get(self.current).filter(|_| !prefix.trim().is_empty()) else {
@@ -63,7 +75,12 @@ impl Model {
         let behind = if is_first { ": " } else { " " };
         let members = room.members.beginning_with(prefix).into_iter().map(|name| name + behind);
         let rooms = self.rooms.iter().map(|room| &room.name);
-        let rooms = rooms.filter(|name| name.to_lowercase().starts_with(&prefix.to_lowercase()));
+        let rooms = rooms.filter(|name| begins_with(name, prefix));
         members.chain(rooms.map(|name| format!("{name} "))).collect()
     }
+}
+
+/// In any case.
+fn begins_with(name: &str, prefix: &str) -> bool {
+    name.to_lowercase().starts_with(&prefix.to_lowercase())
 }

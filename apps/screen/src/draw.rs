@@ -19,8 +19,6 @@ use crate::{
 
 /// Columns of the help, at most.
 const OVERLAY_COLUMNS: u16 = 80;
-/// Of these, what is said about something begins here.
-const OVERLAY_TAB: usize = 18;
 const PROMPT: &str = "> ";
 /// Narrower than that, there is no room for a prompt.
 const PROMPT_COLUMNS: u16 = 12;
@@ -62,9 +60,8 @@ fn rooms(model: &Model, pane: Rect, buffer: &mut Buffer) {
                 false => Look::Text,
             };
             let room_columns = usize::from(pane.width).saturating_sub(counts);
-            let kind = if room.is_private { "@" } else { "" };
             let voice = if model.voice == Some(room.id) && model.rooms.len() > 1 { "♪" } else { "" };
-            let name = format!("{} {kind}{}{voice}", n + 1, room.name);
+            let name = format!("{} {}{voice}", n + 1, room.label());
             let mut pen = Pen::at(buffer, pane, row);
             pen.text(&name[..fitting(&name, room_columns)], theme.style(look));
             pen.text(&count, theme.style(Look::Text)).text(&mentions, theme.style(Look::Mention));
@@ -175,7 +172,7 @@ fn input(model: &Model, pane: Rect, buffer: &mut Buffer) -> Option<Position> {
 
 fn draw_overlay(model: &Model, overlay: &Overlay, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
-    let rows = overlay.rows(panes.columns);
+    let rows = overlay.rows(panes.columns, panes.overlay_rows());
     let height = panes.overlay_rows().min(rows.len());
     let columns = panes.columns.min(OVERLAY_COLUMNS);
     let x = (panes.columns - columns) / 2;
@@ -193,7 +190,7 @@ fn draw_overlay(model: &Model, overlay: &Overlay, panes: &Panes, buffer: &mut Bu
         let cell_columns = columns / u16::try_from(cells.len()).unwrap_or(1).max(1);
         for (n, (head, text)) in (0..).zip(cells) {
             let cell = Rect { x: pane.x + n * cell_columns, width: cell_columns, ..pane };
-            let tab = if head.is_empty() { 1 } else { OVERLAY_TAB.min(usize::from(columns) / 2) };
+            let tab = if head.is_empty() { 1 } else { overlay.tab().min(usize::from(columns) / 2) };
             Pen::at(buffer, cell, row).text(&format!(" {}", escape(head)), theme.style(Look::Own));
             let mut pen = Pen::at(buffer, cell, row);
             // A head that is longer pushes on what is said about it.

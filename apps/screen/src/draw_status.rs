@@ -1,10 +1,12 @@
-//! The status line: the room, the connection, the microphone. What matters least goes first where it is narrow.
+//! The status line: the room, the connection, the microphone. Where it is narrow, what matters most has its place first.
+
+use std::{borrow::Cow, collections::BTreeSet};
 
 use ratatui_core::buffer::Buffer;
 
 use crate::{
     draw::meter,
-    glyph::width,
+    glyph::{fitting, width},
     model::Model,
     panes::Panes,
     pen::Pen,
@@ -12,7 +14,10 @@ use crate::{
     theme::Look,
 };
 
-/// A piece of it; the greatest rank goes first.
+/// What stands beside the room's name wants so many columns, but leaves it a third of a narrow line.
+const OTHER_COLUMNS: usize = 48;
+
+/// A piece of it, with a blank before and one behind it; the least rank has its place first.
 struct Piece {
     text: String,
     is_alert: bool,
@@ -21,32 +26,43 @@ struct Piece {
 
 pub(crate) fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
-    let mut pieces = pieces(model, panes);
-    let columns = usize::from(panes.status.width);
-    // A blank before each and behind the last.
-    while pieces.len() > 1 && pieces.iter().map(|piece| width(&piece.text) + 2).sum::<usize>() > columns {
-        let Some(least) = pieces.iter().enumerate().max_by_key(|(_, piece)| piece.rank).map(|(n, _)| n)
-        else {
-            return;
-        };
-        pieces.remove(least);
-    }
+    let pieces = pieces(model, panes);
+    let ranks = fitting_ranks(&pieces, usize::from(panes.status.width));
     let mut pen = Pen::at(buffer, panes.status, 0);
-    for Piece { text, is_alert, .. } in pieces {
-        let look = if is_alert { Look::Alert } else { Look::Status };
-        pen.text(" ", theme.style(Look::Status)).text(&text, theme.style(look));
+    for Piece { text, is_alert, .. } in pieces.iter().filter(|piece| ranks.contains(&piece.rank)) {
+        let look = if *is_alert { Look::Alert } else { Look::Status };
+        pen.text(" ", theme.style(Look::Status)).text(text, theme.style(look));
         pen.text(" ", theme.style(Look::Status));
     }
     pen.fill(" ", theme.style(Look::Status));
 }
 
+/// The ranks of what there is room for; of what matters most there is a part at least.
+fn fitting_ranks(pieces: &[Piece], columns: usize) -> BTreeSet<u8> {
+    let mut by_rank: Vec<_> = pieces.iter().collect();
+    by_rank.sort_by_key(|piece| piece.rank);
+    let mut ranks = BTreeSet::new();
+    let mut free = columns;
+    for piece in by_rank {
+        let taken = width(&piece.text) + 2;
+        if taken <= free || ranks.is_empty() {
+            free = free.saturating_sub(taken);
+            ranks.insert(piece.rank);
+        }
+    }
+    ranks
+}
+
+/// No two of the same rank.
 fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     let status = &model.status;
     let mut pieces = Vec::new();
     let mut add = |rank, is_alert, text: String| pieces.push(Piece { text, is_alert, rank });
     let room = model.rooms.get(model.current);
     if let Some(room) = room.filter(|room| !room.name.is_empty()) {
-        add(2, false, if room.is_private { format!("@{}", room.name) } else { room.name.clone() });
+        let columns = usize::from(panes.status.width);
+        let columns = columns.saturating_sub(OTHER_COLUMNS).max(columns / 3);
+        add(4, false, cut(&room.label(), columns).into_owned());
     }
     match status.link {
         Link::Connecting => add(0, true, "connecting…".to_owned()),
@@ -55,36 +71,37 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     }
     let below = room.map_or(0, |room| room.talk.lines_below());
     if room.is_some_and(|room| !room.talk.is_at_end()) {
-        add(1, true, format!("↓ {below} below"));
+        add(3, true, format!("↓ {below} below"));
     }
     if panes.rooms.width == 0 && model.rooms.len() > 1 {
         let others = elsewhere(model);
         if !others.is_empty() {
-            add(4, false, others);
+            add(6, false, others);
         }
     }
     if status.is_deafened {
-        add(3, true, "deafened".to_owned());
+        add(2, true, "deafened".to_owned());
     }
     if let Some(voice) = model.voice_elsewhere() {
-        add(4, true, voice);
+        add(5, true, voice);
     }
     if status.is_muted {
-        add(5, true, "muted".to_owned());
+        add(1, true, "muted".to_owned());
     } else if let Some(mic) = status.mic {
-        add(5, false, microphone(mic));
+        add(1, false, microphone(mic));
+        add(7, false, meter(mic.level));
     }
     let speakers: Vec<_> = room.into_iter().flat_map(|room| room.members.speakers()).take(3).collect();
     if panes.members.width == 0 && !speakers.is_empty() {
         let names: Vec<_> = speakers.iter().map(|member| member.name.as_str()).collect();
-        add(6, false, format!("♪ {}", names.join(", ")));
+        add(8, false, format!("♪ {}", names.join(", ")));
     }
     if let Some(rtt) = status.rtt_ms {
-        add(7, false, format!("{rtt} ms"));
+        add(9, false, format!("{rtt} ms"));
     }
     if status.lost_per_mille > 0 {
         let (whole, tenths) = (status.lost_per_mille / 10, status.lost_per_mille % 10);
-        add(8, false, format!("{whole}.{tenths} % lost"));
+        add(10, false, format!("{whole}.{tenths} % lost"));
     }
     if let Some(path) = status.path {
         let path = match path {
@@ -92,7 +109,7 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
             Path::Tcp => "TCP",
             Path::Both => "UDP+TCP",
         };
-        add(9, false, path.to_owned());
+        add(11, false, path.to_owned());
     }
     pieces
 }
@@ -123,5 +140,13 @@ fn microphone(mic: Mic) -> String {
         Gate::PushToTalk { is_held: false } => "ptt off",
     };
     let mark = if mic.is_sent { "●" } else { "○" };
-    format!("{mark} {} {gate}", meter(mic.level))
+    format!("{mark} {gate}")
+}
+
+/// So much of a name that it leaves room for others.
+fn cut(name: &str, columns: usize) -> Cow<'_, str> {
+    match fitting(name, columns) {
+        all if all == name.len() => name.into(),
+        _ => format!("{}…", &name[..fitting(name, columns.saturating_sub(1))]).into(),
+    }
 }

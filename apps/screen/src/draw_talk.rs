@@ -82,7 +82,6 @@ fn draw_row(model: &Model, panes: &Panes, buffer: &mut Buffer, at: Place, row: u
 fn style(model: &Model, line: &Line, at: usize, is_private: bool) -> Style {
     let head = &line.text()[..line.head()];
     let look = match line.kind {
-        _ if line.is_history => Look::History,
         Kind::Own if at < line.head() => Look::Own,
         Kind::Said if at < line.head() => Look::Name(who(head)),
         // Between two, all that the other says is for the user.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chinwag_proto::{
     SessionId,
-    limits::{CLAIMS, MESSAGE_BYTES},
+    limits::{self, CLAIMS, MESSAGE_BYTES},
     text::escape,
 };
 
@@ -55,6 +55,8 @@ pub struct Model {
     pub(crate) pending: BTreeMap<RoomId, (Vec<String>, usize)>,
     /// The names of microphones and of speakers, as far as they are known.
     pub(crate) devices: [Vec<String>; 2],
+    /// The names of the server's rooms, escaped, as far as they are known.
+    pub(crate) listed: Vec<String>,
     rings: bool,
     owes_bell: bool,
     has_focus: bool,
@@ -108,6 +110,7 @@ impl Model {
             search: None,
             pending: BTreeMap::new(),
             devices: [vec![], vec![]],
+            listed: vec![],
             rings: false,
             owes_bell: false,
             has_focus: true,
@@ -313,6 +316,11 @@ impl Model {
     /// The microphones and speakers by which `/input` and `/output` are completed.
     pub fn set_devices(&mut self, inputs: Vec<String>, outputs: Vec<String>) {
         self.devices = [inputs, outputs];
+    }
+
+    /// The rooms by which `/join` is completed, beside those that the user is in: [`limits::ROOMS`] of them at most.
+    pub fn set_listed<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.listed = names.take(limits::ROOMS).map(|name| escape(name).into_owned()).collect();
     }
 
     /// Whether there is something earlier than what is here, which is asked for by [`crate::Act::Earlier`].
@@ -545,7 +553,7 @@ impl Model {
             return None;
         }
         let room = self.rooms.iter().find(|room| Some(room.id) == self.voice);
-        Some(room.map_or_else(|| "no voice".to_owned(), |room| format!("♪ in {}", room.name)))
+        Some(room.map_or_else(|| "no voice".to_owned(), |room| format!("♪ in {}", room.label())))
     }
 
     /// The screen has so many columns and rows.

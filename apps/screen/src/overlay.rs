@@ -2,7 +2,7 @@
 
 use crate::commands::{Mode, help};
 
-/// Lines of a paste that are shown with the question.
+/// Lines of a paste that are shown with the question, at most.
 pub(crate) const PASTE_SHOWN: usize = 5;
 /// Bytes of a paste that are kept; the rest is not said, and the question tells so.
 pub const PASTE_BYTES: usize = 256 * 1024;
@@ -44,9 +44,18 @@ impl Overlay {
         }
     }
 
-    /// Its rows on a screen of so many columns: what stands first, and what is said about it, once or twice in each. Not escaped.
-    pub(crate) fn rows(&self, columns: u16) -> Vec<Vec<(String, String)>> {
-        let all = self.entries();
+    /// What is said about what stands first begins in this column.
+    pub(crate) fn tab(&self) -> usize {
+        match self {
+            Self::Help { .. } => 18,
+            Self::Paste { .. } => 7,
+        }
+    }
+
+    /// Its rows on a screen of so many columns, where there is room for so many: what stands first, and what is said about it, once or
+    /// twice in each. Not escaped.
+    pub(crate) fn rows(&self, columns: u16, room: usize) -> Vec<Vec<(String, String)>> {
+        let all = self.entries(room);
         let is_wide = matches!(self, Self::Help { .. }) && columns >= TWO_COLUMNS;
         let height = if is_wide { all.len().div_ceil(2) } else { all.len() };
         let (left, right) = all.split_at(height);
@@ -57,7 +66,7 @@ impl Overlay {
             .collect()
     }
 
-    fn entries(&self) -> Vec<(String, String)> {
+    fn entries(&self, room: usize) -> Vec<(String, String)> {
         match self {
             Self::Help { .. } => {
                 let keys = KEYS.iter().map(|&(key, what)| (key.to_owned(), what.to_owned()));
@@ -65,13 +74,17 @@ impl Overlay {
                 commands.chain(keys).collect()
             }
             Self::Paste { lines, is_cut } => {
-                let shown = lines.iter().take(PASTE_SHOWN).map(|line| (String::new(), line.clone()));
-                let more = lines.len().saturating_sub(PASTE_SHOWN);
-                let more = (more > 0).then(|| (String::new(), format!("… and {more} more")));
-                let cut = "There were more, which are lost: that was too much.";
-                let cut = is_cut.then(|| (String::new(), cut.to_owned()));
                 let keys = [("Enter", "says each line as a message"), ("Esc", "says nothing")];
                 let keys = keys.map(|(key, what)| (key.to_owned(), what.to_owned()));
+                let cut = "That was too much: the rest is lost.";
+                let cut = is_cut.then(|| (String::new(), cut.to_owned()));
+                // The first lines rather than the last, and the keys in any case.
+                let room = room.saturating_sub(keys.len() + usize::from(*is_cut));
+                let all = lines.len();
+                let shown =
+                    if all <= room.min(PASTE_SHOWN) { all } else { PASTE_SHOWN.min(room.saturating_sub(1)) };
+                let more = (shown < all).then(|| (String::new(), format!("… and {} more", all - shown)));
+                let shown = lines.iter().take(shown).map(|line| (String::new(), line.clone()));
                 shown.chain(more).chain(cut).chain(keys).collect()
             }
         }
@@ -79,7 +92,7 @@ impl Overlay {
 
     /// Moves what is seen of it by so many rows; `height` of them are seen.
     pub(crate) fn scroll(&mut self, by: isize, height: usize, columns: u16) {
-        let most = self.rows(columns).len().saturating_sub(height);
+        let most = self.rows(columns, height).len().saturating_sub(height);
         if let Self::Help { scrolled } = self {
             *scrolled = scrolled.saturating_add_signed(by).min(most);
         }

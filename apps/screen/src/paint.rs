@@ -1,8 +1,8 @@
 //! What is written to a terminal so that it shows a picture: only what differs from the one before.
 //!
-//! Terminals do not agree on how wide some glyphs are. A row that has any but plain ones is written whole, and the cursor is set
-//! behind each of these, so that a terminal that thinks otherwise spoils that glyph and nothing else. It must not wrap
-//! ([`ENTER`] says so).
+//! Terminals do not agree on how wide some glyphs are. A row that has any but plain ones is written whole, the cells of a wide one are
+//! made blank before it comes, and the cursor is set behind each of these, so that a terminal that thinks otherwise spoils that glyph
+//! and nothing else. It must not wrap ([`ENTER`] says so).
 
 use std::fmt::Write as _;
 
@@ -79,17 +79,28 @@ impl Pen {
     }
 
     fn cell(&mut self, x: u16, y: u16, cell: &Cell) {
-        // Writing to a String cannot fail.
-        if self.at != Some((x, y)) {
-            let _ = write!(self.out, "\x1b[{};{}H", y + 1, x + 1);
-        }
+        self.go_to(x, y);
         let style = (cell.fg, cell.bg, cell.modifier);
         if self.style != Some(style) {
             self.set_style(cell);
             self.style = Some(style);
         }
+        let width = cell.symbol().width();
+        if width > 1 {
+            // Where it is narrower for the terminal, what stood there would stay beside it.
+            self.out.extend(std::iter::repeat_n(' ', width));
+            self.at = None;
+            self.go_to(x, y);
+        }
         self.out.push_str(cell.symbol());
         self.at = is_plain(cell).then_some((x + 1, y));
+    }
+
+    fn go_to(&mut self, x: u16, y: u16) {
+        if self.at != Some((x, y)) {
+            // Writing to a String cannot fail.
+            let _ = write!(self.out, "\x1b[{};{}H", y + 1, x + 1);
+        }
     }
 
     fn set_style(&mut self, cell: &Cell) {

@@ -1,5 +1,7 @@
 //! A room: what is said there, who is there, and what the user has not seen.
 
+use std::borrow::Cow;
+
 use crate::{editor::Entered, line::Line, members::Members, talk::Talk};
 
 /// A number by which whoever feeds the model knows a room.
@@ -46,6 +48,16 @@ impl Room {
             read: 0,
             newest: 0,
             read_before: None,
+        }
+    }
+
+    /// What it is called where rooms and conversations of two stand beside each other: these begin with `@`. A room whose name begins so has
+    /// a backslash before it, and so has one whose name begins with such a backslash, so that two names stay two.
+    pub(crate) fn label(&self) -> Cow<'_, str> {
+        match self.is_private {
+            true => format!("@{}", self.name).into(),
+            false if self.name.starts_with(['@', '\\']) => format!("\\{}", self.name).into(),
+            false => self.name.as_str().into(),
         }
     }
 

@@ -26,7 +26,6 @@ pub(crate) enum Look<'a> {
     Notice,
     Missed,
     Mention,
-    History,
     /// What is typed and not said yet.
     Pending,
     /// Lines between what belongs together.
@@ -60,7 +59,7 @@ impl Theme {
     pub(crate) fn style(self, look: Look<'_>) -> Style {
         let style = match look {
             Look::Text => Style::new(),
-            Look::Time | Look::Rule | Look::History | Look::Pending | Look::Presence => {
+            Look::Time | Look::Rule | Look::Pending | Look::Presence => {
                 Style::new().add_modifier(Modifier::DIM)
             }
             Look::Name(name) => self.coloured(self.of_name(name)).add_modifier(Modifier::BOLD),

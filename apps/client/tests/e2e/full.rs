@@ -319,7 +319,7 @@ fn whoever_speaks_is_seen() {
         24,
         &["--name", "Baz", "--mic", voice.to_str().unwrap(), "--speaker", "none", &server.link],
     );
-    baz.until("its level", |baz| baz.rows().iter().any(|row| row.contains("● █") && row.contains("level")));
+    baz.until("its level", |baz| baz.rows().iter().any(|row| row.contains("● level  █")));
     baz.enters("/mute");
     baz.until("muted", |baz| baz.rows().iter().any(|row| row.ends_with("│ Baz m")));
 }

@@ -48,7 +48,7 @@ fn three_terminals_talk_in_several_rooms() {
     foo.until("the topic", |foo| foo.rows()[0].contains("tea and cake"));
     bar.type_line("/join lobby");
     bar.expect_error("what you type is said in lobby now");
-    foo.enters("/me waves");
+    foo.enters("/ME waves");
     bar.expect(":[the den] * Foo waves");
     // He is called otherwise from now on, and that is a mention.
     bar.type_line("/nick Barbara");
@@ -73,6 +73,9 @@ fn three_terminals_talk_in_several_rooms() {
     });
     foo.enters("/rooms");
     foo.sees_part("the den (1 here): tea and cake");
+    foo.types("/join lob\t");
+    foo.sees_typed("> /join lobby|");
+    foo.types("\x15");
     foo.enters("/who");
     foo.sees_part("here: Foo");
 }

@@ -210,6 +210,8 @@ fn tab_completes_names_commands_and_rooms() {
     let members = ["Foo", "Bar", "barbara", "Foo Baz", "小明"];
     model.set_members(LOBBY, members.iter().enumerate().map(|(n, name)| (id(n as u32), *name)));
     let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    model.set_listed(["bar", "the den", "basement"].into_iter());
+    model.enter_private(chinwag_screen::RoomId(3), "The Bar");
     model.set_devices(named(&["Built-in Mic", "Built-in Other", "Headset"]), named(&["Horn"]));
     for (keys, expected) in [
         ("小\t", "小明: "),
@@ -222,6 +224,15 @@ fn tab_completes_names_commands_and_rooms() {
         ("/vol\t", "/volume "),
         ("/volume barb\t-6", "/volume barbara -6"),
         ("/\t", "/bell "),
+        ("/HE\t", "/help "),
+        ("/join ba\t", "/join bar"),
+        ("/join ba\t\t", "/join basement"),
+        ("/join ba\t\t\t", "/join bar"),
+        ("/join the\t", "/join the den"),
+        ("/JOIN The D\t", "/JOIN the den"),
+        ("/join \t", "/join bar"),
+        ("/join 小\t", "/join 小"),
+        ("/INPUT h\t", "/INPUT Headset"),
         ("base\t", "basement "),
         ("/input built\t", "/input Built-in Mic"),
         ("/input built\t\t", "/input Built-in Other"),
@@ -258,10 +269,28 @@ fn a_paste_of_several_lines_is_asked_about() {
 }
 
 #[test]
+fn the_question_about_a_paste_fits_into_the_smallest_window() {
+    let mut model = alone();
+    types(&mut model, "\x1b[200~one\rtwo\rthree\rfour\rfive\x1b[201~");
+    let keys = [" Enter says each line as a message", " Esc   says nothing"];
+    let question = [" Say these 5 lines?", "  one", "  two", "  three", "  four", "  five", keys[0], keys[1]];
+    assert_eq!(seen(&mut model, 40, 10)[..8], question);
+    let question = [" Say these 5 lines?", "  one", "  two", "  … and 3 more", keys[0], keys[1]];
+    assert_eq!(seen(&mut model, 40, 8)[..6], question);
+    assert_eq!(seen(&mut model, 40, 5)[..3], [" Say these 5 lines?", keys[0], keys[1]]);
+    types(&mut model, "\x1b");
+    types(&mut model, &format!("\x1b[200~{}\x1b[201~", "x\r".repeat(PASTE_BYTES)));
+    let rows = seen(&mut model, 40, 10);
+    assert_eq!(rows[1..4], ["  x"; 3]);
+    let lost = "  That was too much: the rest is lost.";
+    assert!(rows[4].ends_with(" more") && rows[5..8] == [lost, keys[0], keys[1]], "{rows:#?}");
+}
+
+#[test]
 fn a_paste_of_any_length_is_bounded_and_its_lines_can_be_said() {
     let mut model = alone();
     types(&mut model, &format!("\x1b[200~{}\x1b[201~", "é".repeat(PASTE_BYTES)));
-    assert!(sees(&mut model, "There were more"));
+    assert!(sees(&mut model, "the rest is lost."));
     let acts = types(&mut model, "\r");
     let [Act::Say(lines)] = &acts[..] else { panic!("{acts:?}") };
     assert!(lines.iter().all(|line| line.len() <= MESSAGE_BYTES));

@@ -82,6 +82,25 @@ fn glyphs_that_terminals_take_to_be_wider_spoil_nothing_else() {
 }
 
 #[test]
+fn glyphs_that_terminals_take_to_be_narrower_leave_nothing_of_what_stood_there() {
+    let mut model = alone();
+    let mut terminal = Terminal::new(80, 24);
+    for _ in 0..30 {
+        model.said(LOBBY, says("Bar", &"X".repeat(400)));
+    }
+    terminal.shows(&mut model);
+    model.said(LOBBY, says("Bar", "k 1\u{fe0f}\u{20e3} ❤\u{fe0f} ☀\u{fe0f} 好 done"));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+    let cursor = draw(&model, &mut buffer);
+    let written = paint(terminal.before.as_ref(), &buffer, cursor, false);
+    // What asks for two columns means nothing to this terminal.
+    terminal.screen.process(written.replace('\u{fe0f}', "").as_bytes());
+    let rows: Vec<_> = terminal.screen.screen().rows(0, 59).collect();
+    let row = rows.iter().find(|row| row.contains("done")).unwrap();
+    assert_eq!(row.trim_end(), "20:00 Bar: k 1\u{20e3}  ❤  ☀  好 done");
+}
+
+#[test]
 fn a_terminal_is_left_as_it_was() {
     let mut terminal = Terminal::new(40, 10);
     terminal.screen = vt100::Parser::new(NonZero::new(10).unwrap(), NonZero::new(40).unwrap(), 0);

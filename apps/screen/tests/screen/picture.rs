@@ -1,7 +1,7 @@
 //! What is to be seen, at several sizes.
 
 use chinwag_screen::{
-    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, ROOMS, RoomId, Said, Status, Theme, draw,
+    Gate, Link, Mic, Model, NOTIFICATION_PAUSE_MS, Notifier, Path, ROOMS, RoomId, Said, Status, Theme, draw,
 };
 use ratatui_core::{
     buffer::Buffer,
@@ -82,10 +82,12 @@ fn no_size_is_too_small() {
 fn the_status_line_keeps_what_matters_where_it_is_narrow() {
     let mut model = busy();
     for (columns, expected) in [
-        (80, " lobby  ● █████··· voice  23 ms  1.2 % lost  UDP"),
-        (60, " lobby  2:3!  ● █████··· voice  23 ms  1.2 % lost  UDP"),
-        (45, " lobby  2:3!  ● █████··· voice"),
-        (20, " lobby  2:3!"),
+        (80, " lobby  ● voice  █████···  23 ms  1.2 % lost  UDP"),
+        (60, " lobby  2:3!  ● voice  █████···  23 ms  1.2 % lost  UDP"),
+        (46, " lobby  2:3!  ● voice  █████···"),
+        (25, " lobby  2:3!  ● voice"),
+        (20, " lobby  ● voice"),
+        (9, " ● voice"),
     ] {
         // The rooms have no pane at 60, the members none below.
         let row = seen(&mut model, columns, 24)[22].clone();
@@ -108,8 +110,33 @@ fn the_status_line_keeps_what_matters_where_it_is_narrow() {
         model.set_now(now);
         assert!(sees(&mut model, expected), "{now}: {:#?}", seen(&mut model, 80, 24));
     }
-    assert!(sees(&mut model, "deafened  ○ ········ ptt off"));
+    assert!(sees(&mut model, "deafened  ○ ptt off  ········"));
     assert!(seen(&mut model, 30, 10)[8].starts_with(" connection lost, trying…"));
+}
+
+#[test]
+fn whether_he_is_heard_is_told_in_a_small_window_wherever_he_looks() {
+    let mut model = alone();
+    model.enter(ATTIC, "a room with a name of 32 letters");
+    model.set_voice_room(Some(LOBBY));
+    types(&mut model, "\x1b2");
+    model.said(LOBBY, says("Bar", "Foo: hello"));
+    let gate = Gate::PushToTalk { is_held: false };
+    let mic = Some(Mic { gate, is_sent: false, level: 0 });
+    model.set_status(Status { mic, rtt_ms: Some(23), path: Some(Path::Udp), ..model.status() });
+    assert_eq!(seen(&mut model, 40, 10)[8], " a room with …  ♪ in lobby  ○ ptt off");
+    model.set_status(Status { is_muted: true, ..model.status() });
+    assert_eq!(seen(&mut model, 40, 10)[8], " a room with …  1:1!  ♪ in lobby  muted");
+    model.set_status(Status { is_muted: false, ..model.status() });
+    model.leave(ATTIC);
+    model.enter(ATTIC, "attic");
+    types(&mut model, "\x1b2");
+    model.said(LOBBY, says("Bar", "Foo: hello"));
+    assert_eq!(seen(&mut model, 40, 10)[8], " attic  1:1!  ♪ in lobby  ○ ptt off");
+    // What is shorter has a place where the meter has none.
+    let mic = Some(Mic { gate: Gate::Open, is_sent: true, level: 0 });
+    model.set_status(Status { mic, ..model.status() });
+    assert_eq!(seen(&mut model, 40, 10)[8], " attic  1:1!  ♪ in lobby  ● open  23 ms");
 }
 
 #[test]
@@ -201,6 +228,26 @@ fn nobody_is_told_of_what_he_said_himself() {
     assert!(!sees(&mut model, "!"), "{:#?}", seen(&mut model, 80, 24));
     model.said(ATTIC, says("Bar", "psst"));
     assert!(model.take_bell() && model.take_notification().is_some());
+}
+
+#[test]
+fn no_room_looks_like_what_is_between_two() {
+    let mut model = alone();
+    for (n, name) in (3..).zip(["Bar", "@Bar", "\\@Bar"]) {
+        model.enter(RoomId(n), name);
+        model.enter_private(RoomId(n + 10), name);
+    }
+    let mic = Some(Mic { gate: Gate::Open, is_sent: true, level: 1 });
+    model.set_status(Status { mic, ..model.status() });
+    let labels = ["lobby", "Bar", "@Bar", "\\@Bar", "@@Bar", "\\\\@Bar", "@\\@Bar"];
+    for (key, label) in (1..).zip(labels) {
+        types(&mut model, &format!("\x1b{key}"));
+        let rows = seen(&mut model, 120, 24);
+        assert!(rows[22].starts_with(&format!(" {label}  ")), "{rows:#?}");
+        assert_eq!(rows[key - 1].split_once('│').unwrap().0.trim_end(), format!("{key} {label}"));
+    }
+    model.set_voice_room(Some(RoomId(4)));
+    assert!(sees(&mut model, "♪ in \\@Bar "), "{:#?}", seen(&mut model, 80, 24));
 }
 
 #[test]
@@ -307,6 +354,32 @@ fn without_colours_there_are_none_and_with_them_they_are_the_terminals_own() {
     }
     let light = styles(Theme::Light);
     assert!(!light.iter().any(|&(fg, ..)| fg == Color::Yellow || fg == Color::LightBlue));
+}
+
+#[test]
+fn what_was_said_before_looks_as_it_did_when_it_was_said() {
+    let mut model = Model::new(Theme::Dark);
+    model.enter(LOBBY, "lobby");
+    model.set_me(id(1), "Foo");
+    let said = |place, is_history| Said { place, is_history, ..says("Bar", "hello Foo") };
+    model.said(LOBBY, said(3, true));
+    model.missed(LOBBY, EVENING, 1, 4);
+    model.said(LOBBY, said(5, false));
+    model.fill(LOBBY, 4, [said(4, true)], 0);
+    model.put_before(LOBBY, [said(2, true)], false);
+    let buffer = picture(&mut model, 40, 10);
+    let styles = |row: usize| {
+        let cells = buffer.content[40 * row..40 * (row + 1)].iter();
+        cells.map(|cell| (cell.fg, cell.modifier)).collect::<Vec<_>>()
+    };
+    let rows = rows(&buffer);
+    let said: Vec<_> = (0..rows.len()).filter(|row| rows[*row].contains("Bar: hello Foo")).collect();
+    assert_eq!(said.len(), 4, "{rows:#?}");
+    for row in &said {
+        assert_eq!(styles(*row), styles(said[3]));
+    }
+    let (name, text) = (styles(said[0])[6], styles(said[0])[11]);
+    assert!(name.0 != Color::Reset && text.0 == Color::Yellow, "{name:?} {text:?}");
 }
 
 #[test]
