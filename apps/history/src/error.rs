@@ -37,6 +37,15 @@ pub enum Fault {
     Foreign,
     /// What it holds cannot be.
     Damaged(String),
+    /// Something is missing that was kept in it.
+    Incomplete {
+        /// So many entries, or more: messages, rooms and their topics.
+        missing: u64,
+        /// So many messages can be read.
+        readable: u64,
+        /// The latest of these was said then, in words.
+        until: Option<String>,
+    },
     /// There is no room of this name.
     NoRoom(String),
     /// A file that was to be made is there already.
@@ -78,6 +87,17 @@ impl fmt::Display for Fault {
                 "it is damaged ({what}); move it away, with the files beside it whose names end in -wal and -shm, and put a \
                  backup in its place or begin a new history"
             ),
+            Self::Incomplete { missing, readable, until } => {
+                let until =
+                    until.as_ref().map_or_else(String::new, |until| format!(", the last of them of {until}"));
+                write!(
+                    f,
+                    "of what was kept in it (messages, rooms, topics) the last {missing} or more are missing: the file beside it whose name ends in \
+                     -wal is damaged or cut off, or an older copy was put in its place. {readable} messages can be read{until}. Nothing was \
+                     changed. Go back to a backup with chinwag-server restore FILE, or go on with what can be read with chinwag-server restore \
+                     --readable; either keeps what is there now beside it"
+                )
+            }
             Self::NoRoom(name) => {
                 write!(f, "there is no room {name:?} in it; chinwag-server rooms tells which there are")
             }
@@ -153,6 +173,7 @@ impl From<Error> for StoreError {
             | Fault::Newer { .. }
             | Fault::Foreign
             | Fault::Damaged(_)
+            | Fault::Incomplete { .. }
             | Fault::Exists
             | Fault::NoRoom(_)
             | Fault::Refused(_)
@@ -171,6 +192,7 @@ impl From<Error> for io::Error {
             | Fault::Newer { .. }
             | Fault::Foreign
             | Fault::Damaged(_)
+            | Fault::Incomplete { .. }
             | Fault::Exists
             | Fault::NoRoom(_)
             | Fault::Refused(_)

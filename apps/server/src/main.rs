@@ -55,7 +55,9 @@ fn main() -> ExitCode {
             told(result)
         }
         Some(Command::Backup { file, place }) => told(history::backup(place.data.as_deref(), &file)),
-        Some(Command::Restore { file, place }) => told(history::restore(place.data.as_deref(), &file)),
+        Some(Command::Restore { file, place, .. }) => {
+            told(history::restore(place.data.as_deref(), file.as_deref()))
+        }
         Some(Command::Rooms { place }) => told(history::rooms(place.data.as_deref())),
         Some(Command::RemoveRoom { name, place }) => told(history::remove_room(place.data.as_deref(), &name)),
         Some(Command::Export { place, .. }) => told(history::export(place.data.as_deref())),

@@ -191,7 +191,11 @@ pub(crate) enum Command {
     /// The file is looked through before, and stays as it is. The history that was there is kept in the data folder, under a name that is told.
     Restore {
         /// What chinwag-server backup wrote
-        file: PathBuf,
+        #[arg(required_unless_present = "readable")]
+        file: Option<PathBuf>,
+        /// Goes on without a backup, with what can be read of a history of which something is missing
+        #[arg(long, conflicts_with = "file")]
+        readable: bool,
         #[command(flatten)]
         place: DataArguments,
     },
