@@ -46,6 +46,8 @@ pub enum Fault {
         /// The latest of these was said then, in words.
         until: Option<String>,
     },
+    /// Nothing is in the file, where something was kept.
+    Emptied,
     /// There is no room of this name.
     NoRoom(String),
     /// A file that was to be made is there already.
@@ -80,12 +82,13 @@ impl fmt::Display for Fault {
             ),
             Self::Foreign => write!(
                 f,
-                "it is not a history of chinwag, or its beginning is damaged; move it away, or put a backup in its place"
+                "it is not a history of chinwag, or its beginning is damaged; go back to a backup with chinwag-server restore FILE, \
+                 or move it away to begin a new history"
             ),
             Self::Damaged(what) => write!(
                 f,
-                "it is damaged ({what}); move it away, with the files beside it whose names end in -wal and -shm, and put a \
-                 backup in its place or begin a new history"
+                "it is damaged ({what}); go back to a backup with chinwag-server restore FILE, or move it away, with the files \
+                 beside it whose names end in -wal and -shm, to begin a new history"
             ),
             Self::Incomplete { missing, readable, until } => {
                 let until =
@@ -98,6 +101,11 @@ impl fmt::Display for Fault {
                      --readable; either keeps what is there now beside it"
                 )
             }
+            Self::Emptied => write!(
+                f,
+                "there is nothing in it, where messages were kept; go back to a backup with chinwag-server restore FILE, or remove it to \
+                 begin a new history"
+            ),
             Self::NoRoom(name) => {
                 write!(f, "there is no room {name:?} in it; chinwag-server rooms tells which there are")
             }
@@ -174,6 +182,7 @@ impl From<Error> for StoreError {
             | Fault::Foreign
             | Fault::Damaged(_)
             | Fault::Incomplete { .. }
+            | Fault::Emptied
             | Fault::Exists
             | Fault::NoRoom(_)
             | Fault::Refused(_)
@@ -193,6 +202,7 @@ impl From<Error> for io::Error {
             | Fault::Foreign
             | Fault::Damaged(_)
             | Fault::Incomplete { .. }
+            | Fault::Emptied
             | Fault::Exists
             | Fault::NoRoom(_)
             | Fault::Refused(_)

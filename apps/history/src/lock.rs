@@ -116,6 +116,11 @@ impl Lock {
         if self.note.number.is_some() && self.note.number == number { self.note.entries } else { 0 }
     }
 
+    /// How many entries were kept in the last history that was here, whichever it is.
+    pub(crate) fn entries(&self) -> u64 {
+        if self.note.number.is_some() { self.note.entries } else { 0 }
+    }
+
     /// Notes that a server runs, with which history, and how many entries were kept in that one.
     pub(crate) fn mark_running(&mut self, number: Option<u32>, entries: u64) -> Result<(), Fault> {
         self.note = Note { left: Left::Unclean, number, entries };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::btree_map::{BTreeMap, Entry},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -56,6 +56,7 @@ pub fn open(file: &Path, retention: Retention) -> Result<OpenedStore, Error> {
 fn open_absolute(file: PathBuf, retention: Retention) -> Result<OpenedStore, Fault> {
     let mut remarks = vec![];
     let (mut lock, left) = Lock::take(&file)?;
+    remarks.extend(check_emptied(&file, &lock)?);
     if let Some(aside) = set_strange_log_aside(&file, &lock)? {
         remarks.push(format!(
             "{} was put in the place of another history, whose log was left; that is {} now",
@@ -67,6 +68,20 @@ fn open_absolute(file: PathBuf, retention: Retention) -> Result<OpenedStore, Fau
     let rooms = restore::rooms(&connection)?;
     let store = History::new(connection, lock, file, retention)?;
     Ok(OpenedStore { store: Box::new(store), rooms, remarks })
+}
+
+/// Refuses a file in which nothing is though something was kept there. A remark where that is not known, or where there is no file any more.
+fn check_emptied(file: &Path, lock: &Lock) -> Result<Option<String>, Fault> {
+    let has_kept = lock.entries() > 0;
+    let shown = file.display();
+    Ok(match fs::metadata(file).map(|file| file.len()) {
+        Ok(0) if has_kept => return Err(Fault::Emptied),
+        Ok(0) => Some(format!("{shown} was there with nothing in it; a new history is begun")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_kept => {
+            Some(format!("{shown} is not there any more, where messages were kept; a new history is begun"))
+        }
+        Ok(_) | Err(_) => None,
+    })
 }
 
 /// Sets the log aside if it does not belong to the file.
@@ -189,6 +204,7 @@ impl History {
     /// As [`open`].
     pub(crate) fn open(file: PathBuf) -> Result<Self, Fault> {
         let (mut lock, left) = Lock::take(&file)?;
+        check_emptied(&file, &lock)?;
         set_strange_log_aside(&file, &lock)?;
         let connection = begin(&file, &mut lock, left)?;
         Self::new(connection, lock, file, Retention::default())
