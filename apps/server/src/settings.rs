@@ -260,16 +260,21 @@ pub(crate) enum Command {
 /// # Errors
 /// All that is wrong with it.
 pub(crate) fn read() -> Result<(Arguments, Settled), Refusal> {
+    read_and_check().map_err(|refusal| refusal.with(strangers()))
+}
+
+fn read_and_check() -> Result<(Arguments, Settled), Refusal> {
     let (arguments, settled) = settle(&table(), file)?;
     settled.check_needs(&NEEDS)?;
     settled.check_idle(&IDLE)?;
     Ok((arguments, settled))
 }
 
-/// Variables of the environment that look like settings and are none.
+/// Of variables of the environment that look like settings and are none, a line each.
 pub(crate) fn strangers() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    table().strangers(names.filter(|name| name != FILE_VARIABLE))
+    let strangers = table().strangers(names.filter(|name| name != FILE_VARIABLE)).into_iter();
+    strangers.map(|name| format!("{name} is no setting.")).collect()
 }
 
 /// A file with every setting.
