@@ -158,7 +158,11 @@ fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), IdentityErr
     create_private_folder(folder).map_err(|error| unwritable(folder, error))?;
     // The certificate comes last: whoever finds it finds the key too.
     for (path, pem, mode) in [(key, pair.serialize_pem(), 0o600), (certificate, made.pem(), 0o644)] {
-        write_whole(path, pem.as_bytes(), mode).map_err(|error| unwritable(path, error))?;
+        write_whole(path, pem.as_bytes(), mode).map_err(|error| {
+            // One alone is what nobody dares to replace; neither was there before.
+            let _ = fs::remove_file(key);
+            unwritable(path, error)
+        })?;
     }
     Ok(())
 }
@@ -242,6 +246,19 @@ mod tests {
         fs::remove_file(data.join(KEY_FILE)).unwrap();
         let error = Identity::load_or_make(&data).unwrap_err().to_string();
         assert!(error.contains("only one of"), "{error}");
+    }
+
+    #[test]
+    fn a_key_whose_certificate_cannot_be_written_is_not_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join(CERTIFICATE_FILE), folder.path().join(KEY_FILE));
+        // Nothing can be put in its place.
+        fs::create_dir(&certificate).unwrap();
+        let error = make(folder.path(), &certificate, &key).unwrap_err().to_string();
+        assert!(error.contains("cert.pem: cannot be written"), "{error}");
+        fs::remove_dir(&certificate).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        Identity::load_or_make(folder.path()).unwrap();
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::arguments::{Arguments, Settings};
 
 const FILE: &str = "config.toml";
 
+/// What settings could be that are nothing by default.
+const EXAMPLES: [(&str, &str); 3] = [("name", "Foo"), ("gate", "voice"), ("ptt_key", "F8")];
+
 /// The folder for what the user decides: settings, and known hosts. `None` where no home folder is known.
 pub(crate) fn folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("chinwag"))
@@ -50,7 +53,7 @@ fn example() -> String {
 }
 
 fn table() -> Table {
-    Table::of::<Settings>("CHINWAG_", "all of them are among the options of chinwag --help")
+    Table::of::<Settings>("CHINWAG_", "all of them are among the options of chinwag --help", &EXAMPLES)
 }
 
 #[cfg(test)]
@@ -74,6 +77,8 @@ mod tests {
         let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
         let lines: Vec<_> = text.lines().filter(is_setting).map(|line| &line[1..]).collect();
         assert_eq!(lines.len(), without.lines().count());
+        fs::write(folder.path().join(FILE), lines.join("\n")).unwrap();
+        settled(folder.path()).unwrap();
         // In force, those that are something by default are what they were.
         let value = |line: &str| line.split(" # ").next().unwrap_or_default().trim().to_owned();
         let without: Vec<_> = without.lines().map(value).collect();

@@ -37,6 +37,17 @@ pub enum Fault {
     Foreign,
     /// What it holds cannot be.
     Damaged(String),
+    /// Something is missing that was kept in it.
+    Incomplete {
+        /// So many entries, or more: messages, rooms and their topics.
+        missing: u64,
+        /// So many messages can be read.
+        readable: u64,
+        /// The latest of these was said then, in words.
+        until: Option<String>,
+    },
+    /// Nothing is in the file, where something was kept.
+    Emptied,
     /// There is no room of this name.
     NoRoom(String),
     /// A file that was to be made is there already.
@@ -71,12 +82,29 @@ impl fmt::Display for Fault {
             ),
             Self::Foreign => write!(
                 f,
-                "it is not a history of chinwag, or its beginning is damaged; move it away, or put a backup in its place"
+                "it is not a history of chinwag, or its beginning is damaged; go back to a backup with chinwag-server restore FILE, \
+                 or move it away to begin a new history"
             ),
             Self::Damaged(what) => write!(
                 f,
-                "it is damaged ({what}); move it away, with the files beside it whose names end in -wal and -shm, and put a \
-                 backup in its place or begin a new history"
+                "it is damaged ({what}); go back to a backup with chinwag-server restore FILE, or move it away, with the files \
+                 beside it whose names end in -wal and -shm, to begin a new history"
+            ),
+            Self::Incomplete { missing, readable, until } => {
+                let until =
+                    until.as_ref().map_or_else(String::new, |until| format!(", the last of them of {until}"));
+                write!(
+                    f,
+                    "of what was kept in it (messages, rooms, topics) the last {missing} or more are missing: the file beside it whose name ends in \
+                     -wal is damaged or cut off, or an older copy was put in its place. {readable} messages can be read{until}. Nothing was \
+                     changed. Go back to a backup with chinwag-server restore FILE, or go on with what can be read with chinwag-server restore \
+                     --readable; either keeps what is there now beside it"
+                )
+            }
+            Self::Emptied => write!(
+                f,
+                "there is nothing in it, where messages were kept; go back to a backup with chinwag-server restore FILE, or remove it to \
+                 begin a new history"
             ),
             Self::NoRoom(name) => {
                 write!(f, "there is no room {name:?} in it; chinwag-server rooms tells which there are")
@@ -153,6 +181,8 @@ impl From<Error> for StoreError {
             | Fault::Newer { .. }
             | Fault::Foreign
             | Fault::Damaged(_)
+            | Fault::Incomplete { .. }
+            | Fault::Emptied
             | Fault::Exists
             | Fault::NoRoom(_)
             | Fault::Refused(_)
@@ -171,6 +201,8 @@ impl From<Error> for io::Error {
             | Fault::Newer { .. }
             | Fault::Foreign
             | Fault::Damaged(_)
+            | Fault::Incomplete { .. }
+            | Fault::Emptied
             | Fault::Exists
             | Fault::NoRoom(_)
             | Fault::Refused(_)

@@ -79,6 +79,11 @@ pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// Whether there is anything in the log of a history.
+pub(crate) fn has_log(file: &Path) -> bool {
+    fs::metadata(beside(file, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
 /// The first name of the kind `history.db.old-1` that neither a file nor a log has.
 ///
 /// # Errors

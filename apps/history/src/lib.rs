@@ -31,7 +31,7 @@ pub use clock::CLOCK_TRIAL;
 pub use error::{Error, Fault};
 pub use export::{export_json, rfc_3339};
 pub use reader::{SEARCH_PLACES, SEARCH_TIME};
-pub use replace::restore;
+pub use replace::{restore, restore_readable};
 pub use retention::{FREE_PAGES_KEPT, Retention, TIDY_BYTES, TIDY_MESSAGES, VACUUM_PAGES};
 pub use rooms::{RoomSummary, remove_room, rooms};
 pub use store::{WAL_BYTES, open};

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Fault},
     file,
     lock::Lock,
+    schema, store,
 };
 
 /// Puts the backup `from` in the place of the history `file`; what was there is kept beside it, under the name that is given back. At each
@@ -24,9 +25,30 @@ pub fn restore(file: &Path, from: &Path) -> Result<Option<PathBuf>, Error> {
     if fs::canonicalize(&from).is_ok_and(|from| fs::canonicalize(&file).is_ok_and(|file| file == from)) {
         return Err(Fault::Refused("it is the history itself".into()).at(&from));
     }
-    let part = backup::part_of(&file);
-    let outcome = backup::make(&from, &part)
-        .and_then(|()| replace(&file, &part, &mut lock).map_err(|fault| fault.at(&file)));
+    put(&file, &from, &mut lock)
+}
+
+/// Has the history `file` go on with what can be read of it, where something is missing ([`Fault::Incomplete`]): a copy of that takes its place.
+/// What was there is kept beside it as it was, with its log, under the name that is given back.
+///
+/// # Errors
+/// [`Fault::InUse`] while a server runs, [`Fault::Full`], and what makes that nothing of it can be read. Then the history is as it was.
+pub fn restore_readable(file: &Path) -> Result<Option<PathBuf>, Error> {
+    let file = file::absolute(file).map_err(|fault| fault.at(file))?;
+    let take = || {
+        let (lock, _) = Lock::take(&file)?;
+        store::set_strange_log_aside(&file, &lock)?;
+        Ok(lock)
+    };
+    let mut lock = take().map_err(|fault: Fault| fault.at(&file))?;
+    put(&file, &file, &mut lock)
+}
+
+/// Puts a copy of `from` in the place of the history.
+fn put(file: &Path, from: &Path, lock: &mut Lock) -> Result<Option<PathBuf>, Error> {
+    let part = backup::part_of(file);
+    let outcome =
+        backup::make(from, &part).and_then(|()| replace(file, &part, lock).map_err(|fault| fault.at(file)));
     if outcome.is_err() {
         // What cannot be removed is as good as left by a crash.
         let _ = fs::remove_file(&part);
@@ -35,37 +57,45 @@ pub fn restore(file: &Path, from: &Path) -> Result<Option<PathBuf>, Error> {
 }
 
 fn replace(file: &Path, part: &Path, lock: &mut Lock) -> Result<Option<PathBuf>, Fault> {
-    let has_strange_log = lock.has_strange_log(file)?;
-    // So that after a crash from here on the whole file is looked through.
-    lock.mark_running(None)?;
-    let aside = set_aside(file, has_strange_log)?;
+    let is_log_sound = !lock.has_strange_log(file)? && is_complete(file, lock);
+    // So that after a crash from here on the whole file is looked through, and one whose log is gone already is known as such.
+    lock.mark_unclean()?;
+    let aside = set_aside(file, is_log_sound)?;
     for ending in ["-wal", "-shm"] {
         file::remove(&file::beside(file, ending))?;
     }
     file::sync_folder(file)?;
     fs::rename(part, file)?;
     file::sync_folder(file)?;
-    lock.mark_closed()?;
+    lock.mark_replaced()?;
     Ok(aside)
 }
 
+/// Whether all is there that was kept, if it can be read.
+fn is_complete(file: &Path, lock: &Lock) -> bool {
+    let entries = || {
+        let connection = file::open_to_read(file)?;
+        schema::entries(&connection, schema::version(&connection)?)
+    };
+    let number = file::number(file).ok().flatten();
+    entries().is_ok_and(|entries: u64| entries >= lock.entries_of(number))
+}
+
 /// Gives the history a second name, and its log. It keeps the first one until the backup has it.
-fn set_aside(file: &Path, has_strange_log: bool) -> Result<Option<PathBuf>, Fault> {
-    let log = file::beside(file, "-wal");
-    let has_log = || fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-    if !file.try_exists()? && !has_log() {
+fn set_aside(file: &Path, is_log_sound: bool) -> Result<Option<PathBuf>, Fault> {
+    if !file.try_exists()? && !file::has_log(file) {
         return Ok(None);
     }
     let aside = file::free_name(file)?;
     if file.try_exists()? {
-        // With what is in the log, if it can be read: then nothing is missing when we are stopped between these steps.
-        if !has_strange_log && let Ok(connection) = file::open_to_write(file) {
+        // With what is in the log, if that can be read whole: then nothing is missing when we are stopped between these steps.
+        if is_log_sound && let Ok(connection) = file::open_to_write(file) {
             let _ = connection.query_row("PRAGMA wal_checkpoint(truncate)", (), |_| Ok(()));
         }
         link(file, &aside)?;
     }
-    if has_log() {
-        link(&log, &file::beside(&aside, "-wal"))?;
+    if file::has_log(file) {
+        link(&file::beside(file, "-wal"), &file::beside(&aside, "-wal"))?;
     }
     file::sync_folder(file)?;
     Ok(Some(aside))

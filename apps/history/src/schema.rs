@@ -51,7 +51,15 @@ const STEPS: &[&str] = &[
         at INTEGER NOT NULL
     ) STRICT;
     INSERT INTO clock SELECT 1, max(at) FROM messages HAVING max(at) IS NOT NULL;",
+    // How many entries were kept, ever: see `lock`. It only grows, whatever is forgotten.
+    "CREATE TABLE entries (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        count INTEGER NOT NULL
+    ) STRICT;",
 ];
+
+/// The first version that counts entries.
+const COUNTS_ENTRIES: u32 = 5;
 
 /// The version of the files that this program writes.
 pub(crate) fn latest() -> u32 {
@@ -77,6 +85,28 @@ pub(crate) fn version(connection: &Connection) -> Result<u32, Fault> {
         return Err(Fault::Newer { found: version, known: latest() });
     }
     Ok(version)
+}
+
+/// How many entries were kept in a file of this version, ever.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn entries(connection: &Connection, version: u32) -> Result<u64, Fault> {
+    if version < COUNTS_ENTRIES {
+        return Ok(0);
+    }
+    Ok(connection.query_row("SELECT coalesce(sum(count), 0) FROM entries", (), |row| row.get(0))?)
+}
+
+/// Counts what is kept with this transaction: how many entries there were then, ever.
+///
+/// # Errors
+/// When the file cannot be written to.
+pub(crate) fn count_entries(transaction: &Connection, more: usize) -> Result<u64, Fault> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO entries VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET count = count + excluded.count RETURNING count",
+    )?;
+    Ok(statement.query_row((u64::try_from(more).unwrap_or(u64::MAX),), |row| row.get(0))?)
 }
 
 /// Takes the steps that a file of this version lacks, each wholly or not at all.
@@ -138,7 +168,11 @@ mod tests {
                 let sql = "INSERT INTO words (rowid, text) SELECT n, text FROM messages";
                 connection.execute_batch(sql).unwrap();
             }
+            if version > 3 {
+                connection.execute_batch("INSERT INTO clock VALUES (1, 5)").unwrap();
+            }
             assert_eq!(self::version(&connection).unwrap(), version as u32);
+            assert_eq!(entries(&connection, version as u32).unwrap(), 0);
             migrate(&mut connection, version as u32).unwrap();
             assert_eq!(self::version(&connection).unwrap(), latest());
             assert_eq!(tables(&connection), new);

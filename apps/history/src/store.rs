@@ -2,7 +2,7 @@
 
 use std::{
     collections::btree_map::{BTreeMap, Entry},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -12,12 +12,12 @@ use chinwag_proto::{
     history::{KeptMessage, KeptRoom, Topic, UnixMillis, Write},
 };
 use chinwag_transport_mio::history::{OpenedStore, Store, StoreError, StoreReader};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, config::DbConfig};
 
 use crate::{
     clock::Clock,
     error::{Error, Fault},
-    file,
+    export, file,
     lock::{Left, Lock},
     place,
     reader::Reader,
@@ -56,7 +56,8 @@ pub fn open(file: &Path, retention: Retention) -> Result<OpenedStore, Error> {
 fn open_absolute(file: PathBuf, retention: Retention) -> Result<OpenedStore, Fault> {
     let mut remarks = vec![];
     let (mut lock, left) = Lock::take(&file)?;
-    if let Some(aside) = set_strange_log_aside(&file, &mut lock)? {
+    remarks.extend(check_emptied(&file, &lock)?);
+    if let Some(aside) = set_strange_log_aside(&file, &lock)? {
         remarks.push(format!(
             "{} was put in the place of another history, whose log was left; that is {} now",
             file.display(),
@@ -69,8 +70,22 @@ fn open_absolute(file: PathBuf, retention: Retention) -> Result<OpenedStore, Fau
     Ok(OpenedStore { store: Box::new(store), rooms, remarks })
 }
 
+/// Refuses a file in which nothing is though something was kept there. A remark where that is not known, or where there is no file any more.
+fn check_emptied(file: &Path, lock: &Lock) -> Result<Option<String>, Fault> {
+    let has_kept = lock.entries() > 0;
+    let shown = file.display();
+    Ok(match fs::metadata(file).map(|file| file.len()) {
+        Ok(0) if has_kept => return Err(Fault::Emptied),
+        Ok(0) => Some(format!("{shown} was there with nothing in it; a new history is begun")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_kept => {
+            Some(format!("{shown} is not there any more, where messages were kept; a new history is begun"))
+        }
+        Ok(_) | Err(_) => None,
+    })
+}
+
 /// Sets the log aside if it does not belong to the file.
-fn set_strange_log_aside(file: &Path, lock: &mut Lock) -> Result<Option<PathBuf>, Fault> {
+pub(crate) fn set_strange_log_aside(file: &Path, lock: &Lock) -> Result<Option<PathBuf>, Fault> {
     if !lock.has_strange_log(file)? {
         return Ok(None);
     }
@@ -82,15 +97,20 @@ fn set_strange_log_aside(file: &Path, lock: &mut Lock) -> Result<Option<PathBuf>
     Ok(Some(aside))
 }
 
-/// Opens the file and brings it up to date.
+/// Opens the file and brings it up to date. What is refused stays as it is, with its log.
 fn begin(file: &Path, lock: &mut Lock, left: Left) -> Result<Connection, Fault> {
     if !file.try_exists()? {
+        // Of a former one, which somebody took away.
+        lock.mark_running(None, 0)?;
         file::create(file)?;
     }
     let mut connection = file::open_to_write(file)?;
+    keep_log_at_end(&connection, true)?;
     let version = schema::version(&connection)?;
+    let entries = schema::entries(&connection, version)?;
+    check_complete(file, lock, &connection, entries)?;
     let is_up_to_date = version == schema::latest();
-    lock.mark_running(if is_up_to_date { number(file, &connection)? } else { None })?;
+    lock.mark_running(if is_up_to_date { number(file, &connection)? } else { None }, entries)?;
     configure(&connection, version)?;
     if left == Left::Unclean && version > 0 {
         file::check(&connection)?;
@@ -99,16 +119,36 @@ fn begin(file: &Path, lock: &mut Lock, left: Left) -> Result<Connection, Fault> 
     if version == 0 {
         file::give_number(&connection)?;
     }
-    note_number(file, &connection, lock)?;
+    note_number(file, &connection, lock, entries)?;
+    keep_log_at_end(&connection, false)?;
     Ok(connection)
 }
 
+/// Whether the log is left as it is when the connection ends. Else SQLite puts it into the file then, and removes it.
+fn keep_log_at_end(connection: &Connection, is_kept: bool) -> Result<(), Fault> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_kept)?;
+    Ok(())
+}
+
+/// Refuses a history in which there is less than was kept there.
+fn check_complete(file: &Path, lock: &Lock, connection: &Connection, entries: u64) -> Result<(), Fault> {
+    let missing = lock.entries_of(file::number(file)?).saturating_sub(entries);
+    if missing == 0 {
+        return Ok(());
+    }
+    let (readable, last): (u64, Option<i64>) =
+        connection
+            .query_row("SELECT count(*), max(at) FROM messages", (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let until = last.map(|at| export::rfc_3339(UnixMillis(at.cast_unsigned())));
+    Err(Fault::Incomplete { missing, readable, until })
+}
+
 /// Notes the number of the file in the lock.
-fn note_number(file: &Path, connection: &Connection, lock: &mut Lock) -> Result<(), Fault> {
+fn note_number(file: &Path, connection: &Connection, lock: &mut Lock, entries: u64) -> Result<(), Fault> {
     if number(file, connection)?.is_none() {
         connection.query_row("PRAGMA wal_checkpoint(passive)", (), |_| Ok(()))?;
     }
-    lock.mark_running(number(file, connection)?)
+    lock.mark_running(number(file, connection)?, entries)
 }
 
 /// The number of the file, unless another one waits in the log, since somebody reads.
@@ -142,7 +182,10 @@ fn configure(connection: &Connection, version: u32) -> Result<(), Fault> {
 
 impl Store for History {
     fn write(&mut self, batch: &[Write]) -> Result<(), StoreError> {
-        keep(&mut self.connection, batch).map_err(|fault| fault.at(&self.file).into())
+        let entries = keep(&mut self.connection, batch).map_err(|fault| fault.at(&self.file))?;
+        // It is kept, whatever becomes of the mark; if that cannot be written, the next step of tidying says so.
+        let _ = self.lock.mark_entries(entries);
+        Ok(())
     }
 
     fn tidy(&mut self, now: UnixMillis) -> Result<Option<(RoomId, Seq)>, StoreError> {
@@ -161,7 +204,8 @@ impl History {
     /// As [`open`].
     pub(crate) fn open(file: PathBuf) -> Result<Self, Fault> {
         let (mut lock, left) = Lock::take(&file)?;
-        set_strange_log_aside(&file, &mut lock)?;
+        check_emptied(&file, &lock)?;
+        set_strange_log_aside(&file, &lock)?;
         let connection = begin(&file, &mut lock, left)?;
         Self::new(connection, lock, file, Retention::default())
     }
@@ -196,6 +240,7 @@ impl History {
 
     /// What is to be done now and then.
     fn clear_up(&mut self) -> Result<(), Fault> {
+        self.lock.sync_if_due()?;
         self.clock.note(&self.connection)?;
         retention::give_back(&self.connection)?;
         if self.wal_bytes() > WAL_BYTES { self.checkpoint() } else { Ok(()) }
@@ -229,7 +274,8 @@ struct Tail {
     bytes: u64,
 }
 
-fn keep(connection: &mut Connection, batch: &[Write]) -> Result<(), Fault> {
+/// Keeps a batch: how many entries were kept then, ever.
+fn keep(connection: &mut Connection, batch: &[Write]) -> Result<u64, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut tails, mut texts) = (BTreeMap::new(), vec![]);
     for write in batch {
@@ -263,7 +309,9 @@ fn keep(connection: &mut Connection, batch: &[Write]) -> Result<(), Fault> {
             tail.bytes,
         ))?;
     }
-    Ok(transaction.commit()?)
+    let entries = schema::count_entries(&transaction, batch.len())?;
+    transaction.commit()?;
+    Ok(entries)
 }
 
 fn keep_room(transaction: &Transaction<'_>, room: &KeptRoom) -> Result<(), Fault> {

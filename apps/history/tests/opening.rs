@@ -53,8 +53,30 @@ fn files_of_others_are_refused_and_left_alone() {
 fn an_empty_file_becomes_a_history() {
     let folder = Folder::new();
     fs::write(folder.file(), "").unwrap();
-    folder.open().store.write(&[room(1)]).unwrap();
-    assert_eq!(folder.open().rooms.len(), 1);
+    let mut opened = folder.open();
+    assert!(opened.remarks[0].ends_with("was there with nothing in it; a new history is begun"));
+    opened.store.write(&[room(1)]).unwrap();
+    drop(opened);
+    let opened = folder.open();
+    assert_eq!((opened.rooms.len(), opened.remarks.len()), (1, 0));
+}
+
+#[test]
+fn a_file_that_was_emptied_is_refused_and_one_that_was_taken_away_is_begun_anew() {
+    let folder = Folder::with(&[room(1)]);
+    fs::write(folder.file(), "").unwrap();
+    assert!(folder.refusal().contains("history.db: there is nothing in it, where messages were kept"));
+    assert!(folder.refusal().contains("with chinwag-server restore FILE, or remove it"));
+    fs::remove_file(folder.file()).unwrap();
+    let opened = folder.open();
+    assert!(
+        opened.remarks[0]
+            .ends_with("is not there any more, where messages were kept; a new history is begun")
+    );
+    drop(opened);
+    // As a crash leaves it that comes when that file is made.
+    fs::write(folder.file(), "").unwrap();
+    assert_eq!(folder.open().rooms.len(), 0);
 }
 
 #[test]
@@ -120,7 +142,7 @@ fn what_cannot_have_been_written_is_refused() {
             refusal.contains("history.db: it is damaged (") && refusal.contains(said),
             "{harm}: {refusal}"
         );
-        assert!(refusal.contains("put a backup in its place"), "{refusal}");
+        assert!(refusal.contains("with chinwag-server restore FILE"), "{refusal}");
     }
 }
 

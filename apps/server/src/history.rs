@@ -58,14 +58,20 @@ pub(crate) fn backup(data: Option<&Path>, to: &Path) -> Result<()> {
     Ok(chinwag_history::backup(&file(data)?, to)?)
 }
 
-/// Puts a copy in the place of the history.
-pub(crate) fn restore(data: Option<&Path>, from: &Path) -> Result<()> {
+/// Puts a copy in the place of the history: of this one, or of what can be read of the history itself.
+pub(crate) fn restore(data: Option<&Path>, from: Option<&Path>) -> Result<()> {
     let file = file(data)?;
-    make_folder(&file)?;
-    let aside = chinwag_history::restore(&file, from).map_err(stop_first)?;
-    let aside =
-        aside.map_or_else(String::new, |aside| format!("what was there before is {}\n", aside.display()));
-    print(&format!("{} is the history of {} now\n{aside}", file.display(), from.display()))
+    let (aside, what) = match from {
+        Some(from) => {
+            make_folder(&file)?;
+            (chinwag_history::restore(&file, from), format!("is the history of {} now", from.display()))
+        }
+        None => (chinwag_history::restore_readable(&file), "has what can be read of the history".to_owned()),
+    };
+    let aside = aside
+        .map_err(stop_first)?
+        .map_or_else(String::new, |aside| format!("what was there before is {}\n", aside.display()));
+    print(&format!("{} {what}\n{aside}", file.display()))
 }
 
 /// Tells which rooms there are.

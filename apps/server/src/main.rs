@@ -21,11 +21,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use chinwag_audio::gateway::PcmFormat;
 use chinwag_proto::limits;
-use chinwag_settings::Settled;
+use chinwag_settings::{Problems, Refusal, Settled};
 use chinwag_terminal::Terminal;
 use chinwag_transport_mio::{
     descriptors,
-    identity::Identity,
+    identity::{Identity, IdentityError},
     server::{ServerLoop, ServerOptions, Service},
 };
 use etcetera::BaseStrategy as _;
@@ -48,14 +48,19 @@ fn main() -> ExitCode {
     let terminal = Terminal::new();
     match arguments.command {
         Some(Command::CheckConfig { example: true, .. }) => told(print(&settings::example())),
-        Some(Command::CheckConfig { .. }) => told(print(&listing(&settled))),
+        Some(Command::CheckConfig { settings, .. }) => match listing(&settings, settled) {
+            Ok(text) => told(print(&text)),
+            Err(refusal) => refusal.exit(),
+        },
         Some(Command::Duo { host, port }) => {
             let result = duo::serve(&terminal, &host, port);
             terminal.close();
             told(result)
         }
         Some(Command::Backup { file, place }) => told(history::backup(place.data.as_deref(), &file)),
-        Some(Command::Restore { file, place }) => told(history::restore(place.data.as_deref(), &file)),
+        Some(Command::Restore { file, place, .. }) => {
+            told(history::restore(place.data.as_deref(), file.as_deref()))
+        }
         Some(Command::Rooms { place }) => told(history::rooms(place.data.as_deref())),
         Some(Command::RemoveRoom { name, place }) => told(history::remove_room(place.data.as_deref(), &name)),
         Some(Command::Export { place, .. }) => told(history::export(place.data.as_deref())),
@@ -82,13 +87,20 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-fn listing(settled: &Settled) -> String {
+/// The settings, if a server can start with them.
+fn listing(settings: &Settings, mut settled: Settled) -> Result<String, Refusal> {
+    if let Some(Err(error)) = own_identity(settings) {
+        return Err(Refusal::from(Problems::one(error.to_string())).with(settings::strangers()));
+    }
+    if let Ok(folder) = data_folder(None) {
+        settled.suppose("data", folder.display().to_string());
+    }
     let file = match settled.file() {
         Some(file) => format!("the file is {}", file.display()),
         None => "there is no file".to_owned(),
     };
-    let strangers = settings::strangers().into_iter().map(|name| format!("# {name} is no setting.\n"));
-    format!("# Nothing is wrong with the settings; {file}.\n{settled}{}", strangers.collect::<String>())
+    let strangers = settings::strangers().into_iter().map(|remark| format!("# {remark}\n"));
+    Ok(format!("# Nothing is wrong with the settings; {file}.\n{settled}{}", strangers.collect::<String>()))
 }
 
 fn run(settings: &Settings, settled: &Settled, terminal: &Terminal) -> ExitCode {
@@ -194,10 +206,16 @@ fn serve(settings: &Settings, terminal: &Terminal, console: &Console) -> Result<
 }
 
 fn identity(settings: &Settings) -> Result<Identity> {
-    if let (Some(certificate), Some(key)) = (&settings.cert, &settings.key) {
-        return Ok(Identity::from_pem_files(certificate, key)?);
+    match own_identity(settings) {
+        Some(own) => Ok(own?),
+        None => Ok(Identity::load_or_make(&data_folder(settings.data.as_deref())?)?),
     }
-    Ok(Identity::load_or_make(&data_folder(settings.data.as_deref())?)?)
+}
+
+/// That of the operator's own files, if these were named.
+fn own_identity(settings: &Settings) -> Option<Result<Identity, IdentityError>> {
+    let (certificate, key) = (settings.cert.as_ref()?, settings.key.as_ref()?);
+    Some(Identity::from_pem_files(certificate, key))
 }
 
 /// The folder that was named, or the usual one.

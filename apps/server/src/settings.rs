@@ -35,6 +35,16 @@ const IDLE: [(&str, &str, &str); 4] = [
     ("keep_total_megabytes", "history", "memory"),
 ];
 
+/// What settings could be that are nothing by default.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("classic_text", "0.0.0.0:1025"),
+    ("classic_voice", "0.0.0.0:1026"),
+    ("data", "/srv/chinwag"),
+    ("cert", "/etc/chinwag/cert.pem"),
+    ("key", "/etc/chinwag/key.pem"),
+    ("voice_threads", "4"),
+];
+
 /// Text and voice chat on your own machine: the server.
 ///
 /// Starts without any configuration. On the first start it makes itself a certificate; friends join with the
@@ -191,7 +201,11 @@ pub(crate) enum Command {
     /// The file is looked through before, and stays as it is. The history that was there is kept in the data folder, under a name that is told.
     Restore {
         /// What chinwag-server backup wrote
-        file: PathBuf,
+        #[arg(required_unless_present = "readable")]
+        file: Option<PathBuf>,
+        /// Goes on without a backup, with what can be read of a history of which something is missing
+        #[arg(long, conflicts_with = "file")]
+        readable: bool,
         #[command(flatten)]
         place: DataArguments,
     },
@@ -246,16 +260,21 @@ pub(crate) enum Command {
 /// # Errors
 /// All that is wrong with it.
 pub(crate) fn read() -> Result<(Arguments, Settled), Refusal> {
+    read_and_check().map_err(|refusal| refusal.with(strangers()))
+}
+
+fn read_and_check() -> Result<(Arguments, Settled), Refusal> {
     let (arguments, settled) = settle(&table(), file)?;
     settled.check_needs(&NEEDS)?;
     settled.check_idle(&IDLE)?;
     Ok((arguments, settled))
 }
 
-/// Variables of the environment that look like settings and are none.
+/// Of variables of the environment that look like settings and are none, a line each.
 pub(crate) fn strangers() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    table().strangers(names.filter(|name| name != FILE_VARIABLE))
+    let strangers = table().strangers(names.filter(|name| name != FILE_VARIABLE)).into_iter();
+    strangers.map(|name| format!("{name} is no setting.")).collect()
 }
 
 /// A file with every setting.
@@ -267,7 +286,11 @@ pub(crate) fn example() -> String {
 }
 
 fn table() -> Table {
-    Table::of::<Settings>("CHINWAG_SERVER_", "chinwag-server check-config --example shows all of them")
+    Table::of::<Settings>(
+        "CHINWAG_SERVER_",
+        "chinwag-server check-config --example shows all of them",
+        &EXAMPLES,
+    )
 }
 
 fn file(arguments: &Arguments) -> Option<File> {
@@ -306,4 +329,29 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Every address of the machine, IPv6 and IPv4.
 pub(crate) fn default_address() -> SocketAddr {
     SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), limits::DEFAULT_PORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_settings::settle_from;
+
+    use super::*;
+
+    #[test]
+    fn each_line_of_the_example_can_be_put_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let text = example();
+        let lines: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with(' '))
+            .collect();
+        assert_eq!(lines.len(), 18);
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let file = |_: &Arguments| Some(File::Named(path));
+        let (_, settled) = settle_from(&table(), ["chinwag-server"], |_| None, file).unwrap();
+        settled.check_needs(&NEEDS).unwrap();
+        settled.check_idle(&IDLE).unwrap();
+    }
 }

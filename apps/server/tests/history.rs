@@ -119,3 +119,28 @@ fn a_backup_is_gone_back_to() {
     assert_eq!(told(&fresh, &["restore", from.to_str().unwrap()]), (true, restored.into()));
     assert_eq!(told(&fresh, &["rooms"]), (true, [HEAD, LOBBY, DEN].concat()));
 }
+
+#[test]
+fn a_history_of_which_something_is_missing_is_refused_and_gone_on_with() {
+    let folder = history();
+    let data = folder.path();
+    let mut server = running(data);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    // As if more had been kept than is there.
+    let lock = data.join("history.db.lock");
+    let note = fs::read_to_string(&lock).unwrap().replace("00000000017", "00000000021");
+    fs::write(&lock, note).unwrap();
+    let (is_well, text) = told(data, &["--listen", "127.0.0.1:0"]);
+    let said =
+        "DIR/history.db: of what was kept in it (messages, rooms, topics) the last 4 or more are missing";
+    assert!(!is_well && text.contains(said) && text.contains("15 messages can be read"), "{text}");
+    assert!(!told(data, &["restore", "--readable", "copy.db"]).0 && !told(data, &["restore"]).0);
+    let told_of =
+        "DIR/history.db has what can be read of the history\nwhat was there before is DIR/history.db.old-1\n";
+    assert_eq!(told(data, &["restore", "--readable"]), (true, told_of.into()));
+    assert_eq!(told(data, &["rooms"]), (true, [HEAD, LOBBY, DEN].concat()));
+    let mut server = running(data);
+    server.kill().unwrap();
+    server.wait().unwrap();
+}

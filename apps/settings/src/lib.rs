@@ -2,7 +2,8 @@
 //!
 //! The table of settings is the `clap` struct of a program's flags: `--max-clients` is `max_clients` in the file and
 //! `CHINWAG_SERVER_MAX_CLIENTS` in the environment, with the same meaning, range and default. A switch `--no-stereo` is the
-//! setting `stereo` the other way round. So a new flag is a new setting, and nothing else need be told of it.
+//! setting `stereo` the other way round. So a new flag is a new setting; where it has no default, the table
+//! is told an example of what it could be, too.
 //!
 //! What is not here: which settings there are, and what they do.
 

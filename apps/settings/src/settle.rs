@@ -35,6 +35,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The same, with more that is worth a look where settings are wrong.
+    #[must_use]
+    pub fn with(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
+        if let Self::Settings(problems) = &mut self {
+            remarks.into_iter().for_each(|remark| problems.push(remark));
+        }
+        self
+    }
+
     /// Ends the program: on standard error what is wrong, or on standard output the help that was asked for.
     pub fn exit(&self) -> ! {
         match self {
@@ -115,6 +124,13 @@ impl Settled {
     /// The file that was read, if there was one.
     pub fn file(&self) -> Option<&PathBuf> {
         self.file.as_ref()
+    }
+
+    /// Says what a setting is that nobody gave, where only the program knows that.
+    pub fn suppose(&mut self, key: &str, value: String) {
+        if let Some((Source::Default, values)) = self.values.get_mut(key) {
+            *values = vec![value];
+        }
     }
 
     /// Sees to it that the first of each two settings is given only with the second.

@@ -20,12 +20,18 @@ pub struct Table {
 
 impl Table {
     /// The flags of `S` are the settings. Variables of the environment begin with `prefix`; `hint` says where all settings are
-    /// listed.
-    pub fn of<S: Args>(prefix: &'static str, hint: &'static str) -> Self {
+    /// listed. For each setting that has no default `examples` has a value that it could have.
+    ///
+    /// # Panics
+    /// When one of these has none.
+    pub fn of<S: Args>(
+        prefix: &'static str,
+        hint: &'static str,
+        examples: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let flags = S::augment_args(Command::new("settings"));
-        let settings =
-            flags.get_arguments().filter(|arg| arg.get_long().is_some()).map(Setting::of).collect();
-        Self { settings, prefix, hint }
+        let flags = flags.get_arguments().filter(|arg| arg.get_long().is_some());
+        Self { settings: flags.map(|arg| Setting::of(arg, examples)).collect(), prefix, hint }
     }
 
     /// The variable of the environment for a setting.
@@ -92,11 +98,13 @@ pub(crate) struct Setting {
     /// Its flag, without the dashes.
     pub(crate) flag: String,
     pub(crate) kind: Kind,
+    /// A value that it could have.
+    example: Vec<String>,
     arg: Arg,
 }
 
 impl Setting {
-    fn of(arg: &Arg) -> Self {
+    fn of(arg: &Arg, examples: &[(&str, &str)]) -> Self {
         let id = arg.get_id().to_string();
         let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
         let positive = id.strip_prefix(NO).filter(|_| is_switch);
@@ -108,18 +116,19 @@ impl Setting {
         };
         let key = positive.unwrap_or(&id).to_owned();
         let flag = arg.get_long().unwrap_or_default().to_owned();
-        Self { id, key, flag, kind, arg: arg.clone() }
+        let mut setting = Self { id, key, flag, kind, example: vec![], arg: arg.clone() };
+        setting.example = setting.default();
+        if setting.example.is_empty() {
+            let known = examples.iter().find(|(key, _)| *key == setting.key);
+            let (_, example) = known.unwrap_or_else(|| panic!("{} needs an example", setting.key));
+            setting.example.push((*example).to_owned());
+        }
+        setting
     }
 
     /// What it does.
     pub(crate) fn help(&self) -> String {
         self.arg.get_help().map(ToString::to_string).unwrap_or_default()
-    }
-
-    /// What its values are called.
-    pub(crate) fn value_name(&self) -> String {
-        let first = self.arg.get_value_names().and_then(<[_]>::first);
-        first.map_or_else(|| self.key.to_uppercase(), ToString::to_string)
     }
 
     /// What it is unless told otherwise; nothing for what has no value then.
@@ -150,11 +159,7 @@ impl Setting {
 
     /// An example of how the setting is written in the file.
     pub(crate) fn example(&self) -> String {
-        let mut values = self.default();
-        if values.is_empty() {
-            values.push(self.value_name());
-        }
-        format!("{} = {}", self.key, self.written(&values))
+        format!("{} = {}", self.key, self.written(&self.example))
     }
 
     /// What it can be, which `clap` tells of in no other error.

@@ -85,7 +85,7 @@ fn short(name: &str) -> Result<String, String> {
 }
 
 fn table() -> Table {
-    Table::of::<Settings>("TRY_", "ask somebody")
+    Table::of::<Settings>("TRY_", "ask somebody", &[("name", "Foo")])
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn all_that_is_wrong_is_told_with_where_it_is_and_what_to_do() {
 DIR/file.toml:2:1: there is no setting \"max_guest\"; did you mean max_guests?
 DIR/file.toml:3:16: max_guests cannot be \"0\": 0 is not in 1..=100; it is written like max_guests = 10
 DIR/file.toml:4:8: loud must be true or false, without quotes; it is written like loud = false
-DIR/file.toml:5:8: name cannot be true or false; it is written like name = \"NAME\"
+DIR/file.toml:5:8: name cannot be true or false; it is written like name = \"Foo\"
 DIR/file.toml:6:15: listen cannot be \"x\": invalid digit found in string; it is written like listen = [1]
 DIR/file.toml:6:20: listen must be a single value; it is written like listen = [1]
 DIR/file.toml:7:1: care must be true or false, without quotes; it is written like care = true
@@ -211,7 +211,7 @@ fn a_setting_that_needs_another_is_refused_without_wherever_both_come_from() {
 fn an_example_has_every_setting_and_says_what_is_so_without_it() {
     let example = table().example("Settings of program.");
     assert!(example.contains("\n# false: Leaves everything as it is.\n#care = true\n"), "{example}");
-    assert!(example.contains("Not set by default.\n#name = \"NAME\"\n"), "{example}");
+    assert!(example.contains("Not set by default.\n#name = \"Foo\"\n"), "{example}");
     let in_force: String = example
         .lines()
         .filter(|line| !line.starts_with("# "))
@@ -223,6 +223,12 @@ fn an_example_has_every_setting_and_says_what_is_so_without_it() {
     assert!(with.iter().all(|line| line.contains("file.toml")), "{with:#?}");
     assert_eq!((with.remove(2), without.remove(2).as_str()).1, "# name is not set");
     assert_eq!(with.iter().map(value).collect::<Vec<_>>(), without.iter().map(value).collect::<Vec<_>>());
+}
+
+#[test]
+#[should_panic(expected = "name needs an example")]
+fn a_setting_without_a_default_has_an_example() {
+    Table::of::<Settings>("TRY_", "ask somebody", &[("nam", "Foo")]);
 }
 
 #[test]
