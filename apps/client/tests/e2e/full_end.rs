@@ -78,6 +78,23 @@ fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
 }
 
 #[test]
+fn a_server_that_says_nothing_any_more_is_told_of_before_the_connection_is_given_up() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    foo.sees_part(" ms ");
+    server.program.signal("STOP");
+    let status = foo.sees_part("server silent for ");
+    assert!(!status.contains(" ms "), "{status:?}");
+    server.program.signal("CONT");
+    foo.until("all is well", |foo| {
+        let rows = foo.rows();
+        let is_silent = rows.iter().any(|row| row.contains("silent") || row.contains("connection lost"));
+        !is_silent && rows.iter().any(|row| row.contains(" ms "))
+    });
+}
+
+#[test]
 fn a_lost_connection_counts_down_to_the_next_try() {
     let place = Place::new();
     let mut server = Server::start(&place);
