@@ -127,6 +127,10 @@ pub const CLASSIC_HOLD: Duration = Duration::from_millis(250);
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client asks for a sign of life so often: twice before it is taken for silent. Most of what an idle client costs a server.
 pub const PING_INTERVAL: Duration = Duration::from_secs(7);
+/// A good server answers that sooner.
+pub const ANSWER_LATE: Duration = Duration::from_secs(2);
+/// The user is told of a server that owes an answer and is silent for so long.
+pub const SILENCE_TOLD: Duration = Duration::from_secs(5);
 /// A peer that is silent for so long is gone.
 pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A session whose connection broke is announced as gone after this, unless it was resumed.

@@ -713,7 +713,9 @@ fn answered(rig: &mut ClientRig, time: Duration) -> (Vec<Instant>, Vec<Instant>)
                 | ClientOutput::Event(_) => {}
             }
         }
+        assert!(!pongs.is_empty() || !echoes.is_empty(), "it is woken for nothing");
         rig.now = rig.now + millis(10);
+        assert_eq!(rig.client.silent_since(rig.now), None);
         rig.receive(pongs);
         for payload in &echoes {
             rig.input(ClientInput::Datagram { kind: DatagramKind::Echo, payload });
@@ -744,6 +746,36 @@ fn those_who_come_at_once_do_not_ping_at_once_ever_after() {
         phases.insert(pauses[0].as_micros() / 500_000);
     }
     assert_eq!(phases.len(), 14, "half seconds in which somebody pings: {phases:?}");
+}
+
+#[test]
+fn a_server_that_owes_an_answer_and_says_nothing_is_silent() {
+    let mut rig = ClientRig::welcomed();
+    answered(&mut rig, secs(60));
+    rig.receive([joined(9, "Baz")]);
+    let heard = rig.now;
+    let mut asked = None;
+    while rig.client.silent_since(rig.now).is_none() {
+        rig.now = rig.client.poll_timeout().unwrap().max(rig.now);
+        // Whoever looks before the machine does what is due sees it already, and still sees it then.
+        let is_silent = rig.client.silent_since(rig.now).is_some();
+        let lines = rig.timeout();
+        assert_eq!(rig.client.silent_since(rig.now).is_some(), is_silent);
+        asked = asked.or_else(|| lines.concat().contains("Ping").then_some(rig.now));
+        assert!(rig.client.poll_timeout().unwrap() > rig.now);
+    }
+    let asked = asked.unwrap();
+    assert_eq!(rig.now, (asked + limits::ANSWER_LATE).max(heard + limits::SILENCE_TOLD));
+    // The next ping is no news, but any word is.
+    rig.now = rig.now + millis(5500);
+    rig.timeout();
+    assert_eq!(rig.client.silent_since(rig.now), Some(heard));
+    rig.receive([left(9, "Baz")]);
+    assert_eq!(rig.client.silent_since(rig.now), None);
+    // What is not connected is not silent.
+    rig.wait(limits::SILENCE_TIMEOUT);
+    assert!(!rig.client.is_in());
+    assert_eq!(rig.client.silent_since(rig.now), None);
 }
 
 #[test]

@@ -738,6 +738,22 @@ fn a_topic_is_told_to_all_in_the_room_and_to_newcomers() {
 }
 
 #[test]
+fn a_topic_that_all_know_is_neither_told_nor_kept() {
+    let mut rig = three();
+    assert_lines(&rig.send(1, topic(1, " ")), &NOTHING);
+    rig.send(1, topic(1, "tea"));
+    assert_lines(&rig.send(2, topic(1, "tea ")), &NOTHING);
+    // Where topics are kept, the newest may not be known yet, nor ever be.
+    let mut rig = three_at(ServerRig::lasting());
+    assert_lines(&rig.send(1, topic(1, "")), &NOTHING);
+    rig.send(1, topic(1, "tea"));
+    assert_eq!(rig.send(1, topic(1, "")).len(), 1);
+    rig.keep_all();
+    assert_lines(&rig.send(1, topic(1, "")), &NOTHING);
+    assert_eq!(rig.server.audit(), Ok(()));
+}
+
+#[test]
 fn what_is_no_topic_or_elsewhere_is_refused() {
     let mut rig = whispering();
     rig.send(2, join(2, "den"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chinwag_audio::{capture::Gate, codec::EncoderConfig, limits::SAMPLE_RATES_HZ};
 use chinwag_proto::{link::Fingerprint, name::Name};
 use chinwag_screen::{Button, Notifier, Theme};
+use chinwag_settings::whole;
 use chinwag_terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -79,7 +80,7 @@ pub(crate) struct Settings {
     pub(crate) frame_ms: u32,
 
     /// Kilobits of sound a second while the network has room for them; less when it has not
-    #[arg(long, value_name = "KBPS", default_value_t = EncoderConfig::default().bitrate_bps / 1000, value_parser = clap::value_parser!(u32).range(16..=128))]
+    #[arg(long, value_name = "KBPS", default_value_t = EncoderConfig::default().bitrate_bps / 1000, value_parser = whole::<u32>(16..=128))]
     pub(crate) bitrate: u32,
 
     /// When your sound is sent: voice (while you speak), level (at any sound), open (always) or ptt (from one /ptt to
@@ -93,7 +94,7 @@ pub(crate) struct Settings {
     pub(crate) ptt_key: Option<Button>,
 
     /// Push-to-talk stops by itself after so long
-    #[arg(long, value_name = "SECONDS", default_value_t = PTT_SECONDS, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = PTT_SECONDS, value_parser = whole::<u16>(1..=3600))]
     pub(crate) ptt_seconds: u16,
 
     /// Takes echo and noise out of your sound and evens its level: auto is on for a device, off for a WAV file
@@ -190,7 +191,7 @@ pub(crate) enum Command {
     /// Switches what runs: for hot-keys of the desktop; it tells how it is then
     Ctl {
         /// The one with this process id, where several run
-        #[arg(long)]
+        #[arg(long, value_parser = whole::<u32>(1..=i32::MAX as u32))]
         pid: Option<u32>,
         /// What is switched
         what: What,
@@ -233,7 +234,7 @@ pub(crate) struct ClassicArguments {
     pub(crate) rate: u32,
 
     /// Channels of its voice, as with --rate
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u16>(1..=8))]
     pub(crate) channels: u16,
 
     /// Your name in the chat; when not given, the first line that you type

@@ -27,7 +27,7 @@ use crate::{
     face::Face,
     ignored::{Ignored, Toggled},
     past::{LONG_PAGE, MISSED, PAGE, Past, Question},
-    rooms::{Arrival, Rooms, leading, listed, members},
+    rooms::{self, Arrival, Rooms, leading, listed, members},
     switch::{Hand, Switch, To, WAITING_SWITCHES, What},
     visit::Visit,
     voice::{DeviceNews, Voice, VoiceReport},
@@ -203,14 +203,17 @@ impl Conversation {
                 self.unless_asked(client, is_asked);
             }
             Line::VoiceRoom(name) => self.move_voice(client, at, name),
-            Line::Topic(None) => self.tell_topic(client, at),
             Line::Topic(Some(_)) if self.rooms.is_private(at) => {
                 self.screen.notice("what is between two has no topic");
             }
-            Line::Topic(Some(topic)) => {
-                let is_asked = client.set_topic(at, topic);
-                self.unless_asked(client, is_asked);
-            }
+            // The server does not answer where nothing would change.
+            Line::Topic(topic) => match topic.filter(|topic| *topic != rooms::about(client, at)) {
+                None => self.tell_topic(client, at),
+                Some(topic) => {
+                    let is_asked = client.set_topic(at, topic);
+                    self.unless_asked(client, is_asked);
+                }
+            },
             Line::Message(rest) => self.message(client, rest),
             // Whoever reads it makes of it what its author does.
             Line::Act(text) => self.say(client, at, &format!("/me {text}")),

@@ -244,6 +244,11 @@ pub(crate) fn leading(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// What a room is about, as it was written; nothing where nobody said so.
+pub(crate) fn about(client: &Client, place: PlaceId) -> &str {
+    client.topic(place).map_or("", |topic| &topic.text)
+}
+
 /// Who is in a room, this client too. Safe to print.
 pub(crate) fn members(client: &Client, place: PlaceId) -> String {
     let names: Vec<_> = client.members(place).map(|(_, member)| described(member)).collect();

@@ -67,6 +67,9 @@ fn pieces(model: &Model, panes: &Panes) -> Vec<Piece> {
     match status.link {
         Link::Connecting => add(0, true, "connecting…".to_owned()),
         Link::In => {}
+        Link::Silent { since } => {
+            add(0, true, format!("server silent for {} s", model.now.saturating_sub(since) / 1000));
+        }
         Link::Lost { retry_at } => add(0, true, lost(retry_at, model.now)),
     }
     let below = room.map_or(0, |room| room.talk.lines_below());

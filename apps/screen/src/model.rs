@@ -541,10 +541,15 @@ impl Model {
 
     /// When the picture changes though nothing happens.
     pub fn due(&self) -> Option<u64> {
-        let Link::Lost { retry_at } = self.status.link else { return None };
-        let left = retry_at.checked_sub(self.now).filter(|&left| left > 0)?;
         // The next whole second.
-        Some(retry_at - (left - 1) / 1000 * 1000)
+        match self.status.link {
+            Link::Connecting | Link::In => None,
+            Link::Silent { since } => Some(since + (self.now.saturating_sub(since) / 1000 + 1) * 1000),
+            Link::Lost { retry_at } => {
+                let left = retry_at.checked_sub(self.now).filter(|&left| left > 0)?;
+                Some(retry_at - (left - 1) / 1000 * 1000)
+            }
+        }
     }
 
     /// Where the user talks and listens, if not in the room that he looks at.

@@ -27,6 +27,12 @@ pub enum Link {
     Connecting,
     /// It stands.
     In,
+    /// It stands, but the server owes an answer and has said nothing since that moment: milliseconds of the clock of
+    /// [`crate::Model::set_now`].
+    Silent {
+        /// When it said something last.
+        since: u64,
+    },
     /// It is lost, and tried again at that moment: milliseconds of the clock of [`crate::Model::set_now`].
     Lost {
         /// When.

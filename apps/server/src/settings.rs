@@ -7,7 +7,7 @@ use std::{
 
 use chinwag_audio::{gateway::PcmFormat, limits::PCM_RATES_HZ};
 use chinwag_proto::limits;
-use chinwag_settings::{File, Refusal, Settled, Table, settle};
+use chinwag_settings::{File, Refusal, Settled, Table, settle, whole};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcetera::BaseStrategy as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -108,12 +108,12 @@ pub(crate) struct Settings {
 
     /// How many samples a second the classic programs send and play
     #[arg(long, value_name = "HZ", default_value_t = PcmFormat::default().rate_hz,
-          value_parser = clap::value_parser!(u32).range(i64::from(*PCM_RATES_HZ.start())..=i64::from(*PCM_RATES_HZ.end())))]
+          value_parser = whole(PCM_RATES_HZ))]
     pub(crate) classic_rate: u32,
 
     /// How many channels
     #[arg(long, value_name = "1|2", default_value_t = PcmFormat::default().channels,
-          value_parser = clap::value_parser!(u16).range(1..=2))]
+          value_parser = whole::<u16>(1..=2))]
     pub(crate) classic_channels: u16,
 
     /// Take a keyboard: what you type is said to everybody, what they say is shown here; /help tells more
@@ -127,21 +127,21 @@ pub(crate) struct Settings {
 
     /// For how many days messages are kept; 0 is forever
     #[arg(long, value_name = "DAYS", default_value_t = 0,
-          value_parser = clap::value_parser!(u64).range(0..=36_500))]
+          value_parser = whole::<u64>(0..=36_500))]
     pub(crate) keep_days: u64,
 
     /// How many messages of each room are kept; 0 is all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=1_000_000_000_000))]
     pub(crate) keep_messages: u64,
 
     /// How many megabytes of text of each room are kept; 0 is all. On the disk that takes about three times as much
     #[arg(long, value_name = "MB", default_value_t = 100,
-          value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+          value_parser = whole::<u64>(0..=1_000_000))]
     pub(crate) keep_megabytes: u64,
 
     /// How many megabytes all rooms together may take on the disk, about; beyond that the oldest messages of all go first. 0 is no limit
     #[arg(long, value_name = "MB", default_value_t = 2000,
-          value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+          value_parser = whole::<u64>(0..=100_000_000))]
     pub(crate) keep_total_megabytes: u64,
 
     /// The folder for the certificate, its key and the history [default: the platform's data folder, ~/.local/share/chinwag on Linux]
@@ -158,17 +158,17 @@ pub(crate) struct Settings {
 
     /// How many may be in at the same time
     #[arg(long, value_name = "N", default_value_t = 1000,
-          value_parser = clap::value_parser!(u32).range(1..=limits::SESSIONS as i64))]
+          value_parser = whole::<u32>(1..=limits::SESSIONS as u32))]
     pub(crate) max_clients: u32,
 
     /// Milliseconds that voice may wait for more of it, so that several talkers share a datagram: less work where very many
     /// talk at once, more delay for all
     #[arg(long, value_name = "MS", default_value_t = 0,
-          value_parser = clap::value_parser!(u64).range(0..=limits::VOICE_HOLD.as_millis() as u64))]
+          value_parser = whole::<u64>(0..=limits::VOICE_HOLD.as_millis() as u64))]
     pub(crate) voice_hold_ms: u64,
 
     /// Threads that pass voice on; unless told otherwise one for each processor, at most 8
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=64))]
     pub(crate) voice_threads: Option<u16>,
 
     /// How much is logged on standard error: off, error, warn, info, debug or trace

@@ -9,12 +9,14 @@
 
 mod example;
 mod file;
+mod number;
 mod problem;
 mod settle;
 mod table;
 
 pub use crate::{
     file::File,
+    number::whole,
     problem::Problems,
     settle::{Refusal, Settled, settle, settle_from},
     table::Table,

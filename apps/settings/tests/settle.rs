@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
-use chinwag_settings::{File, Settled, Table, settle_from};
+use chinwag_settings::{File, Settled, Table, settle_from, whole};
 use clap::{Args, Parser, Subcommand};
 use tempfile::TempDir;
 
@@ -31,10 +31,10 @@ enum Below {
 #[derive(Debug, Args)]
 struct Settings {
     /// Where to listen
-    #[arg(long, value_name = "PORT", default_values_t = [1])]
+    #[arg(long, value_name = "PORT", default_values_t = [1], value_parser = whole::<u16>(0..=u16::MAX))]
     listen: Vec<u16>,
     /// How many may come
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<u32>(1..=100))]
     max_guests: u32,
     /// Who you are
     #[arg(long, value_parser = short)]
@@ -148,14 +148,14 @@ fn all_that_is_wrong_is_told_with_where_it_is_and_what_to_do() {
     let told = world.settle(&[]).unwrap_err();
     let expected = "\
 DIR/file.toml:2:1: there is no setting \"max_guest\"; did you mean max_guests?
-DIR/file.toml:3:16: max_guests cannot be \"0\": 0 is not in 1..=100; it is written like max_guests = 10
+DIR/file.toml:3:16: max_guests cannot be \"0\": it is a whole number from 1 to 100; it is written like max_guests = 10
 DIR/file.toml:4:8: loud must be true or false, without quotes; it is written like loud = false
 DIR/file.toml:5:8: name cannot be true or false; it is written like name = \"Foo\"
-DIR/file.toml:6:15: listen cannot be \"x\": invalid digit found in string; it is written like listen = [1]
+DIR/file.toml:6:15: listen cannot be \"x\": it is a whole number from 0 to 65535; it is written like listen = [1]
 DIR/file.toml:6:20: listen must be a single value; it is written like listen = [1]
 DIR/file.toml:7:1: care must be true or false, without quotes; it is written like care = true
 DIR/file.toml:9:2: there is no setting \"zzz\"; ask somebody
-TRY_MAX_GUESTS: max_guests cannot be \"many\": invalid digit found in string; it is written like max_guests = 10
+TRY_MAX_GUESTS: max_guests cannot be \"many\": it is a whole number from 1 to 100; it is written like max_guests = 10
 TRY_CARE: \"perhaps\" is neither true nor false";
     assert_eq!(told.lines().collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     let told = World::new("max_guests = 1\nmax_guests = 2", &[]).settle(&[]).unwrap_err();
@@ -172,9 +172,10 @@ TRY_CARE: \"perhaps\" is neither true nor false";
         World::new("listen = []", &[]).settle(&[]).unwrap_err(),
         "DIR/file.toml:1:10: listen must have a value; it is written like listen = [1]"
     );
-    assert!(
-        World::new("", &[]).settle(&["--max-guests", "101"]).unwrap_err().contains("101 is not in 1..=100")
-    );
+    for given in ["101", "many", "1.5", "-1", "", "99999999999999999999"] {
+        let told = World::new("", &[]).settle(&[&format!("--max-guests={given}")]).unwrap_err();
+        assert!(told.contains("it is a whole number from 1 to 100"), "{told}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the programs that sit in a terminal have in common: lines in and out, the row in which they are typed, and signals. No
 //! protocol but that of the oldest programs, which have none: text over TCP, as it comes ([`plain`]).
 
+mod crash;
 mod events;
 mod full;
 mod keyboard;

@@ -9,6 +9,8 @@ use rustix::termios::{
     InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
 
+use crate::crash;
+
 #[derive(Debug, Default)]
 struct State {
     /// As they were; also while they are so.
@@ -26,8 +28,9 @@ pub(crate) struct Modes(Mutex<State>);
 
 impl Modes {
     /// Leaves the editing to the program: keys come at once and are not shown. Ctrl-C and Ctrl-Z are signals still, and a line
-    /// feed begins a row. False when the terminal does not let it, or when that is over.
-    pub(crate) fn set(&self) -> bool {
+    /// feed begins a row. False when the terminal does not let it, or when that is over. `last_words` are written where a fault of the
+    /// program puts them back.
+    pub(crate) fn set(&self, last_words: String) -> bool {
         let mut state = self.lock();
         if state.is_over {
             return false;
@@ -45,6 +48,9 @@ impl Modes {
             return false;
         }
         state.is_on = true;
+        if let Some(original) = state.original.clone() {
+            crash::arm(original, last_words);
+        }
         true
     }
 
@@ -56,6 +62,7 @@ impl Modes {
         if was_on && let Some(original) = &state.original {
             // It may have gone.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, original);
+            crash::disarm();
         }
         was_on
     }

@@ -9,7 +9,7 @@ use std::{
 use chinwag_transport_mio::signals;
 use rustix::process::{Pid, getpgid, getpgrp, getppid, getsid};
 use signal_hook::{
-    consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH},
+    consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -19,8 +19,7 @@ use crate::terminal::Shared;
 /// Programs between this one and its shell that are looked at.
 const ANCESTORS: usize = 64;
 
-/// Calls `told` in a thread of its own at each signal that asks for the end, until it returns false. A program that was
-/// started to outlive its terminal, as `nohup` does it, does.
+/// Calls `told` in a thread of its own at each signal that asks for the end, until it returns false.
 ///
 /// # Errors
 /// When the system refuses.
@@ -39,10 +38,7 @@ pub(crate) fn on_signal(mut told: impl FnMut() -> bool + Send + 'static) -> io::
 /// # Errors
 /// When the system refuses.
 pub(crate) fn attend_terminal(terminal: Arc<Shared>) -> io::Result<()> {
-    let mut about = vec![SIGINT, SIGTERM, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH];
-    if !signals::is_hangup_ignored() {
-        about.push(SIGHUP);
-    }
+    let about = [SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH].into_iter().chain(signals::ending());
     let mut signals = Signals::new(about)?;
     thread::Builder::new().name("terminal".to_owned()).spawn(move || {
         let mut is_asked = false;
@@ -76,8 +72,9 @@ fn attend(terminal: &Shared, signal: i32, is_asked: &mut bool) {
 
 fn end(terminal: &Shared, signal: i32) {
     terminal.close();
-    // Does not come back.
+    // Neither comes back, but the first does not know all of them.
     let _ = emulate_default_handler(signal);
+    let _ = emulate_default_handler(SIGTERM);
 }
 
 /// True if somebody who is no part of this job, but of the same session, started it: a shell that attends to stopped jobs.

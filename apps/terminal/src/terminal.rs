@@ -24,6 +24,7 @@ use rustix::{
 };
 
 use crate::{
+    crash,
     full::{Full, Painter},
     keyboard::Typed,
     modes::Modes,
@@ -170,6 +171,7 @@ impl Shared {
             self.attend_panics();
             // Before anything has to be put back. Without it, signals do what they always do.
             let _ = signals::attend_terminal(Arc::clone(self));
+            crash::attend();
             self.resume();
         });
     }
@@ -177,7 +179,7 @@ impl Shared {
     /// Takes over the terminal, at first and after a stop.
     pub(crate) fn resume(&self) {
         let row = self.lock_soon();
-        if self.modes.set()
+        if self.modes.set(self.last_words())
             && let Some(mut row) = row
             && takes_something()
         {
@@ -221,18 +223,21 @@ impl Shared {
     /// What gives the terminal back, where nothing is to be left of the row.
     fn goodbye(&self) -> String {
         match self.full.get() {
-            Some(_) => {
-                self.is_entered.store(false, Ordering::Relaxed);
-                LEAVE.to_owned()
-            }
+            Some(_) => LEAVE.to_owned(),
             None => [ERASE, NO_BRACKETED_PASTE].concat(),
         }
+    }
+
+    /// The same where nobody may wait for the row, so that it stays as it is.
+    fn last_words(&self) -> String {
+        ["\n", &self.goodbye()].concat()
     }
 
     /// Gives the terminal back for a while.
     pub(crate) fn suspend(&self) {
         let row = self.lock_soon();
         if self.modes.restore(false) && row.is_some() {
+            self.is_entered.store(false, Ordering::Relaxed);
             farewell(&self.goodbye());
         }
     }
@@ -374,7 +379,7 @@ impl Shared {
             if let Some(terminal) = terminal.upgrade()
                 && terminal.modes.restore(true)
             {
-                farewell(&["\n", &terminal.goodbye()].concat());
+                farewell(&terminal.last_words());
             }
             told(panic);
         }));
@@ -408,8 +413,8 @@ fn farewell(text: &str) {
 }
 
 /// False while nobody reads what is written to the terminal, so that a write would wait.
-fn takes_something() -> bool {
-    let stdout = io::stdout();
+pub(crate) fn takes_something() -> bool {
+    let stdout = rustix::stdio::stdout();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
 }

@@ -1,12 +1,14 @@
-//! A program that panics while somebody types.
+//! A program that panics or crashes while somebody types.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
 use std::{
     env,
     fs::File,
+    hint::black_box,
     io::{BufRead as _, BufReader, Write as _},
-    process::Command,
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, ExitStatus},
     sync::{Arc, Mutex, mpsc::channel},
 };
 
@@ -16,7 +18,7 @@ use rustix::{
     termios::{LocalModes, tcgetattr},
 };
 
-/// Set for the program that panics, which is this one, too.
+/// Set for the program that ends so, which is this one, too.
 const IS_IT: &str = "CHINWAG_TEST_PANIC";
 
 /// What is seen of a full screen, and what was printed meanwhile.
@@ -33,9 +35,9 @@ impl Full for Picture {
     }
 }
 
-/// Runs a test again, as a program in a terminal. It says `begin` when it wants something typed, and panics then; what it writes ends
-/// with `end` and then with the panic's `words`. The terminal must be as it was.
-fn panics(test: &str, begin: &[u8], end: &[u8], words: &[u8]) {
+/// Runs a test again, as a program in a terminal. It says `begin` when it wants something typed, and panics or crashes then; what it
+/// writes ends with `end` and then with the `words` for that. The terminal must be as it was.
+fn fails(test: &str, begin: &[u8], end: &[u8], words: &[u8]) -> ExitStatus {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -68,9 +70,11 @@ fn panics(test: &str, begin: &[u8], end: &[u8], words: &[u8]) {
     until(words);
     // What else it writes must be read before it can end. Systems differ in how they tell that it has.
     let _ = std::io::copy(&mut written, &mut std::io::sink());
-    assert!(!program.wait().unwrap().success());
+    let status = program.wait().unwrap();
+    assert!(!status.success());
     let is = tcgetattr(&screen).unwrap();
     assert_eq!((is.local_modes, is.input_modes), (was.local_modes, was.input_modes));
+    status
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn a_panic_leaves_an_ordinary_terminal_and_tells_why() {
         panic!("{typed:?} was too much");
     }
     let test = "a_panic_leaves_an_ordinary_terminal_and_tells_why";
-    panics(test, b"\x1b[?2004h", b"\x1b[?2004l", b"Ok(Line(\"hello\")) was too much");
+    fails(test, b"\x1b[?2004h", b"\x1b[?2004l", b"Ok(Line(\"hello\")) was too much");
 }
 
 #[test]
@@ -98,10 +102,47 @@ fn a_panic_leaves_the_screen_that_was_there_before_and_the_log_is_not_on_it() {
         panic!("{is_pressed:?} was too much, {picture:?}");
     }
     let test = "a_panic_leaves_the_screen_that_was_there_before_and_the_log_is_not_on_it";
-    panics(
+    fails(
         test,
         b"80 columns, 24 rows",
         chinwag_screen::LEAVE.as_bytes(),
         b"Ok(true) was too much, Picture(Mutex { data: \"log\"",
     );
+}
+
+/// A full screen, until a key is pressed.
+fn show_until_pressed() -> Terminal {
+    let terminal = Terminal::new();
+    assert!(terminal.fill(Arc::default() as Arc<Picture>).paint(false));
+    let (sender, keys) = channel();
+    Keyboard::new(&terminal).listen_to_keys(move |keys| sender.send(keys.is_some()).is_ok());
+    assert!(keys.recv().unwrap());
+    terminal
+}
+
+#[test]
+fn a_stack_that_overflows_leaves_the_screen_that_was_there_before_and_rust_tells_it_there() {
+    fn deeper(depth: u64) -> u64 {
+        if depth == u64::MAX { depth } else { black_box(deeper(black_box(depth + 1))) - 1 }
+    }
+    if env::var_os(IS_IT).is_some() {
+        let _terminal = show_until_pressed();
+        black_box(deeper(0));
+    }
+    let test = "a_stack_that_overflows_leaves_the_screen_that_was_there_before_and_rust_tells_it_there";
+    let status =
+        fails(test, b"80 columns, 24 rows", chinwag_screen::LEAVE.as_bytes(), b"has overflowed its stack");
+    assert_eq!(status.signal(), Some(libc::SIGABRT));
+}
+
+#[test]
+fn an_abort_leaves_an_ordinary_terminal() {
+    if env::var_os(IS_IT).is_some() {
+        let terminal = Terminal::new();
+        let _typed = Keyboard::new(&terminal).line();
+        std::process::abort();
+    }
+    let test = "an_abort_leaves_an_ordinary_terminal";
+    let status = fails(test, b"\x1b[?2004h", b"\n\r\x1b[J", b"\x1b[?2004l");
+    assert_eq!(status.signal(), Some(libc::SIGABRT));
 }

@@ -9,7 +9,7 @@ mod path;
 mod places;
 mod receive;
 
-use alloc::{borrow::ToOwned as _, collections::VecDeque, string::String, vec::Vec};
+use alloc::{borrow::ToOwned as _, boxed::Box, collections::VecDeque, string::String, vec::Vec};
 
 pub use self::api::{
     ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats, EndReason, JoinError, ListedRoom,
@@ -69,11 +69,15 @@ enum State {
 /// What belongs to one connection, once welcomed.
 #[derive(Debug)]
 struct Link {
-    prober: PathProber,
+    /// Elsewhere: there is none in other states.
+    prober: Box<PathProber>,
     since: Instant,
     last_heard: Instant,
     next_ping: Instant,
     ping: Option<(u64, Instant)>,
+    /// When a server that says nothing before then is late with its answer to a ping; and it is.
+    late_at: Option<Instant>,
+    is_late: bool,
     /// Messages up to this one were sent on this connection.
     sent_up_to: MessageId,
 }
@@ -219,6 +223,12 @@ impl Client {
     /// True when nothing more will come.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
+    }
+
+    /// Since when a server has been silent that was to answer a ping by now. None while all is well, however little is said.
+    pub fn silent_since(&self, now: Instant) -> Option<Instant> {
+        let State::In(link) = &self.state else { return None };
+        (link.is_late || link.late_at.is_some_and(|at| at <= now)).then_some(link.last_heard)
     }
 
     /// Which way voice goes.
@@ -443,9 +453,12 @@ impl Client {
             | State::Greeting { deadline }
             | State::Quitting { deadline, .. }
             | State::Pausing { until: deadline } => Some(*deadline),
-            State::In(link) => Some(
-                link.next_ping.min(link.last_heard + limits::SILENCE_TIMEOUT).min(link.prober.poll_timeout()),
-            ),
+            State::In(link) => {
+                let due = link.next_ping.min(link.last_heard + limits::SILENCE_TIMEOUT);
+                let due = due.min(link.prober.poll_timeout());
+                // Whoever shows it is woken; an answer is there long before, most often.
+                Some(link.late_at.map_or(due, |at| due.min(at)))
+            }
             State::Ended => None,
         }
     }
@@ -540,6 +553,7 @@ impl Client {
             self.goodbye = Some("the server has been silent for too long".to_owned());
             return self.lost(now);
         }
+        link.is_late |= link.late_at.take_if(|at| *at <= now).is_some();
         let is_ping_due = now >= link.next_ping;
         if is_ping_due {
             link.prober.join_ping(now);
@@ -555,6 +569,10 @@ impl Client {
                 link.next_ping = now + (limits::PING_INTERVAL - Duration::from_micros(earlier));
             }
             link.ping = Some((token, now));
+            if !link.is_late {
+                let late_at = (now + limits::ANSWER_LATE).max(link.last_heard + limits::SILENCE_TOLD);
+                link.late_at.get_or_insert(late_at);
+            }
             token
         });
         if let Some(token) = ping {

@@ -310,7 +310,8 @@ impl Client {
         self.tell_voice();
     }
 
-    /// Says what a room is about; [`ClientEvent::Topic`] or [`ClientEvent::NotDone`] follows. False without a connection.
+    /// Says what a room is about; [`ClientEvent::Topic`] or [`ClientEvent::NotDone`] follows, where that is not so already. False without
+    /// a connection.
     pub fn set_topic(&mut self, place: PlaceId, text: &str) -> bool {
         let Some(room) = self.room_of(place).filter(|_| self.is_in()) else { return false };
         self.send(Kind::Topic(pb::SetTopic { room: room.to_wire(), text: text.to_owned() }));

@@ -2,6 +2,7 @@
 
 use alloc::{
     borrow::ToOwned as _,
+    boxed::Box,
     collections::BTreeSet,
     string::{String, ToString as _},
     vec::Vec,
@@ -34,6 +35,7 @@ impl Client {
     pub(super) fn receive(&mut self, now: Instant, bytes: &[u8]) {
         if let State::In(link) = &mut self.state {
             link.last_heard = now;
+            (link.late_at, link.is_late) = (None, false);
         }
         self.reader.push(bytes);
         let mut reader = core::mem::take(&mut self.reader);
@@ -193,11 +195,13 @@ impl Client {
         self.stats.voice_path = VoicePath::default();
         self.voice_asked = None;
         self.state = State::In(Link {
-            prober: PathProber::new(now),
+            prober: Box::new(PathProber::new(now)),
             since: now,
             last_heard: now,
             next_ping: now,
             ping: None,
+            late_at: None,
+            is_late: false,
             sent_up_to: if is_made(Mistake::OutgoingUnsent) { self.last_id } else { MessageId::default() },
         });
         let (name, resumed) = (welcome.name, welcome.resumed);

@@ -606,7 +606,7 @@ impl Hub {
     }
 
     /// The member says what a room of his is about; nothing any more where `text` is empty. All in it are told, when that is kept where it is
-    /// to be kept.
+    /// to be kept. What all know already is neither kept nor told.
     ///
     /// # Errors
     /// He is not in it, or it is no topic.
@@ -622,7 +622,9 @@ impl Hub {
         let session = session.filter(|_| !room.is_private()).ok_or(Refusal::NotInRoom)?;
         text::check_topic(text).map_err(Refusal::Topic)?;
         let topic = Topic { text: text.trim().into(), by: session.name.clone(), at };
-        self.take_topic(member, room, topic, tell);
+        if !self.rooms.get(&room).is_some_and(|room| room.is_about(&topic.text)) {
+            self.take_topic(member, room, topic, tell);
+        }
         Ok(())
     }
 

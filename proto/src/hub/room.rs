@@ -123,6 +123,11 @@ impl Room {
         KeptRoom { id, name: self.name.clone(), epoch: self.epoch }
     }
 
+    /// True if everybody knows already that it is about this, and nothing else waits to be kept.
+    pub(super) fn is_about(&self, text: &str) -> bool {
+        self.topics_waiting == 0 && self.topic.as_ref().map_or("", |topic| &topic.text) == text
+    }
+
     /// True for the default room, however its name was typed by whoever came first.
     pub(super) fn is_default(&self) -> bool {
         self.folded.as_str() == limits::DEFAULT_ROOM

@@ -9,6 +9,7 @@ use chinwag_proto::{
     relay::VoicePath,
 };
 use chinwag_screen::{Link, Model, Path, Person, RoomId, Said, Status};
+use chinwag_transport_mio::clock;
 
 use super::{FullScreen, State, unix_ms};
 
@@ -148,14 +149,21 @@ impl FullScreen {
             *is_changed = true;
         }
         let (known, stats) = (model.status(), client.stats());
-        let rtt = stats.voice_rtt.or(stats.control_rtt).filter(|_| client.is_in());
+        let silent_since = client.silent_since(clock::now());
+        let link = match silent_since {
+            Some(since) => Link::Silent { since: since.as_micros() / 1000 },
+            None if client.is_in() => Link::In,
+            None => known.link,
+        };
+        // What it was says nothing of a server that is silent.
+        let rtt = stats.voice_rtt.or(stats.control_rtt).filter(|_| link == Link::In);
         let path = match stats.voice_path {
             VoicePath::Udp => Path::Udp,
             VoicePath::Tcp => Path::Tcp,
             VoicePath::Both => Path::Both,
         };
         let status = Status {
-            link: if client.is_in() { Link::In } else { known.link },
+            link,
             rtt_ms: rtt.map(|rtt| u32::try_from(rtt.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)),
             path: client.is_in().then_some(path),
             ..known

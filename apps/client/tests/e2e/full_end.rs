@@ -8,22 +8,62 @@ use crate::{
     seat::{CTRL_Z, Kind, Seat},
 };
 
+/// An exit code, or the signal that ended it.
+type End = (Option<i32>, Option<i32>);
+
+const IN_ORDER: End = (Some(0), None);
+
+const fn killed_by(signal: i32) -> End {
+    (None, Some(signal))
+}
+
+/// What a program can be sent, and how it ends: in order, or as if it did not attend to it.
+const ENDS: &[(&str, End)] = &[
+    ("TERM", IN_ORDER),
+    ("HUP", IN_ORDER),
+    ("INT", IN_ORDER),
+    ("USR1", IN_ORDER),
+    ("USR2", IN_ORDER),
+    ("ALRM", IN_ORDER),
+    ("VTALRM", IN_ORDER),
+    ("PROF", IN_ORDER),
+    ("XCPU", IN_ORDER),
+    ("XFSZ", IN_ORDER),
+    #[cfg(target_os = "linux")]
+    ("POLL", IN_ORDER),
+    #[cfg(target_os = "linux")]
+    ("PWR", IN_ORDER),
+    #[cfg(target_os = "linux")]
+    ("STKFLT", IN_ORDER),
+    ("QUIT", killed_by(libc::SIGQUIT)),
+    ("ABRT", killed_by(libc::SIGABRT)),
+    ("BUS", killed_by(libc::SIGBUS)),
+    ("FPE", killed_by(libc::SIGFPE)),
+    ("ILL", killed_by(libc::SIGILL)),
+    ("SEGV", killed_by(libc::SIGSEGV)),
+    ("SYS", killed_by(libc::SIGSYS)),
+    ("TRAP", killed_by(libc::SIGTRAP)),
+];
+
 #[test]
 fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
     let place = Place::new();
     let server = Server::start(&place);
-    for (signal, code) in [("TERM", Some(0)), ("HUP", Some(0)), ("INT", Some(0)), ("QUIT", None)] {
+    let mut typed = String::new();
+    for (signal, end) in ENDS {
         let mut foo = join(&place, &server);
         // What was begun is there again.
-        if signal == "TERM" {
-            foo.types("unfinished");
+        foo.sees_typed(&format!("> {typed}|"));
+        if *end == IN_ORDER {
+            let more = signal.to_lowercase();
+            foo.types(&more);
+            typed.push_str(&more);
+            foo.sees_typed(&format!("> {typed}|"));
         }
-        foo.sees_typed("> unfinished|");
         foo.signal(signal);
         let status = foo.ends();
-        assert_eq!(status.code(), code, "{signal}");
-        assert!(code.is_some() || status.signal() == Some(3));
-        assert!(foo.rows().is_empty(), "{:?}", foo.rows());
+        assert_eq!((status.code(), status.signal()), *end, "{signal}");
+        assert!(foo.rows().is_empty(), "{signal}: {:?}", foo.rows());
     }
     // What it was for is told there: somebody has the name.
     let _foo = server.join(&place, "Foo");
@@ -35,6 +75,23 @@ fn whatever_ends_it_leaves_the_screen_that_was_there_before() {
     let mut third = Seat::full(&place, 80, 24, &[&FOO[..], &["127.0.0.1:1"]].concat());
     assert_eq!(third.ends().code(), Some(1));
     third.sees_part("127.0.0.1:1");
+}
+
+#[test]
+fn a_server_that_says_nothing_any_more_is_told_of_before_the_connection_is_given_up() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    let mut foo = join(&place, &server);
+    foo.sees_part(" ms ");
+    server.program.signal("STOP");
+    let status = foo.sees_part("server silent for ");
+    assert!(!status.contains(" ms "), "{status:?}");
+    server.program.signal("CONT");
+    foo.until("all is well", |foo| {
+        let rows = foo.rows();
+        let is_silent = rows.iter().any(|row| row.contains("silent") || row.contains("connection lost"));
+        !is_silent && rows.iter().any(|row| row.contains(" ms "))
+    });
 }
 
 #[test]

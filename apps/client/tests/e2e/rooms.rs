@@ -46,8 +46,13 @@ fn three_terminals_talk_in_several_rooms() {
     bar.expect_error("you are in the den now");
     bar.type_line("/topic tea and cake");
     foo.until("the topic", |foo| foo.rows()[0].contains("tea and cake"));
+    // What is so already is told to whoever said so alone.
+    bar.type_line("/topic tea and cake");
+    bar.expect_error("the den is about: tea and cake (Bar)");
     bar.type_line("/join lobby");
     bar.expect_error("what you type is said in lobby now");
+    bar.type_line("/topic -");
+    bar.expect_error("nobody said what lobby is about; /topic TEXT does");
     foo.enters("/ME waves");
     bar.expect(":[the den] * Foo waves");
     // He is called otherwise from now on, and that is a mention.

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+    termios::{InputModes, LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
 use crate::common::{PATIENCE, Place};
@@ -226,10 +226,11 @@ impl Seat {
     pub(crate) fn is_ordinary(&self) -> bool {
         let modes = tcgetattr(&self.terminal).unwrap();
         let all = LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN | LocalModes::ISIG;
+        let is_ordinary = modes.local_modes.contains(all) && modes.input_modes.contains(InputModes::IXON);
         let screen = self.screen.screen();
         let is_shown = !screen.alternate_screen() && !screen.hide_cursor();
         let is_mouse_free = screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None;
-        modes.local_modes.contains(all) && !screen.bracketed_paste() && is_shown && is_mouse_free
+        is_ordinary && !screen.bracketed_paste() && is_shown && is_mouse_free
     }
 
     /// Waits until lines are edited by the program.
@@ -259,6 +260,8 @@ impl Seat {
                 self.terminal.write_all(&[0]).unwrap();
                 self.until("end", |seat| seat.written.last() == Some(&0));
                 assert_eq!(self.count("\x1b[>7u"), self.count("\x1b[<u"), "keys are told apart still");
+                let written = String::from_utf8_lossy(&self.written);
+                assert!(written.rfind("\x1b[?7h") >= written.rfind("\x1b[?7l"), "rows do not wrap");
                 return status;
             }
             assert!(Instant::now() < deadline, "it does not end; there is {:#?}", self.rows());

@@ -408,7 +408,14 @@ fn whatever_ends_a_client_leaves_an_ordinary_terminal_and_what_was_begun() {
     assert_eq!(foo.ends().signal(), Some(3));
     // Nor to these while questions are asked.
     let elsewhere = Place::new();
-    for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+    for (signal, number) in [
+        ("INT", libc::SIGINT),
+        ("TERM", libc::SIGTERM),
+        ("HUP", libc::SIGHUP),
+        ("USR1", libc::SIGUSR1),
+        ("ABRT", libc::SIGABRT),
+        ("SEGV", libc::SIGSEGV),
+    ] {
         let mut nobody = Seat::client(&elsewhere, 80, &SILENT);
         nobody.sees_typed("Enter host: |");
         nobody.signal(signal);

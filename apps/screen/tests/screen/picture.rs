@@ -164,6 +164,24 @@ fn a_countdown_is_due_at_each_second_and_not_when_it_is_over() {
 }
 
 #[test]
+fn a_server_that_is_silent_is_told_of_and_since_when() {
+    let mut model = busy();
+    model.set_status(Status { link: Link::Silent { since: 500 }, ..model.status() });
+    for (now, expected, due) in [
+        (5500, "server silent for 5 s", 6500),
+        (6499, "server silent for 5 s", 6500),
+        (6500, "server silent for 6 s", 7500),
+        (0, "server silent for 0 s", 1500),
+    ] {
+        model.set_now(now);
+        assert!(sees(&mut model, expected), "{now}: {:#?}", seen(&mut model, 80, 24));
+        assert_eq!(model.due(), Some(due), "{now}");
+    }
+    // Nothing else matters more where it is narrow.
+    assert!(seen(&mut model, 24, 10)[8].starts_with(" server silent for 0 s"));
+}
+
+#[test]
 fn a_mention_is_counted_and_rung_only_if_that_is_wanted() {
     let mut model = alone();
     model.enter(ATTIC, "attic");
