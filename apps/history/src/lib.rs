@@ -30,6 +30,7 @@ pub use backup::backup;
 pub use clock::CLOCK_TRIAL;
 pub use error::{Error, Fault};
 pub use export::{export_json, rfc_3339};
+pub use lock::missing;
 pub use reader::{SEARCH_PLACES, SEARCH_TIME};
 pub use replace::{restore, restore_readable};
 pub use retention::{FREE_PAGES_KEPT, Retention, TIDY_BYTES, TIDY_MESSAGES, VACUUM_PAGES};

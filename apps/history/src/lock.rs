@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Fault, file};
+use crate::{error::Fault, file, schema};
 
 /// A lock that is held, on a file beside the history: SQLite's own locks on the history itself would be lost if that were opened
 /// and closed by others in this process.
@@ -54,7 +54,29 @@ const NOTE_BYTES: u64 = 512;
 /// How old a mark on the disk may become while a server keeps what is said.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many entries are missing of what was kept in a history, or more, as far as that is known. A server may go on writing.
+pub fn missing(history: &Path) -> u64 {
+    let missing = || {
+        // Before the history is looked at, which only grows.
+        let note = Note::of(&mut File::open(lock_path(history))?)?;
+        let connection = file::open_to_read(history)?;
+        let entries = schema::entries(&connection, schema::version(&connection)?)?;
+        Ok::<_, Fault>(note.entries_of(file::number(history)?).saturating_sub(entries))
+    };
+    missing().unwrap_or(0)
+}
+
 impl Note {
+    fn of(file: &mut File) -> io::Result<Self> {
+        let mut text = vec![];
+        file.take(NOTE_BYTES).read_to_end(&mut text)?;
+        Ok(Self::read(&String::from_utf8_lossy(&text)))
+    }
+
+    fn entries_of(&self, number: Option<u32>) -> u64 {
+        if self.number.is_some() && self.number == number { self.entries } else { 0 }
+    }
+
     /// What this text says, as far as it can be read: what cannot be is as if nothing were known.
     fn read(text: &str) -> Self {
         let begun = |text: &str| {
@@ -102,9 +124,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(Fault::InUse),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        let mut text = vec![];
-        (&mut file).take(NOTE_BYTES).read_to_end(&mut text)?;
-        let mut note = Note::read(&String::from_utf8_lossy(&text));
+        let mut note = Note::of(&mut file)?;
         if !known {
             note.left = Left::Unclean;
         }
@@ -113,7 +133,7 @@ impl Lock {
 
     /// How many entries were kept in the history that has this number, ever; 0 where that is not known.
     pub(crate) fn entries_of(&self, number: Option<u32>) -> u64 {
-        if self.note.number.is_some() && self.note.number == number { self.note.entries } else { 0 }
+        self.note.entries_of(number)
     }
 
     /// How many entries were kept in the last history that was here, whichever it is.
@@ -152,7 +172,7 @@ impl Lock {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.file.sync_data()?;
         (self.synced, self.is_unsynced) = (Instant::now(), false);
         Ok(())
     }

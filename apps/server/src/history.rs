@@ -1,7 +1,8 @@
 //! The lasting history as the operator has it: where it is, how much of it is kept, how it is copied and read out.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -55,7 +56,23 @@ pub(crate) fn summary(opened: &OpenedStore) -> String {
 
 /// Copies the history to a new file.
 pub(crate) fn backup(data: Option<&Path>, to: &Path) -> Result<()> {
-    Ok(chinwag_history::backup(&file(data)?, to)?)
+    let file = file(data)?;
+    chinwag_history::backup(&file, to)?;
+    warn_of_missing(&file);
+    Ok(())
+}
+
+/// What is read of a history is not all that was kept in it.
+fn warn_of_missing(file: &Path) {
+    let missing = chinwag_history::missing(file);
+    if missing > 0 {
+        // A closed standard error is no reason to fail.
+        let _ = writeln!(
+            io::stderr(),
+            "{}: the last {missing} or more of what was kept in it are missing; this is what can be read",
+            file.display()
+        );
+    }
 }
 
 /// Puts a copy in the place of the history: of this one, or of what can be read of the history itself.
@@ -76,7 +93,9 @@ pub(crate) fn restore(data: Option<&Path>, from: Option<&Path>) -> Result<()> {
 
 /// Tells which rooms there are.
 pub(crate) fn rooms(data: Option<&Path>) -> Result<()> {
-    let rooms = chinwag_history::rooms(&file(data)?)?;
+    let file = file(data)?;
+    let rooms = chinwag_history::rooms(&file)?;
+    warn_of_missing(&file);
     let line = |messages: &str, disk: &str, first: &str, last: &str, name: &str| {
         format!("{messages:>12}  {disk:>10}  {first:<16}  {last:<16}  {name}\n")
     };
@@ -113,8 +132,11 @@ fn minute(at: UnixMillis) -> String {
 
 /// Writes the history to standard output, a line of JSON for each message.
 pub(crate) fn export(data: Option<&Path>) -> Result<()> {
+    let file = file(data)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    match chinwag_history::export_json(&file(data)?, &mut out) {
+    let result = chinwag_history::export_json(&file, &mut out);
+    warn_of_missing(&file);
+    match result {
         // Whoever reads it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result.map(drop)?),

@@ -135,6 +135,10 @@ fn a_history_of_which_something_is_missing_is_refused_and_gone_on_with() {
     let said =
         "DIR/history.db: of what was kept in it (messages, rooms, topics) the last 4 or more are missing";
     assert!(!is_well && text.contains(said) && text.contains("15 messages can be read"), "{text}");
+    for command in [&["export", "--json"][..], &["rooms"], &["backup", "copy.db"]] {
+        let (is_well, text) = told(data, command);
+        assert!(is_well && text.contains("DIR/history.db: the last 4 or more of what was kept"), "{text}");
+    }
     assert!(!told(data, &["restore", "--readable", "copy.db"]).0 && !told(data, &["restore"]).0);
     let told_of =
         "DIR/history.db has what can be read of the history\nwhat was there before is DIR/history.db.old-1\n";

@@ -505,9 +505,9 @@ fn a_server_that_cannot_have_its_history_says_why_and_what_to_do() {
     let mut holed = whole.clone();
     holed[4096..12_288].fill(0xa5);
     for (garbage, parts) in [
-        (vec![0xa5; 20_000], ["not a history of chinwag", "put a backup in its place"]),
-        (b"hello".to_vec(), ["not a history of chinwag", "put a backup in its place"]),
-        (holed, ["it is damaged", "put a"]),
+        (vec![0xa5; 20_000], ["not a history of chinwag", "chinwag-server restore FILE"]),
+        (b"hello".to_vec(), ["not a history of chinwag", "chinwag-server restore FILE"]),
+        (holed, ["it is damaged", "chinwag-server restore FILE"]),
     ] {
         fs::write(&file, &garbage).unwrap();
         // After a crash a server looks through all of it.

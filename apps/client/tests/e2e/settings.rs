@@ -47,10 +47,10 @@ fn the_first_conversation_writes_a_file_and_no_other_touches_it() {
     assert_eq!(written(&place), None);
     drop(server.join(&place, "Foo"));
     let first = written(&place).unwrap();
-    for part in ["#frame_ms = 10\n", "#auto_level = true\n", "#mic = \"default\"\n", "#name = \"NAME\"\n"] {
+    for part in ["#frame_ms = 10\n", "#auto_level = true\n", "#mic = \"default\"\n", "#name = \"Foo\"\n"] {
         assert!(first.contains(part), "{part}: {first}");
     }
-    let mine = first.replace("#name = \"NAME\"", "name = \"Bar\"");
+    let mine = first.replace("#name = \"Foo\"", "name = \"Bar\"");
     write(&place, &mine);
     let mut bar = client(&place, SILENT.into_iter().chain([server.link.as_str()]));
     bar.expect("Welcome Bar! If you ever want to quit, type {quit} to exit.");
