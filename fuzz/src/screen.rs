@@ -112,6 +112,8 @@ impl Person {
                 );
             }
             34 => model.show_room(room),
+            35 => model.called(room, self.at, name(u)?),
+            36 => model.set_listed([name(u)?, text(u)?].into_iter()),
             _ => self.types(piece(u)?),
         }
         Ok(())
