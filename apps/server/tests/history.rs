@@ -135,7 +135,8 @@ fn a_history_of_which_something_is_missing_is_refused_and_gone_on_with() {
     let said =
         "DIR/history.db: of what was kept in it (messages, rooms, topics) the last 4 or more are missing";
     assert!(!is_well && text.contains(said) && text.contains("15 messages can be read"), "{text}");
-    for command in [&["export", "--json"][..], &["rooms"], &["backup", "copy.db"]] {
+    let copy = data.join("copy.db");
+    for command in [&["export", "--json"][..], &["rooms"], &["backup", copy.to_str().unwrap()]] {
         let (is_well, text) = told(data, command);
         assert!(is_well && text.contains("DIR/history.db: the last 4 or more of what was kept"), "{text}");
     }
