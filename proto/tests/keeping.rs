@@ -280,6 +280,28 @@ fn who_is_lost_while_he_waits_may_come_back_and_is_told_what_became_of_it() {
 }
 
 #[test]
+fn who_comes_back_as_another_while_he_waits_is_told_of_it_as_his_own() {
+    let mut rig = two();
+    join_known(&mut rig, 3, "Baz", 7);
+    rig.send(3, say(1, 1, "hi"));
+    rig.send(3, say(1, 2, "there"));
+    // His session was forgotten, or he cannot prove that it is his.
+    rig.send(3, quit());
+    rig.close(3);
+    join_known(&mut rig, 4, "Qux", 7);
+    assert_lines(&rig.send(4, say(1, 1, "hi")), &NOTHING);
+    rig.keep(1);
+    let lines = rig.keep(1);
+    assert!(
+        is_told(&lines, "send 4: Ack r1/1 #1") && is_told(&lines, "send 1,2: Said r1/1 Baz=s"),
+        "{lines:?}"
+    );
+    // Also what could not be kept.
+    assert_lines(&rig.refuse(KeepError::Full), &[&format!("send 4: Nack #2 {FULL}")]);
+    assert_eq!(rig.server.audit(), Ok(()));
+}
+
+#[test]
 fn who_comes_back_again_and_again_while_the_store_is_slow_waits_once() {
     let mut rig = two();
     rig.receive(1, &to_server((1..=64).map(|id| say(1, id, "x"))));

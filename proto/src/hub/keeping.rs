@@ -5,7 +5,7 @@ use alloc::{collections::VecDeque, string::String, vec::Vec};
 use super::{Audience, Hub, Message, Notice, Refusal, Rejection, Room, is_unused};
 use crate::{
     audit::ensure,
-    history::{KeepError, KeptMessage, RestoredRoom, Topic, Write},
+    history::{AuthorKey, KeepError, KeptMessage, RestoredRoom, Topic, Write},
     hooks::{Limit, Mistake, is_made},
     ids::{RoomId, Seq, SessionId},
     limits,
@@ -189,6 +189,24 @@ impl Hub {
         room.forget_before(seq);
         self.log_bytes.note(id, before, room.bytes());
         self.remove_unused(id);
+    }
+
+    /// What an author said that waits is answered in his newest session: the one in which he said it may be forgotten by then, and he would be told his
+    /// own words as somebody else's, and never that they are accepted.
+    pub(super) fn adopt_waiting(&mut self, author: AuthorKey, newest: SessionId) {
+        for waiting in self.keeping.iter_mut().flat_map(|keeping| &mut keeping.waiting) {
+            if let Waiting::Message { member, kept } = waiting
+                && kept.author == author
+            {
+                if let Some(former) = self.sessions.get_mut(*member) {
+                    former.waiting -= 1;
+                }
+                if let Some(session) = self.sessions.get_mut(newest) {
+                    session.waiting += 1;
+                }
+                *member = newest;
+            }
+        }
     }
 
     /// Removes a room that nobody would find again, unless somebody may still resume there.

@@ -529,6 +529,7 @@ impl Hub {
         let session = Session { has_private: request.has_private, ..Session::new(name, token, author) };
         let session = self.sessions.insert(Session { marks: request.marks, ..session });
         self.names.insert(folded, session);
+        self.adopt_waiting(author, session);
         let entries = self.enter_all(now, session, request, tell);
         if self.rooms_of(session).is_empty()
             && let Some(Err(refusal)) = entries.first().map(|entry| &entry.entered)
