@@ -504,6 +504,14 @@ impl ServerNode {
                     }
                 }
                 Output::Event(event) => {
+                    if let ServerEvent::Topic { room, topic, .. } = &event
+                        && disk.lacks_topic(*room, topic)
+                    {
+                        check.fail(
+                            Rule::Lasting,
+                            format!("{room:?} is about {topic:?}, which is not kept yet"),
+                        );
+                    }
                     check.happened(&event, now);
                     let ServerEvent::Left { reason, .. } = event else { continue };
                     // Who is lost is announced when it is time, or since somebody took the name.

@@ -113,7 +113,8 @@ impl Checker {
         // Somebody else may have begun it.
         let place = member.places.entry(id).or_insert_with(|| Place::new(To::Alone(id)));
         let former = place.alone.take();
-        let is_new = std::mem::take(&mut place.is_new) || entrance.key == 0;
+        // What another began answers nothing that the client asked for, which may find a later one of that name.
+        let is_new = entrance.key == 0 || std::mem::take(&mut place.is_new);
         let same = former.as_ref().filter(|former| former.log == entrance.log);
         if same.is_some() {
             net.sometimes(Sometimes::AloneAgain);

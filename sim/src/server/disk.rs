@@ -218,6 +218,11 @@ impl Disk {
         self.failed_run = None;
     }
 
+    /// True if it has the room and was never told that this is what it is about.
+    pub(super) fn lacks_topic(&self, room: RoomId, topic: &Topic) -> bool {
+        self.rooms.get(&room).is_some_and(|room| !room.topics.contains(topic))
+    }
+
     /// All that it has.
     pub(super) fn kept(&self) -> BTreeMap<RoomId, OnDisk<'_>> {
         let rooms = self.rooms.iter();
