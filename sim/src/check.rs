@@ -153,13 +153,21 @@ struct Place {
     alone: Option<Alone>,
     /// It was asked for and not answered yet: with whoever has that name now.
     is_new: bool,
+    /// It was begun anew since the client was told that it is there: it is told again.
+    is_out: bool,
     /// The last of its messages there that was acknowledged.
     last_acknowledged: u64,
 }
 
 impl Place {
     fn new(to: To) -> Self {
-        Self { to, view: None, alone: None, is_new: true, last_acknowledged: 0 }
+        Self { to, view: None, alone: None, is_new: true, is_out: false, last_acknowledged: 0 }
+    }
+
+    /// It is asked for, with whoever has the name now if it is begun anew.
+    fn begin(&mut self, is_anew: bool) {
+        self.is_new |= is_anew;
+        self.is_out |= is_anew;
     }
 }
 
@@ -340,7 +348,7 @@ impl Checker {
     /// A client's user wants to be alone with somebody; anew, if he is not yet or not any more.
     pub(crate) fn whispers(&mut self, client: u32, id: PlaceId, is_anew: bool) {
         let places = &mut self.members[client as usize].places;
-        places.entry(id).or_insert_with(|| Place::new(To::Alone(id))).is_new |= is_anew;
+        places.entry(id).or_insert_with(|| Place::new(To::Alone(id))).begin(is_anew);
     }
 
     /// A client's user leaves a room: from now on he is told nothing of it.
@@ -602,8 +610,9 @@ impl Checker {
         while let Some(entrance) = entrances.pop_front() {
             let places = &members[client as usize].places;
             // What it is in already it is not told again, but who came.
-            let is_known =
-                |place: &Place| place.alone.as_ref().is_some_and(|alone| alone.is_in(entrance.log, conn));
+            let is_known = |place: &Place| {
+                !place.is_out && place.alone.as_ref().is_some_and(|alone| alone.is_in(entrance.log, conn))
+            };
             if places.values().any(is_known) {
                 continue;
             }

@@ -112,6 +112,7 @@ impl Checker {
         }
         // Somebody else may have begun it.
         let place = member.places.entry(id).or_insert_with(|| Place::new(To::Alone(id)));
+        place.is_out = false;
         let former = place.alone.take();
         // What another began answers nothing that the client asked for, which may find a later one of that name.
         let is_new = entrance.key == 0 || std::mem::take(&mut place.is_new);
