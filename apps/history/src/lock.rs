@@ -163,7 +163,12 @@ impl Lock {
 
     /// Makes the mark lasting, if that was not done lately.
     pub(crate) fn sync_if_due(&mut self) -> io::Result<()> {
-        if self.is_unsynced && self.synced.elapsed() >= SYNC_INTERVAL { self.sync() } else { Ok(()) }
+        if !self.is_unsynced || self.synced.elapsed() < SYNC_INTERVAL {
+            return Ok(());
+        }
+        // Once more: a full disk may have refused it.
+        self.write()?;
+        self.sync()
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -177,14 +182,14 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether the log beside the history is that of another one: a server crashed, and somebody put a copy in the place of its history while
-    /// the log was left. SQLite would put that into the copy and spoil it: it knows no more of a log than its name. To be asked before
+    /// Whether the log beside the history is that of another one: a server crashed, or ended while somebody read, and a copy was put in the
+    /// place of its history while the log was left. SQLite would put that into the copy and spoil it: it knows no more of a log than its name. To be asked before
     /// anything is noted here.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub(crate) fn has_strange_log(&self, history: &Path) -> Result<bool, Fault> {
-        let Note { left: Left::Unclean, number: Some(number), .. } = self.note else { return Ok(false) };
+        let Some(number) = self.note.number else { return Ok(false) };
         Ok(file::has_log(history) && file::number(history)? != Some(number))
     }
 

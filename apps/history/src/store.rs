@@ -240,29 +240,34 @@ impl History {
 
     /// What is to be done now and then.
     fn clear_up(&mut self) -> Result<(), Fault> {
-        self.lock.sync_if_due()?;
+        // A full disk refuses it, and what follows makes room.
+        let marked = self.lock.sync_if_due();
         self.clock.note(&self.connection)?;
         retention::give_back(&self.connection)?;
-        if self.wal_bytes() > WAL_BYTES { self.checkpoint() } else { Ok(()) }
+        if self.wal_bytes() > WAL_BYTES {
+            self.checkpoint()?;
+        }
+        Ok(marked?)
     }
 
     fn wal_bytes(&self) -> u64 {
         fs::metadata(file::beside(&self.file, "-wal")).map_or(0, |wal| wal.len())
     }
 
-    /// Puts what is in the write-ahead log into the file and makes the log empty, as far as readers let it: none is waited for.
-    fn checkpoint(&self) -> Result<(), Fault> {
+    /// Puts what is in the write-ahead log into the file and makes the log empty, as far as readers let it: none is waited for. Whether they
+    /// did.
+    fn checkpoint(&self) -> Result<bool, Fault> {
         self.connection.busy_timeout(std::time::Duration::ZERO)?;
-        let outcome = self.connection.query_row("PRAGMA wal_checkpoint(truncate)", (), |_| Ok(()));
+        let is_busy = self.connection.query_row("PRAGMA wal_checkpoint(truncate)", (), |row| row.get(0));
         self.connection.busy_timeout(file::BUSY_TIMEOUT)?;
-        Ok(outcome?)
+        Ok(!is_busy?)
     }
 }
 
 impl Drop for History {
     fn drop(&mut self) {
-        // What fails here is found when it is opened again: then the whole file is looked through.
-        if self.checkpoint().is_ok() {
+        // What fails here is found when it is opened again: then the whole file is looked through. So is one whose log somebody still reads.
+        if self.checkpoint().is_ok_and(|is_whole| is_whole) {
             let _ = self.lock.mark_closed();
         }
     }

@@ -98,10 +98,38 @@ fn nothing_is_restored_while_a_server_runs_or_from_what_is_no_backup() {
     assert_eq!(places(&folder.file()), [1, 2, 3, 4, 5]);
 }
 
+fn log(folder: &Folder, name: &str) -> Vec<u8> {
+    fs::read(folder.beside(name)).unwrap()
+}
+
+#[test]
+fn a_log_that_somebody_reads_when_the_server_ends_does_not_spoil_a_copy_either() {
+    let folder = Folder::with(&[room(1)]);
+    let mut opened = folder.open();
+    opened.store.write(&messages(1, 1..=5)).unwrap();
+    let copy = folder.beside("backup.db");
+    backup(&folder.file(), &copy).unwrap();
+    let reader = rusqlite::Connection::open(folder.file()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM messages;").unwrap();
+    opened.store.write(&messages(1, 6..=1500)).unwrap();
+    drop(opened);
+    // As if that one were killed, the last that has the log open.
+    let elsewhere = Folder::new();
+    for name in ["history.db", "history.db-wal", "history.db.lock"] {
+        fs::copy(folder.beside(name), elsewhere.beside(name)).unwrap();
+    }
+    let left = log(&elsewhere, "history.db-wal");
+    assert!(!left.is_empty(), "all is in the file already");
+    fs::copy(&copy, elsewhere.file()).unwrap();
+    assert_eq!(elsewhere.open().store.reader().unwrap().places(1), [1, 2, 3, 4, 5]);
+    assert!(log(&elsewhere, "history.db.old-1-wal") == left, "nothing is thrown away");
+    drop(reader);
+    assert_eq!(folder.open().store.reader().unwrap().places(1).len(), 1500);
+}
+
 #[test]
 fn a_log_that_was_left_beside_a_copy_does_not_spoil_it() {
     let folder = crashed(40);
-    let log = |folder: &Folder, name: &str| fs::read(folder.beside(name)).unwrap();
     let left = log(&folder, "history.db-wal");
     fs::copy(folder.beside("backup.db"), folder.file()).unwrap();
     let opened = folder.open();
