@@ -309,9 +309,10 @@ impl Conversation {
         let question = self.past.answered(&mut page);
         let has_any = !page.lines.is_empty();
         page.lines.retain(|line| !self.hides(&line.name));
-        let nothing = match has_any {
-            true => "what was said before that is only of those whom you ignore",
-            false => "nothing was said before that",
+        let nothing = match (has_any, page.more) {
+            (true, true) => "the last of that is of those whom you ignore; the same again goes farther back",
+            (true, false) => "what was said before that is only of those whom you ignore",
+            (false, _) => "nothing was said before that",
         };
         let page = &page;
         let prefix = self.rooms.prefix(page.place);
@@ -359,7 +360,13 @@ impl Conversation {
             Question::Search(words) => {
                 let words = escape(words);
                 let found = match (page.lines.len(), page.more) {
-                    (0, _) => format!("nothing was found for \"{words}\""),
+                    (0, true) => {
+                        format!(
+                            "the last that has \"{words}\" is of those whom you ignore; more words find other messages"
+                        )
+                    }
+                    (0, false) if has_any => format!("only those whom you ignore said \"{words}\""),
+                    (0, false) => format!("nothing was found for \"{words}\""),
                     (count, true) => format!("the last {count} messages that have \"{words}\":"),
                     (_, false) => format!("all messages that have \"{words}\":"),
                 };

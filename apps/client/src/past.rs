@@ -188,6 +188,13 @@ impl Past {
             // Two questions may have crossed, or a message that was told meanwhile.
             let oldest = self.oldest(page.place);
             page.lines.retain(|line| oldest.is_none_or(|oldest| line.seq < oldest));
+            let end = page.lines.last().map(|line| line.seq.to_wire() + 1);
+            if oldest.zip(end).is_some_and(|(oldest, end)| end < oldest.to_wire()) {
+                // All after it was cleared meanwhile, and would be missing between the two.
+                page.lines.clear();
+                page.more = true;
+                return Question::Above;
+            }
             page.lines.iter().for_each(|line| self.told(page.place, line.seq));
         }
         question
@@ -239,6 +246,27 @@ mod tests {
         past.begin_anew(PlaceId::FIRST);
         assert_eq!((past.oldest(PlaceId::FIRST), past.newest(PlaceId::FIRST)), (None, Seq::ZERO));
         assert_eq!(past.newest(PlaceId::from_number(2)), Seq::from_wire(1));
+    }
+
+    #[test]
+    fn a_page_that_comes_when_what_follows_it_was_cleared_is_asked_for_again() {
+        let mut past = Past::new();
+        let line = |seq| PageLine { seq: Seq::from_wire(seq), ..PageLine::default() };
+        let page = |lines: std::ops::Range<u64>| Page {
+            token: 1,
+            lines: lines.map(line).collect(),
+            ..Page::default()
+        };
+        (91..=100).for_each(|seq| past.told(PlaceId::FIRST, Seq::from_wire(seq)));
+        let mut next = page(86..91);
+        past.questions.insert(1, Question::Earlier);
+        assert_eq!((past.answered(&mut next), next.lines.len()), (Question::Earlier, 5));
+        past.questions.insert(1, Question::Earlier);
+        past.clear(PlaceId::FIRST);
+        let mut late = page(81..86);
+        assert_eq!((past.answered(&mut late), late.lines.len(), late.more), (Question::Above, 0, true));
+        let mut all = page(81..101);
+        assert_eq!((past.answered(&mut all), all.lines.len()), (Question::Arrival, 20));
     }
 
     #[test]

@@ -182,6 +182,8 @@ impl Visit {
             None => self.read_before.remove(&place),
         };
         let read = read.map_or(0, Seq::to_wire);
+        // One of its name that he was not let into again would be remembered in turn with it, without end.
+        self.rooms.retain(|known, room| *known == place || room.name != name);
         self.rooms.insert(place, Room { name, draft, epoch, read });
     }
 

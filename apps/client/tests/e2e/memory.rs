@@ -142,7 +142,7 @@ fn whoever_is_ignored_is_so_the_next_time_too() {
     baz.type_line("two");
     foo.sees("Baz: two");
     foo.enters("/search secret");
-    foo.sees_part("nothing was found");
+    foo.sees_part("only those whom you ignore said \"secret\"");
     foo.enters("/ignore");
     foo.sees_part("you do not see what these say: Bar");
     assert!(!foo.rows().iter().any(|row| row.contains(": secret")), "{:#?}", foo.rows());
