@@ -82,10 +82,11 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     let ready = READY.swap(ptr::null_mut(), Ordering::AcqRel);
     // SAFETY: a pointer in there is of a box, and the exchange gave it to nobody else. It is never freed: there is no allocator here.
     if let Some(Ready { modes, words }) = unsafe { ready.as_ref() } {
+        // At once, since another thread that fails, too, may end the program meanwhile.
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes);
         if takes_something() {
             let _ = rustix::io::write(rustix::stdio::stdout(), words.as_bytes());
         }
-        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes);
     }
     let formers = FORMER.get().map_or(&[][..], Vec::as_slice);
     for (&fault, former) in FAULTS.iter().zip(formers) {
