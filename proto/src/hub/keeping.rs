@@ -110,7 +110,7 @@ impl Hub {
                         room.waiting -= 1;
                     }
                     if let Some(session) = self.sessions.get_mut(member) {
-                        session.waiting -= 1;
+                        session.waiting = session.waiting.saturating_sub(1);
                     }
                     self.settle(Message { member, kept }, tell);
                 }
@@ -171,7 +171,7 @@ impl Hub {
                         room.waiting -= 1;
                     }
                     if let Some(session) = self.sessions.get_mut(member) {
-                        session.waiting -= 1;
+                        session.waiting = session.waiting.saturating_sub(1);
                     }
                     let to_sender = Audience { members: &[member], except: None };
                     tell(to_sender, Notice::Rejected { id: kept.id, why: Rejection::NotKept(why) });
@@ -199,7 +199,7 @@ impl Hub {
                 && kept.author == author
             {
                 if let Some(former) = self.sessions.get_mut(*member) {
-                    former.waiting -= 1;
+                    former.waiting = former.waiting.saturating_sub(1);
                 }
                 if let Some(session) = self.sessions.get_mut(newest) {
                     session.waiting += 1;
